@@ -1,0 +1,43 @@
+"""What each command is asked to do; checked once, by what reads it first."""
+
+from dataclasses import dataclass
+
+from transforms.encoder import Placement
+from transforms.model import ModelOptions
+from transforms.planning import ColumnOptions
+
+MODES = ("append", "replace")
+DEFAULT_STRIDE = 32
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """``albeam embed``.
+
+    Attributes:
+        inputs: Parquet files, folders or globs.
+        store: the store's URL.
+        model: which model, and how it makes vectors.
+        columns: which columns hold what.
+        stride: tokens that neighbouring passages share.
+        placement: device and dtype.
+        vector_dtype: ``float32`` or ``float16``, as written.
+        index: ``auto``, ``flat``, ``none`` or a FAISS factory.
+        rows_per_part: input rows of a part, or None to choose.
+        mode: ``append`` or ``replace``.
+        runner: ``direct`` or a Beam runner's name.
+        beam_args: options for Beam, as given.
+    """
+
+    inputs: tuple[str, ...]
+    store: str
+    model: ModelOptions
+    columns: ColumnOptions = ColumnOptions()
+    stride: int = DEFAULT_STRIDE
+    placement: Placement = Placement()
+    vector_dtype: str = "float32"
+    index: str = "auto"
+    rows_per_part: int | None = None
+    mode: str = "append"
+    runner: str = "direct"
+    beam_args: tuple[str, ...] = ()

@@ -1,0 +1,102 @@
+"""What a running job shows: a live line on a terminal, plain lines elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from transforms import storage
+from transforms.embedding import TALLY
+from transforms.segment import SegmentPaths
+
+_TERMINAL_SECONDS = 1.0
+_PLAIN_SECONDS = 5.0
+_REMOTE_SECONDS = 10.0
+
+
+@contextmanager
+def show_progress(paths: SegmentPaths, parts: int, done: int) -> Iterator[None]:
+    """Show, until the block ends, how many of ``parts`` are done; ``done`` were at the start.
+
+    Parts are counted by their markers, so this works for any runner. Passages and tokens are this
+    process' own and show where the runner works in it.
+    """
+    console = Console(stderr=True)
+    line = ProgressLine(parts, done, TALLY.passages, TALLY.tokens)
+    stop = threading.Event()
+    period = _TERMINAL_SECONDS if console.is_terminal else _PLAIN_SECONDS
+
+    def poll(live: Live | None) -> None:
+        listed = time.monotonic()
+        while not stop.wait(period):
+            now = time.monotonic()
+            if storage.is_local(paths.store) or now - listed >= _REMOTE_SECONDS:
+                listed = now
+                with suppress(OSError):
+                    done_parts = len(paths.done_parts())
+                    line.parts_done = max(line.parts_done, done_parts)
+            text = line.text(TALLY.passages, TALLY.tokens)
+            if live is not None:
+                live.update(Text(text))
+            else:
+                print(text, file=sys.stderr, flush=True)
+
+    if console.is_terminal:
+        with Live(Text(line.text(0, 0)), console=console, transient=True) as live:
+            yield from _polling(poll, live, stop)
+    else:
+        yield from _polling(poll, None, stop)
+
+
+def _polling(poll: object, live: Live | None, stop: threading.Event) -> Iterator[None]:
+    thread = threading.Thread(target=poll, args=(live,), daemon=True)  # type: ignore[arg-type]
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+class ProgressLine:
+    """The line's words, from counts and the time since it was made."""
+
+    def __init__(self, parts: int, done: int, passages: int = 0, tokens: int = 0) -> None:
+        self.parts_done = done
+        self._parts, self._done_before = parts, done
+        self._passages_before, self._tokens_before = passages, tokens
+        self._start = time.monotonic()
+
+    def text(self, passages: int, tokens: int, seconds: float | None = None) -> str:
+        """The line for totals of passages and tokens, ``seconds`` after the start."""
+        if seconds is None:
+            seconds = time.monotonic() - self._start
+        words = [f"{self.parts_done} of {self._parts} parts"]
+        passages -= self._passages_before
+        tokens -= self._tokens_before
+        if passages:
+            words.append(f"{passages:,} passages")
+            words.append(f"{tokens / max(seconds, 1e-9):,.0f} tokens/s")
+        fresh = self.parts_done - self._done_before
+        if 0 < fresh and self.parts_done < self._parts:
+            left = seconds / fresh * (self._parts - self.parts_done)
+            words.append(f"{duration(left)} left")
+        elif self.parts_done == self._parts:
+            words.append("indexing")
+        words.append(f"{duration(seconds)} so far")
+        return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """``75`` as ``1m15s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -1,0 +1,85 @@
+"""What commands print: tables for people, JSON for programs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.progress import duration
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON; dates and other non-JSON values as text."""
+    print(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def print_summary(summary: Any, as_json: bool) -> None:
+    """An `EmbedSummary`."""
+    value = asdict(summary)
+    if as_json:
+        print_json(value)
+        return
+    rejects = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejects.items())
+    recall = "" if summary.recall is None else f" (recall@10 {summary.recall:.3f})"
+    done = f" ({summary.parts_found_done} found done)" if summary.parts_found_done else ""
+    rows = [
+        ("documents", f"{summary.documents:,}"),
+        ("passages", f"{summary.passages:,}"),
+        ("tokens", f"{summary.tokens:,}"),
+        ("rejects", rejects or "0"),
+        ("bytes", f"{summary.bytes:,}"),
+        ("parts", f"{summary.parts:,}{done}"),
+        ("seconds", f"{summary.seconds:.1f} ({duration(summary.seconds)})"),
+        ("tokens/s", f"{summary.tokens_per_second:,.0f}"),
+        ("model", summary.model),
+        ("device, dtype", f"{summary.device}, {summary.dtype}"),
+        ("index", f"{summary.index}{recall}"),
+        ("store", summary.store),
+        ("snapshot", str(summary.snapshot)),
+    ]
+    _print_pairs(rows)
+    if summary.notice:
+        print(f"note: {summary.notice}")
+
+
+def print_metrics(report: Any, as_json: bool) -> None:
+    """The questions and metrics of ``albeam evaluate``."""
+    if as_json:
+        print_json(report)
+        return
+    rows = [("questions", f"{report['questions']:,}")]
+    _print_pairs(rows + [(name, f"{value:.4f}") for name, value in report["metrics"].items()])
+
+
+def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """The rows of ``albeam snapshots``."""
+    if as_json:
+        print_json(snapshots)
+        return
+    names = ("snapshot", "created", "command", "segments", "documents", "passages", "rejects")
+    table = Table(*names, box=None)
+    for snapshot in snapshots:
+        table.add_row(*(str(snapshot[name]) for name in names))
+    Console(soft_wrap=True).print(table)
+
+
+def print_bench(report: dict[str, Any], as_json: bool) -> None:
+    """The rows of ``albeam bench``."""
+    if as_json:
+        print_json(report)
+        return
+    table = Table("system", "tokens/s", "times plain", box=None)
+    for row in report["rows"]:
+        table.add_row(
+            row["system"], f"{row['tokens_per_second']:,.0f}", f"{row['times_plain']:.2f}"
+        )
+    Console(soft_wrap=True).print(table)
+
+
+def _print_pairs(rows: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")

@@ -1,0 +1,108 @@
+"""``albeam search``: questions in, the nearest documents out."""
+
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.report import print_json
+from transforms import storage
+from transforms.errors import BadInput
+from transforms.store import Hit, Store
+
+_AT_ONCE = 256
+
+
+def run(
+    store: Store, questions: Sequence[str], k: int, mode: str, as_json: bool, many: bool
+) -> None:
+    """Print the hits of each question; with JSON one array, a line for each question."""
+    for start in range(0, len(questions), _AT_ONCE):
+        some = questions[start : start + _AT_ONCE]
+        for question, hits in zip(some, store.search(some, k, mode), strict=True):
+            if as_json:
+                print_json([asdict(hit) for hit in hits])
+            else:
+                if many:
+                    print(question)
+                print_hits(hits)
+
+
+def print_hits(hits: Sequence[Hit]) -> None:
+    """Hits for reading: score, document, and the passage's beginning."""
+    width = min(shutil.get_terminal_size().columns, 100) - 4
+    for hit in hits:
+        print(f"{hit.rank:>3}. {hit.score:.3f}  {hit.document_id}  [{hit.start}:{hit.end}]")
+        short = textwrap.shorten(hit.text, 2 * width, placeholder=" …")
+        print(textwrap.indent(textwrap.fill(short, width), "     "))
+    if not hits:
+        print("  nothing: the store is empty")
+
+
+def read_questions(url: str) -> list[str]:
+    """The questions of a ``.txt`` (a line each), ``.jsonl`` or ``.parquet`` file.
+
+    Raises:
+        BadInput: the file is missing, of another kind, or has no ``question`` in a row.
+    """
+    if url.endswith(".txt"):
+        lines = read_text(url).splitlines()
+        questions = [line for line in lines if line.strip()]
+    else:
+        questions = [str(row["question"]) for row in read_rows(url, ("question",))]
+    if not questions:
+        raise BadInput(f"{url!r} has no questions; write one a line")
+    return questions
+
+
+def read_rows(url: str, needed: tuple[str, ...]) -> list[dict[str, object]]:
+    """The rows of a ``.jsonl`` or ``.parquet`` file, each with the ``needed`` fields not null.
+
+    Raises:
+        BadInput: the file is missing, of another kind, or a field is not there.
+    """
+    if url.endswith((".jsonl", ".json")):
+        rows = _json_rows(url)
+    elif url.endswith(".parquet"):
+        try:
+            with storage.open_input(url) as source:
+                rows = pq.read_table(source).to_pylist()
+        except FileNotFoundError as error:
+            raise BadInput(f"there is no file {url!r}; check the path") from error
+        except pa.ArrowException as error:
+            reason = str(error).splitlines()[0]
+            raise BadInput(f"{url!r} can't be read as Parquet: {reason}; replace it") from error
+    else:
+        raise BadInput(f"{url!r} is not .jsonl or .parquet; write the questions as one of them")
+    for number, row in enumerate(rows):
+        for name in needed:
+            if not isinstance(row, dict) or row.get(name) is None:
+                raise BadInput(
+                    f"row {number} of {url!r} has no {name!r}; give each row {', '.join(needed)}"
+                )
+    return rows
+
+
+def read_text(url: str) -> str:
+    """A file's text; BadInput where it is missing or not UTF-8."""
+    try:
+        return storage.read_bytes(url).decode()
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no file {url!r}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{url!r} is not UTF-8 text: {error}; convert it") from error
+
+
+def _json_rows(url: str) -> list[dict[str, object]]:
+    rows = []
+    for number, line in enumerate(read_text(url).splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise BadInput(f"line {number} of {url!r} is not JSON: {error}") from error
+    return rows

@@ -1,0 +1,39 @@
+"""``albeam snapshots``: what a store has been, and is."""
+
+from collections import Counter
+from typing import Any
+
+from transforms import storage
+from transforms.errors import BadInput
+from transforms.snapshot import read_snapshot, snapshot_numbers
+
+
+def run(store: str) -> list[dict[str, Any]]:
+    """One row a snapshot, oldest first.
+
+    Raises:
+        BadInput: there is no store.
+        Damaged: a snapshot can't be read.
+    """
+    store = storage.absolute(store)
+    numbers = snapshot_numbers(store)
+    if not numbers:
+        raise BadInput(f"{store!r} is not a store: it has no snapshot; make one with albeam embed")
+    return [_row(store, number) for number in numbers]
+
+
+def _row(store: str, number: int) -> dict[str, Any]:
+    snapshot = read_snapshot(store, number)
+    rejects: Counter[str] = Counter()
+    for segment in snapshot.segments:
+        rejects.update(segment.rejects)
+    return {
+        "snapshot": snapshot.number,
+        "created": snapshot.created,
+        "command": snapshot.command,
+        "segments": [segment.name for segment in snapshot.segments],
+        "documents": snapshot.documents,
+        "passages": snapshot.passages,
+        "rejects": dict(sorted(rejects.items())),
+        "model": snapshot.identity.to_dict(),
+    }

@@ -1,0 +1,113 @@
+"""``albeam verify``: every file of the newest snapshot against what the manifests say."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms import storage
+from transforms.errors import Damaged
+from transforms.parquet import MODEL_KEY, PartFormat
+from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
+from transforms.snapshot import read_segment, read_snapshot
+from transforms.store import check_file, open_part, open_shard
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was checked and found sound."""
+
+    snapshot: int
+    segments: int
+    files: int
+    passages: int
+
+
+def run(store: str) -> VerifyReport:
+    """Check manifests, sizes, digests, schemas, counts, ids and index files.
+
+    Raises:
+        BadInput: there is no store.
+        Damaged: the damages found, one a sentence.
+    """
+    store = storage.absolute(store)
+    snapshot = read_snapshot(store)
+    problems: list[str] = []
+    files = 1
+    seen: set[str] = set()
+    for ref in snapshot.segments:
+        try:
+            info = read_segment(store, ref)
+        except Damaged as error:
+            problems.append(str(error))
+            continue
+        files += 1 + _check_segment(SegmentPaths(store, ref.name), info, seen, problems)
+        counted = (info.total("documents"), info.rows)
+        if counted != (ref.documents, ref.passages):
+            problems.append(
+                f"segment {ref.name}: {counted} documents and passages, and the snapshot says "
+                f"{(ref.documents, ref.passages)}; roll back or embed again"
+            )
+    if problems:
+        raise Damaged(f"{len(problems)} damaged: " + " | ".join(problems))
+    return VerifyReport(snapshot.number, len(snapshot.segments), files, snapshot.passages)
+
+
+def _check_segment(
+    paths: SegmentPaths, info: SegmentInfo, seen: set[str], problems: list[str]
+) -> int:
+    files = 0
+    form = PartFormat(info.identity, info.vector_dtype, info.metadata)
+    for part in info.parts:
+        files += 2 if part.rejects_name else 1
+        try:
+            _check_part(paths, part, form, seen)
+            if part.rejects_name:
+                url = storage.join(paths.rejects, part.rejects_name)
+                check_file(url, storage.size(url), part.rejects_sha256)
+        except FileNotFoundError as error:
+            problems.append(f"{error} is missing; restore it, or embed again into a new store")
+        except Damaged as error:
+            problems.append(str(error))
+    if info.index is not None:
+        with tempfile.TemporaryDirectory() as cache:
+            for shard in info.index.shards:
+                files += 1
+                try:
+                    open_shard(paths, info.index.factory, shard, info.identity.dim, Path(cache))
+                except Damaged as error:
+                    problems.append(str(error))
+        indexed = sum(shard.rows for shard in info.index.shards)
+        if indexed != info.rows:
+            problems.append(
+                f"segment {info.name}: its index has {indexed} rows, its parts {info.rows}; "
+                "embed again into a new store"
+            )
+    return files
+
+
+def _check_part(paths: SegmentPaths, part: PartInfo, form: PartFormat, seen: set[str]) -> None:
+    url = storage.join(paths.vectors, part.name)
+    check_file(url, part.bytes, part.sha256)
+    file = open_part(paths, part)
+    schema: pa.Schema = file.schema_arrow
+    if not schema.equals(form.schema):
+        raise Damaged(f"{url} has columns {schema.names}, and {form.schema.names} were expected")
+    identity = json.loads((schema.metadata or {}).get(MODEL_KEY, b"null"))
+    if identity != form.identity.to_dict():
+        raise Damaged(f"{url} was made by model {identity}, and the manifest says otherwise")
+    table = file.read(columns=["document_id", "passage"])
+    documents = set(pc.unique(table.column("document_id")).to_pylist())
+    twice = sorted(documents & seen)
+    if twice:
+        raise Damaged(
+            f"{url}: {len(twice)} documents are in another part too, {twice[0]!r} among them; "
+            "embed again into a new store"
+        )
+    seen |= documents
+    pairs = table.group_by(["document_id", "passage"]).aggregate([])
+    if pairs.num_rows != table.num_rows:
+        raise Damaged(f"{url} has a passage of a document twice; embed again into a new store")

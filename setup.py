@@ -1,0 +1,63 @@
+"""Package metadata of albeam; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+setup(
+    name="albeam",
+    version="0.1.0",
+    description="Turn a corpus of text into a searchable store of ALBERT vectors with Apache Beam.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The albeam authors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.14",
+    packages=["pipeline", "transforms"],
+    package_data={"pipeline": ["py.typed"], "transforms": ["py.typed"]},
+    install_requires=[
+        "apache-beam>=2.77,<2.78",
+        "fsspec>=2025.3",
+        "ir-measures>=0.4",
+        "numpy>=1.26",
+        "pyarrow>=20",
+        "rich>=13",
+        "safetensors>=0.5",
+        "sentencepiece>=0.2",
+        "tenacity>=9",
+        "tokenizers>=0.22",
+        "torch>=2.11",
+        "transformers>=5.17,<6",
+    ],
+    extras_require={
+        # Both builds install the same module, `faiss`: take one of them.
+        "cpu": ["faiss-cpu>=1.15,<1.16"],
+        "gpu": ["faiss-gpu>=1.15,<1.16"],
+        "gcs": ["gcsfs>=2025.3"],
+        "s3": ["s3fs>=2025.3"],
+        "dev": [
+            "duckdb>=1.4",
+            "hypothesis>=6.100",
+            "mypy>=1.18",
+            "pandas>=2.2",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.14",
+            "sentence-transformers>=5.2",
+        ],
+    },
+    entry_points={"console_scripts": ["albeam = pipeline.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX :: Linux",
+        "Operating System :: MacOS",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Text Processing :: Indexing",
+    ],
+)

@@ -1,0 +1,34 @@
+"""What happens to the data: functions on Arrow tables, and thin transforms around them.
+
+The names of this package's public face are loaded when first used, so that importing it costs
+nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_WHERE = {
+    "AlbertEmbeddingHandler": "embedding",
+    "BuildIndex": "indexing",
+    "CommitSnapshot": "indexing",
+    "EmbedPassages": "embedding",
+    "Hit": "store",
+    "ModelOptions": "model",
+    "PassageOptions": "passages",
+    "Placement": "encoder",
+    "ReadParts": "parquet",
+    "SplitPassages": "passages",
+    "Store": "store",
+    "WriteParts": "parquet",
+}
+__all__ = list(_WHERE)  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'transforms' has no attribute {name!r}")
+    return getattr(import_module(f"transforms.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,335 @@
+"""Which model makes the vectors: a hub name or a folder, its defaults, and its identity.
+
+Nothing here imports torch: a command finds out what is wrong with a model before it loads one.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from transforms.errors import BadInput
+
+POOLINGS = ("mean", "cls", "max")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda")
+DEFAULT_MAX_TOKENS = 256
+
+_FILES = ["*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "*/config.json"]
+#: Families whose position ids start behind the padding id.
+_OFFSET_POSITIONS = frozenset(
+    {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm"}
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What a user asks of a model; None means the model's own default.
+
+    Attributes:
+        model: a local folder or a hub name.
+        revision: branch, tag or commit of a hub name.
+        pooling: how token states become one vector: ``mean``, ``cls`` or ``max``.
+        layer: index into the hidden states; 0 is the embedding layer, -1 the last layer.
+        normalize: whether vectors get length 1.
+        max_tokens: tokens of a passage, special tokens counted.
+        query_prompt: text put before each question.
+        passage_prompt: text put before each passage.
+    """
+
+    model: str
+    revision: str | None = None
+    pooling: str | None = None
+    layer: int = -1
+    normalize: bool | None = None
+    max_tokens: int | None = None
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """All that decides a vector's direction. Stores and searches must agree on it.
+
+    ``name`` and ``revision`` say where the model was found and may differ; the rest may not.
+    """
+
+    name: str
+    revision: str | None
+    weights_sha256: str
+    tokenizer_sha256: str
+    pooling: str
+    layer: int
+    normalize: bool
+    max_tokens: int
+    query_prompt: str
+    passage_prompt: str
+    dim: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "ModelIdentity":
+        """The identity that `to_dict` wrote; unknown keys are an error."""
+        return cls(**value)
+
+    def difference(self, other: "ModelIdentity") -> str:
+        """What differs, as ``field: ours, theirs``; empty where vectors are comparable."""
+        return "; ".join(
+            f"{field.name}: {getattr(self, field.name)!r}, {getattr(other, field.name)!r}"
+            for field in fields(self)
+            if field.name not in ("name", "revision")
+            and getattr(self, field.name) != getattr(other, field.name)
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was found and checked.
+
+    Attributes:
+        folder: the local folder with its files.
+        identity: what its vectors are.
+        layers: how many layers it has.
+        hidden_size: the width of its hidden states.
+        intermediate_size: the width of its feed-forward layers.
+        model_type: the family's name in transformers.
+        notice: a sentence for the user where an option had to give way, or "".
+    """
+
+    folder: str
+    identity: ModelIdentity
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    model_type: str
+    notice: str = ""
+
+
+def find_model(options: ModelOptions) -> Model:
+    """Find a model's files, read its settings, and check that albeam can embed with it.
+
+    Raises:
+        BadInput: no such model, files are missing, or its architecture or modules don't fit.
+    """
+    folder, revision = _find_folder(options)
+    config = _load_config(folder, options.model)
+    sentence = _sentence_transformers_settings(folder)
+    layers = int(config.num_hidden_layers)
+    if not -layers - 1 <= options.layer <= layers:
+        raise BadInput(
+            f"layer {options.layer} of model {options.model!r}, which has {layers} layers: "
+            f"give 0 (embeddings) to {layers}, or -1 (last) to {-layers - 1}"
+        )
+    layer = options.layer if options.layer < 0 else options.layer - layers - 1
+    positions = _usable_positions(config)
+    asked = options.max_tokens or sentence.get("max_tokens") or DEFAULT_MAX_TOKENS
+    max_tokens = min(asked, positions)
+    notice = (
+        f"max-tokens {asked} is more than the {positions} positions of {options.model}: "
+        f"using {max_tokens}"
+        if options.max_tokens and asked > positions
+        else ""
+    )
+    prompts = sentence.get("prompts", {})
+    normalize = options.normalize
+    if normalize is None:
+        normalize = bool(sentence.get("normalize", True))
+    identity = ModelIdentity(
+        name=str(Path(options.model).resolve()) if Path(options.model).is_dir() else options.model,
+        revision=revision,
+        weights_sha256=_hash_files(sorted(Path(folder).glob("*.safetensors"))),
+        tokenizer_sha256=_hash_files(_tokenizer_files(folder, options.model)),
+        pooling=options.pooling or str(sentence.get("pooling", "mean")),
+        layer=layer,
+        normalize=normalize,
+        max_tokens=max_tokens,
+        query_prompt=_first(options.query_prompt, prompts.get("query"), ""),
+        passage_prompt=_first(
+            options.passage_prompt, prompts.get("document"), prompts.get("passage"), ""
+        ),
+        dim=int(config.hidden_size),
+    )
+    return Model(
+        folder=folder,
+        identity=identity,
+        layers=layers,
+        hidden_size=int(config.hidden_size),
+        intermediate_size=int(getattr(config, "intermediate_size", 4 * config.hidden_size)),
+        model_type=str(config.model_type),
+        notice=notice,
+    )
+
+
+def options_for(identity: ModelIdentity, model: str | None = None) -> ModelOptions:
+    """Options that find the model of ``identity`` again, at ``model`` where it has moved."""
+    return ModelOptions(
+        model=model or identity.name,
+        revision=None if model else identity.revision,
+        pooling=identity.pooling,
+        layer=identity.layer,
+        normalize=identity.normalize,
+        max_tokens=identity.max_tokens,
+        query_prompt=identity.query_prompt,
+        passage_prompt=identity.passage_prompt,
+    )
+
+
+def _find_folder(options: ModelOptions) -> tuple[str, str | None]:
+    path = Path(options.model)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise BadInput(
+                f"model folder {options.model!r} has no config.json; "
+                "name a folder that transformers or sentence-transformers saved"
+            )
+        return str(path.resolve()), None
+    if path.exists() or options.model.startswith((".", "/", "~")) or options.model.count("/") > 1:
+        raise BadInput(
+            f"model {options.model!r} is not a folder; name an existing folder or a hub name"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        folder = snapshot_download(
+            options.model, revision=options.revision, allow_patterns=_FILES
+        )
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(
+            f"model {options.model!r} (revision {options.revision or 'main'}) is neither a folder "
+            f"here nor to be had from the hub: {reason}; check the name and the network"
+        ) from error
+    # The cache's folder is named by the commit, which pins the revision for the workers.
+    return folder, Path(folder).name
+
+
+def _load_config(folder: str, name: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(f"model {name!r}: transformers can't read its config: {reason}") from error
+    refused = None
+    if getattr(config, "is_encoder_decoder", False):
+        refused = "is an encoder-decoder"
+    elif getattr(config, "is_decoder", False) or any(
+        "CausalLM" in a or "LMHead" in a for a in config.architectures or []
+    ):
+        refused = "is a decoder"
+    elif not hasattr(config, "hidden_size") or not hasattr(config, "num_hidden_layers"):
+        refused = "has no hidden_size and num_hidden_layers in its config"
+    if refused:
+        raise BadInput(
+            f"model {name!r} (type {config.model_type!r}) {refused}; "
+            "albeam embeds with encoders such as ALBERT and BERT"
+        )
+    if not list(Path(folder).glob("*.safetensors")):
+        raise BadInput(
+            f"model {name!r} has no .safetensors weights, and pickled weights are never loaded; "
+            "save it with save_pretrained"
+        )
+    return config
+
+
+def _usable_positions(config: Any) -> int:
+    positions = int(getattr(config, "max_position_embeddings", None) or 512)
+    if config.model_type in _OFFSET_POSITIONS:
+        positions -= int(config.pad_token_id) + 1
+    return positions
+
+
+def _tokenizer_files(folder: str, name: str) -> list[Path]:
+    for names in (["tokenizer.json"], ["spiece.model"], ["sentencepiece.bpe.model"], ["vocab.txt"]):
+        files = [Path(folder) / file for file in names]
+        if all(file.is_file() for file in files):
+            return files
+    raise BadInput(f"model {name!r} has no tokenizer.json; save its tokenizer beside it")
+
+
+def _hash_files(files: list[Path]) -> str:
+    """SHA-256 of one file's content, or of the digests of several in the order of their names."""
+    digests = []
+    for path in files:
+        with open(path, "rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _sentence_transformers_settings(folder: str) -> dict[str, Any]:
+    """Pooling, normalization, length and prompts of a sentence-transformers folder; else {}."""
+    root = Path(folder)
+    if not (root / "modules.json").is_file():
+        return {}
+    settings: dict[str, Any] = {"normalize": False}
+    for module in _read_json(root / "modules.json"):
+        kind = str(module["type"]).rsplit(".", 1)[-1]
+        config = _read_json(root / module["path"] / "config.json") if module["path"] else {}
+        if kind == "Pooling":
+            settings["pooling"] = _pooling(config, folder)
+        elif kind == "Normalize":
+            settings["normalize"] = True
+        elif kind != "Transformer":
+            raise BadInput(
+                f"model {folder!r} has a {kind} module after its encoder, which albeam does not "
+                "compute; use a model of Transformer, Pooling and Normalize modules only"
+            )
+    transformer = _read_json(root / "sentence_bert_config.json")
+    if transformer.get("do_lower_case"):
+        raise BadInput(
+            f"model {folder!r} asks for do_lower_case in sentence_bert_config.json, which would "
+            "shift character offsets; set it to false where the tokenizer lowercases by itself"
+        )
+    settings["max_tokens"] = transformer.get("max_seq_length") or _tokenizer_length(root)
+    sentence = _read_json(root / "config_sentence_transformers.json")
+    settings["prompts"] = {k: v for k, v in (sentence.get("prompts") or {}).items() if v}
+    return settings
+
+
+def _tokenizer_length(root: Path) -> int | None:
+    length = _read_json(root / "tokenizer_config.json").get("model_max_length")
+    return int(length) if length and length < 1_000_000 else None
+
+
+def _pooling(config: dict[str, Any], folder: str) -> str:
+    mode = config.get("pooling_mode")
+    if mode is None:
+        active = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
+        names = {
+            "pooling_mode_cls_token": "cls",
+            "pooling_mode_mean_tokens": "mean",
+            "pooling_mode_max_tokens": "max",
+        }
+        mode = names.get(active[0], active[0]) if len(active) == 1 else "+".join(active) or "mean"
+    if mode not in POOLINGS:
+        raise BadInput(
+            f"model {folder!r} pools by {mode!r}; albeam pools by one of {', '.join(POOLINGS)}"
+        )
+    if config.get("include_prompt", True) is False:
+        raise BadInput(
+            f"model {folder!r} leaves its prompt out of pooling (include_prompt is false), "
+            "which albeam does not do"
+        )
+    return str(mode)
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{path} is not JSON: {error}; restore the model's files") from error
+
+
+def _first(*values: str | None) -> str:
+    return next(value for value in values if value is not None)

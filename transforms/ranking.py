@@ -1,0 +1,41 @@
+"""Top-k lists: merge those of shards, and fold passages into documents."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Scores = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+def merge_top_k(lists: list[tuple[Scores, Rows]], k: int) -> tuple[Scores, Rows]:
+    """The best ``k`` of several result lists of the same questions.
+
+    Args:
+        lists: scores and row ids, each ``[questions, n]``; row -1 marks an empty place.
+        k: how many to keep.
+
+    Returns:
+        Scores and rows ``[questions, min(k, sum of n)]``, best first, equal scores by row; empty
+        places come last, with row -1 and score minus infinity.
+    """
+    scores = np.concatenate([scores for scores, _ in lists], axis=1)
+    rows = np.concatenate([rows for _, rows in lists], axis=1)
+    scores = np.where(rows < 0, -np.inf, scores).astype(np.float32)
+    tie = np.where(rows < 0, np.iinfo(np.int64).max, rows)
+    order = np.lexsort((tie, -scores), axis=1)[:, :k]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def best_of_each(keys: list[Any], most: int) -> list[int]:
+    """The places of the first occurrences in ``keys``, in order, at most ``most``."""
+    seen: set[Any] = set()
+    places: list[int] = []
+    for place, key in enumerate(keys):
+        if len(places) == most:
+            break
+        if key not in seen:
+            seen.add(key)
+            places.append(place)
+    return places

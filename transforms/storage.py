@@ -1,0 +1,280 @@
+"""Files through fsspec: list, read, put atomically, create exclusively.
+
+A path is any fsspec URL; a plain path is a local one. Nothing here knows what the files hold.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from transforms.errors import BadInput
+
+T = TypeVar("T")
+
+#: Filesystems whose exclusive create is one conditional request (or a lock in this process).
+_CONDITIONAL_PUT = frozenset({"s3", "s3a", "gs", "gcs", "memory"})
+_TRANSIENT = (TimeoutError, ConnectionError)
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One file of an input: its URL, its bytes, and what changes when its content does."""
+
+    url: str
+    size: int
+    version: str
+
+
+def retry(call: Callable[[], T]) -> T:
+    """``call()``, tried up to five times with growing pauses while the network fails."""
+    attempts = Retrying(
+        retry=retry_if_exception_type(_TRANSIENT),
+        stop=stop_after_attempt(5),
+        wait=wait_exponential_jitter(initial=0.2, max=10),
+        reraise=True,
+    )
+    return attempts(call)
+
+
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """The filesystem of ``url``, without listing caches, and the path in it.
+
+    Raises:
+        BadInput: the protocol is unknown or its package is not installed.
+    """
+    options: dict[str, Any] = {} if is_local(url) else {"use_listings_cache": False}
+    try:
+        fs, path = fsspec.url_to_fs(url, **options)
+    except (ValueError, ImportError) as error:
+        raise BadInput(f"can't open {url!r}: {error}") from error
+    return fs, path
+
+
+def is_local(url: str) -> bool:
+    """Whether ``url`` is on this machine's disk."""
+    return "://" not in url or url.startswith(("file://", "local://"))
+
+
+def join(url: str, *names: str) -> str:
+    """``url`` with path segments appended."""
+    return "/".join([url.rstrip("/"), *names])
+
+
+def absolute(url: str) -> str:
+    """A local path made absolute; any other URL as it is."""
+    if not is_local(url):
+        return url.rstrip("/")
+    return str(Path(open_filesystem(url)[1]).resolve())
+
+
+def list_inputs(patterns: tuple[str, ...], suffix: str = ".parquet") -> list[FileInfo]:
+    """The files that paths, folders and globs name, each once, ordered by URL.
+
+    A folder gives every file below it that ends in ``suffix``; names that start with ``_`` or ``.``
+    are left out there, as Spark and Hive do.
+
+    Raises:
+        BadInput: a pattern matches no file.
+    """
+    found: dict[str, FileInfo] = {}
+    for pattern in patterns:
+        fs, path = open_filesystem(pattern)
+        matches = retry(lambda fs=fs, path=path: _match(fs, path, suffix))  # type: ignore[misc]
+        if not matches:
+            raise BadInput(
+                f"input {pattern!r} matches no file; "
+                f"name a {suffix} file, a folder of them, or a glob in quotes"
+            )
+        for info in matches:
+            name = fs.unstrip_protocol(info["name"]) if not _is_local_fs(fs) else info["name"]
+            found[name] = FileInfo(name, int(info["size"] or 0), _version(info))
+    return [found[url] for url in sorted(found)]
+
+
+def list_names(url: str) -> list[str]:
+    """The names directly inside a folder, sorted; none where the folder is not there."""
+    fs, path = open_filesystem(url)
+
+    def call() -> list[str]:
+        try:
+            return [str(name) for name in fs.ls(path, detail=False)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in retry(call))
+
+
+def exists(url: str) -> bool:
+    """Whether there is a file or folder at ``url``."""
+    fs, path = open_filesystem(url)
+    return bool(retry(lambda: fs.exists(path)))
+
+
+def size(url: str) -> int:
+    """The bytes of the file at ``url``; raises FileNotFoundError where there is none."""
+    fs, path = open_filesystem(url)
+    return int(retry(lambda: fs.info(path))["size"] or 0)
+
+
+def read_bytes(url: str) -> bytes:
+    """The whole content of a file; raises FileNotFoundError where there is none."""
+    fs, path = open_filesystem(url)
+    return bytes(retry(lambda: fs.cat_file(path)))
+
+
+def open_input(url: str) -> BinaryIO:
+    """The file at ``url``, open for reading at any offset."""
+    fs, path = open_filesystem(url)
+    return retry(lambda: fs.open(path, "rb"))  # type: ignore[no-any-return]
+
+
+def sha256(url: str) -> str:
+    """The SHA-256 of a file's content, as hexadecimal digits."""
+    with open_input(url) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove(url: str) -> None:
+    """Remove a file; nothing happens where there is none."""
+    fs, path = open_filesystem(url)
+    with contextlib.suppress(FileNotFoundError):
+        retry(lambda: fs.rm_file(path))
+
+
+@contextlib.contextmanager
+def put_atomically(folder: str, name: Callable[[str], str]) -> Iterator[str]:
+    """Write a file under a name that depends on its content, seen by readers only when whole.
+
+    Yields a local path to write to. When the block ends, the file moves into ``folder`` under
+    ``name(sha256)``; when it raises, nothing is left.
+    """
+    fs, path = open_filesystem(folder)
+    local = _is_local_fs(fs)
+    if local:
+        os.makedirs(path, exist_ok=True)
+    temporary = _temporary_name(path if local else tempfile.gettempdir())
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        target = f"{path.rstrip('/')}/{name(digest)}"
+        if local:
+            os.replace(temporary, target)
+            _sync_folder(path)
+        else:
+            retry(lambda: fs.put_file(temporary, target))
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def create_exclusively(url: str, content: bytes) -> bool:
+    """Create a file with ``content``, whole or not at all; False where the name is taken.
+
+    Locally a temporary file is linked to its name, on object stores one conditional put is made.
+
+    Raises:
+        BadInput: the filesystem has no exclusive create.
+    """
+    fs, path = open_filesystem(url)
+    if _is_local_fs(fs):
+        return _link_exclusively(path, content)
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    if not protocols & _CONDITIONAL_PUT:
+        raise BadInput(
+            f"{url!r}: the {'/'.join(sorted(protocols))} filesystem can't create a file exclusively, "
+            "so two writers could destroy each other's work; use a local folder, s3:// or gs://"
+        )
+    try:
+        retry(lambda: fs.pipe_file(path, content, mode="create"))
+    except FileExistsError:
+        return False
+    return True
+
+
+def fetch(url: str, folder: Path) -> Path:
+    """A local path with the content of ``url``: the file itself, or a copy inside ``folder``."""
+    fs, path = open_filesystem(url)
+    if _is_local_fs(fs):
+        return Path(path)
+    target = folder / path.replace("/", "_")
+    if not target.exists():
+        partial = target.with_suffix(f".{os.getpid()}.partial")
+        with open_input(url) as source, open(partial, "wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+        partial.replace(target)
+    return target
+
+
+def _match(fs: Any, path: str, suffix: str) -> list[dict[str, Any]]:
+    if any(letter in path for letter in "*?["):
+        return [i for i in fs.glob(path, detail=True).values() if i["type"] == "file"]
+    if not fs.exists(path):
+        return []
+    if fs.isfile(path):
+        return [fs.info(path)]
+    root = path.rstrip("/")
+    return [
+        info
+        for name, info in fs.find(path, detail=True).items()
+        if name.endswith(suffix) and not _is_hidden(name[len(root) :])
+    ]
+
+
+def _is_hidden(relative: str) -> bool:
+    return any(segment.startswith(("_", ".")) for segment in relative.split("/"))
+
+
+def _version(info: dict[str, Any]) -> str:
+    for key in ("ETag", "etag", "generation", "mtime", "LastModified", "updated", "created"):
+        if info.get(key) is not None:
+            return f"{key}={info[key]}"
+    return ""
+
+
+def _is_local_fs(fs: Any) -> bool:
+    return isinstance(fs, LocalFileSystem)
+
+
+def _link_exclusively(path: str, content: bytes) -> bool:
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = _temporary_name(folder)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        _sync_folder(folder)
+        return True
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary_name(folder: str) -> str:
+    return os.path.join(folder, f".tmp-{uuid.uuid4().hex}")

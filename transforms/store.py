@@ -1,0 +1,335 @@
+"""The reader's face of a store: open, search, documents."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import faiss_index, storage
+from transforms.encoder import Encoder, Placement, load_encoder
+from transforms.errors import BadInput, Damaged
+from transforms.indexing import read_vectors
+from transforms.model import find_model, options_for
+from transforms.ranking import Rows, Scores, best_of_each, merge_top_k
+from transforms.records import PASSAGE_FIELDS, VECTOR
+from transforms.segment import IndexShard, PartInfo, SegmentInfo, SegmentPaths
+from transforms.snapshot import Snapshot, check_identity, read_segment, read_snapshot
+
+MODES = ("dense",)
+_OPEN_PARTS = 256
+_CACHED_GROUPS = 4_096
+_HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
+_OWN = frozenset(field.name for field in PASSAGE_FIELDS)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """The best passage of one document.
+
+    Attributes:
+        rank: from 1.
+        score: inner product of question and passage; the cosine, where vectors are normalized.
+        document_id: of the document.
+        passage: its number in the document.
+        start, end: its span in the document's text, in Unicode code points.
+        text: of the passage.
+        metadata: the document's metadata columns.
+    """
+
+    rank: int
+    score: float
+    document_id: str
+    passage: int
+    start: int
+    end: int
+    text: str
+    metadata: dict[str, Any]
+
+
+class Store:
+    """One snapshot of a store. Files are opened when they are first needed."""
+
+    def __init__(
+        self,
+        url: str,
+        snapshot: Snapshot,
+        segments: tuple[SegmentInfo, ...],
+        model: str | None = None,
+        placement: Placement = Placement(),  # noqa: B008
+    ) -> None:
+        """Hold a snapshot that was read; use `Store.open`."""
+        self.url = url
+        self.snapshot = snapshot
+        self.segments = segments
+        self._model, self._placement = model, placement
+        self._encoder: Encoder | None = None
+        self._cache = tempfile.TemporaryDirectory(prefix="albeam-")
+        self._parts = [
+            (SegmentPaths(url, segment.name), part) for segment in segments for part in segment.parts
+        ]
+        #: The first global row of each part, and the number of all rows at the end.
+        self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
+        self._open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
+        self._open_shard = lru_cache(None)(self._open_shard_uncached)
+        self._ids_of_group = lru_cache(_CACHED_GROUPS)(self._ids_of_group_uncached)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        snapshot: int | None = None,
+        model: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> "Store":
+        """Open a snapshot of a store, the newest by default.
+
+        Args:
+            url: the store's folder, any fsspec URL.
+            snapshot: the snapshot's number.
+            model: where the store's model lies now, if it has moved.
+            device: where questions are embedded: ``auto``, ``cpu`` or ``cuda``.
+            dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+
+        Raises:
+            BadInput: there is no store or no such snapshot.
+            Damaged: a manifest is missing or differs from its digest.
+        """
+        url = storage.absolute(url)
+        found = read_snapshot(url, snapshot)
+        segments = tuple(read_segment(url, ref) for ref in found.segments)
+        return cls(url, found, segments, model, Placement(device, dtype))
+
+    @property
+    def rows(self) -> int:
+        """Passages in the snapshot."""
+        return int(self._edges[-1])
+
+    @property
+    def encoder(self) -> Encoder:
+        """The store's model, loaded when first used.
+
+        Raises:
+            BadInput: it is not where it was, or is another model now.
+        """
+        if self._encoder is None:
+            identity = self.snapshot.identity
+            try:
+                model = find_model(options_for(identity, self._model))
+            except BadInput as error:
+                raise BadInput(
+                    f"{error}; {self.url!r} was made with this model: "
+                    "if it lies elsewhere now, give its place with --model"
+                ) from error
+            check_identity(self.url, identity, model.identity)
+            self._encoder = load_encoder(model, self._placement)
+        return self._encoder
+
+    def search(
+        self, questions: Sequence[str], k: int = 10, mode: str = "dense"
+    ) -> list[list[Hit]]:
+        """The best ``k`` documents for each question, by their best passages.
+
+        Raises:
+            BadInput: a blank question, a k below 1, or an unknown mode.
+        """
+        if mode not in MODES:
+            raise BadInput(f"mode {mode!r} is not one of {', '.join(MODES)}")
+        for number, question in enumerate(questions):
+            if not question.strip():
+                raise BadInput(f"question {number} is blank; ask something")
+        prompt = self.snapshot.identity.query_prompt
+        return self.search_vectors(self.encoder.encode_texts(list(questions), prompt), k)
+
+    def search_vectors(self, vectors: npt.NDArray[np.float32], k: int = 10) -> list[list[Hit]]:
+        """The same for vectors, float32 ``[questions, dim]``.
+
+        Raises:
+            BadInput: vectors of another shape, or a k below 1.
+        """
+        ranked = self.rank(vectors, k)
+        rows = sorted({row for rows, _ in ranked for row in rows})
+        found = dict(zip(rows, self._fetch(rows), strict=True))
+        return [
+            [
+                _hit(rank, score, found[row])
+                for rank, (row, score) in enumerate(zip(rows, scores, strict=True), 1)
+            ]
+            for rows, scores in ranked
+        ]
+
+    def rank(
+        self, vectors: npt.NDArray[np.float32], k: int
+    ) -> list[tuple[list[int], list[float]]]:
+        """Global rows and scores of the best passage of each of the best ``k`` documents."""
+        dim = self.snapshot.identity.dim
+        if vectors.ndim != 2 or vectors.shape[1] != dim:
+            raise BadInput(f"question vectors of shape {vectors.shape}; {self.url!r} needs [n, {dim}]")
+        if k < 1:
+            raise BadInput(f"k is {k}; give 1 or more")
+        results: dict[int, tuple[list[int], list[float]]] = {}
+        pending = list(range(len(vectors)))
+        wanted = min(self.rows, k + max(k // 2, 10))
+        while pending:
+            scores, rows = self._nearest(vectors[pending], wanted)
+            keys = self.document_ids(rows)
+            unsettled = []
+            for place, question in enumerate(pending):
+                live = int((rows[place] >= 0).sum())
+                best = best_of_each(keys[place][:live], k)
+                if len(best) < k and wanted < self.rows:
+                    unsettled.append(question)
+                results[question] = (
+                    [int(rows[place, b]) for b in best],
+                    [float(scores[place, b]) for b in best],
+                )
+            pending, wanted = unsettled, min(self.rows, wanted * 2)
+        return [results[question] for question in range(len(vectors))]
+
+    def document_ids(self, rows: Rows) -> list[list[str]]:
+        """The document ids of global rows ``[questions, n]``; "" for row -1."""
+        unique, inverse = np.unique(rows, return_inverse=True)
+        names = [""] * len(unique)
+        for part, group, places, inside in self._by_group(unique):
+            ids = self._ids_of_group(part, group)
+            for place, row in zip(places, inside, strict=True):
+                names[place] = ids[row].as_py()
+        return [[names[i] for i in line] for line in inverse.reshape(rows.shape)]
+
+    def documents(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All live passages, a table a part, in order; ``columns`` as in the part's schema."""
+        for place in range(len(self._parts)):
+            yield self._open_part(place).read(columns=list(columns) if columns else None)
+
+    def _nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
+        found = [
+            (np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64))
+        ]
+        first = 0
+        for segment in self.segments:
+            for scores, rows in self._search_segment(segment, vectors, k):
+                found.append((scores, np.where(rows < 0, rows, rows + first)))
+            first += segment.rows
+        return merge_top_k(found, k)
+
+    def _search_segment(
+        self, segment: SegmentInfo, vectors: npt.NDArray[np.float32], k: int
+    ) -> Iterator[tuple[Scores, Rows]]:
+        if segment.index is None:
+            chunks = read_vectors(SegmentPaths(self.url, segment.name), segment.parts)
+            yield faiss_index.exact_search(chunks, vectors, k)
+            return
+        for shard in segment.index.shards:
+            index = self._open_shard(segment.name, segment.index.factory, shard)
+            scores, rows = faiss_index.search_index(index, vectors, min(k, shard.rows))
+            yield scores, np.where(rows < 0, rows, rows + shard.first_row)
+
+    def _fetch(self, rows: list[int]) -> list[dict[str, Any]]:
+        """The rows' columns but hashes and vectors, in order."""
+        found: list[dict[str, Any]] = [{} for _ in rows]
+        for part, group, places, inside in self._by_group(np.array(rows, np.int64)):
+            file = self._open_part(part)
+            columns = [name for name in file.schema_arrow.names if name not in _HIDDEN]
+            table = file.read_row_group(group, columns=columns).take(pa.array(inside))
+            for place, values in zip(places, table.to_pylist(), strict=True):
+                found[place] = values
+        return found
+
+    def _by_group(self, rows: Rows) -> Iterator[tuple[int, int, list[int], list[int]]]:
+        """Sorted global rows by row group: part, group, places in ``rows``, rows in the group."""
+        parts = np.searchsorted(self._edges, rows, side="right") - 1
+        for part in np.unique(parts[rows >= 0]):
+            places = np.flatnonzero((parts == part) & (rows >= 0))
+            local = rows[places] - self._edges[part]
+            edges = self._group_edges(int(part))
+            groups = np.searchsorted(edges, local, side="right") - 1
+            for group in np.unique(groups):
+                chosen = groups == group
+                yield (
+                    int(part),
+                    int(group),
+                    places[chosen].tolist(),
+                    (local[chosen] - edges[group]).tolist(),
+                )
+
+    def _group_edges(self, part: int) -> npt.NDArray[np.int64]:
+        metadata = self._open_part(part).metadata
+        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        return np.cumsum([0, *counts])
+
+    def _ids_of_group_uncached(self, part: int, group: int) -> pa.ChunkedArray:
+        return self._open_part(part).read_row_group(group, columns=["document_id"]).column(0)
+
+    def _open_part_uncached(self, place: int) -> Any:
+        paths, part = self._parts[place]
+        return open_part(paths, part)
+
+    def _open_shard_uncached(self, segment: str, factory: str, shard: IndexShard) -> Any:
+        paths = SegmentPaths(self.url, segment)
+        return open_shard(
+            paths, factory, shard, self.snapshot.identity.dim, Path(self._cache.name)
+        )
+
+
+def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
+    """A part's Parquet file, its footer read.
+
+    Raises:
+        Damaged: it is missing, is no Parquet, or has another number of rows.
+    """
+    url = storage.join(paths.vectors, part.name)
+    try:
+        file = pq.ParquetFile(storage.open_input(url))
+    except FileNotFoundError as error:
+        raise Damaged(f"{url} is missing; restore it, or embed again into a new store") from error
+    except pa.ArrowException as error:
+        raise Damaged(
+            f"{url} can't be read as Parquet: {str(error).splitlines()[0]}; "
+            "restore it, or embed again into a new store"
+        ) from error
+    if file.metadata.num_rows != part.rows:
+        raise Damaged(
+            f"{url} has {file.metadata.num_rows} rows, and the manifest says {part.rows}; "
+            "restore it, or embed again into a new store"
+        )
+    return file
+
+
+def open_shard(
+    paths: SegmentPaths, factory: str, shard: IndexShard, dim: int, cache: Path
+) -> Any:
+    """An index file, its digest checked before FAISS sees it.
+
+    Raises:
+        Damaged: it is missing, differs from its digest, or FAISS can't read it.
+    """
+    url = storage.join(paths.index, shard.name)
+    check_file(url, shard.bytes, shard.sha256)
+    return faiss_index.read_index(storage.fetch(url, cache), factory, dim, shard.rows)
+
+
+def check_file(url: str, size: int, sha256: str) -> None:
+    """Raise Damaged where a file is missing, or has other bytes than its manifest says."""
+    remedy = "restore it, or embed again into a new store"
+    try:
+        found = storage.size(url)
+        if found != size:
+            raise Damaged(f"{url} has {found} bytes, and the manifest says {size}; {remedy}")
+        digest = storage.sha256(url)
+    except FileNotFoundError as error:
+        raise Damaged(f"{url} is missing; {remedy}") from error
+    if digest != sha256:
+        raise Damaged(f"{url} has SHA-256 {digest}, and the manifest says {sha256}; {remedy}")
+
+
+def _hit(rank: int, score: float, row: dict[str, Any]) -> Hit:
+    metadata = {name: value for name, value in row.items() if name not in _OWN}
+    own: Iterable[str] = ("document_id", "passage", "start", "end", "text")
+    return Hit(rank=rank, score=score, metadata=metadata, **{name: row[name] for name in own})
