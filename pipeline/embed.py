@@ -12,7 +12,7 @@ from transforms.encoder import Placement, expected_rate
 from transforms.errors import BadInput
 from transforms.indexing import BuildIndex, CommitSnapshot
 from transforms.model import Model, ModelIdentity, find_model
-from transforms.parquet import PartFormat, ReadParts, WriteParts
+from transforms.parquet import PartFormat, WriteParts
 from transforms.passages import PassageOptions, SplitPassages, check_passage_options
 from transforms.planning import Plan, check_ids, plan_parts
 from transforms.segment import SegmentInfo, SegmentPaths, segment_name
@@ -23,6 +23,7 @@ from transforms.snapshot import (
     read_segment,
     snapshot_of,
 )
+from transforms.source import ReadParts
 from transforms.storage import FileInfo
 from transforms.store import open_part
 from transforms.tokenizer import load_tokenizer
@@ -102,8 +103,14 @@ def run(options: EmbedOptions) -> EmbedSummary:
         result = run_pipeline(pipeline)
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     return _summary(
-        options, model, placement, info, snapshot_of(store, paths.name), started,
-        found_done=len(done), model_loads=counters(result).get("model_loads", 0),
+        options,
+        model,
+        placement,
+        info,
+        snapshot_of(store, paths.name),
+        started,
+        found_done=len(done),
+        model_loads=counters(result).get("model_loads", 0),
     )
 
 
@@ -143,7 +150,9 @@ def _new_plan(
     faiss_index.choose_factory(options.index, model.identity.dim, plan.rows)
     segments = parent.segments if parent is not None and options.mode == "append" else ()
     taken = (
-        open_part(SegmentPaths(paths.store, info.name), part).read(columns=["document_id"]).column(0)
+        open_part(SegmentPaths(paths.store, info.name), part)
+        .read(columns=["document_id"])
+        .column(0)
         for info in (read_segment(paths.store, ref) for ref in segments)
         for part in info.parts
     )
@@ -199,4 +208,3 @@ def _summary(
         snapshot=snapshot,
         notice=notice,
     )
-

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from pipeline.progress import duration
 
 
@@ -60,10 +57,7 @@ def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
         print_json(snapshots)
         return
     names = ("snapshot", "created", "command", "segments", "documents", "passages", "rejects")
-    table = Table(*names, box=None)
-    for snapshot in snapshots:
-        table.add_row(*(str(snapshot[name]) for name in names))
-    Console(soft_wrap=True).print(table)
+    _print_table(names, [_cells(snapshot, names) for snapshot in snapshots])
 
 
 def print_bench(report: dict[str, Any], as_json: bool) -> None:
@@ -71,12 +65,27 @@ def print_bench(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
-    table = Table("system", "tokens/s", "times plain", box=None)
-    for row in report["rows"]:
-        table.add_row(
-            row["system"], f"{row['tokens_per_second']:,.0f}", f"{row['times_plain']:.2f}"
+    rows = [
+        (row["system"], f"{row['tokens_per_second']:,.0f}", f"{row['times_plain']:.2f}")
+        for row in report["rows"]
+    ]
+    _print_table(("system", "tokens/s", "times plain"), rows)
+
+
+def _cells(snapshot: dict[str, Any], names: Sequence[str]) -> list[str]:
+    shown = snapshot | {
+        "segments": len(snapshot["segments"]),
+        "rejects": sum(snapshot["rejects"].values()),
+    }
+    return [str(shown[name]) for name in names]
+
+
+def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    for row in (names, *rows):
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
-    Console(soft_wrap=True).print(table)
 
 
 def _print_pairs(rows: Sequence[tuple[str, str]]) -> None:

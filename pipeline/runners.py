@@ -82,7 +82,7 @@ def worker_error(message: str) -> AlbeamError | None:
         return None
     name, text = found[-1]
     kind = getattr(errors, name, AlbeamError)
-    return kind(text.strip())  # type: ignore[no-any-return]
+    return kind(text.strip())
 
 
 def counters(result: Any) -> dict[str, int]:

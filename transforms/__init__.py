@@ -16,12 +16,12 @@ _WHERE = {
     "ModelOptions": "model",
     "PassageOptions": "passages",
     "Placement": "encoder",
-    "ReadParts": "parquet",
+    "ReadParts": "source",
     "SplitPassages": "passages",
     "Store": "store",
     "WriteParts": "parquet",
 }
-__all__ = list(_WHERE)  # noqa: PLE0604
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

@@ -36,10 +36,14 @@ class Tally:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
-    def add(self, model_loads: int = 0, passages: int = 0, tokens: int = 0) -> None:
-        """Count some more work."""
+    def add_load(self) -> None:
+        """Count a loaded model."""
         with self._lock:
-            self.model_loads += model_loads
+            self.model_loads += 1
+
+    def add_batch(self, passages: int, tokens: int) -> None:
+        """Count an embedded batch."""
+        with self._lock:
             self.passages += passages
             self.tokens += tokens
 
@@ -56,7 +60,7 @@ class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
     def load_model(self) -> Encoder:
         """The encoder, loaded once in each worker process and shared by its threads."""
         encoder = load_encoder(find_model(self._options), self._placement)
-        TALLY.add(model_loads=1)
+        TALLY.add_load()
         return encoder
 
     def get_metrics_namespace(self) -> str:
@@ -108,9 +112,7 @@ class AlbertEmbeddingHandler(_EncoderHandler):
         """
         prompt = model.identity.passage_prompt if self._prompt is None else self._prompt
         vectors = model.encode_texts(list(batch), prompt)
-        return [
-            PredictionResult(text, vector) for text, vector in zip(batch, vectors, strict=True)
-        ]
+        return [PredictionResult(text, vector) for text, vector in zip(batch, vectors, strict=True)]
 
     def batch_elements_kwargs(self) -> dict[str, Any]:
         """The bounds of a batch."""
@@ -142,7 +144,6 @@ class AlbertTableHandler(_EncoderHandler):
         Metrics.counter(METRICS, "passages").inc(done.num_rows)
         Metrics.counter(METRICS, "tokens").inc(tokens)
         Metrics.distribution(METRICS, "tokens_per_table").update(tokens)
-        TALLY.add(passages=done.num_rows, tokens=tokens)
         return [embedded]
 
     def should_skip_batching(self) -> bool:
@@ -167,7 +168,7 @@ def embed_passages(table: pa.Table, encoder: Encoder) -> pa.Table:
     reasons = table.column(REJECT)
     good = np.flatnonzero(pc.is_null(reasons).to_numpy())
     tokens = table.column(TOKENS).take(pa.array(good)).combine_chunks()
-    encoding = encoder.encode(tokens)
+    encoding = encoder.encode(tokens, TALLY.add_batch)
     vectors = np.full((table.num_rows, encoder.identity.dim), np.nan, np.float32)
     vectors[good] = encoding.vectors
     if encoding.failed:
@@ -179,7 +180,7 @@ def embed_passages(table: pa.Table, encoder: Encoder) -> pa.Table:
     return table.append_column(VECTOR, vectors_to_arrow(vectors, pa.float32()))
 
 
-class EmbedPassages(beam.PTransform):  # type: ignore[misc]
+class EmbedPassages(beam.PTransform):
     """``PCollection[pa.Table]`` of passages with token ids to the same with vectors."""
 
     def __init__(self, handler: AlbertTableHandler) -> None:

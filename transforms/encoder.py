@@ -1,14 +1,9 @@
-"""Token ids become vectors: packed forward, pooling, and the choice of device and dtype.
-
-Packed, all sequences of a batch lie end to end as one sequence ``[1, total_tokens]`` with position
-ids that start again at each; every linear layer then works on real tokens only. Attention alone
-must know where sequences end, and is told through transformers' attention interface.
-"""
+"""Token ids become vectors: batches, the choice of device, dtype and road, and what can fail."""
 
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +15,12 @@ from torch.nn import functional
 
 from transforms.errors import BadInput
 from transforms.model import Model
+from transforms.network import PACKABLE, load_network, make_layout, pool
 from transforms.tokenizer import Tokenizer, load_tokenizer
 
-#: Families whose packed forward is the plain one; others offset positions or mask locally.
-PACKABLE = frozenset({"albert", "bert"})
 #: The least cosine between the chosen road and the plain float32 model that a load accepts.
 _LEAST_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "float16": 0.9995}
 _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
-_ATTENTION = "albeam_packed"
 _PROBES = (
     "ALBERT shares one layer's weights among all its layers.",
     "How do I search a corpus by meaning?",
@@ -75,25 +68,10 @@ class Encoding:
     failed: dict[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Where the sequences of a packed batch lie.
-
-    Attributes:
-        bounds: int32 ``[sequences + 1]`` on the device, cumulative lengths.
-        groups: runs of sequences of equal length, as ``(first token, sequences, length)``.
-        longest: the longest length.
-    """
-
-    bounds: torch.Tensor
-    groups: tuple[tuple[int, int, int], ...]
-    longest: int
-
-
 class Encoder:
     """A loaded model that embeds token ids. Threads may share one."""
 
-    def __init__(self, model: Model, placement: Placement = Placement()) -> None:  # noqa: B008
+    def __init__(self, model: Model, placement: Placement) -> None:
         """Load the model, choose its road and check it; see `load_encoder`."""
         resolved = placement.resolve()
         self.identity = model.identity
@@ -121,15 +99,18 @@ class Encoder:
             raise BadInput(f"text {row} ({texts[row][:60]!r}) can't be embedded: {reason}")
         return encoding.vectors
 
-    def encode(self, tokens: pa.ListArray) -> Encoding:
+    def encode(
+        self, tokens: pa.ListArray, progress: Callable[[int, int], None] | None = None
+    ) -> Encoding:
         """Vectors of framed token ids, one row each, in their order.
 
         Args:
             tokens: ``list<int32>`` without nulls and without empty rows.
+            progress: told after each batch how many rows and tokens it had.
 
-        Batches hold a bounded number of tokens, of sequences of similar length. Out of memory halves
-        the bound; a sequence that fails alone is reported, and so is one whose vector is not finite
-        in float32 either. Any other device error is raised.
+        Batches hold a bounded number of tokens, of sequences of similar length. Out of memory
+        halves the bound; a sequence that fails alone is reported, and so is one whose vector is not
+        finite in float32 either. Any other device error is raised.
         """
         ids = tokens.values.to_numpy(zero_copy_only=False)
         bounds = tokens.offsets.to_numpy().astype(np.int64)
@@ -152,6 +133,9 @@ class Encoder:
                 _LOGGER.warning("out of memory: batches of %d tokens from here", self._budget)
                 middle = len(rows) // 2
                 pending += [rows[middle:], rows[:middle]]
+                continue
+            if progress is not None:
+                progress(len(rows), int(lengths[rows].sum()))
         self._mend(encoding, ids, bounds)
         return encoding
 
@@ -201,11 +185,12 @@ class Encoder:
         with torch.inference_mode():
             run = self._run_packed if network.albeam_packed else self._run_padded
             states = run(network, flat, positions, lengths)
-            vectors = pool(states.float(), torch.from_numpy(lengths).to(states.device),
-                           self.identity.pooling)
+            vectors = pool(
+                states.float(), torch.from_numpy(lengths).to(states.device), self.identity.pooling
+            )
             if self.identity.normalize:
                 vectors = functional.normalize(vectors, dim=1)
-            return vectors.cpu().numpy()  # type: ignore[no-any-return]
+            return vectors.cpu().numpy()
 
     def _run_packed(
         self,
@@ -218,7 +203,7 @@ class Encoder:
         output = network(
             input_ids=torch.from_numpy(flat)[None].to(network.device),
             position_ids=torch.from_numpy(positions)[None].to(network.device),
-            layout=_layout(lengths, network.device),
+            layout=make_layout(lengths, network.device),
             **self._wanted_states(),
         )
         return self._states(output)[0]
@@ -259,20 +244,22 @@ class Encoder:
             return self._exact
 
     def _load(self, dtype: str, packed: bool) -> Any:
-        return _load_network(self._source, self.device, dtype, "packed" if packed else "sdpa")
+        return load_network(self._source, self.device, dtype, "packed" if packed else "sdpa")
 
     def _settle_road(self) -> None:
         """Compare the chosen road with the plain model; give way to padded, then to float32."""
-        reference = _load_network(self._source, "cpu", "float32", "eager")
         probes = self._probe_ids()
-        expected = np.concatenate([self._plain(reference, ids) for ids in probes])
+        expected = reference_vectors(self._source, probes)
         roads = [(self.packed, self.dtype), (False, self.dtype), (False, "float32")]
-        reasons = []
+        reasons: list[str] = []
         for packed, dtype in dict.fromkeys(roads):
             if (packed, dtype) != (self.packed, self.dtype):
                 _LOGGER.warning(
                     "%s: %s; using the %s road in %s",
-                    self.identity.name, reasons[-1], "packed" if packed else "padded", dtype,
+                    self.identity.name,
+                    reasons[-1],
+                    "packed" if packed else "padded",
+                    dtype,
                 )
                 self.packed, self.dtype = packed, dtype
                 self._network = self._load(dtype, packed)
@@ -296,15 +283,8 @@ class Encoder:
         full = " ".join([*_PROBES] * (1 + room // 8))
         return self.tokenizer.encode_framed([*_PROBES, full], room)
 
-    def _plain(self, reference: Any, ids: list[int]) -> npt.NDArray[np.float32]:
-        with torch.inference_mode():
-            output = reference(input_ids=torch.tensor([ids]), **self._wanted_states())
-            states = self._states(output)[0]
-            lengths = torch.tensor([len(ids)])
-            return pool(states, lengths, self.identity.pooling).numpy()  # type: ignore[no-any-return]
 
-
-def load_encoder(model: Model, placement: Placement = Placement()) -> Encoder:  # noqa: B008
+def load_encoder(model: Model, placement: Placement) -> Encoder:
     """Load a model ready to embed.
 
     Raises:
@@ -312,6 +292,29 @@ def load_encoder(model: Model, placement: Placement = Placement()) -> Encoder:  
             no road gives the plain model's vectors.
     """
     return Encoder(model, placement)
+
+
+def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.float32]:
+    """What the unmodified network gives: eager attention, float32, one text at a time, on the CPU.
+
+    Args:
+        model: whose layer, pooling and normalization are used.
+        ids: framed token ids, one list a text.
+
+    Returns:
+        float32 ``[texts, dim]``.
+    """
+    network = load_network(model, "cpu", "float32", "eager")
+    vectors = []
+    with torch.inference_mode():
+        for text in ids:
+            output = network(input_ids=torch.tensor([text]), output_hidden_states=True)
+            states = output.hidden_states[model.identity.layer][0]
+            vectors.append(pool(states, torch.tensor([len(text)]), model.identity.pooling))
+        stacked = torch.cat(vectors)
+        if model.identity.normalize:
+            stacked = functional.normalize(stacked, dim=1)
+    return stacked.numpy()
 
 
 def expected_rate(model: Model, placement: Placement) -> float:
@@ -328,143 +331,6 @@ def expected_rate(model: Model, placement: Placement) -> float:
     else:
         rate = (1.5e11 if resolved.dtype != "float32" else 5e10) * (os.cpu_count() or 1)
     return rate / per_token
-
-
-def pool(states: torch.Tensor, lengths: torch.Tensor, pooling: str) -> torch.Tensor:
-    """One vector a sequence: the mean, the first or the elementwise maximum of its token states.
-
-    Args:
-        states: ``[total_tokens, hidden]``, float32, sequences end to end.
-        lengths: ``[sequences]``, int64.
-        pooling: ``mean``, ``cls`` or ``max``.
-    """
-    if pooling == "cls":
-        return states[torch.cumsum(lengths, 0) - lengths]
-    return torch.segment_reduce(states, pooling, lengths=lengths, axis=0)
-
-
-def packed_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,  # noqa: ARG001
-    scaling: float | None = None,
-    layout: _Layout | None = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention within each sequence of a packed batch.
-
-    Args:
-        module: the attention layer, unused.
-        query, key, value: ``[1, heads, total_tokens, head_dim]``.
-        attention_mask: unused; the layout says who sees whom.
-        scaling: factor of the scores; ``head_dim ** -0.5`` by default.
-        layout: where the sequences lie.
-
-    Returns:
-        ``[1, total_tokens, heads, head_dim]`` and no weights.
-    """
-    assert layout is not None, "packed attention needs the layout of its batch"
-    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
-    if _has_varlen(query):
-        from torch.nn.attention.varlen import varlen_attn
-
-        attended = varlen_attn(
-            query.contiguous(), key.contiguous(), value.contiguous(), layout.bounds, layout.bounds,
-            layout.longest, layout.longest, scale=scaling,
-        )
-        return attended[None], None  # type: ignore[index]
-    attended = torch.empty_like(query, memory_format=torch.contiguous_format)
-    for first, sequences, length in layout.groups:
-        tokens = slice(first, first + sequences * length)
-        shape = (sequences, length, *query.shape[1:])
-        block = functional.scaled_dot_product_attention(
-            *(states[tokens].view(shape).transpose(1, 2) for states in (query, key, value)),
-            scale=scaling,
-        )
-        attended[tokens].view(shape).copy_(block.transpose(1, 2))
-    return attended[None], None
-
-
-def _layout(lengths: npt.NDArray[np.int64], device: torch.device) -> _Layout:
-    edges = np.flatnonzero(np.diff(lengths)) + 1
-    firsts = np.concatenate([[0], edges])
-    counts = np.diff(np.concatenate([firsts, [len(lengths)]]))
-    starts = np.cumsum(lengths) - lengths
-    groups = tuple(
-        (int(starts[first]), int(count), int(lengths[first]))
-        for first, count in zip(firsts, counts, strict=True)
-    )
-    bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return _Layout(
-        bounds=torch.from_numpy(bounds).to(device),
-        groups=groups,
-        longest=int(lengths.max()),
-    )
-
-
-def _has_varlen(query: torch.Tensor) -> bool:
-    return (
-        query.is_cuda
-        and query.dtype in (torch.float16, torch.bfloat16)
-        and torch.cuda.get_device_capability(query.device) >= (8, 0)
-    )
-
-
-def _load_network(model: Model, device: str, dtype: str, road: str) -> Any:
-    """The model's network in eval mode; road is ``packed``, ``sdpa`` or ``eager``."""
-    from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModel
-
-    config = AutoConfig.from_pretrained(model.folder, local_files_only=True)
-    if road == "packed":
-        AttentionInterface.register(_ATTENTION, packed_attention)
-        AttentionMaskInterface.register(_ATTENTION, _no_mask)
-    if road != "eager" and getattr(config, "hidden_act", "") == "gelu_new":
-        # The same function, fused.
-        config.hidden_act = "gelu_pytorch_tanh"
-    unpooled = {"add_pooling_layer": False} if model.model_type in PACKABLE else {}
-    network, report = AutoModel.from_pretrained(
-        model.folder,
-        config=config,
-        dtype=torch.float32,
-        attn_implementation=_ATTENTION if road == "packed" else road,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        **unpooled,
-    )
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise BadInput(
-            f"model {model.identity.name!r} lacks {len(missing)} of its weights, "
-            f"{missing[0]!r} among them; restore its .safetensors file"
-        )
-    network.albeam_packed = road == "packed"
-    if dtype != "float32":
-        _narrow_linears(network, getattr(torch, dtype))
-    return network.eval().to(device)
-
-
-def _narrow_linears(network: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Compute linear layers and attention in ``dtype``, all else in float32.
-
-    The word vectors, the layer norms and the stream between layers take little time and most of the
-    rounding: with them in bfloat16 too, a cosine of 0.99986 was seen where this gives 0.99994.
-    """
-    for module in network.modules():
-        if isinstance(module, torch.nn.Linear):
-            module.to(dtype)
-            module.register_forward_pre_hook(_cast_input)
-
-
-def _cast_input(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[Any, ...]:
-    return (inputs[0].to(module.weight.dtype), *inputs[1:])
-
-
-def _no_mask(*_: Any, **__: Any) -> None:
-    return None
 
 
 def _best_dtype(device: str) -> str:

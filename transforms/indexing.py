@@ -59,7 +59,9 @@ def plan_shards(parts: tuple[PartInfo, ...], dim: int, most_bytes: int) -> list[
     return shards
 
 
-def read_vectors(paths: SegmentPaths, parts: tuple[PartInfo, ...]) -> Iterator[npt.NDArray[np.float32]]:
+def read_vectors(
+    paths: SegmentPaths, parts: tuple[PartInfo, ...]
+) -> Iterator[npt.NDArray[np.float32]]:
     """The vectors of parts, in order, as float32 arrays ``[rows, dim]``."""
     for part in parts:
         with storage.open_input(storage.join(paths.vectors, part.name)) as source:
@@ -82,9 +84,7 @@ def build_shard(paths: SegmentPaths, shard: ShardPlan, factory: str, dim: int) -
         write_index(built.index, path)
     file, digest = written[-1]
     size = storage.size(storage.join(paths.index, file))
-    return IndexShard(
-        shard.number, file, shard.rows, shard.first_row, size, digest, built.recall
-    )
+    return IndexShard(shard.number, file, shard.rows, shard.first_row, size, digest, built.recall)
 
 
 def describe_segment(
@@ -148,7 +148,7 @@ class _DescribeFn(beam.DoFn):
         yield describe_segment(self._paths, plan, self._form, self._factory, parts, shards)
 
 
-class BuildIndex(beam.PTransform):  # type: ignore[misc]
+class BuildIndex(beam.PTransform):
     """All `PartInfo` of a segment to its one `SegmentInfo`, with an index where one is wanted.
 
     Parts that an earlier run finished are read from their markers.
@@ -188,7 +188,7 @@ class _CommitFn(beam.DoFn):
         yield commit_segment(self._store, info, digest, self._mode, self._command)
 
 
-class CommitSnapshot(beam.PTransform):  # type: ignore[misc]
+class CommitSnapshot(beam.PTransform):
     """A `SegmentInfo` to the `Snapshot` in which it is live."""
 
     def __init__(self, store: str, mode: str = "append", command: str = "embed") -> None:

@@ -198,9 +198,7 @@ def _find_folder(options: ModelOptions) -> tuple[str, str | None]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        folder = snapshot_download(
-            options.model, revision=options.revision, allow_patterns=_FILES
-        )
+        folder = snapshot_download(options.model, revision=options.revision, allow_patterns=_FILES)
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(
@@ -262,7 +260,9 @@ def _hash_files(files: list[Path]) -> str:
     for path in files:
         with open(path, "rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
 
 
 def _sentence_transformers_settings(folder: str) -> dict[str, Any]:

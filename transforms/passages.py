@@ -103,16 +103,19 @@ def split_passages(table: pa.Table, tokenizer: Tokenizer, options: PassageOption
             ids.append(window.ids)
 
     taken = table.take(pa.array(rows, pa.int64()))
-    hashes = text_hashes([text if reason is None else None for text, reason in
-                          zip(texts, reasons, strict=True)])
+    hashes = text_hashes(
+        [text if reason is None else None for text, reason in zip(texts, reasons, strict=True)]
+    )
     columns = {
         "document_id": taken.column("document_id"),
         "passage": pa.array(passages, pa.int32()),
         "start": pa.array([start for start, _ in spans], pa.int32()),
         "end": pa.array([end for _, end in spans], pa.int32()),
         "text": pa.array(
-            [None if start is None else texts[place][start:end]
-             for place, (start, end) in zip(rows, spans, strict=True)],
+            [
+                None if start is None else texts[place][start:end]
+                for place, (start, end) in zip(rows, spans, strict=True)
+            ],
             pa.string(),
         ),
         "text_hash": hashes.take(pa.array(rows, pa.int64())),
@@ -218,7 +221,7 @@ class _SplitFn(beam.DoFn):
         yield split_passages(element, self._tokenizer, self._options)
 
 
-class SplitPassages(beam.PTransform):  # type: ignore[misc]
+class SplitPassages(beam.PTransform):
     """``PCollection[pa.Table]`` of documents to one of passages with token ids."""
 
     def __init__(self, model: ModelOptions, options: PassageOptions) -> None:

@@ -274,7 +274,9 @@ def _resolve_columns(columns: ColumnOptions, file: FileInfo, schema: pa.Schema) 
                 f"rename it: --metadata-columns {name}_={old}"
             )
         if new.count(name) > 1:
-            raise BadInput(f"metadata column {name!r} is given {new.count(name)} times; give it once")
+            raise BadInput(
+                f"metadata column {name!r} is given {new.count(name)} times; give it once"
+            )
     return ColumnOptions(columns.id_column, columns.text_column, metadata)
 
 
@@ -301,9 +303,7 @@ def _metadata_schema(
     return pa.unify_schemas(schemas)
 
 
-def _check_column(
-    file: FileInfo, schema: pa.Schema, name: str, role: str, fits: Any
-) -> None:
+def _check_column(file: FileInfo, schema: pa.Schema, name: str, role: str, fits: Any) -> None:
     option = {"id": "--id-column", "text": "--text-column", "metadata": "--metadata-columns"}[role]
     if schema.names.count(name) != 1:
         problem = "has no" if name not in schema.names else "has more than one"

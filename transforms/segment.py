@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -279,7 +279,9 @@ def check_name(name: str) -> str:
         Damaged: it is anything else.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise Damaged(f"{name!r} is not a file name inside the store; the manifest was tampered with")
+        raise Damaged(
+            f"{name!r} is not a file name inside the store; the manifest was tampered with"
+        )
     return name
 
 

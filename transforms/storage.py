@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -133,10 +133,10 @@ def read_bytes(url: str) -> bytes:
     return bytes(retry(lambda: fs.cat_file(path)))
 
 
-def open_input(url: str) -> BinaryIO:
+def open_input(url: str) -> Any:
     """The file at ``url``, open for reading at any offset."""
     fs, path = open_filesystem(url)
-    return retry(lambda: fs.open(path, "rb"))  # type: ignore[no-any-return]
+    return retry(lambda: fs.open(path, "rb"))
 
 
 def sha256(url: str) -> str:
@@ -194,8 +194,8 @@ def create_exclusively(url: str, content: bytes) -> bool:
     protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
     if not protocols & _CONDITIONAL_PUT:
         raise BadInput(
-            f"{url!r}: the {'/'.join(sorted(protocols))} filesystem can't create a file exclusively, "
-            "so two writers could destroy each other's work; use a local folder, s3:// or gs://"
+            f"{url!r}: the {'/'.join(sorted(protocols))} filesystem can't create a file "
+            "exclusively, so two writers could destroy each other's work; use a local folder, s3:// or gs://"
         )
     try:
         retry(lambda: fs.pipe_file(path, content, mode="create"))

@@ -61,8 +61,8 @@ class Store:
         url: str,
         snapshot: Snapshot,
         segments: tuple[SegmentInfo, ...],
-        model: str | None = None,
-        placement: Placement = Placement(),  # noqa: B008
+        model: str | None,
+        placement: Placement,
     ) -> None:
         """Hold a snapshot that was read; use `Store.open`."""
         self.url = url
@@ -72,7 +72,9 @@ class Store:
         self._encoder: Encoder | None = None
         self._cache = tempfile.TemporaryDirectory(prefix="albeam-")
         self._parts = [
-            (SegmentPaths(url, segment.name), part) for segment in segments for part in segment.parts
+            (SegmentPaths(url, segment.name), part)
+            for segment in segments
+            for part in segment.parts
         ]
         #: The first global row of each part, and the number of all rows at the end.
         self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
@@ -132,9 +134,7 @@ class Store:
             self._encoder = load_encoder(model, self._placement)
         return self._encoder
 
-    def search(
-        self, questions: Sequence[str], k: int = 10, mode: str = "dense"
-    ) -> list[list[Hit]]:
+    def search(self, questions: Sequence[str], k: int = 10, mode: str = "dense") -> list[list[Hit]]:
         """The best ``k`` documents for each question, by their best passages.
 
         Raises:
@@ -165,13 +165,13 @@ class Store:
             for rows, scores in ranked
         ]
 
-    def rank(
-        self, vectors: npt.NDArray[np.float32], k: int
-    ) -> list[tuple[list[int], list[float]]]:
+    def rank(self, vectors: npt.NDArray[np.float32], k: int) -> list[tuple[list[int], list[float]]]:
         """Global rows and scores of the best passage of each of the best ``k`` documents."""
         dim = self.snapshot.identity.dim
         if vectors.ndim != 2 or vectors.shape[1] != dim:
-            raise BadInput(f"question vectors of shape {vectors.shape}; {self.url!r} needs [n, {dim}]")
+            raise BadInput(
+                f"question vectors of shape {vectors.shape}; {self.url!r} needs [n, {dim}]"
+            )
         if k < 1:
             raise BadInput(f"k is {k}; give 1 or more")
         results: dict[int, tuple[list[int], list[float]]] = {}
@@ -209,9 +209,7 @@ class Store:
             yield self._open_part(place).read(columns=list(columns) if columns else None)
 
     def _nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
-        found = [
-            (np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64))
-        ]
+        found = [(np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64))]
         first = 0
         for segment in self.segments:
             for scores, rows in self._search_segment(segment, vectors, k):
@@ -273,9 +271,7 @@ class Store:
 
     def _open_shard_uncached(self, segment: str, factory: str, shard: IndexShard) -> Any:
         paths = SegmentPaths(self.url, segment)
-        return open_shard(
-            paths, factory, shard, self.snapshot.identity.dim, Path(self._cache.name)
-        )
+        return open_shard(paths, factory, shard, self.snapshot.identity.dim, Path(self._cache.name))
 
 
 def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
@@ -302,9 +298,7 @@ def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
     return file
 
 
-def open_shard(
-    paths: SegmentPaths, factory: str, shard: IndexShard, dim: int, cache: Path
-) -> Any:
+def open_shard(paths: SegmentPaths, factory: str, shard: IndexShard, dim: int, cache: Path) -> Any:
     """An index file, its digest checked before FAISS sees it.
 
     Raises:

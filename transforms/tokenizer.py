@@ -70,12 +70,12 @@ def load_tokenizer(model: Model) -> Tokenizer:
         slow_or_fast = AutoTokenizer.from_pretrained(
             model.folder, local_files_only=True, trust_remote_code=False
         )
-        vocabulary = int(
-            AutoConfig.from_pretrained(model.folder, local_files_only=True).vocab_size
-        )
+        vocabulary = int(AutoConfig.from_pretrained(model.folder, local_files_only=True).vocab_size)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BadInput(f"model {name!r}: transformers can't load its tokenizer: {reason}") from error
+        raise BadInput(
+            f"model {name!r}: transformers can't load its tokenizer: {reason}"
+        ) from error
     backend = getattr(slow_or_fast, "backend_tokenizer", None)
     if backend is None:
         raise BadInput(f"model {name!r} has no fast tokenizer; save it with a tokenizer.json")

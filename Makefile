@@ -1,0 +1,41 @@
+# Every chore has one way: `make help` lists them. Only Python, git and make need to be there.
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= cpu
+BIN := $(VENV)/bin
+# A model to try things with, where the data folder beside the project has one.
+export ALBEAM_MODEL ?= $(wildcard $(CURDIR)/../shared/models/albert-small-trial)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench reference clean
+
+help: ## list the chores
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(BIN)/.installed ## embed Python's own documentation and ask it questions
+	$(BIN)/albeam demo
+
+test: $(BIN)/.installed ## run all tests
+	$(BIN)/pytest
+
+lint: $(BIN)/.installed ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(BIN)/.installed ## measure tokens a second beside plain transformers
+	$(BIN)/albeam bench
+
+reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
+	$(BIN)/python -m tests.reference
+
+clean: ## remove what the chores made
+	rm -rf $(VENV) demo-store demo-corpus bench.json .pytest_cache .mypy_cache .ruff_cache
+
+# uv installs in a fraction of pip's time; it comes into the environment like any other package.
+$(BIN)/.installed: setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
+		--constraint constraints.txt --editable '.[$(EXTRAS),dev]'
+	touch $@

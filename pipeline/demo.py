@@ -1,0 +1,161 @@
+"""``albeam demo``: Python's own documentation, embedded and asked."""
+
+import ast
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.embed import run as embed
+from pipeline.options import EmbedOptions
+from pipeline.report import print_json, print_summary
+from pipeline.search import print_hits
+from transforms.errors import BadInput
+from transforms.model import ModelOptions
+from transforms.planning import ColumnOptions
+from transforms.store import Store
+
+SHARDS = 4
+SHOWN = 3
+#: Questions whose answer is the documentation of one object.
+QUESTIONS = (
+    ("How do I parse JSON from a string?", "json.loads"),
+    ("Copy a whole directory tree", "shutil.copytree"),
+    (
+        "How can I create a temporary directory that is removed afterwards?",
+        "tempfile.TemporaryDirectory",
+    ),
+    ("Find the n largest elements of a dataset", "heapq.nlargest"),
+    ("Wrap a long paragraph so that every line fits a width", "textwrap.wrap"),
+    ("Compute the median of numeric data", "statistics.median"),
+    ("Split a URL into its components", "urllib.parse.urlparse"),
+    ("Which words are similar to a misspelt one?", "difflib.get_close_matches"),
+    ("Remember the results of a function so that it is not computed twice", "functools.lru_cache"),
+    ("Escape HTML special characters in a string", "html.escape"),
+)
+_SKIPPED = frozenset(
+    {
+        "test",
+        "tests",
+        "idlelib",
+        "lib2to3",
+        "site-packages",
+        "turtledemo",
+        "__pycache__",
+        "ensurepip",
+        "pydoc_data",
+        "idle_test",
+    }
+)
+_SHORTEST = 40
+
+
+@dataclass(frozen=True)
+class Documented:
+    """A module, class or function of the standard library with its docstring."""
+
+    name: str
+    text: str
+    module: str
+    kind: str
+
+
+def run(model: ModelOptions, corpus: str, store: str, limit: int | None, as_json: bool) -> None:
+    """Write the corpus, embed it, answer the questions, and say how to ask more.
+
+    Raises:
+        BadInput: what `albeam embed` raises; no docstrings to be found.
+    """
+    write_corpus(Path(corpus), limit)
+    summary = embed(
+        EmbedOptions(
+            inputs=(corpus,),
+            store=store,
+            model=model,
+            columns=ColumnOptions(all_columns=True),
+            mode="replace",
+        )
+    )
+    opened = Store.open(store)
+    found = opened.search([question for question, _ in QUESTIONS], k=5)
+    answers = [
+        {"question": question, "expected": expected, "found": [hit.document_id for hit in hits]}
+        for (question, expected), hits in zip(QUESTIONS, found, strict=True)
+    ]
+    right = sum(answer["expected"] in answer["found"] for answer in answers)
+    if as_json:
+        print_json({"summary": vars(summary), "right": right, "answers": answers})
+        return
+    print_summary(summary, as_json=False)
+    for (question, expected), hits in zip(QUESTIONS, found, strict=True):
+        ids = [hit.document_id for hit in hits]
+        place = f"place {ids.index(expected) + 1}" if expected in ids else "not among the first 5"
+        print(f"\n{question}  ({expected}: {place})")
+        print_hits(hits[:SHOWN])
+    print(f"\n{right} of {len(QUESTIONS)} expected objects are among the first 5.")
+    print(f'Ask your own: albeam search {store} "How do I read a CSV file?"')
+
+
+def write_corpus(folder: Path, limit: int | None = None) -> int:
+    """Write the standard library's docstrings as Parquet shards; how many documents they have.
+
+    Raises:
+        BadInput: this Python comes without the sources of its library.
+    """
+    root = Path(sysconfig.get_path("stdlib"))
+    documents = {item.name: item for item in standard_library(root)}
+    items = [documents[name] for name in sorted(documents)][:limit]
+    if not items:
+        raise BadInput(f"{str(root)!r} has no Python sources; run the demo with a full Python")
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard in range(SHARDS):
+        some = items[shard::SHARDS]
+        table = pa.table(
+            {
+                "id": [item.name for item in some],
+                "text": [item.text for item in some],
+                "module": [item.module for item in some],
+                "kind": [item.kind for item in some],
+            }
+        )
+        path = folder / f"docstrings-{shard}.parquet"
+        # An unchanged file keeps its time, so that a second demo finds its work done.
+        if not path.exists() or not pq.read_table(path).equals(table):
+            pq.write_table(table, path, compression="zstd")
+    return len(items)
+
+
+def standard_library(root: Path) -> Iterator[Documented]:
+    """Every public documented object of the library under ``root``; parsed, never imported."""
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        if _SKIPPED & set(parts) or any(p.startswith("_") and p != "__init__" for p in parts):
+            continue
+        module = ".".join(p for p in parts if p != "__init__")
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):
+            continue
+        text = ast.get_docstring(tree)
+        if text and len(text) >= _SHORTEST and module:
+            yield Documented(module, f"{module}\n{text}", module, "module")
+        yield from _members(tree, module, module)
+
+
+def _members(node: ast.AST, module: str, prefix: str) -> Iterator[Documented]:
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if child.name.startswith("_"):
+            continue
+        name = f"{prefix}.{child.name}"
+        text = ast.get_docstring(child)
+        is_class = isinstance(child, ast.ClassDef)
+        if text and len(text) >= _SHORTEST:
+            kind = "class" if is_class else "function"
+            yield Documented(name, f"{name}\n{text}", module, kind)
+        if is_class:
+            yield from _members(child, module, name)

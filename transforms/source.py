@@ -1,0 +1,189 @@
+"""Read the rows of a part from the input files, chunk by chunk, and say which can't be embedded."""
+
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.errors import BadInput, Damaged
+from transforms.planning import Part, Plan, Slice
+from transforms.records import FILE, REJECT, ROW, Chunk, mark_chunk, metadata_hashes
+from transforms.segment import SegmentPaths
+
+#: A chunk of a part: what is in memory at once.
+ROWS_PER_CHUNK = 2_048
+TEXT_BYTES_PER_CHUNK = 8 << 20
+
+
+def read_part(plan: Plan, part: Part) -> Iterator[pa.Table]:
+    """The rows of a part as marked tables, each bounded in rows and in text bytes.
+
+    Yields tables of ``document_id, text, metadata_hash, _file, _row, _reject`` and the metadata
+    columns. Rows without id or text, and with blank text, carry their reason in ``_reject``.
+    """
+    previous: pa.Table | None = None
+    number = 0
+    for table in _chunks(plan, part):
+        if previous is not None:
+            yield mark_chunk(previous, Chunk(part.number, number, last=False))
+            number += 1
+        previous = table
+    if previous is None:
+        raise Damaged(f"part {part.number} of the plan has no rows; start again with a new store")
+    yield mark_chunk(previous, Chunk(part.number, number, last=True))
+
+
+def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str | None]:
+    """For each document, why it can't be embedded, or None."""
+    reasons: list[str | None] = []
+    for identifier, text in zip(ids, texts, strict=True):
+        if identifier is None:
+            reasons.append("null id")
+        elif text is None:
+            reasons.append("null text")
+        elif not text:
+            reasons.append("empty text")
+        elif not text.strip():
+            reasons.append("blank text")
+        else:
+            reasons.append(None)
+    return reasons
+
+
+def _chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
+    pending: list[pa.Table] = []
+    rows = size = 0
+    for piece in part.slices:
+        for batch in _read_slice(plan, piece):
+            for table in _bounded(batch):
+                if pending and (
+                    rows + table.num_rows > ROWS_PER_CHUNK
+                    or size + _text_bytes(table) > TEXT_BYTES_PER_CHUNK
+                ):
+                    yield pa.concat_tables(pending)
+                    pending, rows, size = [], 0, 0
+                pending.append(table)
+                rows += table.num_rows
+                size += _text_bytes(table)
+    if pending:
+        yield pa.concat_tables(pending)
+
+
+def _text_bytes(table: pa.Table) -> int:
+    return int(table.column("text").nbytes)
+
+
+def _bounded(table: pa.Table) -> Iterator[pa.Table]:
+    """Halve a table until it fits in a chunk or is one row."""
+    if table.num_rows > 1 and _text_bytes(table) > TEXT_BYTES_PER_CHUNK:
+        middle = table.num_rows // 2
+        yield from _bounded(table.slice(0, middle))
+        yield from _bounded(table.slice(middle))
+    else:
+        yield table
+
+
+def _read_slice(plan: Plan, piece: Slice) -> Iterator[pa.Table]:
+    file = plan.files[piece.file]
+    columns = plan.columns
+    wanted = [columns.id_column, columns.text_column, *(old for _, old in columns.metadata)]
+    with storage.open_input(file.url) as source:
+        try:
+            parquet = pq.ParquetFile(source)
+            place = 0
+            for batch in parquet.iter_batches(
+                ROWS_PER_CHUNK, [piece.row_group], columns=list(dict.fromkeys(wanted))
+            ):
+                first = max(piece.start - place, 0)
+                stop = min(piece.stop - place, batch.num_rows)
+                if first < stop:
+                    row = piece.row - piece.start + place + first
+                    yield _source_table(batch.slice(first, stop - first), plan, file.url, row)
+                place += batch.num_rows
+                if place >= piece.stop:
+                    break
+        except pa.ArrowException as error:
+            raise BadInput(
+                f"input file {file.url!r}, row group {piece.row_group}, can't be read: "
+                f"{str(error).splitlines()[0]}; replace or remove it and run again"
+            ) from error
+
+
+def _source_table(batch: pa.RecordBatch, plan: Plan, url: str, row: int) -> pa.Table:
+    columns = plan.columns
+    ids, broken_ids = _strings(batch.column(columns.id_column))
+    texts, broken_texts = _strings(batch.column(columns.text_column))
+    reasons = reject_reasons(ids, texts)
+    for places, what in ((broken_texts, "text"), (broken_ids, "id")):
+        for place in places:
+            reasons[place] = f"{what} is not UTF-8"
+    metadata = {
+        new: batch.column(old).cast(plan.schema.field(new).type) for new, old in columns.metadata
+    }
+    rows = batch.num_rows
+    table = pa.table(
+        {
+            "document_id": pa.array(ids, pa.string()),
+            "text": pa.array(texts, pa.string()),
+            "metadata_hash": metadata_hashes(metadata, rows),
+            FILE: pa.array([url] * rows, pa.string()),
+            ROW: pa.array(range(row, row + rows), pa.int64()),
+            REJECT: pa.array(reasons, pa.string()),
+        }
+    )
+    for name, values in metadata.items():
+        table = table.append_column(plan.schema.field(name), values)
+    return table
+
+
+def _strings(column: pa.Array) -> tuple[list[str | None], list[int]]:
+    """A column as Python strings, and the places whose bytes are not UTF-8, which become None."""
+    column = column.cast(pa.string())
+    try:
+        return column.to_pylist(), []
+    except UnicodeDecodeError:
+        values: list[str | None] = []
+        broken: list[int] = []
+        for place, value in enumerate(column):
+            try:
+                values.append(value.as_py())
+            except UnicodeDecodeError:
+                values.append(None)
+                broken.append(place)
+        return values, broken
+
+
+class _ReadFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths) -> None:
+        self._paths = paths
+
+    def setup(self) -> None:
+        plan = self._paths.read_plan()
+        if plan is None:
+            raise Damaged(f"{self._paths.plan} is missing; run the same command again")
+        self._plan = plan
+
+    def process(self, element: int) -> Iterator[pa.Table]:
+        # A bundle that is tried again finds the parts that its first try finished.
+        if self._paths.read_marker(element) is None:
+            yield from read_part(self._plan, self._plan.parts[element])
+
+
+class ReadParts(beam.PTransform):
+    """The rows of a segment's parts that are not done yet, as ``PCollection[pa.Table]``."""
+
+    def __init__(self, paths: SegmentPaths, parts: Iterable[int]) -> None:
+        super().__init__()
+        self._paths = paths
+        self._parts = tuple(parts)
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[pa.Table]:
+        """Spread the part numbers over the workers, then wire `read_part`."""
+        return (
+            pbegin
+            | "Parts" >> beam.Create(self._parts).with_output_types(int)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(_ReadFn(self._paths)).with_output_types(pa.Table)
+        )
