@@ -172,9 +172,16 @@ def cut(
 
 
 def word_starts(text: str, offsets: list[tuple[int, int]]) -> npt.NDArray[np.bool_]:
-    """For each token, whether the text begins or white space stands right before it."""
+    """For each token, whether a word begins with it: the text begins or white space ends there."""
+    # A word's marker and its first letters may be two tokens that start at one place.
+    before = [-1, *(start for start, _ in offsets)]
     return np.fromiter(
-        (start == 0 or text[start - 1].isspace() for start, _ in offsets), np.bool_, len(offsets)
+        (
+            start != previous and (start == 0 or text[start - 1].isspace())
+            for (start, _), previous in zip(offsets, before, strict=False)
+        ),
+        np.bool_,
+        len(offsets),
     )
 
 

@@ -195,7 +195,8 @@ def create_exclusively(url: str, content: bytes) -> bool:
     if not protocols & _CONDITIONAL_PUT:
         raise BadInput(
             f"{url!r}: the {'/'.join(sorted(protocols))} filesystem can't create a file "
-            "exclusively, so two writers could destroy each other's work; use a local folder, s3:// or gs://"
+            "exclusively, so two writers could destroy each other's work; "
+            "use a local folder, s3:// or gs://"
         )
     try:
         retry(lambda: fs.pipe_file(path, content, mode="create"))

@@ -1,0 +1,52 @@
+"""Fixtures that many tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.models import make_model, make_texts, write_corpus
+
+_BESIDE = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_libraries() -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def albert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny ALBERT."""
+    return make_model(tmp_path_factory.mktemp("models") / "albert")
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    """Two hundred documents, some longer than a passage."""
+    return make_texts(200)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> Path:
+    """The documents as one Parquet file in a folder."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"), list(texts))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real corpora; tests that want it are skipped where there is none."""
+    folder = Path(os.environ.get("ALBEAM_DATA", _BESIDE / "data"))
+    if not (folder / "squad_dev" / "passages.parquet").is_file():
+        pytest.skip(f"no real data in {folder}; set ALBEAM_DATA to a folder that has squad_dev")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_model() -> Path:
+    """The folder of a real, trained model; tests that want it are skipped where there is none."""
+    folder = Path(os.environ.get("ALBEAM_MODEL") or _BESIDE / "models" / "albert-small-trial")
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"no trained model in {folder}; set ALBEAM_MODEL to a folder that has one")
+    return folder

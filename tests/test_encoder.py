@@ -1,0 +1,257 @@
+"""Every road of the encoder against the unmodified network, one text at a time."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.models import make_model, make_texts
+from transforms.encoder import (
+    Encoder,
+    Placement,
+    expected_rate,
+    load_encoder,
+    reference_vectors,
+)
+from transforms.errors import BadInput
+from transforms.model import Model, ModelOptions, find_model
+from transforms.network import load_network, make_layout, packed_attention, pool
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def cosines(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    return (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+
+
+def framed(encoder: Encoder, texts: list[str]) -> list[list[int]]:
+    return encoder.tokenizer.encode_framed(texts, encoder.identity.max_tokens)
+
+
+def embed(encoder: Encoder, ids: list[list[int]]) -> npt.NDArray[np.float32]:
+    return encoder.encode(pa.array(ids, pa.list_(pa.int32()))).vectors
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+@pytest.mark.parametrize("layer", [-1, 0, 2, -2])
+def test_float32_vectors_are_those_of_the_plain_network(
+    albert: Path, pooling: str, layer: int, device: str
+) -> None:
+    model = find_model(ModelOptions(str(albert), pooling=pooling, layer=layer, max_tokens=64))
+    encoder = load_encoder(model, Placement(device, "float32"))
+    assert encoder.packed
+    ids = framed(encoder, make_texts(60, seed=1))
+    assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
+def test_other_families_are_exact_packed_only_where_that_is_exact(
+    tmp_path: Path, family: str
+) -> None:
+    model = find_model(ModelOptions(str(make_model(tmp_path / family, family)), max_tokens=64))
+    encoder = load_encoder(model, Placement("cpu", "float32"))
+    assert encoder.packed == (family == "bert")
+    ids = framed(encoder, make_texts(40, seed=2))
+    assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
+
+
+def test_vectors_keep_their_length_without_normalization(albert: Path) -> None:
+    model = find_model(ModelOptions(str(albert), normalize=False))
+    encoder = load_encoder(model, Placement("cpu", "float32"))
+    ids = framed(encoder, ["river", "stone window music"])
+    np.testing.assert_allclose(embed(encoder, ids), reference_vectors(model, ids), atol=1e-4)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12))
+@settings(deadline=None, max_examples=40)
+def test_packed_attention_is_attention_within_each_sequence(lengths: list[int]) -> None:
+    generator = torch.Generator().manual_seed(sum(lengths))
+    total = sum(lengths)
+    query, key, value = torch.randn(3, 1, 2, total, 8, generator=generator)
+    layout = make_layout(np.array(lengths), torch.device("cpu"))
+    found, _ = packed_attention(torch.nn.Identity(), query, key, value, None, 0.3, layout)
+    assert found.shape == (1, total, 2, 8)
+    start = 0
+    for length in lengths:
+        q, k, v = (states[:, :, start : start + length] for states in (query, key, value))
+        expected = torch.softmax(q @ k.transpose(2, 3) * 0.3, -1) @ v
+        torch.testing.assert_close(found[:, start : start + length], expected.transpose(1, 2))
+        start += length
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12))
+@settings(deadline=None, max_examples=40)
+def test_pooling_against_loops(lengths: list[int]) -> None:
+    states = torch.randn(sum(lengths), 5, generator=torch.Generator().manual_seed(len(lengths)))
+    pieces = states.split(lengths)
+    for pooling, expected in {
+        "mean": [piece.mean(0) for piece in pieces],
+        "cls": [piece[0] for piece in pieces],
+        "max": [piece.max(0).values for piece in pieces],
+    }.items():
+        torch.testing.assert_close(
+            pool(states, torch.tensor(lengths), pooling), torch.stack(expected)
+        )
+
+
+def test_a_vector_does_not_depend_on_its_batch(albert: Path) -> None:
+    encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+    ids = framed(encoder, make_texts(50, seed=3))
+    alone = np.concatenate([embed(encoder, [one]) for one in ids])
+    np.testing.assert_allclose(embed(encoder, ids), alone, atol=2e-6)
+    np.testing.assert_allclose(embed(encoder, ids[::-1])[::-1], alone, atol=2e-6)
+
+
+class Failing:
+    """A network that runs out of memory above a number of tokens, or on one id."""
+
+    def __init__(self, network: torch.nn.Module, most_tokens: int, poison: int = -1) -> None:
+        self._network, self._most, self._poison = network, most_tokens, poison
+        self.device = torch.device("cpu")
+        self.albeam_packed = True
+        self.calls: list[int] = []
+
+    def __call__(self, input_ids: torch.Tensor, **more: object) -> object:
+        self.calls.append(input_ids.numel())
+        if input_ids.numel() > self._most or (input_ids == self._poison).any():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self._network(input_ids=input_ids, **more)
+
+
+def test_out_of_memory_halves_the_batches_and_changes_nothing(
+    albert: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+    ids = framed(encoder, make_texts(40, seed=4))
+    expected = embed(encoder, ids)
+    encoder._network = Failing(encoder._network, most_tokens=200)
+    with caplog.at_level(logging.WARNING):
+        found = encoder.encode(pa.array(ids, pa.list_(pa.int32())))
+    assert not found.failed
+    assert "out of memory" in caplog.text
+    np.testing.assert_allclose(found.vectors, expected, atol=2e-6)
+    assert min(encoder._network.calls) <= 200
+
+
+def test_a_text_that_fails_alone_is_reported_and_the_others_are_done(albert: Path) -> None:
+    encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+    ids = framed(encoder, ["river", "stone", "window"])
+    poison = 50
+    ids[1][1] = poison
+    encoder._network = Failing(encoder._network, 10_000, poison)
+    found = encoder.encode(pa.array(ids, pa.list_(pa.int32())))
+    assert found.failed == {1: "out of memory"}
+    assert np.isfinite(found.vectors[[0, 2]]).all()
+
+
+def test_another_device_error_is_not_swallowed(albert: Path) -> None:
+    encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+
+    class Broken(Failing):
+        def __call__(self, *_: object, **__: object) -> object:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    encoder._network = Broken(encoder._network, 0)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        embed(encoder, [[2, 7, 3]])
+
+
+def test_a_non_finite_vector_is_tried_in_float32_and_reported_if_it_stays(albert: Path) -> None:
+    model = find_model(ModelOptions(str(albert)))
+    encoder = load_encoder(model, Placement("cpu", "float32"))
+    ids = framed(encoder, ["river", "stone"])
+    good = embed(encoder, ids)
+
+    class Overflowing(Failing):
+        def __call__(self, input_ids: torch.Tensor, **more: object) -> object:
+            output = super().__call__(input_ids, **more)
+            output.last_hidden_state[:, :3] = float("inf")  # type: ignore[attr-defined]
+            return output
+
+    encoder._network = Overflowing(encoder._network, 10_000)
+    encoder.dtype = "bfloat16"
+    np.testing.assert_allclose(embed(encoder, ids), good, atol=1e-6)
+    encoder.dtype = "float32"
+    found = encoder.encode(pa.array(ids[:1], pa.list_(pa.int32())))
+    assert found.failed == {0: "non-finite vector"}
+
+
+def test_a_road_that_is_off_gives_way_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # RoBERTa offsets its positions, so that packing it would give wrong vectors.
+    folder = make_model(tmp_path / "roberta", "roberta")
+    monkeypatch.setattr("transforms.encoder.PACKABLE", frozenset({"roberta"}))
+    model = find_model(ModelOptions(str(folder), max_tokens=64))
+    with caplog.at_level(logging.WARNING):
+        encoder = load_encoder(model, Placement("cpu", "float32"))
+    assert not encoder.packed
+    assert "using the padded road" in caplog.text
+    ids = framed(encoder, make_texts(20, seed=5))
+    assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
+
+
+def test_an_encoder_that_is_never_exact_is_refused_by_name(
+    albert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(model: Model, ids: list[list[int]]) -> npt.NDArray[np.float32]:
+        return -reference_vectors(model, ids)
+
+    monkeypatch.setattr("transforms.encoder.reference_vectors", elsewhere)
+    with pytest.raises(BadInput, match=r"\(albert\) can't be embedded exactly"):
+        load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+
+
+def test_missing_weights_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = make_model(tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("encoder.embedding_hidden_mapping_in.weight")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BadInput, match=r"lacks 1 of its weights, .*embedding_hidden_mapping_in"):
+        load_network(find_model(ModelOptions(str(folder))), "cpu", "float32", "sdpa")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_cuda_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BadInput, match="give --device cpu"):
+        Placement("cuda").resolve()
+
+
+def test_auto_chooses_what_the_machine_has(albert: Path) -> None:
+    found = Placement().resolve()
+    assert found.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert found.dtype in ("float32", "bfloat16", "float16")
+    model = find_model(ModelOptions(str(albert)))
+    slow, fast = (expected_rate(model, Placement("cpu", d)) for d in ("float32", "bfloat16"))
+    assert 0 < slow < fast
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_trained_model_on_a_real_corpus(
+    trained_model: Path, data_folder: Path, dtype: str, device: str
+) -> None:
+    import pyarrow.parquet as pq
+
+    passages = pq.read_table(data_folder / "squad_dev" / "passages.parquet")["text"].to_pylist()
+    questions = pq.read_table(data_folder / "squad_dev" / "questions.parquet")["question"]
+    model = find_model(ModelOptions(str(trained_model)))
+    encoder = load_encoder(model, Placement(device, dtype))
+    assert encoder.dtype == dtype
+    ids = framed(encoder, passages[::20] + questions.to_pylist()[::100])
+    found = cosines(embed(encoder, ids), reference_vectors(model, ids))
+    if dtype == "float32":
+        assert found.min() >= 0.999999
+    else:
+        assert np.percentile(found, 1) >= 0.9999
+        assert found.min() >= 0.9995
