@@ -1,6 +1,5 @@
 """The command line. argv is read here and nowhere else; each command imports what it needs."""
 
-import argparse
 import json
 import logging
 import os
@@ -10,15 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pipeline.arguments import build_parser
 from transforms.errors import AlbeamError, BadInput, Conflict
-
-EPILOG = "exit codes: 0 done, 1 failed or damaged, 2 bad input or options, 3 recall target missed, \
-4 conflict with another writer"
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.beam_args = tuple(rest)
     _quiet(arguments.verbose)
     try:
-        arguments.function(arguments)
+        _COMMANDS[arguments.command](arguments)
     except BadInput as error:
         return _fail(error, 2)
     except Conflict as error:
@@ -47,228 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted; run the same command again to go on", 130)
     return 0
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("-v", "--verbose", action="store_true", help="show the libraries' logs")
-    common.add_argument("--json", action="store_true", help="print JSON, with stable keys")
-    parser: argparse.ArgumentParser = _Parser(
-        prog="albeam",
-        description="Turn a corpus of text in Parquet into a searchable store of ALBERT vectors.",
-        epilog=EPILOG,
-    )
-    parser.add_argument("--version", action=_Version, help="print the version and leave")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, function: Callable[[Any], None], about: str) -> Any:
-        sub = commands.add_parser(
-            name,
-            parents=[common],
-            help=about,
-            description=about + ".",
-            epilog=EPILOG,
-            allow_abbrev=False,
-        )
-        sub.set_defaults(function=function)
-        return sub
-
-    _embed_arguments(command("embed", _embed, "embed Parquet files into a store, with an index"))
-    _search_arguments(command("search", _search, "find the documents nearest to a question"))
-    _evaluate_arguments(
-        command("evaluate", _evaluate, "measure retrieval on questions with known answers")
-    )
-    store = command("snapshots", _snapshots, "list the snapshots of a store")
-    store.add_argument("store", metavar="STORE", help="the store's folder, any fsspec URL")
-    store = command("verify", _verify, "check every file of a store against its manifests")
-    store.add_argument("store", metavar="STORE", help="the store's folder, any fsspec URL")
-    _demo_arguments(command("demo", _demo, "embed Python's own documentation and ask it questions"))
-    _bench_arguments(command("bench", _bench, "measure tokens a second beside plain transformers"))
-    return parser
-
-
-def _embed_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.usage = "albeam embed INPUT... --store STORE --model MODEL [options] [Beam options]"
-    sub.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="INPUT",
-        help="Parquet files, folders of them, or globs in quotes; any fsspec URL",
-    )
-    sub.add_argument("--store", required=True, help="where to write; any fsspec URL")
-    sub.add_argument(
-        "--model",
-        default=os.environ.get("ALBEAM_MODEL"),
-        help="a folder or a hub name; $ALBEAM_MODEL by default",
-    )
-    sub.add_argument("--revision", help="branch, tag or commit of a hub name")
-    sub.add_argument(
-        "--mode",
-        choices=("append", "replace"),
-        default="append",
-        help="add to the live documents, or replace them all (default: append)",
-    )
-    columns = sub.add_argument_group("columns")
-    columns.add_argument(
-        "--id-column", default="id", metavar="NAME", help="string or integer ids (default: id)"
-    )
-    columns.add_argument(
-        "--text-column", default="text", metavar="NAME", help="the text (default: text)"
-    )
-    which = columns.add_mutually_exclusive_group()
-    which.add_argument(
-        "--metadata-columns",
-        default="",
-        metavar="A,B",
-        help="further columns to keep; new=old renames",
-    )
-    which.add_argument("--all-columns", action="store_true", help="keep every further column")
-    vectors = sub.add_argument_group("passages and vectors")
-    vectors.add_argument(
-        "--max-tokens",
-        type=_whole,
-        metavar="N",
-        help="tokens of a passage at most, special tokens counted "
-        "(default: the model's own, else 256)",
-    )
-    vectors.add_argument(
-        "--stride",
-        type=_whole,
-        default=32,
-        metavar="N",
-        help="tokens that neighbouring passages share at least (default: 32)",
-    )
-    vectors.add_argument(
-        "--pooling",
-        choices=("mean", "cls", "max"),
-        help="token states to one vector (default: the model's own, else mean)",
-    )
-    vectors.add_argument(
-        "--layer",
-        type=int,
-        default=-1,
-        metavar="N",
-        help="which hidden states: 0 embeddings, -1 last layer (default: -1)",
-    )
-    vectors.add_argument(
-        "--no-normalize",
-        action="store_true",
-        help="keep the vectors' lengths; the score is then the inner product",
-    )
-    vectors.add_argument("--query-prompt", metavar="TEXT", help="put before each question")
-    vectors.add_argument("--passage-prompt", metavar="TEXT", help="put before each passage")
-    vectors.add_argument(
-        "--vector-dtype",
-        choices=("float32", "float16"),
-        default="float32",
-        help="as written (default: float32)",
-    )
-    vectors.add_argument(
-        "--index",
-        default="auto",
-        metavar="KIND",
-        help="auto, flat, none, or a FAISS factory string (default: auto)",
-    )
-    running = sub.add_argument_group("running")
-    _placement_arguments(running)
-    running.add_argument(
-        "--rows-per-part",
-        type=_auto_or_whole,
-        default=None,
-        metavar="N",
-        help="input rows of an output file, or auto: half a minute's work",
-    )
-    running.add_argument(
-        "--runner",
-        default="direct",
-        metavar="NAME",
-        help="direct, or a Beam runner's name (default: direct); "
-        "options that albeam does not know go to Beam",
-    )
-
-
-def _search_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("store", metavar="STORE", help="the store's folder, any fsspec URL")
-    sub.add_argument("question", nargs="?", metavar="QUESTION", help="in words")
-    sub.add_argument(
-        "--questions", metavar="FILE", help="many questions: .txt (a line each), .jsonl or .parquet"
-    )
-    sub.add_argument("-k", type=_whole, default=10, help="how many documents (default: 10)")
-    _reading_arguments(sub)
-
-
-def _evaluate_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("store", metavar="STORE", help="the store's folder, any fsspec URL")
-    sub.add_argument(
-        "questions",
-        metavar="QUESTIONS",
-        help=".parquet or .jsonl with question_id, question, relevant (document ids)",
-    )
-    sub.add_argument("-k", type=_whole, default=100, help="how deep to search (default: 100)")
-    _reading_arguments(sub)
-
-
-def _reading_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--mode", choices=("dense",), default="dense", help="how to rank (default: dense)"
-    )
-    sub.add_argument("--snapshot", type=_whole, metavar="N", help="not the newest snapshot but N")
-    sub.add_argument("--model", help="where the store's model lies now, if it has moved")
-    _placement_arguments(sub)
-
-
-def _placement_arguments(sub: Any) -> None:
-    sub.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="where the model runs (default: auto)",
-    )
-    sub.add_argument(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        default="auto",
-        help="of the model's linear layers (default: auto)",
-    )
-
-
-def _demo_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--store", default="demo-store", help="where to write (default: demo-store)")
-    sub.add_argument(
-        "--corpus",
-        default="demo-corpus",
-        help="where to put the Parquet input (default: demo-corpus)",
-    )
-    sub.add_argument(
-        "--model",
-        default=os.environ.get("ALBEAM_MODEL"),
-        help="a folder or a hub name; $ALBEAM_MODEL by default",
-    )
-    sub.add_argument("--limit", type=_whole, metavar="N", help="only N documents")
-
-
-def _bench_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--model",
-        default=os.environ.get("ALBEAM_MODEL"),
-        help="a folder or a hub name; $ALBEAM_MODEL by default",
-    )
-    sub.add_argument(
-        "--texts",
-        type=_whole,
-        default=256,
-        metavar="N",
-        help="how many texts of a seeded generator (default: 256)",
-    )
-    sub.add_argument(
-        "--rounds",
-        type=_whole,
-        default=3,
-        metavar="N",
-        help="rounds, of which the median counts (default: 3)",
-    )
-    _placement_arguments(sub)
 
 
 def _embed(arguments: Any) -> None:
@@ -394,28 +164,15 @@ def _metadata(value: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _whole(value: str) -> int:
-    try:
-        number = int(value)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 0")
-    return number
-
-
-def _auto_or_whole(value: str) -> int | None:
-    return None if value == "auto" else _whole(value)
-
-
-class _Version(argparse.Action):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(nargs=0, **options)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
-
-        parser.exit(0, f"albeam {version('albeam')}\n")
+_COMMANDS: dict[str, Callable[[Any], None]] = {
+    "embed": _embed,
+    "search": _search,
+    "evaluate": _evaluate,
+    "snapshots": _snapshots,
+    "verify": _verify,
+    "demo": _demo,
+    "bench": _bench,
+}
 
 
 def _quiet(verbose: bool) -> None:

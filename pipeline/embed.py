@@ -64,6 +64,7 @@ def run(options: EmbedOptions) -> EmbedSummary:
     """
     started = time.monotonic()
     beam_options = pipeline_options(options.runner, options.beam_args)
+    pipeline = make_pipeline(options.runner, beam_options)
     _check(options)
     placement = options.placement.resolve()
     store = storage.absolute(options.store)
@@ -89,7 +90,6 @@ def run(options: EmbedOptions) -> EmbedSummary:
         options.model, options.placement.device, options.placement.dtype
     ).for_tables()
     pending = [part.number for part in plan.parts if part.number not in done]
-    pipeline = make_pipeline(options.runner, beam_options)
     _ = (
         pipeline
         | "ReadParts" >> ReadParts(paths, pending)
@@ -99,7 +99,8 @@ def run(options: EmbedOptions) -> EmbedSummary:
         | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, factory)
         | "CommitSnapshot" >> CommitSnapshot(store, options.mode)
     )
-    with show_progress(paths, len(plan.parts), len(done)):
+    rows = sum(plan.parts[number].rows for number in pending)
+    with show_progress(paths, len(plan.parts), len(done), rows):
         result = run_pipeline(pipeline)
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     return _summary(

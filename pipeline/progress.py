@@ -20,14 +20,16 @@ _REMOTE_SECONDS = 10.0
 
 
 @contextmanager
-def show_progress(paths: SegmentPaths, parts: int, done: int) -> Iterator[None]:
+def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iterator[None]:
     """Show, until the block ends, how many of ``parts`` are done; ``done`` were at the start.
+
+    ``rows`` input rows are to be done; they tell the time left before a first part is.
 
     Parts are counted by their markers, so this works for any runner. Passages and tokens are this
     process' own and show where the runner works in it.
     """
     console = Console(stderr=True)
-    line = ProgressLine(parts, done, TALLY.passages, TALLY.tokens)
+    line = ProgressLine(parts, done, rows, TALLY.passages, TALLY.tokens)
     stop = threading.Event()
     period = _TERMINAL_SECONDS if console.is_terminal else _PLAIN_SECONDS
 
@@ -66,9 +68,11 @@ def _polling(poll: object, live: Live | None, stop: threading.Event) -> Iterator
 class ProgressLine:
     """The line's words, from counts and the time since it was made."""
 
-    def __init__(self, parts: int, done: int, passages: int = 0, tokens: int = 0) -> None:
+    def __init__(
+        self, parts: int, done: int, rows: int, passages: int = 0, tokens: int = 0
+    ) -> None:
         self.parts_done = done
-        self._parts, self._done_before = parts, done
+        self._parts, self._done_before, self._rows = parts, done, rows
         self._passages_before, self._tokens_before = passages, tokens
         self._start = time.monotonic()
 
@@ -82,14 +86,21 @@ class ProgressLine:
         if passages:
             words.append(f"{passages:,} passages")
             words.append(f"{tokens / max(seconds, 1e-9):,.0f} tokens/s")
-        fresh = self.parts_done - self._done_before
-        if 0 < fresh and self.parts_done < self._parts:
-            left = seconds / fresh * (self._parts - self.parts_done)
-            words.append(f"{duration(left)} left")
-        elif self.parts_done == self._parts:
+        share = self._share(passages)
+        if self.parts_done == self._parts:
             words.append("indexing")
+        elif share:
+            words.append(f"{duration(seconds / share - seconds)} left")
         words.append(f"{duration(seconds)} so far")
         return ", ".join(words)
+
+    def _share(self, passages: int) -> float:
+        """How much of the work is done: by parts, or by passages where that is more."""
+        pending = self._parts - self._done_before
+        by_parts = (self.parts_done - self._done_before) / pending if pending else 0.0
+        # A row has one passage or more, so passages run ahead of rows.
+        by_rows = min(passages / self._rows, 0.95) if self._rows else 0.0
+        return max(by_parts, by_rows)
 
 
 def duration(seconds: float) -> str:

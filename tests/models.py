@@ -20,10 +20,11 @@ from transformers import (
 )
 
 WORDS = (
-    "river stone window music garden winter market engine paper silver bridge valley summer cotton "
-    "island planet history station doctor forest memory letter kitchen ocean village number colour "
-    "über naïve été Straße 12 3.5 well-known don't albeam"
-).split()
+    *("river", "stone", "window", "music", "garden", "winter", "market", "engine", "paper"),
+    *("silver", "bridge", "valley", "summer", "cotton", "island", "planet", "history", "station"),
+    *("doctor", "forest", "memory", "letter", "kitchen", "ocean", "village", "number", "colour"),
+    *("über", "naïve", "été", "Straße", "12", "3.5", "well-known", "don't", "albeam"),
+)
 _SPECIALS = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
 
 

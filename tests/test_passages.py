@@ -1,5 +1,7 @@
 """Windows, spans and token ids, against brute force."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -39,7 +41,7 @@ def test_windows_cover_all_tokens_overlap_and_move_on(
     covered = {token for first, stop in found for token in range(first, stop)}
     assert covered == set(range(count))
     assert all(0 < stop - first <= room for first, stop in found)
-    for (first, stop), (later, later_stop) in zip(found, found[1:], strict=False):
+    for (first, stop), (later, later_stop) in pairwise(found):
         assert first < later
         assert stop < later_stop
         assert stop - later >= stride

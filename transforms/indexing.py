@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from transforms import storage
-from transforms.parquet import PartFormat
+from transforms.parquet import PartFormat, open_parquet, reading
 from transforms.planning import Plan
 from transforms.records import VECTOR, vectors_to_numpy
 from transforms.segment import (
@@ -64,8 +63,9 @@ def read_vectors(
 ) -> Iterator[npt.NDArray[np.float32]]:
     """The vectors of parts, in order, as float32 arrays ``[rows, dim]``."""
     for part in parts:
-        with storage.open_input(storage.join(paths.vectors, part.name)) as source:
-            for batch in pq.ParquetFile(source).iter_batches(8_192, columns=[VECTOR]):
+        url = storage.join(paths.vectors, part.name)
+        with open_parquet(url) as file, reading(url):
+            for batch in file.iter_batches(8_192, columns=[VECTOR]):
                 yield vectors_to_numpy(batch.column(0))
 
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.types as pt
 from apache_beam.metrics import Metrics
 
 from transforms import storage
-from transforms.errors import BadInput
+from transforms.errors import BadInput, Damaged
 from transforms.model import ModelIdentity
 from transforms.records import (
     FILE,
@@ -80,7 +80,10 @@ class PartWriter:
         self._path = path
         # A dictionary of vectors would fit under its size limit and double the file.
         plain = [f.name for f in schema if f.name != VECTOR and not pt.is_nested(f.type)]
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=plain)
+        # With checksums a reader notices a flipped bit; zstd alone lets most of them pass.
+        self._writer = pq.ParquetWriter(
+            path, schema, compression="zstd", use_dictionary=plain, write_page_checksum=True
+        )
 
     def write(self, table: pa.Table) -> None:
         """Write the next chunk.
@@ -172,6 +175,27 @@ class PartWriter:
             return part_name(self._part, digest, suffix)
 
         return name
+
+
+def open_parquet(url: str) -> Any:
+    """A store's Parquet file, its footer read; what is read from it later is checked."""
+    with reading(url):
+        return pq.ParquetFile(storage.open_input(url), page_checksum_verification=True)
+
+
+@contextmanager
+def reading(url: str) -> Iterator[None]:
+    """What fails while a store's Parquet file is read becomes Damaged, which names the file."""
+    remedy = "restore it, or embed again into a new store"
+    try:
+        yield
+    except (TimeoutError, ConnectionError):
+        raise
+    except FileNotFoundError as error:
+        raise Damaged(f"{url} is missing; {remedy}") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise Damaged(f"{url} can't be read as Parquet: {reason}; {remedy}") from error
 
 
 class _WriteFn(beam.DoFn):

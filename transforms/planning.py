@@ -113,8 +113,8 @@ class Plan:
         return json.dumps(value, separators=(",", ":")).encode()
 
     @classmethod
-    def from_json(cls, content: bytes) -> "Plan":
-        """The plan that `to_json` wrote.
+    def from_json(cls, content: bytes, where: str) -> "Plan":
+        """The plan that `to_json` wrote; ``where`` names the file in errors.
 
         Raises:
             Damaged: it is not such a plan.
@@ -132,8 +132,11 @@ class Plan:
                     for number, pieces in enumerate(value["parts"])
                 ),
             )
-        except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
-            raise Damaged(f"a segment's plan can't be read: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+            raise Damaged(
+                f"{where} can't be read as a plan: {type(error).__name__}: {error}; "
+                "remove the segment's folder and run again"
+            ) from error
 
 
 def plan_parts(
@@ -210,8 +213,11 @@ def check_ids(plan: Plan, taken: Iterable[pa.ChunkedArray]) -> None:
     column = plan.columns.id_column
     chunks = []
     for file in plan.files:
-        with storage.open_input(file.url) as source:
-            ids = pq.read_table(source, columns=[column]).column(0)
+        try:
+            with storage.open_input(file.url) as source:
+                ids = pq.read_table(source, columns=[column]).column(0)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(file, error) from error
         chunks += ids.cast(pa.string()).chunks
     ids = pa.chunked_array(chunks, pa.string()).drop_null()
     counts = pc.value_counts(ids)
@@ -243,10 +249,14 @@ def _read_footer(file: FileInfo) -> _Footer:
             parquet = pq.ParquetFile(source)
             return _Footer(parquet.metadata, parquet.schema_arrow)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(
-            f"input file {file.url!r} can't be read as Parquet: {reason}; replace or remove it"
-        ) from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: FileInfo, error: Exception) -> BadInput:
+    reason = str(error).splitlines()[0]
+    return BadInput(
+        f"input file {file.url!r} can't be read as Parquet: {reason}; replace or remove it"
+    )
 
 
 def _row_groups(metadata: Any, text_column: str) -> list[RowGroup]:
@@ -283,24 +293,22 @@ def _resolve_columns(columns: ColumnOptions, file: FileInfo, schema: pa.Schema) 
 def _metadata_schema(
     columns: ColumnOptions, files: list[FileInfo], footers: list[_Footer]
 ) -> pa.Schema:
-    schemas = []
+    unified = pa.schema([])
     for file, footer in zip(files, footers, strict=True):
         _check_column(file, footer.schema, columns.id_column, "id", _is_id)
         _check_column(file, footer.schema, columns.text_column, "text", _is_text)
         fields = []
         for new, old in columns.metadata:
             _check_column(file, footer.schema, old, "metadata", None)
-            fields.append(pa.field(new, footer.schema.field(old).type))
-        schemas.append(pa.schema(fields))
-    for file, schema in zip(files, schemas, strict=True):
+            fields.append(pa.field(new, _without_view(footer.schema.field(old).type)))
         try:
-            pa.unify_schemas([schemas[0], schema])
+            unified = pa.unify_schemas([unified, pa.schema(fields)])
         except pa.ArrowException as error:
             raise BadInput(
                 f"{file.url!r} and {files[0].url!r} differ in their metadata columns: {error}; "
                 "write them with one schema"
             ) from error
-    return pa.unify_schemas(schemas)
+    return unified
 
 
 def _check_column(file: FileInfo, schema: pa.Schema, name: str, role: str, fits: Any) -> None:
@@ -328,6 +336,13 @@ def _is_text(kind: pa.DataType) -> bool:
     if pt.is_dictionary(kind):
         return _is_text(kind.value_type)
     return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
+
+
+def _without_view(kind: pa.DataType) -> pa.DataType:
+    """The type without a top-level string view, which Arrow can neither filter nor take from."""
+    if pt.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pt.is_binary_view(kind) else kind
 
 
 def _some(values: Iterable[Any], most: int = 5) -> str:

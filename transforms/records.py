@@ -148,12 +148,12 @@ def metadata_hashes(columns: dict[str, pa.Array], rows: int) -> pa.Array:
 def vectors_to_arrow(vectors: npt.NDArray[np.floating[Any]], dtype: pa.DataType) -> pa.Array:
     """Vectors of shape ``[rows, dim]`` as a fixed-size list array of ``dtype``, float32 or float16.
 
-    A row with a non-finite value becomes null.
+    A row with a value that is not finite in ``dtype`` becomes null.
     """
     rows, dim = vectors.shape
-    flat = pa.array(
-        np.ascontiguousarray(vectors).reshape(-1).astype(dtype.to_pandas_dtype(), copy=False)
-    )
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(vectors).astype(dtype.to_pandas_dtype(), copy=False)
+    flat = pa.array(vectors.reshape(-1))
     finite = np.isfinite(vectors).all(axis=1)
     mask = None if finite.all() else pa.array(~finite)
     assert len(flat) == rows * dim
@@ -202,6 +202,10 @@ def _without_time(kind: pa.DataType) -> pa.DataType:
         return _without_time(kind.value_type)
     if pt.is_struct(kind):
         return pa.struct([field.with_type(_without_time(field.type)) for field in kind])
+    if pt.is_map(kind):
+        return pa.map_(_without_time(kind.key_type), _without_time(kind.item_type))
+    if pt.is_fixed_size_list(kind):
+        return pa.list_(_without_time(kind.value_type), kind.list_size)
     if pt.is_large_list(kind):
         return pa.large_list(kind.value_field.with_type(_without_time(kind.value_type)))
     if pt.is_list(kind):

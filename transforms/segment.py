@@ -144,11 +144,7 @@ class SegmentInfo:
             index = IndexInfo(shards=shards, **index)
             for shard in shards:
                 check_name(shard.name)
-        parts = tuple(PartInfo(**part) for part in value["parts"])
-        for part in parts:
-            check_name(part.name)
-            if part.rejects_name:
-                check_name(part.rejects_name)
+        parts = tuple(_checked_part(part) for part in value["parts"])
         return cls(
             name=check_name(value["name"]),
             identity=ModelIdentity.from_dict(value["identity"]),
@@ -204,8 +200,8 @@ class SegmentPaths:
     def read_plan(self) -> Plan | None:
         """The plan that an earlier run of the same command stored, if any."""
         try:
-            return Plan.from_json(storage.read_bytes(self.plan))
-        except FileNotFoundError:
+            return Plan.from_json(storage.read_bytes(self.plan), self.plan)
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def settle_plan(self, plan: Plan) -> Plan:
@@ -236,7 +232,7 @@ class SegmentPaths:
             content = storage.read_bytes(url)
         except FileNotFoundError:
             return None
-        return parse(content, url, lambda value: PartInfo(**value))
+        return parse(content, url, _checked_part)
 
     def done_parts(self) -> set[int]:
         """The numbers of the parts whose markers stand."""
@@ -293,11 +289,21 @@ def parse(content: bytes, where: str, build: Callable[[dict[str, Any]], T]) -> T
     """
     try:
         return build(json.loads(content))
+    except Damaged as error:
+        raise Damaged(f"{where}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise Damaged(
             f"{where} can't be read as a manifest: {type(error).__name__}: {error}; "
             "restore it from a backup"
         ) from error
+
+
+def _checked_part(value: dict[str, Any]) -> PartInfo:
+    part = PartInfo(**value)
+    check_name(part.name)
+    if part.rejects_name:
+        check_name(part.rejects_name)
+    return part
 
 
 def complete_parts(

@@ -104,7 +104,10 @@ def _read_slice(plan: Plan, piece: Slice) -> Iterator[pa.Table]:
                 place += batch.num_rows
                 if place >= piece.stop:
                     break
-        except pa.ArrowException as error:
+        except (TimeoutError, ConnectionError):
+            raise
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            # The last is of a metadata column; ids and texts that are not UTF-8 are rejects.
             raise BadInput(
                 f"input file {file.url!r}, row group {piece.row_group}, can't be read: "
                 f"{str(error).splitlines()[0]}; replace or remove it and run again"

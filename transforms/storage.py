@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ T = TypeVar("T")
 #: Filesystems whose exclusive create is one conditional request (or a lock in this process).
 _CONDITIONAL_PUT = frozenset({"s3", "s3a", "gs", "gcs", "memory"})
 _TRANSIENT = (TimeoutError, ConnectionError)
+#: fsspec's memory filesystem looks first and writes then; under this it is one step.
+_MEMORY_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -198,8 +201,10 @@ def create_exclusively(url: str, content: bytes) -> bool:
             "exclusively, so two writers could destroy each other's work; "
             "use a local folder, s3:// or gs://"
         )
+    lock = _MEMORY_LOCK if "memory" in protocols else contextlib.nullcontext()
     try:
-        retry(lambda: fs.pipe_file(path, content, mode="create"))
+        with lock:
+            retry(lambda: fs.pipe_file(path, content, mode="create"))
     except FileExistsError:
         return False
     return True

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from transforms import faiss_index, storage
 from transforms.encoder import Encoder, Placement, load_encoder
 from transforms.errors import BadInput, Damaged
 from transforms.indexing import read_vectors
 from transforms.model import find_model, options_for
+from transforms.parquet import open_parquet, reading
 from transforms.ranking import Rows, Scores, best_of_each, merge_top_k
 from transforms.records import PASSAGE_FIELDS, VECTOR
 from transforms.segment import IndexShard, PartInfo, SegmentInfo, SegmentPaths
@@ -142,6 +142,8 @@ class Store:
         """
         if mode not in MODES:
             raise BadInput(f"mode {mode!r} is not one of {', '.join(MODES)}")
+        if k < 1:
+            raise BadInput(f"k is {k}; give 1 or more")
         for number, question in enumerate(questions):
             if not question.strip():
                 raise BadInput(f"question {number} is blank; ask something")
@@ -206,7 +208,9 @@ class Store:
     def documents(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All live passages, a table a part, in order; ``columns`` as in the part's schema."""
         for place in range(len(self._parts)):
-            yield self._open_part(place).read(columns=list(columns) if columns else None)
+            with reading(self._part_url(place)):
+                table = self._open_part(place).read(columns=list(columns) if columns else None)
+            yield table
 
     def _nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
         found = [(np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64))]
@@ -235,7 +239,8 @@ class Store:
         for part, group, places, inside in self._by_group(np.array(rows, np.int64)):
             file = self._open_part(part)
             columns = [name for name in file.schema_arrow.names if name not in _HIDDEN]
-            table = file.read_row_group(group, columns=columns).take(pa.array(inside))
+            with reading(self._part_url(part)):
+                table = file.read_row_group(group, columns=columns).take(pa.array(inside))
             for place, values in zip(places, table.to_pylist(), strict=True):
                 found[place] = values
         return found
@@ -263,7 +268,12 @@ class Store:
         return np.cumsum([0, *counts])
 
     def _ids_of_group_uncached(self, part: int, group: int) -> pa.ChunkedArray:
-        return self._open_part(part).read_row_group(group, columns=["document_id"]).column(0)
+        with reading(self._part_url(part)):
+            return self._open_part(part).read_row_group(group, columns=["document_id"]).column(0)
+
+    def _part_url(self, place: int) -> str:
+        paths, part = self._parts[place]
+        return storage.join(paths.vectors, part.name)
 
     def _open_part_uncached(self, place: int) -> Any:
         paths, part = self._parts[place]
@@ -281,15 +291,7 @@ def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
         Damaged: it is missing, is no Parquet, or has another number of rows.
     """
     url = storage.join(paths.vectors, part.name)
-    try:
-        file = pq.ParquetFile(storage.open_input(url))
-    except FileNotFoundError as error:
-        raise Damaged(f"{url} is missing; restore it, or embed again into a new store") from error
-    except pa.ArrowException as error:
-        raise Damaged(
-            f"{url} can't be read as Parquet: {str(error).splitlines()[0]}; "
-            "restore it, or embed again into a new store"
-        ) from error
+    file = open_parquet(url)
     if file.metadata.num_rows != part.rows:
         raise Damaged(
             f"{url} has {file.metadata.num_rows} rows, and the manifest says {part.rows}; "

@@ -1,0 +1,316 @@
+"""The command line: what it prints, and one line with the right exit code for each bad input."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory, corpus: Path, albert: Path) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "store"
+    arguments = ["embed", str(corpus), "--store", str(folder), "--model", str(albert)]
+    assert main([*arguments, "--all-columns", "--max-tokens", "48", "--stride", "8"]) == 0
+    return folder
+
+
+def test_embed_again_is_a_success_that_does_nothing(
+    store: Path, corpus: Path, albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(path for path in store.rglob("*"))
+    arguments = ["embed", str(corpus), "--store", str(store), "--model", str(albert), "--json"]
+    assert main([*arguments, "--all-columns", "--max-tokens", "48", "--stride", "8"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert "nothing to do" in summary["notice"]
+    assert summary["documents"] == 200
+    assert sorted(path for path in store.rglob("*")) == before
+
+
+def test_search_prints_an_array_with_the_documented_keys(
+    store: Path, texts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = next(text for text in texts if 5 <= len(text.split()) <= 10)
+    assert main(["search", str(store), text, "-k", "3", "--json"]) == 0
+    hits = json.loads(capsys.readouterr().out)
+    assert [hit["rank"] for hit in hits] == [1, 2, 3]
+    assert list(hits[0]) == [
+        "rank", "score", "document_id", "passage", "start", "end", "text", "metadata",
+    ]  # fmt: skip
+    assert hits[0]["document_id"] == f"doc-{texts.index(text):05d}"
+    assert (hits[0]["text"], hits[0]["start"], hits[0]["end"]) == (text, 0, len(text))
+    assert hits[0]["score"] == pytest.approx(1, abs=1e-3)
+    assert hits[0]["metadata"]["tags"][0].startswith("t")
+    assert main(["search", str(store), text]) == 0
+    assert hits[0]["document_id"] in capsys.readouterr().out
+
+
+def test_many_questions_print_one_array_each(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "q.txt").write_text("river stone\n\nwinter market\n")
+    (tmp_path / "q.jsonl").write_text('{"question": "river stone"}\n{"question": "winter market"}')
+    pq.write_table(pa.table({"question": ["river stone", "winter market"]}), tmp_path / "q.parquet")
+    printed = set()
+    for name in ("q.txt", "q.jsonl", "q.parquet"):
+        assert main(["search", str(store), "--questions", str(tmp_path / name), "--json"]) == 0
+        printed.add(capsys.readouterr().out)
+    assert len(printed) == 1
+    lines = printed.pop().splitlines()
+    assert [len(json.loads(line)) for line in lines] == [10, 10]
+
+
+def test_evaluate_prints_questions_and_metrics(
+    store: Path, texts: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        json.dumps({"question_id": f"q{n}", "question": texts[n], "relevant": [f"doc-{n:05d}"]})
+        for n in range(20)
+    ]
+    (tmp_path / "q.jsonl").write_text("\n".join(lines))
+    assert main(["evaluate", str(store), str(tmp_path / "q.jsonl"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["questions"] == 20
+    names = ["success@1", "success@5", "success@20", "recall@100", "mrr@10", "ndcg@10"]
+    assert list(report["metrics"]) == names
+    assert report["metrics"]["success@20"] > 0.9
+    assert main(["evaluate", str(store), str(tmp_path / "q.jsonl"), "-k", "10"]) == 0
+    assert "recall@100" not in capsys.readouterr().out
+
+
+def test_snapshots_and_verify(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["snapshots", str(store), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["snapshot"], row["command"], row["documents"]) for row in rows] == [
+        (1, "embed", 200)
+    ]
+    assert main(["snapshots", str(store)]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("snapshot  created")
+    assert main(["verify", str(store)]) == 0
+    assert "sound" in capsys.readouterr().out
+    assert main(["verify", str(store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passages"] == rows[0]["passages"]
+
+
+def documents(path: Path, **columns: pa.Array) -> str:
+    default = {"id": pa.array(["a", "b"]), "text": pa.array(["river", "stone"])}
+    table = pa.table({name: value for name, value in (default | columns).items() if len(value)})
+    pq.write_table(table, path)
+    return str(path)
+
+
+def garbage(path: Path) -> str:
+    path.write_text("no Parquet at all")
+    return str(path)
+
+
+EMPTY = pa.array([], pa.string())
+Case = Callable[[Path], list[str]]
+BAD_EMBEDS: dict[str, tuple[Case, str]] = {
+    "no file": (lambda p: [str(p / "none*.parquet")], "none.*matches no file"),
+    "no text": (lambda p: [documents(p / "a.parquet", text=EMPTY)], "no text column 'text'"),
+    "no id": (
+        lambda p: [documents(p / "a.parquet"), "--id-column", "key"],
+        "no id column 'key'; its columns are id, text; name one with --id-column",
+    ),
+    "no metadata": (
+        lambda p: [documents(p / "a.parquet"), "--metadata-columns", "lang"],
+        "no metadata column 'lang'",
+    ),
+    "text of a wrong type": (
+        lambda p: [documents(p / "a.parquet", text=pa.array([1, 2]))],
+        "text column 'text' .* has type int64",
+    ),
+    "ids of a wrong type": (
+        lambda p: [documents(p / "a.parquet", id=pa.array([1.5, 2.5]))],
+        "id column 'id' .* has type double",
+    ),
+    "not Parquet": (
+        lambda p: [garbage(p / "x.parquet")],
+        "x.parquet' can't be read as Parquet",
+    ),
+    "ids twice": (
+        lambda p: [documents(p / "a.parquet", id=pa.array(["a", "a"]))],
+        "1 ids of column 'id' occur more than once: 'a'",
+    ),
+    "stride": (
+        lambda p: [documents(p / "a.parquet"), "--max-tokens", "20", "--stride", "18"],
+        "stride 18 is not below the 18 tokens",
+    ),
+    "max-tokens": (
+        lambda p: [documents(p / "a.parquet"), "--max-tokens", "2", "--stride", "0"],
+        "max-tokens 2 leaves no room",
+    ),
+    "model": (
+        lambda p: [documents(p / "a.parquet"), "--model", str(p / "none")],
+        "none' is not a folder",
+    ),
+    "layer": (lambda p: [documents(p / "a.parquet"), "--layer", "9"], "layer 9 of model"),
+    "index": (
+        lambda p: [documents(p / "a.parquet"), "--index", "Nonsense"],
+        "index 'Nonsense' is no FAISS factory",
+    ),
+    "lists": (
+        lambda p: [documents(p / "a.parquet"), "--index", "IVF64,Flat"],
+        "has 64 lists for 2 rows",
+    ),
+    "rows per part": (
+        lambda p: [documents(p / "a.parquet"), "--rows-per-part", "0"],
+        "rows-per-part 0 is below 1",
+    ),
+    "misspelt option": (
+        lambda p: [documents(p / "a.parquet"), "--direct_num_worker", "4"],
+        "option '--direct_num_worker' is neither albeam's nor Beam's; "
+        "did you mean --direct_num_workers",
+    ),
+    "runner": (
+        lambda p: [documents(p / "a.parquet"), "--runner", "nonesuch"],
+        "runner 'nonesuch'",
+    ),
+    "protocol": (lambda p: ["nonesuch://x/y.parquet"], "can't open 'nonesuch://x/y.parquet'"),
+    "reserved name": (
+        lambda p: [documents(p / "a.parquet", vector=pa.array([1, 2])), "--all-columns"],
+        "'vector' .* has a name that the store uses; rename it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_EMBEDS)
+def test_bad_input_is_one_line_exit_code_2_and_leaves_no_store(
+    case: str, tmp_path: Path, albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, message = BAD_EMBEDS[case]
+    store = tmp_path / "store"
+    code = main(["embed", "--store", str(store), "--model", str(albert), *make(tmp_path)])
+    printed = capsys.readouterr()
+    assert code == 2
+    assert printed.out == ""
+    lines = printed.err.strip().splitlines()
+    assert len(lines) == 1
+    assert re.search(message, lines[0]), lines[0]
+    assert not store.exists()
+
+
+def test_an_input_without_rows_and_a_store_that_is_a_file(
+    tmp_path: Path, albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = pa.schema([("id", pa.string()), ("text", pa.string())])
+    pq.write_table(schema.empty_table(), tmp_path / "empty.parquet")
+    store = ["--store", str(tmp_path / "store"), "--model", str(albert)]
+    assert main(["embed", str(tmp_path / "empty.parquet"), *store]) == 2
+    assert "has no rows" in capsys.readouterr().err
+    (tmp_path / "file").write_text("I am a file")
+    good = documents(tmp_path / "a.parquet")
+    store = ["--store", str(tmp_path / "file" / "store"), "--model", str(albert)]
+    assert main(["embed", good, *store]) == 2
+    assert "can't be written to" in capsys.readouterr().err
+
+
+def test_ids_that_the_store_has_are_refused_and_replace_starts_anew(
+    tmp_path: Path, albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--store", str(tmp_path / "store"), "--model", str(albert), "--json"]
+    assert main(["embed", documents(tmp_path / "a.parquet"), *store]) == 0
+    more = documents(tmp_path / "b.parquet", id=pa.array(["b", "c"]))
+    assert main(["embed", more, *store]) == 2
+    assert "1 ids of column 'id' are in the store already: 'b'" in capsys.readouterr().err
+    fresh = documents(tmp_path / "c.parquet", id=pa.array(["c", "d"]))
+    assert main(["embed", fresh, *store]) == 0
+    capsys.readouterr()
+    assert main(["snapshots", str(tmp_path / "store"), "--json"]) == 0
+    assert [row["documents"] for row in json.loads(capsys.readouterr().out)] == [2, 4]
+    assert main(["embed", more, *store, "--mode", "replace"]) == 0
+    capsys.readouterr()
+    assert main(["search", str(tmp_path / "store"), "river", "--json"]) == 0
+    found = {hit["document_id"] for hit in json.loads(capsys.readouterr().out)}
+    assert found == {"b", "c"}
+
+
+def test_another_model_is_refused_naming_both(
+    tmp_path: Path, albert: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = documents(tmp_path / "a.parquet")
+    code = main(["embed", good, "--store", str(store), "--model", str(albert), "--pooling", "cls"])
+    assert code == 2
+    message = capsys.readouterr().err
+    assert "pooling: 'cls', 'mean'" in message
+    assert str(albert) in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "{tmp}/none", "x"], "is not a store"),
+        (["search", "{store}", " "], "question 0 is blank"),
+        (["search", "{store}", "x", "-k", "0"], "k is 0"),
+        (["search", "{store}"], "give one QUESTION, or --questions FILE"),
+        (["search", "{store}", "x", "--snapshot", "9"], "snapshot 9 is not in"),
+        (["search", "{store}", "x", "--model", "{tmp}/gone"], "give its place with --model"),
+        (["search", "{store}", "--questions", "{tmp}/none.txt"], "there is no file"),
+        (["search", "{store}", "--questions", "{tmp}/q.csv"], "is not .jsonl or .parquet"),
+        (["evaluate", "{store}", "{tmp}/none.parquet"], "there is no file"),
+        (["snapshots", "{tmp}/none"], "is not a store"),
+        (["verify", "{tmp}/none"], "is not a store"),
+        (["embed", "x.parquet", "--store", "{tmp}/s", "--model", ""], "no model"),
+    ],
+)
+def test_other_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    store: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [argument.format(store=store, tmp=tmp_path) for argument in arguments]
+    assert main(given) == 2
+    printed = capsys.readouterr().err.strip()
+    assert message in printed
+    assert len(printed.splitlines()) == 1
+
+
+def test_options_that_argparse_refuses_are_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments in (["embed"], ["search", "s", "q", "-k", "many"], ["nonesuch"], ["verify"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    with pytest.raises(SystemExit) as stopped:
+        main(["verify", "s", "--depe"])
+    assert stopped.value.code == 2
+
+
+def test_a_closed_pipe_is_no_traceback(store: Path) -> None:
+    command = f"{sys.executable} -m pipeline.cli snapshots {store} --json | true"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, check=False, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
+def test_progress_and_logs_keep_out_of_standard_output(
+    tmp_path: Path, corpus: Path, albert: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "embed", str(corpus), "--json",
+         "--store", str(tmp_path / "s"), "--model", str(albert), "--rows-per-part", "50"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    summary = json.loads(done.stdout)
+    assert summary["parts"] == 4
+    assert summary["model_loads"] == 1
+    assert summary["tokens"] > summary["passages"] > 0
+    for line in done.stderr.splitlines():
+        assert " of 4 parts" in line or "using" in line, line

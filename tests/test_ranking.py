@@ -1,0 +1,62 @@
+"""Top-k lists, against brute force."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.ranking import best_of_each, merge_top_k
+
+#: Few different scores, so that equal ones meet.
+SCORES = st.sampled_from([-1.5, -0.25, 0.0, 0.25, 0.5, 1.0])
+
+
+@st.composite
+def result_lists(draw: st.DrawFn) -> list[tuple[np.ndarray, np.ndarray]]:
+    questions = draw(st.integers(0, 3))
+    widths = draw(st.lists(st.integers(0, 5), min_size=1, max_size=4))
+    lists, first = [], 0
+    for width in widths:
+        scores = draw(
+            st.lists(
+                st.lists(SCORES, min_size=width, max_size=width),
+                min_size=questions,
+                max_size=questions,
+            )
+        )
+        empty = draw(st.integers(0, width))
+        rows = np.tile(np.arange(first, first + width), (questions, 1)).reshape(questions, width)
+        rows[:, width - empty :] = -1
+        lists.append((np.array(scores, np.float32).reshape(questions, width), rows))
+        first += width
+    return lists
+
+
+@given(result_lists(), st.integers(1, 12))
+def test_merged_lists_are_the_best_of_all_with_equal_scores_by_row(
+    lists: list[tuple[np.ndarray, np.ndarray]], k: int
+) -> None:
+    scores, rows = merge_top_k(lists, k)
+    width = min(k, sum(s.shape[1] for s, _ in lists))
+    assert scores.shape == rows.shape == (len(lists[0][0]), width)
+    assert scores.dtype == np.float32
+    for question in range(len(scores)):
+        pairs = [
+            (-score, row)
+            for s, r in lists
+            for score, row in zip(s[question].tolist(), r[question].tolist(), strict=True)
+            if row >= 0
+        ]
+        best = sorted(pairs)[:width]
+        empty = width - len(best)
+        assert rows[question].tolist() == [row for _, row in best] + [-1] * empty
+        assert scores[question].tolist() == [-s for s, _ in best] + [-np.inf] * empty
+
+
+@given(st.lists(st.sampled_from("abcd")), st.integers(0, 5))
+def test_the_best_of_each_are_the_first_places_of_different_keys(
+    keys: list[str], most: int
+) -> None:
+    places = best_of_each(keys, most)
+    assert [keys[place] for place in places] == list(dict.fromkeys(keys))[:most]
+    assert all(keys[place] not in keys[:place] for place in places)
+    assert places == sorted(places)
