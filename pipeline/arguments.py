@@ -48,6 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def option_names(command: str) -> tuple[str, ...]:
+    """The long options of a command."""
+    [commands] = [a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    return tuple(name for name in commands.choices[command]._option_string_actions)
+
+
 def _embed_arguments(sub: argparse.ArgumentParser) -> None:
     sub.usage = "albeam embed INPUT... --store STORE --model MODEL [options] [Beam options]"
     sub.add_argument(

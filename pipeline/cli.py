@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.arguments import build_parser
+from pipeline.arguments import build_parser, option_names
 from transforms.errors import AlbeamError, BadInput, Conflict
 
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command not in ("embed", "demo"):
+    if rest and arguments.command != "embed":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.beam_args = tuple(rest)
     _quiet(arguments.verbose)
@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail("interrupted; run the same command again to go on", 130)
     return 0
@@ -45,9 +47,11 @@ def _embed(arguments: Any) -> None:
     from pipeline.embed import run
     from pipeline.options import EmbedOptions
     from pipeline.report import print_summary
+    from pipeline.runners import check_beam_args
     from transforms.encoder import Placement
     from transforms.planning import ColumnOptions
 
+    check_beam_args(arguments.beam_args, option_names("embed"))
     summary = run(
         EmbedOptions(
             inputs=tuple(arguments.inputs),

@@ -11,7 +11,7 @@ from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
 from transforms.encoder import Placement, expected_rate
 from transforms.errors import BadInput
 from transforms.indexing import BuildIndex, CommitSnapshot
-from transforms.model import Model, ModelIdentity, find_model
+from transforms.model import Model, ModelIdentity, find_model, options_for
 from transforms.parquet import PartFormat, WriteParts
 from transforms.passages import PassageOptions, SplitPassages, check_passage_options
 from transforms.planning import Plan, check_ids, plan_parts
@@ -86,14 +86,16 @@ def run(options: EmbedOptions) -> EmbedSummary:
     done = paths.done_parts()
     form = PartFormat(identity, options.vector_dtype, plan.schema)
     factory = faiss_index.choose_factory(options.index, identity.dim, plan.rows)
+    # Workers find the very model that was checked here, or say that theirs is another.
+    pinned = options_for(identity)
     handler = AlbertEmbeddingHandler(
-        options.model, options.placement.device, options.placement.dtype
+        pinned, options.placement.device, options.placement.dtype
     ).for_tables()
     pending = [part.number for part in plan.parts if part.number not in done]
     _ = (
         pipeline
         | "ReadParts" >> ReadParts(paths, pending)
-        | "SplitPassages" >> SplitPassages(options.model, passages)
+        | "SplitPassages" >> SplitPassages(pinned, passages)
         | "EmbedPassages" >> EmbedPassages(handler)
         | "WriteParts" >> WriteParts(paths, form)
         | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, factory)

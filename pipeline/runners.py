@@ -20,8 +20,15 @@ def pipeline_options(runner: str, beam_args: tuple[str, ...]) -> PipelineOptions
     """Beam's options for a runner.
 
     Raises:
-        BadInput: an option that Beam does not know either.
+        BadInput: an option that Beam does not know.
     """
+    check_beam_args(beam_args)
+    name = [] if runner == "direct" else [f"--runner={runner}"]
+    return PipelineOptions([*name, *beam_args])
+
+
+def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
+    """Raise BadInput where Beam does not know an option; ``others`` may have been meant too."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     known = set()
     for options in _all_options(PipelineOptions):
@@ -37,11 +44,10 @@ def pipeline_options(runner: str, beam_args: tuple[str, ...]) -> PipelineOptions
     except SystemExit as error:
         raise BadInput(f"Beam can't read its options {' '.join(beam_args)!r}") from error
     if unknown:
-        close = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)
+        given = unknown[0].split("=", maxsplit=1)[0]
+        close = difflib.get_close_matches(given, [*known, *others], 1)
         hint = f"; did you mean {close[0]}?" if close else "; see albeam embed --help"
         raise BadInput(f"option {unknown[0]!r} is neither albeam's nor Beam's{hint}")
-    name = [] if runner == "direct" else [f"--runner={runner}"]
-    return PipelineOptions([*name, *beam_args])
 
 
 def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:

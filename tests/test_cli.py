@@ -173,6 +173,10 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
         "option '--direct_num_worker' is neither albeam's nor Beam's; "
         "did you mean --direct_num_workers",
     ),
+    "misspelt option of ours": (
+        lambda p: [documents(p / "a.parquet"), "--rows-per-prat", "4"],
+        "option '--rows-per-prat' is neither albeam's nor Beam's; did you mean --rows-per-part",
+    ),
     "runner": (
         lambda p: [documents(p / "a.parquet"), "--runner", "nonesuch"],
         "runner 'nonesuch'",

@@ -155,6 +155,34 @@ def test_a_model_that_is_nowhere_is_refused(name: str) -> None:
         find_model(ModelOptions(name))
 
 
+def test_a_hub_name_is_found_by_its_revision_and_pinned_to_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A hub's cache as huggingface_hub lays it out: what is in it needs no network.
+    commits = ["a" * 40, "b" * 40]
+    cache = tmp_path / "models--albeam--tiny"
+    for seed, commit in enumerate(commits):
+        make_model(cache / "snapshots" / commit, seed=seed)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commits[1])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    newest = find_model(ModelOptions("albeam/tiny")).identity
+    older = find_model(ModelOptions("albeam/tiny", revision=commits[0])).identity
+    assert (newest.name, newest.revision) == ("albeam/tiny", commits[1])
+    assert older.revision == commits[0]
+    assert older.weights_sha256 != newest.weights_sha256
+    (cache / "refs" / "main").write_text(commits[0])
+    assert find_model(options_for(newest)).identity == newest
+
+
+def test_a_worker_with_another_model_at_the_same_place_says_so(folder: Path) -> None:
+    identity = find_model(ModelOptions(str(folder))).identity
+    make_model(folder, seed=1)
+    with pytest.raises(BadInput, match="is not the one that was expected here .*weights_sha256"):
+        find_model(options_for(identity))
+
+
 @pytest.mark.parametrize("layer", [4, -5])
 def test_a_layer_that_is_not_there_is_refused(folder: Path, layer: int) -> None:
     with pytest.raises(BadInput, match=f"layer {layer} of model .* which has 3 layers"):

@@ -166,12 +166,19 @@ def read_index(path: Path, factory: str, dim: int, rows: int) -> Any:
     Raises:
         Damaged: it can't be read, or has another size than the manifest says.
     """
+    size = path.stat().st_size
+    # FAISS 1.15 crashes on a mapped file that ends inside its header.
+    if factory == EXACT and size < 4 * rows * dim:
+        raise Damaged(
+            f"index file {path} has {size} bytes, too few for {rows} rows of {dim} dimensions; "
+            "restore it, or embed again into a new store"
+        )
     # No single array of an honest file is longer than the file.
-    faiss.set_deserialization_vector_byte_limit(path.stat().st_size)
+    faiss.set_deserialization_vector_byte_limit(size)
     flags = faiss.IO_FLAG_MMAP_IFC if factory == EXACT else 0
     try:
         index = faiss.read_index(str(path), flags)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise Damaged(
             f"index file {path} can't be read by FAISS {faiss.__version__} ({_reason(error)}); "
             "restore it, or embed again into a new store"

@@ -39,6 +39,7 @@ class ModelOptions:
         max_tokens: tokens of a passage, special tokens counted.
         query_prompt: text put before each question.
         passage_prompt: text put before each passage.
+        expected: what the model must turn out to be, where that is known already.
     """
 
     model: str
@@ -49,6 +50,7 @@ class ModelOptions:
     max_tokens: int | None = None
     query_prompt: str | None = None
     passage_prompt: str | None = None
+    expected: "ModelIdentity | None" = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def find_model(options: ModelOptions) -> Model:
     """Find a model's files, read its settings, and check that albeam can embed with it.
 
     Raises:
-        BadInput: no such model, files are missing, or its architecture or modules don't fit.
+        BadInput: no such model, files are missing, its architecture or modules don't fit, or it is
+            not the expected one.
     """
     folder, revision = _find_folder(options)
     config = _load_config(folder, options.model)
@@ -156,6 +159,11 @@ def find_model(options: ModelOptions) -> Model:
         ),
         dim=int(config.hidden_size),
     )
+    if options.expected is not None and identity.difference(options.expected):
+        raise BadInput(
+            f"model {options.model!r} is not the one that was expected here "
+            f"({identity.difference(options.expected)}); put {options.expected.name!r} there"
+        )
     return Model(
         folder=folder,
         identity=identity,
@@ -168,7 +176,7 @@ def find_model(options: ModelOptions) -> Model:
 
 
 def options_for(identity: ModelIdentity, model: str | None = None) -> ModelOptions:
-    """Options that find the model of ``identity`` again, at ``model`` where it has moved."""
+    """Options that find this very model again, on any machine, at ``model`` if it has moved."""
     return ModelOptions(
         model=model or identity.name,
         revision=None if model else identity.revision,
@@ -178,6 +186,7 @@ def options_for(identity: ModelIdentity, model: str | None = None) -> ModelOptio
         max_tokens=identity.max_tokens,
         query_prompt=identity.query_prompt,
         passage_prompt=identity.passage_prompt,
+        expected=identity,
     )
 
 

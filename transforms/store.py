@@ -20,7 +20,7 @@ from transforms.parquet import open_parquet, reading
 from transforms.ranking import Rows, Scores, best_of_each, merge_top_k
 from transforms.records import PASSAGE_FIELDS, VECTOR
 from transforms.segment import IndexShard, PartInfo, SegmentInfo, SegmentPaths
-from transforms.snapshot import Snapshot, check_identity, read_segment, read_snapshot
+from transforms.snapshot import Snapshot, read_segment, read_snapshot
 
 MODES = ("dense",)
 _OPEN_PARTS = 256
@@ -127,10 +127,9 @@ class Store:
                 model = find_model(options_for(identity, self._model))
             except BadInput as error:
                 raise BadInput(
-                    f"{error}; {self.url!r} was made with this model: "
-                    "if it lies elsewhere now, give its place with --model"
+                    f"{error}; {self.url!r} was made with {identity.name!r}: "
+                    "if that lies elsewhere now, give its place with --model"
                 ) from error
-            check_identity(self.url, identity, model.identity)
             self._encoder = load_encoder(model, self._placement)
         return self._encoder
 
