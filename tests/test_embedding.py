@@ -15,7 +15,7 @@ from pipeline.runners import counters
 from tests.models import make_texts
 from transforms import AlbertEmbeddingHandler, EmbedPassages
 from transforms.embedding import TALLY, embed_passages
-from transforms.encoder import Placement, load_encoder
+from transforms.encoder import Batch, Placement, load_encoder
 from transforms.errors import BadInput
 from transforms.model import ModelOptions, find_model
 from transforms.records import REJECT, TOKENS, VECTOR, vectors_to_numpy
@@ -72,10 +72,11 @@ def test_tables_keep_their_rows_and_rejects_get_no_vector(albert: Path) -> None:
 
 def test_a_row_that_fails_alone_is_rejected(albert: Path) -> None:
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
-    with_holes = encoder._forward
+    without_holes = encoder._forward
 
-    def holes(network: object, ids: object, bounds: object, rows: np.ndarray) -> np.ndarray:
-        return np.where((rows == 1)[:, None], np.nan, with_holes(network, ids, bounds, rows))
+    def holes(network: object, batch: Batch) -> np.ndarray:
+        poisoned = batch.ids[np.cumsum(batch.lengths) - 2] == 8
+        return np.where(poisoned[:, None], np.nan, without_holes(network, batch))
 
     encoder._forward = holes
     found = embed_passages(table([[2, 7, 3], [2, 8, 3]]), encoder)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -302,3 +303,14 @@ def test_metrics_on_a_real_corpus_are_those_of_brute_force(
     for name, value in expected.items():
         assert found["metrics"][name] == pytest.approx(value, abs=0.002), name
     assert expected["mrr@10"] > 0.4
+
+
+def test_a_store_and_input_that_are_not_local(options: EmbedOptions, corpus: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(str(corpus), "/remote/corpus", recursive=True)
+    run(options)
+    other = replace(options, inputs=("memory://remote/corpus",), store="memory://remote/store")
+    assert run(other).snapshot == 1
+    assert verify(other.store).passages == rows(options.store).num_rows
+    assert_same_store(options.store, other.store)
+    assert "nothing to do" in run(other).notice

@@ -114,12 +114,14 @@ def test_a_factory_of_faiss_is_taken_as_it_is(option: str) -> None:
 
 @pytest.mark.parametrize("option", ["Nonsense", "IVF", "PQ5x4", "", "flat,"])
 def test_a_string_that_faiss_does_not_know_is_refused_with_a_remedy(option: str) -> None:
-    with pytest.raises(BadInput, match=rf"^index '{option}' is no FAISS factory for 16 .*give auto"):
+    with pytest.raises(
+        BadInput, match=rf"^index '{option}' is no FAISS factory for 16 .*give auto"
+    ):
         choose_factory(option, DIM, 1_000)
 
 
 def test_more_lists_than_rows_are_refused() -> None:
-    with pytest.raises(BadInput, match="'IVF64,Flat' has 64 lists for 63 rows; give at most 63"):
+    with pytest.raises(BadInput, match=r"'IVF64,Flat' has 64 lists for 63 rows; give at most 63"):
         choose_factory("IVF64,Flat", DIM, 63)
     assert choose_factory("IVF64,Flat", DIM, 64) == "IVF64,Flat"
 
@@ -164,7 +166,7 @@ def test_recall_among_a_single_row_is_full() -> None:
 
 
 def test_an_index_that_can_not_be_trained_on_so_few_rows_is_refused() -> None:
-    with pytest.raises(BadInput, match="'PQ4' can't be trained on 3 rows .*give --index flat"):
+    with pytest.raises(BadInput, match=r"'PQ4' can't be trained on 3 rows .*give --index flat"):
         build_index("PQ4", DIM, 3, chunks_of(make_vectors(3, 0, DIM)))
 
 

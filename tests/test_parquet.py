@@ -204,8 +204,7 @@ def test_a_flipped_bit_is_noticed_when_the_rows_are_read(paths: SegmentPaths) ->
         try:
             with reading(url):
                 assert open_parquet(url).read().equals(expected)
-        except Damaged as error:
-            assert url in str(error)
+        except Damaged:
             noticed += 1
     assert noticed > len(places) * 0.8
 

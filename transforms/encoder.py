@@ -68,6 +68,26 @@ class Encoding:
     failed: dict[int, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some sequences end to end: ids and positions ``[total_tokens]``, lengths ``[sequences]``."""
+
+    ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+
+    @classmethod
+    def take(cls, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> "Batch":
+        """The sequences at ``rows`` of a ragged array."""
+        values = tokens.values.to_numpy(zero_copy_only=False)
+        bounds = tokens.offsets.to_numpy().astype(np.int64)
+        lengths = bounds[rows + 1] - bounds[rows]
+        starts = np.cumsum(lengths) - lengths
+        positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+        ids = values[positions + np.repeat(bounds[rows], lengths)].astype(np.int64)
+        return cls(ids, positions, lengths)
+
+
 class Encoder:
     """A loaded model that embeds token ids. Threads may share one."""
 
@@ -112,16 +132,14 @@ class Encoder:
         halves the bound; a sequence that fails alone is reported, and so is one whose vector is not
         finite in float32 either. Any other device error is raised.
         """
-        ids = tokens.values.to_numpy(zero_copy_only=False)
-        bounds = tokens.offsets.to_numpy().astype(np.int64)
-        lengths = np.diff(bounds)
+        lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
         order = np.argsort(-lengths, kind="stable")
         encoding = Encoding(np.full((len(tokens), self.identity.dim), np.nan, np.float32))
         pending = list(self._batches(order, lengths))[::-1]
         while pending:
             rows = pending.pop()
             try:
-                encoding.vectors[rows] = self._forward(self._network, ids, bounds, rows)
+                encoding.vectors[rows] = self._forward(self._network, Batch.take(tokens, rows))
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -136,7 +154,7 @@ class Encoder:
                 continue
             if progress is not None:
                 progress(len(rows), int(lengths[rows].sum()))
-        self._mend(encoding, ids, bounds)
+        self._mend(encoding, tokens)
         return encoding
 
     def _batches(
@@ -154,76 +172,48 @@ class Encoder:
         if len(order):
             yield order[first:]
 
-    def _mend(
-        self,
-        encoding: Encoding,
-        ids: npt.NDArray[np.int32],
-        bounds: npt.NDArray[np.int64],
-    ) -> None:
+    def _mend(self, encoding: Encoding, tokens: pa.ListArray) -> None:
         """Embed rows with non-finite vectors again, alone and in float32."""
         finite = np.isfinite(encoding.vectors).all(axis=1)
         for row in np.flatnonzero(~finite):
             if int(row) in encoding.failed:
                 continue
             if self.dtype != "float32":
-                rows = np.array([row])
-                encoding.vectors[rows] = self._forward(self._exact_network(), ids, bounds, rows)
+                alone = Batch.take(tokens, np.array([row]))
+                encoding.vectors[row] = self._forward(self._exact_network(), alone)[0]
             if not np.isfinite(encoding.vectors[row]).all():
                 encoding.failed[int(row)] = "non-finite vector"
 
-    def _forward(
-        self,
-        network: Any,
-        ids: npt.NDArray[np.int32],
-        bounds: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.float32]:
-        lengths = bounds[rows + 1] - bounds[rows]
-        starts = np.cumsum(lengths) - lengths
-        positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
-        flat = ids[positions + np.repeat(bounds[rows], lengths)].astype(np.int64)
+    def _forward(self, network: Any, batch: Batch) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
             run = self._run_packed if network.albeam_packed else self._run_padded
-            states = run(network, flat, positions, lengths)
-            vectors = pool(
-                states.float(), torch.from_numpy(lengths).to(states.device), self.identity.pooling
-            )
+            states = run(network, batch)
+            lengths = torch.from_numpy(batch.lengths).to(states.device)
+            vectors = pool(states.float(), lengths, self.identity.pooling)
             if self.identity.normalize:
                 vectors = functional.normalize(vectors, dim=1)
             return vectors.cpu().numpy()
 
-    def _run_packed(
-        self,
-        network: Any,
-        flat: npt.NDArray[np.int64],
-        positions: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
-    ) -> torch.Tensor:
+    def _run_packed(self, network: Any, batch: Batch) -> torch.Tensor:
         """States of the wanted layer, ``[total_tokens, hidden]``, from one packed forward."""
         output = network(
-            input_ids=torch.from_numpy(flat)[None].to(network.device),
-            position_ids=torch.from_numpy(positions)[None].to(network.device),
-            layout=make_layout(lengths, network.device),
+            input_ids=torch.from_numpy(batch.ids)[None].to(network.device),
+            position_ids=torch.from_numpy(batch.positions)[None].to(network.device),
+            layout=make_layout(batch.lengths, network.device),
             **self._wanted_states(),
         )
         return self._states(output)[0]
 
-    def _run_padded(
-        self,
-        network: Any,
-        flat: npt.NDArray[np.int64],
-        positions: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
-    ) -> torch.Tensor:
+    def _run_padded(self, network: Any, batch: Batch) -> torch.Tensor:
         """The same from a padded batch; padding is dropped from the result."""
-        batch = np.zeros((len(lengths), int(lengths.max())), np.int64)
-        mask = np.zeros_like(batch)
-        sequence = np.repeat(np.arange(len(lengths)), lengths)
-        batch[sequence, positions] = flat
-        mask[sequence, positions] = 1
+        padded = np.zeros((len(batch.lengths), int(batch.lengths.max())), np.int64)
+        mask = np.zeros_like(padded)
+        sequence = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
+        padded[sequence, batch.positions] = batch.ids
+        mask[sequence, batch.positions] = 1
         attention_mask = torch.from_numpy(mask).to(network.device)
         output = network(
-            input_ids=torch.from_numpy(batch).to(network.device),
+            input_ids=torch.from_numpy(padded).to(network.device),
             attention_mask=attention_mask,
             **self._wanted_states(),
         )

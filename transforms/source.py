@@ -93,8 +93,12 @@ def _read_slice(plan: Plan, piece: Slice) -> Iterator[pa.Table]:
         try:
             parquet = pq.ParquetFile(source)
             place = 0
+            group = parquet.metadata.row_group(piece.row_group)
+            per_row = max(group.total_byte_size // group.num_rows, 1)
             for batch in parquet.iter_batches(
-                ROWS_PER_CHUNK, [piece.row_group], columns=list(dict.fromkeys(wanted))
+                max(min(ROWS_PER_CHUNK, TEXT_BYTES_PER_CHUNK // per_row), 1),
+                [piece.row_group],
+                columns=list(dict.fromkeys(wanted)),
             ):
                 first = max(piece.start - place, 0)
                 stop = min(piece.stop - place, batch.num_rows)
