@@ -1,6 +1,7 @@
 """Parts: written, read back by us and by others, retried and given up."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -21,7 +22,7 @@ from tests.stores import (
 from transforms import storage
 from transforms.errors import BadInput, Damaged
 from transforms.parquet import MODEL_KEY, ROWS_PER_GROUP, PartWriter, open_parquet, reading
-from transforms.records import PASSAGE_FIELDS, REJECT_SCHEMA, vectors_to_numpy
+from transforms.records import PASSAGE_FIELDS, REJECT_SCHEMA, vectors_to_arrow, vectors_to_numpy
 from transforms.segment import PartInfo, SegmentPaths
 
 FORM = make_format(year=pa.int16())
@@ -171,6 +172,20 @@ def test_float16_vectors_are_written_as_such(paths: SegmentPaths) -> None:
     column = pq.read_table(Path(paths.vectors, info.name)).column("vector")
     assert column.type == pa.list_(pa.float16(), DIM)
     np.testing.assert_allclose(vectors_to_numpy(column), make_vectors(6), atol=1e-3)
+
+
+def test_a_vector_that_does_not_fit_float16_is_rejected(paths: SegmentPaths) -> None:
+    chunk = make_chunk(3, 0, 4, last=True)
+    vectors = vectors_to_numpy(chunk.column("vector")).copy()
+    vectors[2, 0] = 70_000
+    place = chunk.schema.get_field_index("vector")
+    chunk = chunk.set_column(
+        place, chunk.schema.field(place), vectors_to_arrow(vectors, pa.float32())
+    )
+    writer = PartWriter(paths, 3, replace(FORM, vector_dtype="float16"))
+    writer.write(chunk)
+    info = writer.finish()
+    assert (info.rows, info.rejects) == (3, {"vector does not fit float16": 1})
 
 
 def test_row_groups_are_small(paths: SegmentPaths) -> None:

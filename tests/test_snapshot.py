@@ -154,6 +154,14 @@ def test_the_newest_snapshot_of_a_segment_is_found(store: str) -> None:
         snapshot_of(store, "d")
 
 
+def test_a_copied_snapshot_is_damaged_and_named(store: str) -> None:
+    commit(store, "one")
+    folder = Path(store, "snapshots")
+    (folder / "00000002.json").write_bytes((folder / "00000001.json").read_bytes())
+    with pytest.raises(Damaged, match=r"00000002\.json holds snapshot 1"):
+        read_snapshot(store)
+
+
 def test_stray_files_are_no_snapshots(store: str) -> None:
     commit(store, "a")
     for name in ("9.json", "00000009.json.bak", ".tmp-00000008.json", "x"):

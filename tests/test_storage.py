@@ -182,6 +182,13 @@ def test_a_glob_gives_what_it_matches_and_each_file_once(inputs: str) -> None:
     ]
 
 
+def test_an_existing_path_with_brackets_in_its_name_is_no_glob(tmp_path: Path) -> None:
+    folder = tmp_path / "part[1]"
+    folder.mkdir()
+    (folder / "a.parquet").write_text("x")
+    assert names(str(tmp_path), "part[1]") == ["part[1]/a.parquet"]
+
+
 def test_a_pattern_without_a_match_is_named(inputs: str) -> None:
     with pytest.raises(BadInput, match=r"input '.*none\*' matches no file"):
         names(inputs, "a.parquet", "none*")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -28,6 +29,7 @@ from transforms.records import (
     VECTOR,
     chunk_of,
     count_tokens,
+    vectors_to_numpy,
 )
 from transforms.segment import PartInfo, SegmentPaths, part_name
 
@@ -98,6 +100,7 @@ class PartWriter:
                 f"{self._next} was due; the runner must keep ReadParts to WriteParts in one stage"
             )
         self._next += 1
+        table = self._reject_overflow(table)
         good = pc.is_null(table.column(REJECT))
         self._write_rows(table.filter(good))
         rejects = table.filter(pc.invert(good))
@@ -131,6 +134,23 @@ class PartWriter:
         with suppress(InterruptedError):
             error = InterruptedError()
             self._stack.__exit__(type(error), error, None)
+
+    def _reject_overflow(self, table: pa.Table) -> pa.Table:
+        """Reject rows whose vectors are finite in float32 and not in float16."""
+        good = pc.is_null(table.column(REJECT))
+        if self._form.vector_dtype != "float16" or not pc.any(good).as_py():
+            return table
+        places = np.flatnonzero(good.to_numpy())
+        vectors = vectors_to_numpy(table.column(VECTOR).take(places))
+        over = places[(np.abs(vectors) > np.finfo(np.float16).max).any(axis=1)]
+        if not len(over):
+            return table
+        reasons = table.column(REJECT).to_pylist()
+        for place in over:
+            reasons[place] = "vector does not fit float16"
+        column = table.schema.get_field_index(REJECT)
+        field = table.schema.field(column)
+        return table.set_column(column, field, pa.array(reasons, field.type))
 
     def _write_rows(self, table: pa.Table) -> None:
         if not table.num_rows:

@@ -24,7 +24,7 @@ def merge_top_k(lists: list[tuple[Scores, Rows]], k: int) -> tuple[Scores, Rows]
     rows = np.concatenate([rows for _, rows in lists], axis=1)
     scores = np.where(rows < 0, -np.inf, scores).astype(np.float32)
     tie = np.where(rows < 0, np.iinfo(np.int64).max, rows)
-    order = np.argsort(-scores, axis=1)[:, :k]
+    order = np.lexsort((tie, -scores), axis=1)[:, :k]
     return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 

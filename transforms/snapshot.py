@@ -111,7 +111,10 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
             f"{numbers[0]} to {numbers[-1]}; see albeam snapshots"
         )
     url = _url(store, number)
-    return Snapshot.from_json(storage.read_bytes(url), url)
+    snapshot = Snapshot.from_json(storage.read_bytes(url), url)
+    if snapshot.number != number:
+        raise Damaged(f"{url} holds snapshot {snapshot.number}; restore it from a backup")
+    return snapshot
 
 
 def newest_snapshot(store: str) -> Snapshot | None:

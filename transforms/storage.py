@@ -225,7 +225,7 @@ def fetch(url: str, folder: Path) -> Path:
 
 
 def _match(fs: Any, path: str, suffix: str) -> list[dict[str, Any]]:
-    if any(letter in path for letter in "*?["):
+    if any(letter in path for letter in "*?[") and not fs.exists(path):
         return [i for i in fs.glob(path, detail=True).values() if i["type"] == "file"]
     if not fs.exists(path):
         return []
