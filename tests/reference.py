@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from transforms.metrics import Question
 from transforms.model import Model
@@ -106,6 +107,8 @@ def main() -> int:
     from transforms.records import vectors_to_numpy
     from transforms.store import Store
 
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     data = Path(os.environ.get("ALBEAM_DATA", _BESIDE / "data")) / "squad_dev"
     folder = os.environ.get("ALBEAM_MODEL") or str(_BESIDE / "models" / "albert-small-trial")
     options = ModelOptions(folder)
