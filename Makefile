@@ -34,6 +34,7 @@ clean: ## remove what the chores made
 
 # uv installs in a fraction of pip's time; it comes into the environment like any other package.
 $(BIN)/.installed: setup.py constraints.txt
+	@echo "installing into $(VENV): some gigabytes, a few minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \

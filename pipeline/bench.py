@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from transforms.encoder import Placement, load_encoder, reference_vectors
+from transforms.encoder import load_encoder, reference_vectors
 from transforms.errors import BadInput
-from transforms.model import ModelOptions, find_model
+from transforms.model import ModelOptions, Placement, find_model
 
 _WORDS = (
     *("river", "stone", "window", "music", "garden", "winter", "market", "engine", "paper"),

@@ -48,7 +48,7 @@ def _embed(arguments: Any) -> None:
     from pipeline.options import EmbedOptions
     from pipeline.report import print_summary
     from pipeline.runners import check_beam_args
-    from transforms.encoder import Placement
+    from transforms.model import Placement
     from transforms.planning import ColumnOptions
 
     check_beam_args(arguments.beam_args, option_names("embed"))
@@ -131,7 +131,7 @@ def _demo(arguments: Any) -> None:
 def _bench(arguments: Any) -> None:
     from pipeline.bench import run
     from pipeline.report import print_bench
-    from transforms.encoder import Placement
+    from transforms.model import Placement
 
     report = run(
         _model(arguments),

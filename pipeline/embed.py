@@ -1,32 +1,32 @@
 """``albeam embed``: Parquet in; vectors, an index and a snapshot out."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import show_progress
 from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
 from transforms import faiss_index, storage
 from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
-from transforms.encoder import Placement, expected_rate
+from transforms.encoder import expected_rate, resolve_placement
 from transforms.errors import BadInput
 from transforms.indexing import BuildIndex, CommitSnapshot
-from transforms.model import Model, ModelIdentity, find_model, options_for
-from transforms.parquet import PartFormat, WriteParts
+from transforms.model import Model, ModelIdentity, Placement, find_model, options_for
+from transforms.parquet import PartFormat
 from transforms.passages import PassageOptions, SplitPassages, check_passage_options
-from transforms.planning import Plan, check_ids, plan_parts
+from transforms.planning import Plan, check_ids, check_metadata, plan_parts
 from transforms.segment import SegmentInfo, SegmentPaths, segment_name
 from transforms.snapshot import (
-    Snapshot,
     check_identity,
+    live_document_ids,
     newest_snapshot,
     read_segment,
     snapshot_of,
 )
 from transforms.source import ReadParts
 from transforms.storage import FileInfo
-from transforms.store import open_part
 from transforms.tokenizer import load_tokenizer
+from transforms.writing import WriteParts
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def run(options: EmbedOptions) -> EmbedSummary:
         Conflict: other writers were faster.
     """
     started = time.monotonic()
+    _check(options)
     beam_options = pipeline_options(options.runner, options.beam_args)
     pipeline = make_pipeline(options.runner, beam_options)
-    _check(options)
-    placement = options.placement.resolve()
+    placement = resolve_placement(options.placement)
     store = storage.absolute(options.store)
     model = find_model(options.model)
     tokenizer = load_tokenizer(model)
@@ -82,10 +82,20 @@ def run(options: EmbedOptions) -> EmbedSummary:
     if parent is not None and paths.name in live and (options.mode == "append" or len(live) == 1):
         ref = parent.segments[live.index(paths.name)]
         return _summary(options, model, placement, read_segment(store, ref), parent.number, started)
-    plan = paths.read_plan() or _new_plan(options, model, placement, files, parent, paths)
+    others = parent.segments if parent is not None and options.mode == "append" else ()
+    plan = paths.read_plan()
+    standing = plan is not None
+    if plan is None:
+        rate = expected_rate(model, placement)
+        plan = plan_parts(files, options.columns, options.rows_per_part, rate)
+    factory = faiss_index.choose_factory(options.index, identity.dim, plan.rows)
+    # Others may have been committed since a standing plan was made.
+    check_ids(plan, live_document_ids(store, others))
+    check_metadata(plan, ((ref.name, read_segment(store, ref).metadata) for ref in others))
+    if not standing:
+        plan = _settle(paths, plan)
     done = paths.done_parts()
     form = PartFormat(identity, options.vector_dtype, plan.schema)
-    factory = faiss_index.choose_factory(options.index, identity.dim, plan.rows)
     # Workers find the very model that was checked here, or say that theirs is another.
     pinned = options_for(identity)
     handler = AlbertEmbeddingHandler(
@@ -99,12 +109,16 @@ def run(options: EmbedOptions) -> EmbedSummary:
         | "EmbedPassages" >> EmbedPassages(handler)
         | "WriteParts" >> WriteParts(paths, form)
         | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, factory)
-        | "CommitSnapshot" >> CommitSnapshot(store, options.mode)
+        | "CommitSnapshot"
+        >> CommitSnapshot(store, options.mode, checked=frozenset(ref.name for ref in others))
     )
     rows = sum(plan.parts[number].rows for number in pending)
     with show_progress(paths, len(plan.parts), len(done), rows):
         result = run_pipeline(pipeline)
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
+    if standing and options.rows_per_part is not None:
+        followed = f"the plan of an earlier run was followed: {len(plan.parts)} parts"
+        model = replace(model, notice="; ".join(filter(None, [model.notice, followed])))
     return _summary(
         options,
         model,
@@ -118,6 +132,9 @@ def run(options: EmbedOptions) -> EmbedSummary:
 
 
 def _check(options: EmbedOptions) -> None:
+    if not options.store.strip() or not all(url.strip() for url in options.inputs):
+        raise BadInput("the store or an input is blank; give a folder or URL for each")
+    storage.check_exclusive(options.store)
     if options.mode not in MODES:
         raise BadInput(f"mode {options.mode!r} is not one of {', '.join(MODES)}")
     if options.vector_dtype not in ("float32", "float16"):
@@ -140,26 +157,7 @@ def _name(options: EmbedOptions, identity: ModelIdentity, files: list[FileInfo])
     )
 
 
-def _new_plan(
-    options: EmbedOptions,
-    model: Model,
-    placement: Placement,
-    files: list[FileInfo],
-    parent: Snapshot | None,
-    paths: SegmentPaths,
-) -> Plan:
-    rate = expected_rate(model, placement)
-    plan = plan_parts(files, options.columns, options.rows_per_part, rate)
-    faiss_index.choose_factory(options.index, model.identity.dim, plan.rows)
-    segments = parent.segments if parent is not None and options.mode == "append" else ()
-    taken = (
-        open_part(SegmentPaths(paths.store, info.name), part)
-        .read(columns=["document_id"])
-        .column(0)
-        for info in (read_segment(paths.store, ref) for ref in segments)
-        for part in info.parts
-    )
-    check_ids(plan, taken)
+def _settle(paths: SegmentPaths, plan: Plan) -> Plan:
     try:
         return paths.settle_plan(plan)
     except OSError as error:
@@ -188,8 +186,6 @@ def _summary(
     notice = model.notice
     if live_already:
         notice = f"this input is live already, in snapshot {snapshot}: nothing to do"
-    elif options.index not in ("auto", "flat", "none", "Flat"):
-        notice = f"{notice}; recall was measured on the index' own rows".lstrip("; ")
     return EmbedSummary(
         documents=info.total("documents"),
         passages=info.rows,

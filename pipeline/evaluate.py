@@ -38,7 +38,7 @@ def load_questions(url: str) -> list[Question]:
     questions = []
     for number, row in enumerate(read_rows(url, ("question_id", "question", "relevant"))):
         relevant = row["relevant"]
-        if not isinstance(relevant, list) or not relevant:
+        if not isinstance(relevant, list) or not relevant or None in relevant:
             raise BadInput(
                 f"row {number} of {url!r} has relevant {relevant!r}; "
                 "give a list of at least one document id"

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from transforms.encoder import Placement
-from transforms.model import ModelOptions
+from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
 
 MODES = ("append", "replace")

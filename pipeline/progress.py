@@ -1,5 +1,6 @@
 """What a running job shows: a live line on a terminal, plain lines elsewhere."""
 
+import dataclasses
 import sys
 import threading
 import time
@@ -11,12 +12,14 @@ from rich.live import Live
 from rich.text import Text
 
 from transforms import storage
-from transforms.embedding import TALLY
 from transforms.segment import SegmentPaths
+from transforms.tally import TALLY, Tally
 
 _TERMINAL_SECONDS = 1.0
 _PLAIN_SECONDS = 5.0
 _REMOTE_SECONDS = 10.0
+#: Before this, the start-up makes the time left a wild guess.
+_EARLY_SECONDS = 10.0
 
 
 @contextmanager
@@ -28,8 +31,10 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
     Parts are counted by their markers, so this works for any runner. Passages and tokens are this
     process' own and show where the runner works in it.
     """
-    console = Console(stderr=True)
-    line = ProgressLine(parts, done, rows, TALLY.passages, TALLY.tokens)
+    # What is printed to stderr later may be held back; this goes to the real one.
+    stream = sys.stderr
+    console = Console(file=stream)
+    line = ProgressLine(parts, done, rows, dataclasses.replace(TALLY))
     stop = threading.Event()
     period = _TERMINAL_SECONDS if console.is_terminal else _PLAIN_SECONDS
 
@@ -42,14 +47,14 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
                 with suppress(OSError):
                     done_parts = len(paths.done_parts())
                     line.parts_done = max(line.parts_done, done_parts)
-            text = line.text(TALLY.passages, TALLY.tokens)
+            text = line.text(TALLY)
             if live is not None:
                 live.update(Text(text))
             else:
-                print(text, file=sys.stderr, flush=True)
+                print(text, file=stream, flush=True)
 
     if console.is_terminal:
-        with Live(Text(line.text(0, 0)), console=console, transient=True) as live:
+        with Live(Text(line.text(TALLY)), console=console, transient=True) as live:
             yield from _polling(poll, live, stop)
     else:
         yield from _polling(poll, None, stop)
@@ -68,39 +73,38 @@ def _polling(poll: object, live: Live | None, stop: threading.Event) -> Iterator
 class ProgressLine:
     """The line's words, from counts and the time since it was made."""
 
-    def __init__(
-        self, parts: int, done: int, rows: int, passages: int = 0, tokens: int = 0
-    ) -> None:
+    def __init__(self, parts: int, done: int, rows: int, before: Tally) -> None:
         self.parts_done = done
-        self._parts, self._done_before, self._rows = parts, done, rows
-        self._passages_before, self._tokens_before = passages, tokens
+        self._parts, self._done_before = parts, done
+        self._rows, self._before = rows, before
         self._start = time.monotonic()
 
-    def text(self, passages: int, tokens: int, seconds: float | None = None) -> str:
-        """The line for totals of passages and tokens, ``seconds`` after the start."""
+    def text(self, now: Tally, seconds: float | None = None) -> str:
+        """The line for a process' counts, ``seconds`` after the start."""
         if seconds is None:
             seconds = time.monotonic() - self._start
         words = [f"{self.parts_done} of {self._parts} parts"]
-        passages -= self._passages_before
-        tokens -= self._tokens_before
+        passages = now.passages - self._before.passages
         if passages:
+            tokens = now.tokens - self._before.tokens
             words.append(f"{passages:,} passages")
             words.append(f"{tokens / max(seconds, 1e-9):,.0f} tokens/s")
-        share = self._share(passages)
+        elif self.parts_done < self._parts:
+            words.append("starting" if self.parts_done == self._done_before else "embedding")
+        share = self._share(now.rows - self._before.rows)
         if self.parts_done == self._parts:
             words.append("indexing")
-        elif share:
+        elif share and seconds >= _EARLY_SECONDS:
             words.append(f"{duration(seconds / share - seconds)} left")
         words.append(f"{duration(seconds)} so far")
         return ", ".join(words)
 
-    def _share(self, passages: int) -> float:
-        """How much of the work is done: by parts, or by passages where that is more."""
+    def _share(self, rows: int) -> float:
+        """How much of the work is done: by parts, or by this process' rows where that is more."""
         pending = self._parts - self._done_before
         by_parts = (self.parts_done - self._done_before) / pending if pending else 0.0
-        # A row has one passage or more, so passages run ahead of rows.
-        by_rows = min(passages / self._rows, 0.95) if self._rows else 0.0
-        return max(by_parts, by_rows)
+        by_rows = rows / self._rows if self._rows else 0.0
+        return min(max(by_parts, by_rows), 1.0)
 
 
 def duration(seconds: float) -> str:

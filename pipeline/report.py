@@ -1,6 +1,8 @@
 """What commands print: tables for people, JSON for programs."""
 
+import base64
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,8 +11,24 @@ from pipeline.progress import duration
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON; dates and other non-JSON values as text."""
-    print(json.dumps(value, default=str, ensure_ascii=False))
+    """One line of JSON; bytes in base64, other non-JSON values as text, NaN and infinity null."""
+    print(json.dumps(_finite(value), default=_as_text, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return str(value)
 
 
 def print_summary(summary: Any, as_json: bool) -> None:
@@ -37,9 +55,9 @@ def print_summary(summary: Any, as_json: bool) -> None:
         ("store", summary.store),
         ("snapshot", str(summary.snapshot)),
     ]
-    _print_pairs(rows)
     if summary.notice:
         print(f"note: {summary.notice}")
+    _print_pairs(rows)
 
 
 def print_metrics(report: Any, as_json: bool) -> None:

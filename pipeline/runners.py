@@ -1,12 +1,17 @@
 """Beam runners: their options, and what their failures mean."""
 
 import argparse
+import contextlib
 import difflib
+import io
+import logging
 import re
+import shlex
+import sys
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from transforms import errors
 from transforms.errors import AlbeamError, BadInput
@@ -14,6 +19,11 @@ from transforms.errors import AlbeamError, BadInput
 _WORKER_ERROR = re.compile(
     r"transforms\.errors\.(\w+): (.*?)(?: \[while running|\\n|\n|$)", re.DOTALL
 )
+
+
+class _BeamParser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise BadInput(f"Beam can't read its options: {message}")
 
 
 def pipeline_options(runner: str, beam_args: tuple[str, ...]) -> PipelineOptions:
@@ -29,7 +39,7 @@ def pipeline_options(runner: str, beam_args: tuple[str, ...]) -> PipelineOptions
 
 def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
     """Raise BadInput where Beam does not know an option; ``others`` may have been meant too."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = _BeamParser(add_help=False, allow_abbrev=False)
     known = set()
     for options in _all_options(PipelineOptions):
         own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -39,10 +49,7 @@ def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) ->
             if new:
                 known.update(new)
                 parser._option_string_actions.update(dict.fromkeys(new, action))
-    try:
-        _, unknown = parser.parse_known_args(list(beam_args))
-    except SystemExit as error:
-        raise BadInput(f"Beam can't read its options {' '.join(beam_args)!r}") from error
+    _, unknown = parser.parse_known_args(list(beam_args))
     if unknown:
         given = unknown[0].split("=", maxsplit=1)[0]
         close = difflib.get_close_matches(given, [*known, *others], 1)
@@ -55,30 +62,56 @@ def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
     if runner == "direct":
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-        return beam.Pipeline(runner=FnApiRunner(), options=options)
+        return beam.Pipeline(runner=FnApiRunner(_environment(options)), options=options)
     try:
         return beam.Pipeline(runner=runner, options=options)
     except (ValueError, ImportError) as error:
         raise BadInput(f"runner {runner!r}: {str(error).splitlines()[0]}") from error
 
 
+def _environment(options: PipelineOptions) -> Any:
+    """Worker processes that keep Beam's chatter to themselves; None for Beam's own choice."""
+    direct = options.view_as(DirectOptions)
+    verbose = logging.getLogger("apache_beam").isEnabledFor(logging.INFO)
+    if direct.direct_running_mode != "multi_processing" or verbose:
+        return None
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    # Left as it is, the runner would put its own command in place of this one.
+    direct.direct_running_mode = "in_memory"
+    worker = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
+    return SubprocessSDKEnvironment.from_command_string(f"{worker} 2>/dev/null")
+
+
 def run_pipeline(pipeline: beam.Pipeline) -> Any:
     """Run a pipeline to its end; its result, for metrics.
 
     Raises:
-        AlbeamError: the one that a worker raised, of the same type, as one line.
+        AlbeamError: the one that a worker raised, of the same type, or what else failed.
     """
+    verbose = logging.getLogger("apache_beam").isEnabledFor(logging.INFO)
+    # Beam's worker threads print tracebacks of what is raised here as one error anyway.
+    quiet = contextlib.nullcontext() if verbose else contextlib.redirect_stderr(io.StringIO())
     try:
-        result = pipeline.run()
-        result.wait_until_finish()
-    except AlbeamError:
-        raise
+        with quiet:
+            result = pipeline.run()
+            result.wait_until_finish()
     except Exception as error:
-        translated = worker_error(str(error))
-        if translated is None:
-            raise
-        raise translated from error
+        if "KeyboardInterrupt" in str(error):
+            # Beam wraps what stopped its worker; it was the user.
+            raise KeyboardInterrupt from error
+        name = f"transforms.errors.{type(error).__name__}: "
+        found = worker_error(f"{name}{error}" if isinstance(error, AlbeamError) else str(error))
+        raise found or AlbeamError(
+            f"the job failed: {_last_line(error)}; run again, or with -v"
+        ) from error
     return result
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    return text.split(" [while running", maxsplit=1)[0]
 
 
 def worker_error(message: str) -> AlbeamError | None:

@@ -50,8 +50,8 @@ def read_questions(url: str) -> list[str]:
         BadInput: the file is missing, of another kind, or has no ``question`` in a row.
     """
     if url.endswith(".txt"):
-        lines = read_text(url).splitlines()
-        questions = [line for line in lines if line.strip()]
+        lines = read_text(url).split("\n")
+        questions = [line.strip() for line in lines if line.strip()]
     else:
         questions = [str(row["question"]) for row in read_rows(url, ("question",))]
     if not questions:
@@ -99,7 +99,7 @@ def read_text(url: str) -> str:
 
 def _json_rows(url: str) -> list[dict[str, object]]:
     rows = []
-    for number, line in enumerate(read_text(url).splitlines(), 1):
+    for number, line in enumerate(read_text(url).split("\n"), 1):
         if line.strip():
             try:
                 rows.append(json.loads(line))

@@ -14,6 +14,8 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    MPNetConfig,
+    MPNetModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
@@ -80,6 +82,8 @@ def make_model(folder: Path, family: str = "albert", seed: int = 0) -> Path:
         network = RobertaModel(
             RobertaConfig(**size, **width, **spread, pad_token_id=0), add_pooling_layer=False
         )
+    elif family == "mpnet":
+        network = MPNetModel(MPNetConfig(**size, **width, **spread), add_pooling_layer=False)
     else:
         raise AssertionError(family)
     network.save_pretrained(folder)  # type: ignore[attr-defined]

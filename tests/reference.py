@@ -102,8 +102,7 @@ def main() -> int:
     from pipeline.evaluate import run as evaluate
     from pipeline.options import EmbedOptions
     from pipeline.verify import run as verify
-    from transforms.encoder import Placement
-    from transforms.model import ModelOptions, find_model
+    from transforms.model import ModelOptions, Placement, find_model
     from transforms.records import vectors_to_numpy
     from transforms.store import Store
 

@@ -59,7 +59,9 @@ def test_many_questions_print_one_array_each(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "q.txt").write_text("river stone\n\nwinter market\n")
-    (tmp_path / "q.jsonl").write_text('{"question": "river stone"}\n{"question": "winter market"}')
+    # U+2028 ends a line for Python, and is text in JSON.
+    lines = '{"question": "river stone"}\r\n{"question": "winter market", "note": "a\u2028b"}\n'
+    (tmp_path / "q.jsonl").write_text(lines)
     pq.write_table(pa.table({"question": ["river stone", "winter market"]}), tmp_path / "q.parquet")
     printed = set()
     for name in ("q.txt", "q.jsonl", "q.parquet"):
@@ -155,6 +157,15 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
         lambda p: [documents(p / "a.parquet"), "--model", str(p / "none")],
         "none' is not a folder",
     ),
+    "max-tokens of nothing": (
+        lambda p: [documents(p / "a.parquet"), "--max-tokens", "0"],
+        "max-tokens 0 is below 1",
+    ),
+    "blank input": (lambda p: [""], "the store or an input is blank"),
+    "Beam option of a wrong type": (
+        lambda p: [documents(p / "a.parquet"), "--direct_num_workers", "many"],
+        "Beam can't read its options: argument --direct_num_workers: invalid int value",
+    ),
     "layer": (lambda p: [documents(p / "a.parquet"), "--layer", "9"], "layer 9 of model"),
     "index": (
         lambda p: [documents(p / "a.parquet"), "--index", "Nonsense"],
@@ -240,6 +251,64 @@ def test_ids_that_the_store_has_are_refused_and_replace_starts_anew(
     assert found == {"b", "c"}
 
 
+def test_documents_of_a_standing_plan_that_others_committed_since_are_refused(
+    tmp_path: Path, albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--store", str(tmp_path / "store"), "--model", str(albert)]
+    first = documents(tmp_path / "a.parquet")
+    assert main(["embed", first, *store]) == 0
+    assert main(["embed", documents(tmp_path / "b.parquet"), *store, "--mode", "replace"]) == 0
+    assert main(["embed", first, *store]) == 2
+    assert "2 ids of column 'id' are in the store already" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path / "store")]) == 0
+
+
+def test_metadata_of_another_type_than_the_stores_is_refused(
+    tmp_path: Path, albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--store", str(tmp_path / "store"), "--model", str(albert), "--all-columns"]
+    first = documents(tmp_path / "a.parquet", m=pa.array([1, 2]))
+    assert main(["embed", first, *store]) == 0
+    ids = pa.array(["c", "d"])
+    other = documents(tmp_path / "b.parquet", id=ids, m=pa.array(["x", "y"]))
+    assert main(["embed", other, *store]) == 2
+    message = capsys.readouterr().err
+    assert "the metadata columns differ" in message
+    assert "int64" in message
+    assert "string" in message
+
+
+def test_metadata_that_json_lacks_is_printed_as_json_all_the_same(
+    tmp_path: Path, albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = documents(
+        tmp_path / "a.parquet",
+        number=pa.array([float("nan"), float("inf")]),
+        raw=pa.array([b"\xff\x00"] * 2),
+        when=pa.array([1, 2], pa.timestamp("ns")),
+        views=pa.array([["a"], ["b"]], pa.list_(pa.string_view())),
+    )
+    store = ["--store", str(tmp_path / "store"), "--model", str(albert)]
+    assert main(["embed", path, *store, "--all-columns"]) == 0
+    capsys.readouterr()
+    # Without pandas, as users have it.
+    code = (
+        "import sys; sys.modules['pandas'] = None\n"
+        "from pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "search", str(tmp_path / "store"), "river", "--json"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    hits = {hit["document_id"]: hit["metadata"] for hit in json.loads(done.stdout)}
+    assert hits["a"] == {
+        "number": None,
+        "raw": "/wA=",
+        "when": "1970-01-01 00:00:00.000000001",
+        "views": ["a"],
+    }
+
+
 def test_another_model_is_refused_naming_both(
     tmp_path: Path, albert: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -262,6 +331,9 @@ def test_another_model_is_refused_naming_both(
         (["search", "{store}", "x", "--model", "{tmp}/gone"], "give its place with --model"),
         (["search", "{store}", "--questions", "{tmp}/none.txt"], "there is no file"),
         (["search", "{store}", "--questions", "{tmp}/q.csv"], "is not .jsonl or .parquet"),
+        (["evaluate", "{store}", "{tmp}/null.jsonl"], "give a list of at least one document id"),
+        (["embed", "x.parquet", "--store", " ", "--model", "m"], "the store or an input is blank"),
+        (["embed", "x", "--store", "ftp://h/s", "--model", "m"], "'ftp://h/s'"),
         (["evaluate", "{store}", "{tmp}/none.parquet"], "there is no file"),
         (["snapshots", "{tmp}/none"], "is not a store"),
         (["verify", "{tmp}/none"], "is not a store"),
@@ -275,6 +347,8 @@ def test_other_bad_input_is_one_line_and_exit_code_2(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    question = {"question_id": "q", "question": "x", "relevant": ["a", None]}
+    (tmp_path / "null.jsonl").write_text(json.dumps(question))
     given = [argument.format(store=store, tmp=tmp_path) for argument in arguments]
     assert main(given) == 2
     printed = capsys.readouterr().err.strip()
@@ -304,17 +378,41 @@ def test_a_closed_pipe_is_no_traceback(store: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
 def test_progress_and_logs_keep_out_of_standard_output(
-    tmp_path: Path, corpus: Path, albert: Path
+    tmp_path: Path, corpus: Path, albert: Path, mode: str
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", "embed", str(corpus), "--json",
-         "--store", str(tmp_path / "s"), "--model", str(albert), "--rows-per-part", "50"],
+         "--store", str(tmp_path / "s"), "--model", str(albert), "--rows-per-part", "50",
+         "--direct_num_workers", "2", "--direct_running_mode", mode],
         capture_output=True, text=True, check=True, cwd=ROOT,
     )  # fmt: skip
     summary = json.loads(done.stdout)
     assert summary["parts"] == 4
-    assert summary["model_loads"] == 1
+    assert summary["model_loads"] == (2 if mode == "multi_processing" else 1)
     assert summary["tokens"] > summary["passages"] > 0
     for line in done.stderr.splitlines():
         assert " of 4 parts" in line or "using" in line, line
+
+
+def test_a_failure_that_is_not_albeams_own_is_one_line(
+    tmp_path: Path, albert: Path, corpus: Path
+) -> None:
+    code = (
+        "import resource, signal, sys; from pipeline.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "embed", str(corpus),
+         "--store", str(tmp_path / "s"), "--model", str(albert)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert re.search(r"albeam: the job failed: .*File too large", last), done.stderr
+    assert not list((tmp_path / "s").rglob("*.tmp*"))
+    assert not (tmp_path / "s" / "snapshots").exists()

@@ -14,11 +14,12 @@ from apache_beam.testing.util import assert_that
 from pipeline.runners import counters
 from tests.models import make_texts
 from transforms import AlbertEmbeddingHandler, EmbedPassages
-from transforms.embedding import TALLY, embed_passages
-from transforms.encoder import Batch, Placement, load_encoder
+from transforms.embedding import embed_passages
+from transforms.encoder import Batch, load_encoder
 from transforms.errors import BadInput
-from transforms.model import ModelOptions, find_model
+from transforms.model import ModelOptions, Placement, find_model
 from transforms.records import REJECT, TOKENS, VECTOR, vectors_to_numpy
+from transforms.tally import TALLY
 
 TEXTS = make_texts(40, seed=7)
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.models import make_model, make_texts
 from transforms.encoder import (
     Encoder,
-    Placement,
     expected_rate,
     load_encoder,
     reference_vectors,
+    resolve_placement,
 )
 from transforms.errors import BadInput
-from transforms.model import Model, ModelOptions, find_model
+from transforms.model import Model, ModelOptions, Placement, find_model
 from transforms.network import load_network, make_layout, packed_attention, pool
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -52,7 +52,7 @@ def test_float32_vectors_are_those_of_the_plain_network(
     assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
 
 
-@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "mpnet"])
 def test_other_families_are_exact_packed_only_where_that_is_exact(
     tmp_path: Path, family: str
 ) -> None:
@@ -224,11 +224,11 @@ def test_missing_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
 def test_cuda_that_is_not_there_is_refused() -> None:
     with pytest.raises(BadInput, match="give --device cpu"):
-        Placement("cuda").resolve()
+        resolve_placement(Placement("cuda"))
 
 
 def test_auto_chooses_what_the_machine_has(albert: Path) -> None:
-    found = Placement().resolve()
+    found = resolve_placement(Placement())
     assert found.device == ("cuda" if torch.cuda.is_available() else "cpu")
     assert found.dtype in ("float32", "bfloat16", "float16")
     model = find_model(ModelOptions(str(albert)))

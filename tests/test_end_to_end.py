@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,11 +27,13 @@ from pipeline.verify import run as verify
 from tests.models import make_texts, write_corpus
 from tests.reference import brute_force, reference_passages
 from transforms import Store
-from transforms.encoder import Placement, reference_vectors
-from transforms.errors import BadInput
-from transforms.model import ModelOptions, find_model
+from transforms.encoder import reference_vectors
+from transforms.errors import BadInput, Conflict
+from transforms.model import ModelOptions, Placement, find_model
 from transforms.planning import ColumnOptions
 from transforms.records import vectors_to_numpy
+from transforms.segment import SegmentPaths
+from transforms.snapshot import commit_segment, read_segment
 from transforms.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -276,6 +279,22 @@ def rows_of_ids(store: str) -> list[str]:
         for table in Store.open(store).documents(["document_id"])
         for name in table["document_id"].to_pylist()
     ]
+
+
+def test_two_writers_of_the_same_documents_do_not_both_commit(
+    options: EmbedOptions, tmp_path: Path
+) -> None:
+    run(options)
+    other = replace(options, store=str(tmp_path / "other"), stride=4)
+    run(other)
+    [ref] = Store.open(other.store).snapshot.segments
+    theirs = SegmentPaths(other.store, ref.name)
+    # The other writer's segment is done in our store too, and is about to be committed.
+    shutil.copytree(theirs.root, SegmentPaths(options.store, ref.name).root)
+    info = read_segment(other.store, ref)
+    with pytest.raises(Conflict, match="another writer committed 'doc-00000'"):
+        commit_segment(options.store, info, ref.sha256, "append", "test")
+    assert verify(options.store).snapshot == 1
 
 
 def test_metrics_on_a_real_corpus_are_those_of_brute_force(

@@ -9,9 +9,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
 from tests.models import make_model, make_texts
-from transforms.encoder import Placement, load_encoder
+from transforms.encoder import load_encoder
 from transforms.errors import BadInput
-from transforms.model import ModelIdentity, ModelOptions, find_model, options_for
+from transforms.model import ModelIdentity, ModelOptions, Placement, find_model, options_for
 
 
 def change_json(path: Path, **values: Any) -> None:

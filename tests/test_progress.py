@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.progress import ProgressLine, duration
+from transforms.tally import Tally
 
 
 @pytest.mark.parametrize(
@@ -13,22 +14,22 @@ def test_durations_read_as_a_clock(seconds: float, words: str) -> None:
 
 
 def test_the_line_tells_parts_passages_speed_and_time_left() -> None:
-    line = ProgressLine(parts=4, done=0, rows=400, passages=1_000, tokens=50_000)
-    assert line.text(1_000, 50_000, 3) == "0 of 4 parts, 3s so far"
-    # A tenth of the rows in ten seconds leaves ninety.
-    assert line.text(1_040, 54_000, 10) == (
-        "0 of 4 parts, 40 passages, 400 tokens/s, 1m30s left, 10s so far"
+    line = ProgressLine(parts=4, done=0, rows=400, before=Tally(0, 30, 1_000, 50_000))
+    assert line.text(Tally(0, 30, 1_000, 50_000), 3) == "0 of 4 parts, starting, 3s so far"
+    # A tenth of the rows in ten seconds leaves ninety, however many passages they had.
+    assert line.text(Tally(1, 70, 1_140, 54_000), 10) == (
+        "0 of 4 parts, 140 passages, 400 tokens/s, 1m30s left, 10s so far"
     )
     line.parts_done = 2
-    assert "30s left" in line.text(1_040, 54_000, 30)
+    assert "30s left" in line.text(Tally(1, 70, 1_140, 54_000), 30)
     line.parts_done = 4
-    assert line.text(1_400, 90_000, 100) == (
+    assert line.text(Tally(1, 430, 1_400, 90_000), 100) == (
         "4 of 4 parts, 400 passages, 400 tokens/s, indexing, 1m40s so far"
     )
 
 
 def test_a_resumed_run_counts_its_own_parts() -> None:
-    line = ProgressLine(parts=4, done=3, rows=100)
-    assert line.text(50, 5_000, 10) == (
+    line = ProgressLine(parts=4, done=3, rows=100, before=Tally())
+    assert line.text(Tally(1, 50, 50, 5_000), 10) == (
         "3 of 4 parts, 50 passages, 500 tokens/s, 10s left, 10s so far"
     )

@@ -15,9 +15,8 @@ import pytest
 from pipeline import embed, verify
 from pipeline.options import EmbedOptions
 from tests.models import make_texts, write_corpus
-from transforms.encoder import Placement
 from transforms.errors import AlbeamError, BadInput, Damaged
-from transforms.model import ModelOptions
+from transforms.model import ModelOptions, Placement
 from transforms.store import Store
 
 TEXTS = [*make_texts(60, seed=3, longest=90), None, ""]

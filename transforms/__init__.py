@@ -15,11 +15,11 @@ _WHERE = {
     "Hit": "store",
     "ModelOptions": "model",
     "PassageOptions": "passages",
-    "Placement": "encoder",
+    "Placement": "model",
     "ReadParts": "source",
     "SplitPassages": "passages",
     "Store": "store",
-    "WriteParts": "parquet",
+    "WriteParts": "writing",
 }
 __all__ = list(_WHERE)
 

@@ -1,9 +1,7 @@
 """The Beam model handlers around the encoder, and the transform that embeds passages."""
 
 import sys
-import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -13,8 +11,9 @@ import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from transforms.encoder import Encoder, Placement, load_encoder
-from transforms.model import ModelOptions, find_model
+from transforms import coder  # noqa: F401
+from transforms.encoder import Encoder, load_encoder
+from transforms.model import ModelOptions, Placement, find_model
 from transforms.records import (
     METRICS,
     REJECT,
@@ -23,32 +22,7 @@ from transforms.records import (
     count_tokens,
     vectors_to_arrow,
 )
-
-
-@dataclass
-class Tally:
-    """What this process has done so far; a progress display in the same process reads it."""
-
-    model_loads: int = 0
-    passages: int = 0
-    tokens: int = 0
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def add_load(self) -> None:
-        """Count a loaded model."""
-        with self._lock:
-            self.model_loads += 1
-
-    def add_batch(self, passages: int, tokens: int) -> None:
-        """Count an embedded batch."""
-        with self._lock:
-            self.passages += passages
-            self.tokens += tokens
-
-
-TALLY = Tally()
+from transforms.tally import TALLY
 
 
 class _EncoderHandler(ModelHandler[Any, Any, Encoder]):

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from transforms.errors import BadInput
-from transforms.model import Model
+from transforms.model import Model, Placement
 from transforms.network import PACKABLE, load_network, make_layout, pool
 from transforms.tokenizer import Tokenizer, load_tokenizer
 
@@ -29,30 +29,6 @@ _PROBES = (
 )
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where and how precisely a model runs: ``auto`` or a name of `DEVICES` and `DTYPES`."""
-
-    device: str = "auto"
-    dtype: str = "auto"
-
-    def resolve(self) -> "Placement":
-        """The placement with ``auto`` replaced by what this machine does best.
-
-        Raises:
-            BadInput: CUDA is asked for and not there.
-        """
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        elif device == "cuda" and not torch.cuda.is_available():
-            raise BadInput("device 'cuda' is not available to torch here; give --device cpu")
-        dtype = self.dtype
-        if dtype == "auto":
-            dtype = _best_dtype(device)
-        return Placement(device, dtype)
 
 
 @dataclass
@@ -93,7 +69,7 @@ class Encoder:
 
     def __init__(self, model: Model, placement: Placement) -> None:
         """Load the model, choose its road and check it; see `load_encoder`."""
-        resolved = placement.resolve()
+        resolved = resolve_placement(placement)
         self.identity = model.identity
         self.tokenizer: Tokenizer = load_tokenizer(model)
         self.device, self.dtype = resolved.device, resolved.dtype
@@ -284,6 +260,20 @@ def load_encoder(model: Model, placement: Placement) -> Encoder:
     return Encoder(model, placement)
 
 
+def resolve_placement(placement: Placement) -> Placement:
+    """The placement with ``auto`` replaced by what this machine does best.
+
+    Raises:
+        BadInput: CUDA is asked for and not there.
+    """
+    device = placement.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device 'cuda' is not available to torch here; give --device cpu")
+    return Placement(device, _best_dtype(device) if placement.dtype == "auto" else placement.dtype)
+
+
 def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.float32]:
     """What the unmodified network gives: eager attention, float32, one text at a time, on the CPU.
 
@@ -315,11 +305,11 @@ def expected_rate(model: Model, placement: Placement) -> float:
     """
     width, inner = model.hidden_size, model.intermediate_size
     per_token = 2 * model.layers * (4 * width * width + 2 * width * inner)
-    resolved = placement.resolve()
+    resolved = resolve_placement(placement)
     if resolved.device == "cuda":
         rate = 1e14 if resolved.dtype != "float32" else 2e13
     else:
-        rate = (1.5e11 if resolved.dtype != "float32" else 5e10) * (os.cpu_count() or 1)
+        rate = (6e10 if resolved.dtype != "float32" else 2.5e10) * (os.cpu_count() or 1)
     return rate / per_token
 
 

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
-import numpy as np
-import numpy.typing as npt
 
 from transforms import storage
-from transforms.parquet import PartFormat, open_parquet, reading
+from transforms.parquet import PartFormat, read_vectors
 from transforms.planning import Plan
-from transforms.records import VECTOR, vectors_to_numpy
 from transforms.segment import (
     IndexInfo,
     IndexShard,
@@ -56,17 +53,6 @@ def plan_shards(parts: tuple[PartInfo, ...], dim: int, most_bytes: int) -> list[
     if rows:
         shards.append(ShardPlan(len(shards), first, tuple(group)))
     return shards
-
-
-def read_vectors(
-    paths: SegmentPaths, parts: tuple[PartInfo, ...]
-) -> Iterator[npt.NDArray[np.float32]]:
-    """The vectors of parts, in order, as float32 arrays ``[rows, dim]``."""
-    for part in parts:
-        url = storage.join(paths.vectors, part.name)
-        with open_parquet(url) as file, reading(url):
-            for batch in file.iter_batches(8_192, columns=[VECTOR]):
-                yield vectors_to_numpy(batch.column(0))
 
 
 def build_shard(paths: SegmentPaths, shard: ShardPlan, factory: str, dim: int) -> IndexShard:
@@ -180,22 +166,30 @@ class BuildIndex(beam.PTransform):
 
 
 class _CommitFn(beam.DoFn):
-    def __init__(self, store: str, mode: str, command: str) -> None:
+    def __init__(self, store: str, mode: str, command: str, checked: frozenset[str]) -> None:
         self._store, self._mode, self._command = store, mode, command
+        self._checked = checked
 
     def process(self, element: SegmentInfo) -> Iterator[Snapshot]:
         info, digest = SegmentPaths(self._store, element.name).settle_segment(element)
-        yield commit_segment(self._store, info, digest, self._mode, self._command)
+        yield commit_segment(self._store, info, digest, self._mode, self._command, self._checked)
 
 
 class CommitSnapshot(beam.PTransform):
-    """A `SegmentInfo` to the `Snapshot` in which it is live."""
+    """A `SegmentInfo` to the `Snapshot` in which it is live; see `commit_segment`."""
 
-    def __init__(self, store: str, mode: str = "append", command: str = "embed") -> None:
+    def __init__(
+        self,
+        store: str,
+        mode: str = "append",
+        command: str = "embed",
+        checked: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__()
         self._store, self._mode, self._command = store, mode, command
+        self._checked = checked
 
     def expand(self, pcoll: beam.PCollection[SegmentInfo]) -> beam.PCollection[Snapshot]:
         """Wire `commit_segment`."""
-        commit = _CommitFn(self._store, self._mode, self._command)
+        commit = _CommitFn(self._store, self._mode, self._command, self._checked)
         return pcoll | "Commit" >> beam.ParDo(commit).with_output_types(Snapshot)

@@ -5,7 +5,6 @@ Nothing here imports torch: a command finds out what is wrong with a model befor
 
 import hashlib
 import json
-import logging
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ _OFFSET_POSITIONS = frozenset(
     {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm"}
 )
 
-_LOGGER = logging.getLogger(__name__)
+#: Positions of a family that has no table of them.
+_UNBOUNDED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,14 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where and how precisely a model runs: ``auto`` or one of `DEVICES` and of `DTYPES`."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True)
 class Model:
     """A model that was found and checked.
 
@@ -132,6 +140,8 @@ def find_model(options: ModelOptions) -> Model:
         )
     layer = options.layer if options.layer < 0 else options.layer - layers - 1
     positions = _usable_positions(config)
+    if options.max_tokens is not None and options.max_tokens < 1:
+        raise BadInput(f"max-tokens {options.max_tokens} is below 1; give up to {positions}")
     asked = options.max_tokens or sentence.get("max_tokens") or DEFAULT_MAX_TOKENS
     max_tokens = min(asked, positions)
     notice = (
@@ -249,7 +259,9 @@ def _load_config(folder: str, name: str) -> Any:
 
 
 def _usable_positions(config: Any) -> int:
-    positions = int(getattr(config, "max_position_embeddings", None) or 512)
+    positions = int(getattr(config, "max_position_embeddings", None) or -1)
+    if positions < 1:
+        return _UNBOUNDED
     if config.model_type in _OFFSET_POSITIONS:
         positions -= int(config.pad_token_id) + 1
     return positions

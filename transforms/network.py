@@ -5,6 +5,8 @@ again at each; every linear layer then works on real tokens only. Attention alon
 sequences end, and is told through transformers' attention interface.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,7 +130,7 @@ def load_network(model: Model, device: str, dtype: str, road: str) -> Any:
     Raises:
         BadInput: weights are missing from the model's files.
     """
-    from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModel
+    from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig
 
     config = AutoConfig.from_pretrained(model.folder, local_files_only=True)
     if road == "packed":
@@ -138,27 +140,58 @@ def load_network(model: Model, device: str, dtype: str, road: str) -> Any:
         # The same function, fused.
         config.hidden_act = "gelu_pytorch_tanh"
     unpooled = {"add_pooling_layer": False} if model.model_type in PACKABLE else {}
-    network, report = AutoModel.from_pretrained(
-        model.folder,
-        config=config,
-        dtype=torch.float32,
-        attn_implementation=_ATTENTION if road == "packed" else road,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        **unpooled,
-    )
+    attention = _ATTENTION if road == "packed" else road
+    try:
+        network, report = _load_weights(model, config, attention, unpooled)
+    except ValueError:
+        if road != "sdpa":
+            raise
+        # Some families have their own attention and no other.
+        network, report = _load_weights(model, config, "eager", unpooled)
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise BadInput(
-            f"model {model.identity.name!r} lacks {len(missing)} of its weights, "
-            f"{missing[0]!r} among them; restore its .safetensors file"
+            f"model {model.identity.name!r} lacks {len(missing)} of its weights, {missing[0]!r} "
+            f"among them; restore its .safetensors file, or use another family than "
+            f"{model.model_type!r}"
         )
     network.albeam_packed = road == "packed"
     if dtype != "float32":
         _narrow_linears(network, getattr(torch, dtype))
     return network.eval().to(device)
+
+
+def _load_weights(model: Model, config: Any, attention: str, options: dict[str, Any]) -> Any:
+    from transformers import AutoModel
+
+    with _hushed():
+        return AutoModel.from_pretrained(
+            model.folder,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without transformers' progress bar and load report: what they tell is checked here."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _narrow_linears(network: torch.nn.Module, dtype: torch.dtype) -> None:

@@ -8,30 +8,30 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
-from apache_beam.metrics import Metrics
 
 from transforms import storage
 from transforms.errors import BadInput, Damaged
 from transforms.model import ModelIdentity
 from transforms.records import (
     FILE,
-    METRICS,
     PASSAGE_FIELDS,
     REJECT,
     REJECT_SCHEMA,
     ROW,
     VECTOR,
     chunk_of,
+    count_rows,
     count_tokens,
     vectors_to_numpy,
 )
 from transforms.segment import PartInfo, SegmentPaths, part_name
+from transforms.tally import TALLY
 
 #: Rows of a written row group: what a search reads to fetch one hit.
 ROWS_PER_GROUP = 512
@@ -74,7 +74,6 @@ class PartWriter:
         self._rejects: pa.Table | None = None
         self._reasons: Counter[str] = Counter()
         self._rows = self._documents = self._tokens = self._text_bytes = 0
-        self._last_document: tuple[str, int] | None = None
         schema = form.schema
         path = self._stack.enter_context(
             storage.put_atomically(paths.vectors, self._named(".parquet", "vectors"))
@@ -106,6 +105,7 @@ class PartWriter:
         rejects = table.filter(pc.invert(good))
         if rejects.num_rows:
             self._keep_rejects(rejects)
+        TALLY.add_rows(count_rows(table))
 
     def finish(self) -> PartInfo:
         """Make the part's files visible and create its marker; an earlier attempt's wins."""
@@ -164,12 +164,7 @@ class PartWriter:
         self._writer.write_table(pa.table(columns, schema=schema), row_group_size=ROWS_PER_GROUP)
         self._rows += table.num_rows
         self._tokens += count_tokens(table)
-        for source in zip(
-            table.column(FILE).to_pylist(), table.column(ROW).to_pylist(), strict=True
-        ):
-            if source != self._last_document:
-                self._documents += 1
-                self._last_document = source
+        self._documents += count_rows(table)
         self._text_bytes += int(pc.sum(pc.binary_length(table.column("text"))).as_py())
 
     def _keep_rejects(self, table: pa.Table) -> None:
@@ -218,53 +213,12 @@ def reading(url: str) -> Iterator[None]:
         raise Damaged(f"{url} can't be read as Parquet: {reason}; {remedy}") from error
 
 
-class _WriteFn(beam.DoFn):
-    def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
-        self._paths, self._form = paths, form
-        self._writer: PartWriter | None = None
-
-    def start_bundle(self) -> None:
-        self._give_up()
-
-    def process(self, element: pa.Table) -> Iterator[PartInfo]:
-        chunk = chunk_of(element)
-        if self._writer is None:
-            self._writer = PartWriter(self._paths, chunk.part, self._form)
-        self._writer.write(element)
-        if chunk.last:
-            info = self._writer.finish()
-            self._writer = None
-            Metrics.counter(METRICS, "parts").inc()
-            Metrics.counter(METRICS, "documents").inc(info.documents)
-            for reason, count in info.rejects.items():
-                Metrics.counter(METRICS, f"rejects: {reason}").inc(count)
-            yield info
-
-    def finish_bundle(self) -> None:
-        if self._writer is not None:
-            self._give_up()
-            raise BadInput(
-                "a bundle ended in the middle of a part; "
-                "the runner must keep ReadParts to WriteParts in one stage"
-            )
-
-    def teardown(self) -> None:
-        self._give_up()
-
-    def _give_up(self) -> None:
-        if self._writer is not None:
-            self._writer.abort()
-            self._writer = None
-
-
-class WriteParts(beam.PTransform):
-    """``PCollection[pa.Table]`` with vectors to files; gives a `PartInfo` for each part."""
-
-    def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
-        super().__init__()
-        self._paths, self._form = paths, form
-
-    def expand(self, pcoll: beam.PCollection[pa.Table]) -> beam.PCollection[PartInfo]:
-        """Wire `PartWriter`."""
-        write = beam.ParDo(_WriteFn(self._paths, self._form))
-        return pcoll | "Write" >> write.with_output_types(PartInfo)
+def read_vectors(
+    paths: SegmentPaths, parts: tuple[PartInfo, ...]
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The vectors of parts, in order, as float32 arrays ``[rows, dim]``."""
+    for part in parts:
+        url = storage.join(paths.vectors, part.name)
+        with open_parquet(url) as file, reading(url):
+            for batch in file.iter_batches(8_192, columns=[VECTOR]):
+                yield vectors_to_numpy(batch.column(0))

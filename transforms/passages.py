@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms import coder  # noqa: F401
 from transforms.errors import BadInput
 from transforms.model import ModelOptions, find_model
 from transforms.records import (

@@ -17,7 +17,7 @@ import pyarrow.types as pt
 
 from transforms import storage
 from transforms.errors import BadInput, Damaged
-from transforms.records import RESERVED
+from transforms.records import RESERVED, without_views
 from transforms.storage import FileInfo
 
 #: Rows of a part at least and at most, where a part's size is chosen.
@@ -188,7 +188,8 @@ def cut_parts(groups: list[list[RowGroup]], rows: int, text_bytes: int) -> Itera
             per_row = group.text_bytes / group.rows if group.rows else 0.0
             start = 0
             while start < group.rows:
-                fitting = int(free_bytes / per_row) if per_row else group.rows
+                rest = group.rows if free_bytes > 0 else 0
+                fitting = int(free_bytes / per_row) if per_row else rest
                 count = min(group.rows - start, free_rows, max(fitting, 0 if pieces else 1))
                 if count:
                     stop = start + count
@@ -208,7 +209,7 @@ def cut_parts(groups: list[list[RowGroup]], rows: int, text_bytes: int) -> Itera
 def check_ids(plan: Plan, taken: Iterable[pa.ChunkedArray]) -> None:
     """Raise BadInput where an id occurs twice in the input, or is ``taken`` by the store.
 
-    Reads the id column alone, and holds the ids in memory.
+    Reads the id column alone, and holds the input's ids in memory.
     """
     column = plan.columns.id_column
     chunks = []
@@ -235,6 +236,23 @@ def check_ids(plan: Plan, taken: Iterable[pa.ChunkedArray]) -> None:
                 f"{_some(known.to_pylist())}; leave them out, or give --mode replace to start "
                 "the store anew from this input"
             )
+
+
+def check_metadata(plan: Plan, others: Iterable[tuple[str, pa.Schema]]) -> None:
+    """Raise BadInput where metadata columns differ in type from those that the store has.
+
+    Args:
+        plan: the input's.
+        others: names and metadata schemas of live segments.
+    """
+    for name, schema in others:
+        try:
+            pa.unify_schemas([schema, plan.schema])
+        except pa.ArrowException as error:
+            raise BadInput(
+                f"the metadata columns differ from those of segment {name!r}: {error}; "
+                "cast or rename them, or give --mode replace to start the store anew"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -300,7 +318,7 @@ def _metadata_schema(
         fields = []
         for new, old in columns.metadata:
             _check_column(file, footer.schema, old, "metadata", None)
-            fields.append(pa.field(new, _without_view(footer.schema.field(old).type)))
+            fields.append(pa.field(new, _written_type(footer.schema.field(old).type)))
         try:
             unified = pa.unify_schemas([unified, pa.schema(fields)])
         except pa.ArrowException as error:
@@ -338,11 +356,9 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
 
 
-def _without_view(kind: pa.DataType) -> pa.DataType:
-    """The type without a top-level string view, which Arrow can neither filter nor take from."""
-    if pt.is_string_view(kind):
-        return pa.string()
-    return pa.binary() if pt.is_binary_view(kind) else kind
+def _written_type(kind: pa.DataType) -> pa.DataType:
+    """The type that a metadata column has in the store; a dictionary stays one."""
+    return kind if pt.is_dictionary(kind) else without_views(kind)
 
 
 def _some(values: Iterable[Any], most: int = 5) -> str:

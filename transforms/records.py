@@ -1,4 +1,4 @@
-"""Arrow schemas, the Arrow-IPC coder, and content hashes.
+"""Arrow schemas, chunk marks, content hashes, and values for people.
 
 Between the stages of the pipeline a chunk of a part travels as one ``pa.Table``. Columns whose name
 starts with an underscore belong to the pipeline and are never written.
@@ -6,11 +6,10 @@ starts with an underscore belong to the pipeline and are never written.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -56,42 +55,6 @@ REJECT_SCHEMA: pa.Schema = pa.schema(
 METRICS = "albeam"
 
 _CHUNK_KEY = b"albeam.chunk"
-
-
-class ArrowTableCoder(beam.coders.Coder):
-    """Arrow IPC for a ``pa.Table``, so that a slice ships its own rows and not its parent's."""
-
-    def encode(self, value: pa.Table) -> bytes:
-        """The table as one IPC stream."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, value.schema) as writer:
-            writer.write_table(value)
-        return bytes(sink.getvalue())
-
-    def decode(self, encoded: bytes) -> pa.Table:
-        """The table of an IPC stream."""
-        return pa.ipc.open_stream(encoded).read_all()
-
-    def estimate_size(self, value: pa.Table) -> int:
-        """The bytes of the rows; asked for every element, so it must not encode."""
-        return int(value.nbytes)
-
-    def is_deterministic(self) -> bool:
-        """Whether equal tables give equal bytes: no, chunking shows in the stream."""
-        return False
-
-    def to_type_hint(self) -> type:
-        """The element type."""
-        return pa.Table  # type: ignore[no-any-return]
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
-
-
-beam.coders.registry.register_coder(pa.Table, ArrowTableCoder)
 
 
 @dataclass(frozen=True)
@@ -175,6 +138,39 @@ def count_tokens(table: pa.Table) -> int:
     return int(pc.sum(pc.list_value_length(table.column(TOKENS))).as_py() or 0)
 
 
+def count_rows(table: pa.Table) -> int:
+    """How many input rows the rows of a chunk come from; a row's passages lie in one chunk."""
+    return int(table.group_by([FILE, ROW]).aggregate([]).num_rows)
+
+
+def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows as Python values; times with nanoseconds, which Python lacks, as text."""
+    for place, field in enumerate(table.schema):
+        kind = _map_type(field.type, _time_as_text)
+        if kind != field.type:
+            table = table.set_column(place, field.name, pc.cast(table.column(place), kind))
+    return table.to_pylist()  # type: ignore[no-any-return]
+
+
+def without_views(kind: pa.DataType) -> pa.DataType:
+    """The type with string views as strings: Arrow can neither filter nor take from views."""
+    return _map_type(kind, _without_view)
+
+
+def _without_view(kind: pa.DataType) -> pa.DataType:
+    if pt.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pt.is_binary_view(kind) else kind
+
+
+def _time_as_text(kind: pa.DataType) -> pa.DataType:
+    if pt.is_duration(kind) and kind.unit == "ns":
+        return pa.int64()
+    if (pt.is_timestamp(kind) or pt.is_time64(kind)) and kind.unit == "ns":
+        return pa.string()
+    return kind
+
+
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
@@ -196,18 +192,27 @@ def _plain_values(column: pa.Array) -> list[Any]:
 
 def _without_time(kind: pa.DataType) -> pa.DataType:
     """The type with times as integers: a nanosecond has no Python value without pandas."""
+    return _map_type(kind, _time_as_integer)
+
+
+def _time_as_integer(kind: pa.DataType) -> pa.DataType:
     if pt.is_timestamp(kind) or pt.is_time64(kind) or pt.is_duration(kind) or pt.is_date64(kind):
         return pa.int64()
-    if pt.is_dictionary(kind):
-        return _without_time(kind.value_type)
-    if pt.is_struct(kind):
-        return pa.struct([field.with_type(_without_time(field.type)) for field in kind])
-    if pt.is_map(kind):
-        return pa.map_(_without_time(kind.key_type), _without_time(kind.item_type))
-    if pt.is_fixed_size_list(kind):
-        return pa.list_(_without_time(kind.value_type), kind.list_size)
-    if pt.is_large_list(kind):
-        return pa.large_list(kind.value_field.with_type(_without_time(kind.value_type)))
-    if pt.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_without_time(kind.value_type)))
     return kind
+
+
+def _map_type(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """The type with ``change`` made to each of its leaves; dictionaries become their values."""
+    if pt.is_dictionary(kind):
+        return _map_type(kind.value_type, change)
+    if pt.is_struct(kind):
+        return pa.struct([field.with_type(_map_type(field.type, change)) for field in kind])
+    if pt.is_map(kind):
+        return pa.map_(_map_type(kind.key_type, change), _map_type(kind.item_type, change))
+    if pt.is_fixed_size_list(kind):
+        return pa.list_(_map_type(kind.value_type, change), kind.list_size)
+    if pt.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_map_type(kind.value_type, change)))
+    if pt.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_map_type(kind.value_type, change)))
+    return change(kind)

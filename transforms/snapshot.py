@@ -8,13 +8,17 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms import storage
 from transforms.errors import BadInput, Conflict, Damaged
 from transforms.model import ModelIdentity
+from transforms.parquet import open_parquet, reading
 from transforms.segment import SegmentInfo, SegmentPaths, check_name, parse
 
 VERSION = 1
@@ -154,7 +158,24 @@ def read_segment(store: str, ref: SegmentRef) -> SegmentInfo:
     return SegmentInfo.from_json(content, url)
 
 
-def commit_segment(store: str, info: SegmentInfo, digest: str, mode: str, command: str) -> Snapshot:
+def live_document_ids(store: str, segments: Iterable[SegmentRef]) -> Iterator[pa.ChunkedArray]:
+    """The document ids of segments, an array a part; a document's id stands once a passage."""
+    for ref in segments:
+        paths = SegmentPaths(store, ref.name)
+        for part in read_segment(store, ref).parts:
+            url = storage.join(paths.vectors, part.name)
+            with reading(url):
+                yield open_parquet(url).read(columns=["document_id"]).column(0)
+
+
+def commit_segment(
+    store: str,
+    info: SegmentInfo,
+    digest: str,
+    mode: str,
+    command: str,
+    checked: frozenset[str] = frozenset(),
+) -> Snapshot:
     """Make a segment live, in a new snapshot after whichever is the newest.
 
     Args:
@@ -163,11 +184,12 @@ def commit_segment(store: str, info: SegmentInfo, digest: str, mode: str, comman
         digest: the SHA-256 of that file.
         mode: ``append`` to the live segments, or ``replace`` them.
         command: what to record as the reason.
+        checked: live segments whose documents are known to be others than this one's.
 
     A segment that is live already is left as it is, and the snapshot that has it is returned.
 
     Raises:
-        Conflict: other writers were faster twenty times over.
+        Conflict: other writers were faster twenty times over, or committed the same documents.
     """
     ref = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
 
@@ -177,9 +199,26 @@ def commit_segment(store: str, info: SegmentInfo, digest: str, mode: str, comman
             return None if [segment.name for segment in live] == [ref.name] else (ref,)
         if parent is not None:
             check_identity(store, parent.identity, info.identity)
+            _check_documents(store, ref, [s for s in live if s.name not in checked])
         return None if ref.name in {segment.name for segment in live} else (*live, ref)
 
     return _commit(store, info.identity, command, digest, build)
+
+
+def _check_documents(store: str, ref: SegmentRef, others: list[SegmentRef]) -> None:
+    others = [other for other in others if other.name != ref.name]
+    if not others:
+        return
+    ours = pa.chunked_array(
+        [chunk for ids in live_document_ids(store, [ref]) for chunk in ids.chunks], pa.string()
+    )
+    for theirs in live_document_ids(store, others):
+        known = ours.filter(pc.is_in(ours, value_set=theirs))
+        if len(known):
+            raise Conflict(
+                f"{store!r}: another writer committed {known[0].as_py()!r} and perhaps more of "
+                "these documents first; leave them out, or give --mode replace"
+            )
 
 
 def check_identity(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:

@@ -6,7 +6,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms import storage
+from transforms import coder, storage  # noqa: F401
 from transforms.errors import BadInput, Damaged
 from transforms.planning import Part, Plan, Slice
 from transforms.records import FILE, REJECT, ROW, Chunk, mark_chunk, metadata_hashes
@@ -14,11 +14,11 @@ from transforms.segment import SegmentPaths
 
 #: A chunk of a part: what is in memory at once.
 ROWS_PER_CHUNK = 2_048
-TEXT_BYTES_PER_CHUNK = 8 << 20
+BYTES_PER_CHUNK = 8 << 20
 
 
 def read_part(plan: Plan, part: Part) -> Iterator[pa.Table]:
-    """The rows of a part as marked tables, each bounded in rows and in text bytes.
+    """The rows of a part as marked tables, each bounded in rows and in bytes.
 
     Yields tables of ``document_id, text, metadata_hash, _file, _row, _reject`` and the metadata
     columns. Rows without id or text, and with blank text, carry their reason in ``_reject``.
@@ -59,25 +59,20 @@ def _chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
         for batch in _read_slice(plan, piece):
             for table in _bounded(batch):
                 if pending and (
-                    rows + table.num_rows > ROWS_PER_CHUNK
-                    or size + _text_bytes(table) > TEXT_BYTES_PER_CHUNK
+                    rows + table.num_rows > ROWS_PER_CHUNK or size + table.nbytes > BYTES_PER_CHUNK
                 ):
                     yield pa.concat_tables(pending)
                     pending, rows, size = [], 0, 0
                 pending.append(table)
                 rows += table.num_rows
-                size += _text_bytes(table)
+                size += table.nbytes
     if pending:
         yield pa.concat_tables(pending)
 
 
-def _text_bytes(table: pa.Table) -> int:
-    return int(table.column("text").nbytes)
-
-
 def _bounded(table: pa.Table) -> Iterator[pa.Table]:
     """Halve a table until it fits in a chunk or is one row."""
-    if table.num_rows > 1 and _text_bytes(table) > TEXT_BYTES_PER_CHUNK:
+    if table.num_rows > 1 and table.nbytes > BYTES_PER_CHUNK:
         middle = table.num_rows // 2
         yield from _bounded(table.slice(0, middle))
         yield from _bounded(table.slice(middle))
@@ -96,7 +91,7 @@ def _read_slice(plan: Plan, piece: Slice) -> Iterator[pa.Table]:
             group = parquet.metadata.row_group(piece.row_group)
             per_row = max(group.total_byte_size // group.num_rows, 1)
             for batch in parquet.iter_batches(
-                max(min(ROWS_PER_CHUNK, TEXT_BYTES_PER_CHUNK // per_row), 1),
+                max(min(ROWS_PER_CHUNK, BYTES_PER_CHUNK // per_row), 1),
                 [piece.row_group],
                 columns=list(dict.fromkeys(wanted)),
             ):

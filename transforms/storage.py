@@ -194,20 +194,25 @@ def create_exclusively(url: str, content: bytes) -> bool:
     fs, path = open_filesystem(url)
     if _is_local_fs(fs):
         return _link_exclusively(path, content)
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    if not protocols & _CONDITIONAL_PUT:
-        raise BadInput(
-            f"{url!r}: the {'/'.join(sorted(protocols))} filesystem can't create a file "
-            "exclusively, so two writers could destroy each other's work; "
-            "use a local folder, s3:// or gs://"
-        )
-    lock = _MEMORY_LOCK if "memory" in protocols else contextlib.nullcontext()
+    check_exclusive(url)
+    lock = _MEMORY_LOCK if "memory" in _protocols(fs) else contextlib.nullcontext()
     try:
         with lock:
             retry(lambda: fs.pipe_file(path, content, mode="create"))
     except FileExistsError:
         return False
     return True
+
+
+def check_exclusive(url: str) -> None:
+    """Raise BadInput where the filesystem of ``url`` has no exclusive create."""
+    fs, _ = open_filesystem(url)
+    if not _is_local_fs(fs) and not _protocols(fs) & _CONDITIONAL_PUT:
+        raise BadInput(
+            f"{url!r}: the {'/'.join(sorted(_protocols(fs)))} filesystem can't create a file "
+            "exclusively, so two writers could destroy each other's work; "
+            "use a local folder, s3:// or gs://"
+        )
 
 
 def fetch(url: str, folder: Path) -> Path:
@@ -248,6 +253,10 @@ def _version(info: dict[str, Any]) -> str:
         if info.get(key) is not None:
             return f"{key}={info[key]}"
     return ""
+
+
+def _protocols(fs: Any) -> set[str]:
+    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
 
 
 def _is_local_fs(fs: Any) -> bool:

@@ -5,22 +5,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from transforms import faiss_index, storage
-from transforms.encoder import Encoder, Placement, load_encoder
 from transforms.errors import BadInput, Damaged
-from transforms.indexing import read_vectors
-from transforms.model import find_model, options_for
-from transforms.parquet import open_parquet, reading
+from transforms.model import Placement, find_model, options_for
+from transforms.parquet import open_parquet, read_vectors, reading
 from transforms.ranking import Rows, Scores, best_of_each, merge_top_k
-from transforms.records import PASSAGE_FIELDS, VECTOR
+from transforms.records import PASSAGE_FIELDS, VECTOR, plain_rows
 from transforms.segment import IndexShard, PartInfo, SegmentInfo, SegmentPaths
 from transforms.snapshot import Snapshot, read_segment, read_snapshot
+
+if TYPE_CHECKING:
+    from transforms.encoder import Encoder
 
 MODES = ("dense",)
 _OPEN_PARTS = 256
@@ -115,12 +116,14 @@ class Store:
         return int(self._edges[-1])
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> "Encoder":
         """The store's model, loaded when first used.
 
         Raises:
             BadInput: it is not where it was, or is another model now.
         """
+        from transforms.encoder import load_encoder
+
         if self._encoder is None:
             identity = self.snapshot.identity
             try:
@@ -240,7 +243,7 @@ class Store:
             columns = [name for name in file.schema_arrow.names if name not in _HIDDEN]
             with reading(self._part_url(part)):
                 table = file.read_row_group(group, columns=columns).take(pa.array(inside))
-            for place, values in zip(places, table.to_pylist(), strict=True):
+            for place, values in zip(places, plain_rows(table), strict=True):
                 found[place] = values
         return found
 

@@ -1,0 +1,36 @@
+"""What this process has done so far; a progress display in the same process reads it."""
+
+import threading
+from dataclasses import dataclass
+
+
+@dataclass
+class Tally:
+    """Counts of one process, added to by its worker threads."""
+
+    model_loads: int = 0
+    rows: int = 0
+    passages: int = 0
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def add_load(self) -> None:
+        """Count a loaded model."""
+        with self._lock:
+            self.model_loads += 1
+
+    def add_batch(self, passages: int, tokens: int) -> None:
+        """Count an embedded batch."""
+        with self._lock:
+            self.passages += passages
+            self.tokens += tokens
+
+    def add_rows(self, rows: int) -> None:
+        """Count input rows whose passages are written or rejected."""
+        with self._lock:
+            self.rows += rows
+
+
+TALLY = Tally()
