@@ -72,13 +72,6 @@ def test_what_a_part_says_of_itself_is_so(paths: SegmentPaths) -> None:
     assert paths.done_parts() == {3}
 
 
-def test_a_document_whose_passages_lie_in_two_chunks_is_counted_once(paths: SegmentPaths) -> None:
-    chunk = make_chunk(3, 0, 2, last=False)
-    again = make_chunk(3, 1, 2, last=True)
-    again = again.set_column(again.column_names.index("_file"), "_file", pa.array(["f0", "f0"]))
-    assert write_chunks(paths, chunk, again).documents == 1
-
-
 def test_rejected_rows_go_to_a_file_of_their_own(paths: SegmentPaths) -> None:
     info = write_chunks(
         paths,

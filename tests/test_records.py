@@ -1,5 +1,10 @@
 """What travels between the stages: the coder, chunk marks, hashes and vector columns."""
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from transforms.coder import ArrowTableCoder
 from transforms.errors import BadInput
 from transforms.records import (
     TOKEN_FIELD,
-    ArrowTableCoder,
     Chunk,
     chunk_of,
     count_tokens,
@@ -22,6 +27,7 @@ from transforms.records import (
     vectors_to_numpy,
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 CODER = ArrowTableCoder()
 NESTED = pa.struct([("a", pa.list_(pa.timestamp("ns"))), ("b", pa.map_(pa.string(), pa.int8()))])
 TWO_OF_EACH: dict[str, pa.Array] = {
@@ -203,3 +209,37 @@ def test_tokens_are_counted_without_nulls_and_in_slices() -> None:
     assert count_tokens(table) == 5
     assert count_tokens(table.slice(1, 2)) == 0
     assert count_tokens(table.slice(3)) == 3
+
+
+def test_nanoseconds_become_text_without_pandas() -> None:
+    code = """
+import importlib.abc, sys
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "pandas":
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocker())
+import pyarrow as pa
+from transforms.records import plain_rows
+
+kinds = [pa.timestamp("ns"), pa.timestamp("ns", "UTC"), pa.time64("ns"), pa.duration("ns")]
+columns = {str(place): pa.array([1], kind) for place, kind in enumerate(kinds)}
+columns["list"] = pa.array([[1]], pa.list_(pa.timestamp("ns")))
+columns["map"] = pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))
+print(plain_rows(pa.table(columns)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert ast.literal_eval(done.stdout) == [
+        {
+            "0": "1970-01-01 00:00:00.000000001",
+            "1": "1970-01-01 00:00:00.000000001Z",
+            "2": "00:00:00.000000001",
+            "3": 1,
+            "list": ["1970-01-01 00:00:00.000000001"],
+            "map": [("a", 1)],
+        }
+    ]

@@ -54,12 +54,12 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     """The filesystem of ``url``, without listing caches, and the path in it.
 
     Raises:
-        BadInput: the protocol is unknown or its package is not installed.
+        BadInput: the protocol is unknown, its package is not installed, or its host is not there.
     """
     options: dict[str, Any] = {} if is_local(url) else {"use_listings_cache": False}
     try:
         fs, path = fsspec.url_to_fs(url, **options)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         raise BadInput(f"can't open {url!r}: {error}") from error
     return fs, path
 
