@@ -39,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
-        return _fail("interrupted; run the same command again to go on", 130)
+        _fail("interrupted; run the same command again to go on", 130)
+        sys.stderr.flush()
+        # Worker threads may be in the middle of a batch; what they have not finished is not seen.
+        os._exit(130)
     return 0
 
 

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -407,4 +409,22 @@ def test_a_failure_that_is_not_albeams_own_is_one_line(
     assert "Traceback" not in done.stderr
     assert re.search(r"albeam: the job failed: .*File too large", last), done.stderr
     assert not list((tmp_path / "s").rglob("*.tmp*"))
+    assert not (tmp_path / "s" / "snapshots").exists()
+
+
+def test_an_interrupt_is_one_line_and_leaves_no_snapshot(
+    tmp_path: Path, albert: Path, corpus: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "embed", str(corpus), "--rows-per-part", "1",
+         "--store", str(tmp_path / "s"), "--model", str(albert)],
+        stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    while process.poll() is None and not list(tmp_path.glob("s/segments/*/vectors/*.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    lines = [line for line in stderr.splitlines() if " of 200 parts" not in line]
+    assert lines == ["albeam: interrupted; run the same command again to go on"]
     assert not (tmp_path / "s" / "snapshots").exists()
