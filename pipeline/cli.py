@@ -149,7 +149,7 @@ def _model(arguments: Any) -> Any:
     from transforms.model import ModelOptions
 
     if not arguments.model:
-        raise BadInput("no model: give --model FOLDER or hub name, or set ALBEAM_MODEL")
+        raise BadInput("the model is blank; give --model FOLDER or a hub name, or leave it out")
     given = vars(arguments)
     return ModelOptions(
         model=arguments.model,
@@ -171,6 +171,37 @@ def _metadata(value: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+def _distill(arguments: Any) -> None:
+    from dataclasses import fields
+
+    from pipeline.distill import DistillOptions, distill
+    from transforms.student import Shape
+
+    given = vars(arguments) | {"texts": tuple(arguments.texts), "work": _work(arguments)}
+    shape = {field.name: given[field.name] for field in fields(Shape) if field.name in given}
+    rest = {f.name: given[f.name] for f in fields(DistillOptions) if f.name in given}
+    distill(DistillOptions(**rest | {"shape": Shape(**shape)}))
+
+
+def _finetune(arguments: Any) -> None:
+    from dataclasses import fields
+
+    from pipeline.finetune import FinetuneOptions, finetune
+
+    pairs = tuple((passages, questions) for passages, questions in arguments.pairs)
+    given = vars(arguments) | {"pairs": pairs, "work": _work(arguments)}
+    finetune(
+        FinetuneOptions(
+            **{f.name: given[f.name] for f in fields(FinetuneOptions) if f.name in given}
+        )
+    )
+
+
+def _work(arguments: Any) -> Any:
+    """The folder of checkpoints: beside the output, where none is given."""
+    return arguments.work or arguments.output.with_name(arguments.output.name + ".work")
+
+
 _COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
     "search": _search,
@@ -178,6 +209,8 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "snapshots": _snapshots,
     "verify": _verify,
     "demo": _demo,
+    "distill": _distill,
+    "finetune": _finetune,
     "bench": _bench,
 }
 

@@ -20,7 +20,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from transforms.metrics import Question
-from transforms.model import Model
+from transforms.model import DEFAULT_MODEL, Model
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared"
 
@@ -109,7 +109,7 @@ def main() -> int:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     data = Path(os.environ.get("ALBEAM_DATA", _BESIDE / "data")) / "squad_dev"
-    folder = os.environ.get("ALBEAM_MODEL") or str(_BESIDE / "models" / "albert-small-trial")
+    folder = os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL
     options = ModelOptions(folder)
     model = find_model(options)
     asked = load_questions(str(data / "questions.parquet"))
@@ -127,10 +127,9 @@ def main() -> int:
             table = pa.concat_tables(Store.open(store).documents())
             texts = table["text"].to_pylist()
             if plain is None:
-                plain = plain_vectors(folder, texts, model.identity.max_tokens)
-                questions = plain_vectors(
-                    folder, [question.question for question in asked], model.identity.max_tokens
-                )
+                plain = plain_vectors(model.folder, texts, model.identity.max_tokens)
+                words = [question.question for question in asked]
+                questions = plain_vectors(model.folder, words, model.identity.max_tokens)
                 ranked = brute_force(questions, plain, table["document_id"].to_pylist(), 100)
                 expected = metrics(asked, ranked)
             cosine = (vectors_to_numpy(table["vector"]).astype(np.float64) * plain).sum(1)

@@ -331,7 +331,7 @@ def test_another_model_is_refused_naming_both(
         (["evaluate", "{store}", "{tmp}/none.parquet"], "there is no file"),
         (["snapshots", "{tmp}/none"], "is not a store"),
         (["verify", "{tmp}/none"], "is not a store"),
-        (["embed", "x.parquet", "--store", "{tmp}/s", "--model", ""], "no model"),
+        (["embed", "x.parquet", "--store", "{tmp}/s", "--model", ""], "the model is blank"),
     ],
 )
 def test_other_bad_input_is_one_line_and_exit_code_2(
@@ -415,8 +415,13 @@ def test_a_failure_that_is_not_albeams_own_is_one_line(
 def test_an_interrupt_is_one_line_and_leaves_no_snapshot(
     tmp_path: Path, albert: Path, corpus: Path
 ) -> None:
+    # A shell's background jobs start with interrupts ignored.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "embed", str(corpus), "--rows-per-part", "1",
+        [sys.executable, "-c", code, "embed", str(corpus), "--rows-per-part", "1",
          "--store", str(tmp_path / "s"), "--model", str(albert)],
         stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip

@@ -239,13 +239,13 @@ def test_auto_chooses_what_the_machine_has(albert: Path) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_trained_model_on_a_real_corpus(
-    trained_model: Path, data_folder: Path, dtype: str, device: str
+    trained_model: str, data_folder: Path, dtype: str, device: str
 ) -> None:
     import pyarrow.parquet as pq
 
     passages = pq.read_table(data_folder / "squad_dev" / "passages.parquet")["text"].to_pylist()
     questions = pq.read_table(data_folder / "squad_dev" / "questions.parquet")["question"]
-    model = find_model(ModelOptions(str(trained_model)))
+    model = find_model(ModelOptions(trained_model))
     encoder = load_encoder(model, Placement(device, dtype))
     assert encoder.dtype == dtype
     ids = framed(encoder, passages[::20] + questions.to_pylist()[::100])

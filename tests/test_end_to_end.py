@@ -298,7 +298,7 @@ def test_two_writers_of_the_same_documents_do_not_both_commit(
 
 
 def test_metrics_on_a_real_corpus_are_those_of_brute_force(
-    tmp_path: Path, data_folder: Path, trained_model: Path
+    tmp_path: Path, data_folder: Path, trained_model: str
 ) -> None:
     passages = pq.read_table(data_folder / "squad_dev" / "passages.parquet").slice(0, 300)
     pq.write_table(passages, tmp_path / "passages.parquet")
@@ -311,7 +311,7 @@ def test_metrics_on_a_real_corpus_are_those_of_brute_force(
     lines = [json.dumps(vars(question)) for question in questions]
     (tmp_path / "questions.jsonl").write_text("\n".join(lines))
     store = str(tmp_path / "store")
-    model = ModelOptions(str(trained_model))
+    model = ModelOptions(trained_model)
     exact = Placement("cpu", "float32")
     run(EmbedOptions((str(tmp_path / "passages.parquet"),), store, model, placement=exact))
     found = evaluate(

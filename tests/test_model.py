@@ -11,7 +11,14 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from tests.models import make_model, make_texts
 from transforms.encoder import load_encoder
 from transforms.errors import BadInput
-from transforms.model import ModelIdentity, ModelOptions, Placement, find_model, options_for
+from transforms.model import (
+    DEFAULT_MODEL,
+    ModelIdentity,
+    ModelOptions,
+    Placement,
+    find_model,
+    options_for,
+)
 
 
 def change_json(path: Path, **values: Any) -> None:
@@ -86,6 +93,18 @@ def test_identities_differ_by_what_decides_a_vector_and_not_by_place(folder: Pat
     other = find_model(ModelOptions(str(folder), pooling="cls")).identity
     assert identity.difference(other) == "pooling: 'mean', 'cls'"
     assert find_model(options_for(other)).identity == other
+
+
+def test_the_default_model_is_small_has_a_name_and_embeds_exactly() -> None:
+    model = find_model(ModelOptions(DEFAULT_MODEL))
+    assert (model.identity.name, model.identity.dim) == (DEFAULT_MODEL, 384)
+    assert (model.identity.pooling, model.identity.normalize) == ("mean", True)
+    assert model.identity.max_tokens == 256
+    assert sum(path.stat().st_size for path in Path(model.folder).glob("*.safetensors")) < 12e6
+    theirs = SentenceTransformer(model.folder, device="cpu")
+    texts = ["How do I parse JSON from a string?", "The river rose after a week of rain."]
+    ours = load_encoder(model, Placement("cpu", "float32")).encode_texts(texts)
+    assert (ours * theirs.encode(texts)).sum(1).min() >= 0.999999
 
 
 def test_the_same_layer_has_one_name(folder: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from transforms.errors import BadInput
 
+#: The model that comes with albeam; a name, so that a store finds it on any machine.
+DEFAULT_MODEL = "albeam-small"
 POOLINGS = ("mean", "cls", "max")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
@@ -155,7 +157,7 @@ def find_model(options: ModelOptions) -> Model:
     if normalize is None:
         normalize = bool(sentence.get("normalize", True))
     identity = ModelIdentity(
-        name=str(Path(options.model).resolve()) if Path(options.model).is_dir() else options.model,
+        name=folder if revision is None and options.model != DEFAULT_MODEL else options.model,
         revision=revision,
         weights_sha256=_hash_files(sorted(Path(folder).glob("*.safetensors"))),
         tokenizer_sha256=_hash_files(_tokenizer_files(folder, options.model)),
@@ -201,6 +203,8 @@ def options_for(identity: ModelIdentity, model: str | None = None) -> ModelOptio
 
 
 def _find_folder(options: ModelOptions) -> tuple[str, str | None]:
+    if options.model == DEFAULT_MODEL:
+        return str(Path(__file__).parent / "models" / DEFAULT_MODEL), None
     path = Path(options.model)
     if path.is_dir():
         if not (path / "config.json").is_file():

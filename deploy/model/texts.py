@@ -1,0 +1,223 @@
+"""The training texts of `albeam-small`: many small sources -> one Parquet file.
+
+Every source is text whose licence allows it: the project's training data, and manuals,
+dictionaries and books that come with Debian and Python packages. `python deploy/model/texts.py
+--data DATA --debian UNPACKED --output texts.parquet` writes the columns id, text, source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import gzip
+import hashlib
+import html
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9\"'(])")
+DOCSTRING_PACKAGES = ("sklearn", "scipy", "numpy", "pandas", "networkx", "sympy", "torch")
+SHORT, LONG = 95, 185  # words: about 128 and 256 tokens
+
+
+def sentences(text: str) -> list[str]:
+    """Split a paragraph into sentences of 3 to 95 words."""
+    found = (" ".join(part.split()) for part in SENTENCE_END.split(text))
+    return [one for one in found if 3 <= one.count(" ") + 1 <= SHORT]
+
+
+def paragraphs(text: str) -> list[str]:
+    """Split plain text at blank lines, keeping blocks that read as prose."""
+    blocks = (" ".join(block.split()) for block in re.split(r"\n\s*\n", text))
+    return [block for block in blocks if prose(block)]
+
+
+def prose(text: str) -> bool:
+    """Say whether a block is mostly words: at least 5 of them, at least 75 % letters and spaces."""
+    if text.count(" ") < 4:
+        return False
+    return sum(c.isalpha() or c == " " for c in text) / len(text) > 0.75
+
+
+def windows(text: str, words: int) -> Iterator[str]:
+    """Cut a text into consecutive windows of at most `words` words; a short rest is dropped."""
+    tokens = text.split()
+    for start in range(0, len(tokens), words):
+        window = tokens[start : start + words]
+        if start == 0 or len(window) >= 20:
+            yield " ".join(window)
+
+
+def passages(
+    texts: Iterable[str], dice: random.Random, *, split: float, most: int = 3
+) -> Iterator[str]:
+    """Yield whole passages (a quarter of them long) and, of a share `split`, their sentences."""
+    for text in texts:
+        length = LONG if dice.random() < 0.25 else SHORT
+        yield from list(windows(text, length))[:most]
+        if dice.random() < split:
+            yield from sentences(text)[: 8 * most]
+
+
+def column(path: Path, name: str) -> list[str]:
+    """Read one text column of a Parquet file."""
+    return [text for text in pq.read_table(path, columns=[name])[name].to_pylist() if text]
+
+
+def plain_html(path: Path) -> str:
+    """Read an HTML page as text, its block elements separated by blank lines, code left out."""
+    page = path.read_text(encoding="utf-8", errors="replace")
+    page = re.sub(r"(?is)<(script|style|pre|table|nav|head)\b.*?</\1>", " ", page)
+    page = re.sub(r"(?i)</?(p|div|li|dd|dt|h\d|section)\b[^>]*>", "\n\n", page)
+    return html.unescape(re.sub(r"<[^>]+>", "", page)).replace("¶", "")
+
+
+def manual_page(path: Path) -> str:
+    """Read a gzipped manual page as text without its roff requests and escapes."""
+    source = gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+    lines = []
+    for line in source.splitlines():
+        if line.startswith((".", "'")):
+            words = line.split()
+            inline = len(words) > 1 and len(words[0]) == 3 and words[0] not in (".Sh", ".Dd", ".Dt")
+            lines.append(" ".join(words[1:]) if inline and words[0] != '.\\"' else "")
+        else:
+            lines.append(line)
+    return re.sub(r"\\f.|\\&|\\", "", "\n".join(lines))
+
+
+def wordnet(path: Path) -> Iterator[str]:
+    """Yield "word: definition" and the example sentences of a dictd WordNet file."""
+    entries = gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+    for entry in re.split(r"\n(?=\S)", entries):
+        head, _, body = entry.partition("\n")
+        body = re.sub(r"\[[^\]]*\]", "", " ".join(body.split()))
+        body = body.replace("{", "").replace("}", "")
+        for sense in re.split(r"(?:\b(?:n|v|adj|adv|s)\s)?\b\d+:\s", body)[1:]:
+            quoted = re.findall(r'"([^"]{12,})"', sense)
+            meaning = re.split(r'[;,]?\s*"', sense)[0].strip()
+            if meaning:
+                yield f"{head.strip()}: {meaning}"
+            yield from (one for one in quoted if one.count(" ") >= 3)
+
+
+def docstrings(package: str) -> Iterator[str]:
+    """Yield the prose paragraphs of a package's docstrings."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return
+    for path in sorted(Path(spec.origin).parent.rglob("*.py")):
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                yield from paragraphs(ast.get_docstring(node) or "")
+
+
+def sources(data: Path, debian: Path, dice: random.Random) -> dict[str, Iterator[str]]:
+    """Name every source and the texts it gives, before sampling."""
+
+    def files(
+        package: str, pattern: str, read: Callable[[Path], str], split: float
+    ) -> Iterator[str]:
+        found = sorted((debian / package).rglob(pattern))
+        return passages((p for f in found for p in paragraphs(read(f))), dice, split=split, most=1)
+
+    def unzip(path: Path) -> str:
+        return gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+
+    def fortune(path: Path) -> str:
+        return re.sub(r"\n%\n", "\n\n", path.read_text(encoding="utf-8", errors="replace"))
+
+    squad, text = data / "squad_train", data / "text"
+    medical = column(data / "medquad/passages.parquet", "text")
+    shorts = re.findall(r"^Description: (.+)$", (debian / "available.txt").read_text(), re.M)
+    wordnet_file = next((debian / "dict-wn").rglob("wn.dict.dz"))
+    documented = (p for package in DOCSTRING_PACKAGES for p in docstrings(package))
+    return {
+        "squad_train passages": passages(
+            column(squad / "passages.parquet", "text"), dice, split=0.3
+        ),
+        "squad_train questions": iter(column(squad / "questions.parquet", "question")),
+        "medquad passages": passages(medical, dice, split=0.2, most=1),
+        "medquad questions": iter(set(column(data / "medquad/questions.parquet", "question"))),
+        "paragraphs": passages(column(text / "paragraphs.parquet", "text"), dice, split=0.4),
+        "questions": iter(column(text / "questions.parquet", "text")),
+        "stsb train": iter(
+            column(data / "stsb/train.parquet", "sentence1")
+            + column(data / "stsb/train.parquet", "sentence2")
+        ),
+        "WordNet": wordnet(wordnet_file),
+        "Python documentation": files("python3.11-doc", "*.html", plain_html, 0.4),
+        "PostgreSQL manual": files("postgresql-doc-15", "*.html", plain_html, 0.4),
+        "FreeBSD manual pages": files("freebsd-manpages", "*.gz", manual_page, 0.4),
+        "Jargon File": files("dict-jargon", "*.dict.dz", unzip, 0.5),
+        "fortunes": files("fortunes", "fortunes/*[a-z]", fortune, 0.3),
+        "docstrings": passages(documented, dice, split=0.2, most=1),
+        "Debian package summaries": iter(sorted(set(shorts))),
+    }
+
+
+# Words taken of each source, so that no kind of text crowds out the others.
+LIMITS = {
+    "medquad passages": 900_000,
+    "WordNet": 900_000,
+    "Python documentation": 500_000,
+    "PostgreSQL manual": 350_000,
+    "FreeBSD manual pages": 200_000,
+    "Jargon File": 250_000,
+    "fortunes": 300_000,
+    "docstrings": 400_000,
+    "Debian package summaries": 120_000,
+}
+
+
+def collect(data: Path, debian: Path, seed: int) -> pa.Table:
+    """Gather the texts of all sources, without duplicates, shuffled with `seed`."""
+    dice = random.Random(seed)
+    rows: list[tuple[str, str]] = []
+    seen: set[bytes] = set()
+    for source, texts in sources(data, debian, dice).items():
+        found = [" ".join(text.split()) for text in texts]
+        dice.shuffle(found)
+        words = taken = 0
+        for text in found:
+            key = hashlib.blake2b(text.lower().encode(), digest_size=8).digest()
+            if key in seen or not text:
+                continue
+            seen.add(key)
+            rows.append((source, text))
+            taken += 1
+            words += text.count(" ") + 1
+            if words > LIMITS.get(source, 10**9):
+                break
+        print(f"{source:28} {taken:8,} texts {words:10,} words", flush=True)
+    dice.shuffle(rows)
+    names, texts_ = [row[0] for row in rows], [row[1] for row in rows]
+    ids = [f"t{number:07}" for number in range(len(rows))]
+    return pa.table({"id": ids, "text": texts_, "source": names})
+
+
+def main() -> None:
+    """Write the texts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--debian", type=Path, required=True, help="folder of unpacked packages")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=17)
+    options = parser.parse_args()
+    table = collect(options.data, options.debian, options.seed)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, options.output, compression="zstd")
+
+
+if __name__ == "__main__":
+    main()

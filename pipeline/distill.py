@@ -1,0 +1,186 @@
+"""albeam distill: train an ALBERT sentence encoder of our own from a teacher and texts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from transforms.curves import curve
+from transforms.errors import BadInput
+from transforms.student import Shape
+
+ORDER = 17  # one order of the texts, so that the teacher's vectors serve every --seed
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """What `albeam distill` was asked for."""
+
+    teacher: Path
+    texts: tuple[Path, ...]
+    output: Path
+    work: Path
+    shape: Shape = field(default_factory=Shape)
+    max_tokens: int = 256
+    batch_tokens: int = 4096
+    epochs: float = 2.0
+    minutes: float | None = None
+    rate: float = 8e-4
+    held_out: int = 2000
+    seed: int = 17
+    device: str = "auto"
+    precision: str = "auto"
+    evaluate_every: int = 100
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for options that cannot work."""
+        shape = self.shape
+        if shape.hidden % shape.heads:
+            raise BadInput(f"--hidden {shape.hidden} is not a multiple of --heads {shape.heads}")
+        if shape.layers % shape.groups:
+            raise BadInput(f"--layers {shape.layers} is not a multiple of --groups {shape.groups}")
+        if not 8 <= self.max_tokens <= shape.positions:
+            raise BadInput(f"--max-tokens {self.max_tokens} is not within 8 and {shape.positions}")
+        if self.epochs <= 0:
+            raise BadInput(f"--epochs {self.epochs} is not above 0")
+
+    def settings(self, corpus: str) -> dict[str, object]:
+        """Name all that decides the weights: a resume must find the same."""
+        chosen = ("max_tokens", "batch_tokens", "epochs", "minutes", "rate", "held_out", "seed")
+        return {
+            "teacher": fingerprint(self.teacher / "model.safetensors"),
+            "texts": corpus,
+            **asdict(self.shape),
+            **{name: getattr(self, name) for name in chosen},
+        }
+
+
+def distill(options: DistillOptions) -> None:
+    """Train vocabulary and student, and write the model folder."""
+    from transforms.distillation import LossWeights, Student, choose_device, choose_precision
+    from transforms.lessons import PART_ROWS, Lessons, keep_lessons, tokens_of
+    from transforms.model_files import write_model
+    from transforms.student import start_weights
+    from transforms.teacher import Lectures, Teacher, check_teacher
+    from transforms.training import Schedule, Trainer
+    from transforms.vocabulary import albert_tokenizer, pieces, train_vocabulary
+
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began:7.0f} s  {line}", flush=True)
+
+    device = choose_device(options.device)
+    precision = choose_precision(options.precision, device)
+    check_teacher(options.teacher)
+    texts = read_texts(options.texts)
+    if len(texts) < max(100, 2 * options.held_out):
+        raise BadInput(
+            f"{len(texts)} texts are too few to learn from with {options.held_out} held out: "
+            "give more texts or a smaller --held-out"
+        )
+    corpus = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    settings = options.settings(corpus)
+    work = options.work
+    begin_work(work, settings, options.resume)
+
+    sentencepiece = remembered(
+        work / f"vocabulary-{corpus}-{options.shape.vocab_size}.model",
+        lambda: train_vocabulary(texts, options.shape.vocab_size),
+    )
+    random.Random(ORDER).shuffle(texts)
+    say(f"vocabulary of {options.shape.vocab_size} pieces")
+    vectors = work / f"teacher-{settings['teacher']}-{corpus}-{options.max_tokens}"
+    lectures = Lectures(
+        lambda: Teacher(options.teacher, device, precision),
+        texts,
+        vectors,
+        rows=PART_ROWS,
+        max_tokens=options.max_tokens,
+        budget=options.batch_tokens,
+    )
+    tokenizer = albert_tokenizer(sentencepiece, options.max_tokens)
+    vocabulary = [piece for piece, _ in pieces(sentencepiece)]
+    kept = work / f"tokens-{corpus}-{len(vocabulary)}-{options.max_tokens}.parquet"
+    tokens = tokens_of(tokenizer, texts, options.max_tokens, kept)
+    say(f"{len(tokens.ids)} tokens of {len(texts)} texts")
+    train = len(texts) - options.held_out
+    lessons = Lessons(tokens, lectures, train, options.batch_tokens, options.seed)
+    keep_lessons(work, kept, vectors, train)
+    counts = tokens.counts(len(vocabulary))
+    student = Student(
+        options.shape.config(),
+        start_weights(options.teacher, options.shape, vocabulary, counts),
+        device,
+        precision,
+    )
+    held_out = lessons.held_out()
+    trainer = Trainer(
+        student.model,
+        Schedule(
+            steps=max(1, round(options.epochs * lessons.steps())),
+            rate=options.rate,
+            minutes=options.minutes,
+            evaluate_every=options.evaluate_every,
+        ),
+        work,
+        settings,
+        batches=lessons.batches,
+        loss=lambda lesson: student.distillation_loss(lesson, LossWeights()),
+        evaluate=lambda: student.teacher_cosine(held_out),
+        report=lambda report: say(str(report)),
+    )
+    if options.resume and trainer.resume():
+        say(f"goes on from step {trainer.state.step}")
+    state = trainer.run()
+    config = options.shape.config()
+    write_model(options.output, config, student.weights(), tokenizer, options.max_tokens)
+    curve(state.history, options.output / "distill.png")
+    say(f"wrote {options.output}")
+
+
+def begin_work(work: Path, settings: dict[str, object], resume: bool) -> None:
+    """Make the work folder. Raises BadInput before any work where a resume cannot be."""
+    from transforms.training import CHECKPOINT, same_settings
+
+    work.mkdir(parents=True, exist_ok=True)
+    if resume:
+        same_settings(work, settings)
+    else:
+        (work / CHECKPOINT).unlink(missing_ok=True)
+
+
+def remembered(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Read a file, or make its content and keep it there."""
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(make())
+        os.replace(partial, path)
+    return path.read_bytes()
+
+
+def read_texts(paths: Sequence[Path]) -> list[str]:
+    """Read the column `text` of Parquet files, empty texts left out."""
+    found: list[str] = []
+    for path in paths:
+        if not path.exists():
+            raise BadInput(f"texts {path} does not exist: name a Parquet file with a column text")
+        if "text" not in pq.read_schema(path).names:
+            raise BadInput(f"texts {path} has no column text: rename the one that holds the texts")
+        column = pq.read_table(path, columns=["text"])["text"].to_pylist()
+        found.extend(" ".join(text.split()) for text in column if text and text.strip())
+    return found
+
+
+def fingerprint(path: Path) -> str:
+    """Hash a file: the first 16 hex digits of its sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,439 @@
+"""Distillation and fine-tuning on tiny samples, and the pieces that they are made of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.numpy import load_file
+from transformers import BertConfig, BertModel, BertTokenizer
+
+from pipeline.distill import DistillOptions, distill
+from pipeline.finetune import FinetuneOptions, finetune
+from transforms import training
+from transforms.errors import BadInput
+from transforms.lessons import tokens_of
+from transforms.losses import contrastive_loss, sentence_loss, similarity_loss, word_loss
+from transforms.model_files import write_json
+from transforms.negatives import best, index, rivals
+from transforms.pairs import Contests, Pairs, neighbourhoods, read_pairs
+from transforms.student import Shape, factorize, source_layers, split_as_teacher, standardize
+from transforms.teacher import batches_by_length, tokenize, word_means, word_starts
+from transforms.training import Schedule, State
+from transforms.vocabulary import albert_tokenizer, normalize, pieces, train_vocabulary
+
+VOCABULARY = (
+    "river stone quick brown fox jumps over lazy dog garden winter summer light dark music paper "
+    "engine bridge market doctor teacher village mountain ocean silver golden letter window door "
+    "kitchen orange purple circle square number seven eleven forest desert island castle soldier"
+)
+WORDS = VOCABULARY.split()
+SHAPE = Shape(vocab_size=70, hidden=32, heads=4, intermediate=64, embedding=16, positions=64)
+
+
+torch.set_num_threads(1)  # the networks are too small for more
+
+
+def sample_texts(count: int, seed: int = 5) -> list[str]:
+    dice = random.Random(seed)
+    return [" ".join(dice.choices(WORDS, k=dice.randint(4, 24))) + "." for _ in range(count)]
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random BERT with mean pooling; sharp enough attention to need learning."""
+    folder = tmp_path_factory.mktemp("teacher")
+    torch.manual_seed(3)
+    letters = [chr(c) for c in range(97, 123)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *WORDS, *letters]
+    vocabulary += [f"##{letter}" for letter in letters]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.1,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    BertTokenizer(vocab={word: n for n, word in enumerate(vocabulary)}).save_pretrained(folder)
+    (folder / "1_Pooling").mkdir()
+    write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
+    return folder
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.parquet"
+    pq.write_table(pa.table({"text": sample_texts(600)}), path)
+    return path
+
+
+@pytest.fixture
+def distilling(teacher: Path, texts: Path, tmp_path: Path) -> DistillOptions:
+    return DistillOptions(
+        teacher=teacher,
+        texts=(texts,),
+        output=tmp_path / "model",
+        work=tmp_path / "work",
+        shape=SHAPE,
+        max_tokens=48,
+        batch_tokens=512,
+        epochs=6,
+        rate=2e-3,
+        held_out=60,
+        precision="float32",
+        evaluate_every=20,
+    )
+
+
+def histories(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
+    """Collect what every training reports."""
+    seen: list[dict[str, float]] = []
+    judge = training.Trainer.judge
+
+    def spy(self: training.Trainer, loss: float, parts: dict[str, float]) -> None:
+        judge(self, loss, parts)
+        seen.append(self.state.history[-1])
+
+    monkeypatch.setattr(training.Trainer, "judge", spy)
+    return seen
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> Callable[[], None]:
+    """Stop a training like a kill between two checkpoints, with one a step before."""
+    monkeypatch.setattr(training.Trainer, "CHECKPOINT_SECONDS", 0.0)
+    save = training.Trainer.save
+
+    def dying(self: training.Trainer) -> None:
+        if self.state.step > step:
+            raise KeyboardInterrupt
+        save(self)
+
+    monkeypatch.setattr(training.Trainer, "save", dying)
+    return lambda: monkeypatch.setattr(training.Trainer, "save", save)
+
+
+def test_distill_learns_and_writes_a_loadable_model(
+    distilling: DistillOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    seen = histories(monkeypatch)
+    distill(distilling)
+    assert seen[-2]["loss"] < 0.6 * seen[0]["loss"]
+    assert seen[-2]["words"] < 0.6  # the share of the teacher's variance that is not explained
+    assert seen[-1]["score"] > 0.85
+    assert (distilling.output / "distill.png").read_bytes().startswith(b"\x89PNG")
+    model = SentenceTransformer(str(distilling.output), device="cpu")
+    teacher = SentenceTransformer(str(distilling.teacher), device="cpu")
+    fresh = sample_texts(50, seed=99)
+    ours, theirs = model.encode(fresh).astype(np.float32), teacher.encode(fresh)
+    theirs = theirs / np.linalg.norm(theirs, axis=1, keepdims=True)
+    assert np.allclose(np.linalg.norm(ours, axis=1), 1, atol=2e-3)
+    assert float((ours * theirs).sum(1).mean()) > 0.8
+    assert model.max_seq_length == 48
+
+
+def test_distill_resumes_bit_for_bit(
+    distilling: DistillOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = replace(distilling, epochs=2, output=tmp_path / "whole", work=tmp_path / "whole.work")
+    distill(whole)
+    broken = replace(distilling, epochs=2)
+    revive = kill_at(monkeypatch, 13)
+    with pytest.raises(KeyboardInterrupt):
+        distill(broken)
+    revive()
+    distill(replace(broken, resume=True))
+    left, right = (load_file(o.output / "model.safetensors") for o in (whole, broken))
+    assert left.keys() == right.keys()
+    assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+def test_distill_refuses_to_resume_with_other_settings(
+    distilling: DistillOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_at(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        distill(distilling)
+    with pytest.raises(BadInput, match=r"rate 0\.002, not 0\.001.*--resume"):
+        distill(replace(distilling, rate=1e-3, resume=True))
+
+
+def test_distill_refuses_bad_input(distilling: DistillOptions, tmp_path: Path) -> None:
+    few = tmp_path / "few.parquet"
+    pq.write_table(pa.table({"text": ["one text", "", None]}), few)
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"body": ["one text"]}), other)
+    with pytest.raises(BadInput, match="1 texts are too few"):
+        distill(replace(distilling, texts=(few,)))
+    with pytest.raises(BadInput, match="no column text"):
+        distill(replace(distilling, texts=(other,)))
+    with pytest.raises(BadInput, match="does not exist"):
+        distill(replace(distilling, texts=(tmp_path / "none.parquet",)))
+    with pytest.raises(BadInput, match=r"config\.json"):
+        distill(replace(distilling, teacher=tmp_path))
+    with pytest.raises(BadInput, match="vocabulary of 5000 pieces"):
+        distill(replace(distilling, shape=replace(SHAPE, vocab_size=5000)))
+    with pytest.raises(BadInput, match="--hidden 32"):
+        distill(replace(distilling, shape=replace(SHAPE, hidden=64)))
+    with pytest.raises(BadInput, match="--device tpu"):
+        distill(replace(distilling, device="tpu"))
+    with pytest.raises(BadInput, match="not a multiple of --groups"):
+        replace(distilling, shape=replace(SHAPE, groups=4))
+
+
+def test_teacher_without_sentence_vectors_is_refused(
+    distilling: DistillOptions, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_text("{}")
+    with pytest.raises(BadInput, match="no sentence vectors"):
+        distill(replace(distilling, teacher=bare))
+    (bare / "1_Pooling").mkdir()
+    write_json(bare / "1_Pooling" / "config.json", {"pooling_mode_cls_token": True})
+    with pytest.raises(BadInput, match="does not pool by mean"):
+        distill(replace(distilling, teacher=bare))
+
+
+def write_pairs(folder: Path, count: int = 120) -> tuple[Path, Path]:
+    """Passages of random words, each with two questions that take some of its words."""
+    dice = random.Random(11)
+    bodies = [" ".join(dice.choices(WORDS, k=20)) for _ in range(count)]
+    asked = [
+        (" ".join(dice.sample(body.split(), 4)) + "?", [f"p{n}"])
+        for n, body in enumerate(bodies)
+        for _ in range(2)
+    ]
+    folder.mkdir(exist_ok=True)
+    passages, questions = folder / "passages.parquet", folder / "questions.parquet"
+    pq.write_table(pa.table({"id": [f"p{n}" for n in range(count)], "text": bodies}), passages)
+    pq.write_table(
+        pa.table({"question": [a[0] for a in asked], "relevant": [a[1] for a in asked]}), questions
+    )
+    return passages, questions
+
+
+def test_finetune_learns_resumes_and_keeps_the_geometry(
+    distilling: DistillOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill(replace(distilling, epochs=2))
+    options = FinetuneOptions(
+        model=distilling.output,
+        pairs=(write_pairs(tmp_path / "pairs"),),
+        output=tmp_path / "tuned",
+        work=tmp_path / "tuned.work",
+        distilled=distilling.work,
+        passages=16,
+        epochs=6,
+        rate=2e-3,
+        precision="float32",
+        evaluate_every=8,
+        batch_tokens=512,
+    )
+    seen = histories(monkeypatch)
+    finetune(options)
+    assert seen[-2]["contrastive"] < 0.9 * seen[1]["contrastive"]
+    assert seen[-1]["teacher"] > seen[0]["teacher"] - 0.1
+    again = replace(options, output=tmp_path / "again", work=tmp_path / "again.work")
+    revive = kill_at(monkeypatch, 9)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(again)
+    revive()
+    finetune(replace(again, resume=True))
+    left, right = (load_file(o.output / "model.safetensors") for o in (options, again))
+    assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+def test_pairs_with_unknown_passages_are_refused(tmp_path: Path) -> None:
+    passages, questions = write_pairs(tmp_path / "pairs", 4)
+    pq.write_table(pa.table({"question": ["why?"], "relevant": [["p9"]]}), questions)
+    with pytest.raises(BadInput, match=r"'why\?'.*p9"):
+        read_pairs(passages, questions)
+    pq.write_table(
+        pa.table(
+            {"question": ["why?"], "relevant": [[]]},
+        ),
+        questions,
+    )
+    with pytest.raises(BadInput, match="0 answered questions"):
+        read_pairs(passages, questions)
+
+
+def test_finetune_options_are_checked(tmp_path: Path) -> None:
+    good = FinetuneOptions(model=tmp_path, pairs=(), output=tmp_path / "o", work=tmp_path / "w")
+    for change, words in (
+        ({"negatives": "hard"}, "--negatives hard"),
+        ({"passages": 1}, "--passages 1"),
+        ({"average": 0.0}, r"--average 0\.0"),
+        ({"epochs": 0}, "--epochs 0"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            replace(good, **change)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"no config\.json"):
+        finetune(good)
+
+
+def test_vocabulary_follows_albert_conventions() -> None:
+    model = train_vocabulary(sample_texts(400), 70)
+    names = [piece for piece, _ in pieces(model)]
+    assert names[:5] == ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    assert len(names) == 70
+    assert all(piece.lower() == piece for piece in names[5:])
+    tokenizer = albert_tokenizer(model, 12)
+    ids = tokenizer("RIVER  Stóne")["input_ids"]
+    assert ids == tokenizer("river stone")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens([ids[0], ids[-1]]) == ["[CLS]", "[SEP]"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "river stone"
+    assert normalize("``RIVER''  Stóne") == '"river" stone'
+
+
+def test_tokens_name_their_words(tmp_path: Path) -> None:
+    tokenizer = albert_tokenizer(train_vocabulary(sample_texts(400), 70), 64)
+    texts = ["river stones. dog", "fox"]
+    assert word_starts(texts[0]).tolist() == [0, 6, 14]
+    ids, words = tokenize(tokenizer, texts, 64)
+    assert [int(w[-1]) for w in words] == [4, 2]
+    assert words[1].tolist() == [0, 1, 2]
+    assert set(words[0].tolist()) == {0, 1, 2, 3, 4}
+    kept = tokens_of(tokenizer, texts, 64, tmp_path / "tokens.parquet")
+    assert kept.lengths.tolist() == [len(row) for row in ids]
+    assert kept.rows(np.array([1]))[0].tolist() == [ids[1].tolist()]
+    assert sum(kept.counts(70)) == sum(map(len, ids))
+
+
+def test_word_means_average_the_pieces() -> None:
+    hidden = torch.tensor([[[1.0], [2.0], [4.0], [9.0]]])
+    slots = torch.tensor([[0, 1, 1, -1]])
+    assert word_means(hidden, slots, 3).squeeze(-1).tolist() == [[1.0, 3.0, 0.0]]
+
+
+def test_batches_hold_every_text_once_within_the_budget() -> None:
+    lengths = np.array([3, 9, 1, 4, 4, 20])
+    batches = batches_by_length(lengths, 12)
+    assert sorted(int(i) for b in batches for i in b) == list(range(6))
+    assert all(len(b) == 1 or len(b) * lengths[b].max() <= 12 for b in batches)
+
+
+def test_pieces_split_as_the_teacher_would() -> None:
+    vocabulary = {name: n for n, name in enumerate(["un", "##do", "##ing", "do", "."])}
+    assert split_as_teacher("▁undoing", vocabulary) == [0, 1, 2]
+    assert split_as_teacher("doing", vocabulary) == [1, 2]
+    assert split_as_teacher(".", vocabulary) == [4]
+    assert split_as_teacher("▁", vocabulary) == []
+
+
+def test_factorized_embeddings_are_the_teachers_within_the_basis() -> None:
+    dice = np.random.default_rng(0)
+    low = dice.normal(size=(50, 6)).astype(np.float32) @ dice.normal(size=(6, 24)).astype(
+        np.float32
+    )
+    place = np.zeros((8, 24), np.float32)
+    one, zero = np.ones(24, np.float32), np.zeros(24, np.float32)
+    made = factorize(
+        words=low,
+        positions=place,
+        kinds=np.zeros((2, 24), np.float32),
+        gain=one,
+        shift=zero,
+        weights=np.ones(50, np.float32),
+        width=8,
+    )
+    codes = made["embeddings.word_embeddings.weight"]
+    mapping = made["encoder.embedding_hidden_mapping_in.weight"]
+    scale = np.linalg.norm(mapping[:, 0])
+    rebuilt = codes @ mapping.T / scale + made["encoder.embedding_hidden_mapping_in.bias"]
+    assert np.allclose(rebuilt, standardize(low)[0], atol=1e-3)
+
+
+def test_groups_start_from_middle_layers() -> None:
+    assert source_layers(6, 2) == [1, 4]
+    assert source_layers(6, 1) == [3]
+    assert source_layers(12, 6) == [1, 3, 5, 7, 9, 11]
+
+
+def test_losses_are_zero_when_perfect_and_known_otherwise() -> None:
+    unit = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
+    assert sentence_loss(unit, unit).item() == pytest.approx(0, abs=1e-6)
+    assert similarity_loss(unit, -unit).item() == pytest.approx(0, abs=1e-6)
+    assert similarity_loss(unit[:1], unit[:1]).item() == 0
+    words = torch.randn(40, 8)
+    assert word_loss(words, words).item() == 0
+    assert word_loss(words.mean(0).expand(40, 8), words).item() == pytest.approx(1, abs=1e-5)
+    relevant = torch.eye(5, dtype=torch.bool)
+    sure = contrastive_loss(torch.eye(5), torch.eye(5), relevant, 0.05)
+    blind = contrastive_loss(torch.ones(5, 5), torch.ones(5, 5), relevant, 0.05)
+    assert sure.item() < 1e-6
+    assert blind.item() == pytest.approx(np.log(5), abs=1e-5)
+    twice = torch.ones(5, 5, dtype=torch.bool)
+    assert contrastive_loss(torch.eye(5), torch.eye(5), twice, 0.05).item() == pytest.approx(0)
+
+
+def test_bm25_finds_rivals_but_no_answers() -> None:
+    documents = [np.array(d, np.int32) for d in ([1, 2, 3], [1, 2, 4], [5, 6, 7], [8, 9, 5])]
+    postings = index(documents, 10, common=1.0)
+    assert best(postings, np.array([1, 3], np.int32), 4).tolist() == [0, 1]
+    assert best(postings, np.array([], np.int32), 4).tolist() == []
+    found = rivals(documents, [np.array([1, 3], np.int32)], [[0]], 10)
+    assert found == [[1], [], [], []]
+
+
+def test_contests_take_each_passage_once_and_mark_all_answers() -> None:
+    groups = neighbourhoods(range(6), [[1], [0], [9], [], [5], [4]], 2, np.random.default_rng(0))
+    assert sorted(n for g in groups for n in g) == list(range(6))
+    assert sorted(sorted(g) for g in groups if len(g) > 1) == [[0, 1], [4, 5]]
+    pairs = Pairs("p", list("abcdef"), ["q0", "q1", "q2"], [[0, 1], [2], [5]])
+    contests = Contests([pairs], [[[]] * 6], [{5}], 8, 2, 4, 1)
+    (only,) = contests.epoch(0)
+    assert sorted(only.passages) == [0, 1, 2]
+    assert sorted(only.questions) == [0, 1]
+    assert int(only.relevant.sum()) == 3
+    assert [c.passages for c in contests.epoch(0)] == [only.passages]
+
+
+def test_schedule_rises_falls_and_ends() -> None:
+    schedule = Schedule(steps=100, rate=1.0, warmup=0.1)
+    assert schedule.factor(0.05) == pytest.approx(0.5)
+    assert schedule.factor(0.1) == pytest.approx(1)
+    assert schedule.factor(1) == pytest.approx(0)
+    assert schedule.progress(50, 0) == 0.5
+    assert replace(schedule, minutes=1).progress(50, 45) == 0.75
+
+
+def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    scores = iter([0.1, 0.9, 0.2, 0.3, 0.4, 0.5])
+    at: dict[float, float] = {}
+
+    def evaluate() -> dict[str, float]:
+        score = next(scores)
+        at[score] = model.weight.item()
+        return {"score": score}
+
+    def batches(start: int):  # type: ignore[no-untyped-def]
+        return iter(range(start, 1000))
+
+    trainer = training.Trainer(
+        model,
+        Schedule(steps=1000, rate=0.1, evaluate_every=1, patience=2),
+        tmp_path,
+        {},
+        batches=batches,
+        loss=lambda _: (model.weight.sum(), {}),
+        evaluate=evaluate,
+        report=lambda _: None,
+    )
+    state: State = trainer.run()
+    assert state.step < 10
+    assert model.weight.item() == pytest.approx(at[0.9])

@@ -1,0 +1,37 @@
+"""Curves of a training as a PNG file, drawn with Pillow alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+SIZE, PANEL, MARGIN = 900, 220, 60
+COLOURS = ("#1b6ca8", "#c1440e", "#2e7d32", "#6a1b9a", "#8d6e00")
+
+
+def curve(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draw each metric of the history over its steps, one panel each, and write a PNG."""
+    names = [n for n in (history[0] if history else {}) if n != "step"]
+    image = Image.new("RGB", (SIZE, PANEL * max(1, len(names)) + 20), "white")
+    draw = ImageDraw.Draw(image)
+    for row, name in enumerate(names):
+        points = [(h["step"], h[name]) for h in history if name in h]
+        top, bottom = row * PANEL + 30, (row + 1) * PANEL - 10
+        steps, values = [p[0] for p in points], [p[1] for p in points]
+        low, high = min(values), max(values)
+        across = (SIZE - 2 * MARGIN) / max(1.0, max(steps) - min(steps))
+        up = (bottom - top) / max(1e-12, high - low)
+        line = [
+            (MARGIN + (step - min(steps)) * across, bottom - (value - low) * up)
+            for step, value in points
+        ]
+        draw.rectangle((MARGIN, top, SIZE - MARGIN, bottom), outline="#bbbbbb")
+        if len(line) > 1:
+            draw.line(line, fill=COLOURS[row % len(COLOURS)], width=2)
+        draw.text((MARGIN, top - 16), f"{name}: {values[0]:.4f} to {values[-1]:.4f}", fill="black")
+        draw.text((4, top), f"{high:.3g}", fill="black")
+        draw.text((4, bottom - 10), f"{low:.3g}", fill="black")
+        draw.text((SIZE - MARGIN - 70, bottom + 2), f"step {int(max(steps))}", fill="black")
+    image.save(path)

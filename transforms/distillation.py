@@ -1,0 +1,124 @@
+"""The student as a network: its loss against the teacher, and how near it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import AlbertConfig, AlbertModel
+
+from transforms.errors import BadInput
+from transforms.lessons import Lesson
+from transforms.losses import sentence_loss, similarity_loss, word_loss
+from transforms.teacher import mean_pool, word_means
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn auto, cpu or cuda into a device; auto is cuda where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise BadInput(f"--device {name} is unknown: use auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: this machine has no usable GPU; use --device cpu")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Turn auto, float32 or bfloat16 into a dtype; auto is bfloat16 where the machine has it."""
+    if name not in ("auto", "float32", "bfloat16"):
+        raise BadInput(f"--precision {name} is unknown: use auto, float32 or bfloat16")
+    if name != "auto":
+        return torch.float32 if name == "float32" else torch.bfloat16
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        abilities = torch.backends.cpu.get_cpu_capability(), torch.cpu._is_amx_tile_supported()
+        native = bool(abilities[1]) or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each part of the distillation loss counts."""
+
+    sentence: float = 2.0
+    similarity: float = 10.0
+    word: float = 1.0
+
+
+class Student:
+    """An ALBERT with mean pooling, in training."""
+
+    def __init__(
+        self,
+        config: AlbertConfig,
+        weights: Mapping[str, npt.NDArray[Any]],
+        device: torch.device,
+        precision: torch.dtype,
+    ) -> None:
+        """Build it with the given weights. Attention is eager: its backward is faster on CPU."""
+        config._attn_implementation = "eager"
+        model: Any = AlbertModel(config, add_pooling_layer=False)
+        tensors = {name: torch.from_numpy(np.asarray(a, np.float32)) for name, a in weights.items()}
+        model.load_state_dict(tensors)
+        self.model = model.to(device).train()
+        self.device, self.precision = device, precision
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Compute matrix products in the chosen precision."""
+        on = self.precision != torch.float32
+        return torch.autocast(self.device.type, self.precision, enabled=on)
+
+    def states(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode int64 ids [batch, tokens] (-1 is padding): last states and the mask."""
+        mask = ids >= 0
+        with self.autocast():
+            found = self.model(
+                input_ids=ids.clamp(min=0), attention_mask=None if bool(mask.all()) else mask.long()
+            )
+        return found.last_hidden_state, mask
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Encode ids [batch, tokens]: unit vectors, float32 [batch, dim]."""
+        return mean_pool(*self.states(ids))
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Copy the weights out, by name."""
+        return {n: t.detach().float().cpu().numpy() for n, t in self.model.state_dict().items()}
+
+    def distillation_loss(
+        self, lesson: Lesson, weights: LossWeights
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Compare one batch with the teacher: the loss, and its parts for the report."""
+        lesson = lesson.to(self.device)
+        states, mask = self.states(lesson.ids)
+        states = states.float()
+        vectors = mean_pool(states, mask)
+        words = word_means(states, lesson.slots, lesson.words.shape[1])[lesson.known]
+        parts = (
+            (weights.sentence, sentence_loss(vectors, lesson.vectors)),
+            (weights.similarity, similarity_loss(vectors, lesson.vectors)),
+            (weights.word, word_loss(words, lesson.words[lesson.known])),
+        )
+        loss: torch.Tensor = sum(
+            (w * part for w, part in parts), torch.zeros((), device=self.device)
+        )
+        return loss, {"cosine": 1 - parts[0][1].item(), "words": parts[2][1].item()}
+
+    def teacher_cosine(self, lessons: Sequence[Lesson]) -> dict[str, float]:
+        """Average the cosine to the teacher over held-out batches, as the metric "score"."""
+        total, count = 0.0, 0
+        for lesson in lessons:
+            vectors = self.embed(lesson.ids.to(self.device)).cpu()
+            total += float((vectors * lesson.vectors).sum())
+            count += len(vectors)
+        return {"score": total / max(1, count)}
+
+
+Say = Callable[[str], None]

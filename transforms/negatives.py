@@ -1,0 +1,89 @@
+"""Hard negatives: the passages that BM25 takes for answers and that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int32 = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Postings:
+    """An inverted index over token ids with BM25 weights.
+
+    documents: int32, weights: float32; those of token t lie at starts[t] : starts[t + 1].
+    """
+
+    documents: Int32
+    weights: npt.NDArray[np.float32]
+    starts: npt.NDArray[np.int64]
+    count: int
+
+
+def index(documents: Sequence[Int32], vocabulary: int, *, common: float = 0.1) -> Postings:
+    """Index documents given as token ids (Robertson and Zaragoza, 2009; k1 = 1.2, b = 0.75).
+
+    Tokens that more than a share `common` of the documents hold are left out: they cost most and
+    tell least.
+    """
+    k1, b = 1.2, 0.75
+    lengths = np.asarray([len(one) for one in documents], dtype=np.float64)
+    tokens, owners, counts = [], [], []
+    for number, one in enumerate(documents):
+        unique, times = np.unique(one, return_counts=True)
+        tokens.append(unique)
+        counts.append(times)
+        owners.append(np.full(len(unique), number, dtype=np.int32))
+    token, owner = np.concatenate(tokens), np.concatenate(owners)
+    times = np.concatenate(counts).astype(np.float64)
+    order = np.argsort(token, kind="stable")
+    token, owner, times = token[order], owner[order], times[order]
+    held = np.bincount(token, minlength=vocabulary)
+    rarity = np.log1p((len(documents) - held + 0.5) / (held + 0.5))
+    rarity[held > max(10, common * len(documents))] = 0
+    damping = k1 * (1 - b + b * lengths[owner] / max(1.0, lengths.mean()))
+    weights = rarity[token] * times * (k1 + 1) / (times + damping)
+    kept = rarity[token] > 0
+    starts = np.concatenate(([0], np.cumsum(np.bincount(token[kept], minlength=vocabulary))))
+    return Postings(owner[kept], weights[kept].astype(np.float32), starts, len(documents))
+
+
+def best(postings: Postings, query: Int32, k: int) -> Int32:
+    """Rank documents for a query's token ids: at most k numbers, best first, ties by number."""
+    cuts = [slice(postings.starts[t], postings.starts[t + 1]) for t in np.unique(query)]
+    if not cuts:
+        return np.empty(0, np.int32)
+    documents = np.concatenate([postings.documents[c] for c in cuts])
+    weights = np.concatenate([postings.weights[c] for c in cuts])
+    scores = np.bincount(documents, weights=weights, minlength=postings.count)
+    k = min(k, postings.count)
+    top = np.argpartition(-scores, k - 1)[:k]
+    top = top[np.lexsort((top, -scores[top]))]
+    return top[scores[top] > 0].astype(np.int32)
+
+
+def rivals(
+    passages: Sequence[Int32],
+    questions: Sequence[Int32],
+    relevant: Sequence[Sequence[int]],
+    vocabulary: int,
+    *,
+    k: int = 8,
+) -> list[list[int]]:
+    """List for each passage those that BM25 finds for its questions and that do not answer them.
+
+    passages, questions: token ids; relevant: the numbers of each question's passages. The rival
+    that is found oftenest and highest comes first.
+    """
+    postings = index(passages, vocabulary)
+    votes: list[dict[int, float]] = [{} for _ in passages]
+    for tokens, answers in zip(questions, relevant, strict=True):
+        found = [int(n) for n in best(postings, tokens, k) if int(n) not in answers]
+        for owner in answers:
+            for rank, rival in enumerate(found):
+                votes[owner][rival] = votes[owner].get(rival, 0.0) + 1 / (rank + 1)
+    return [sorted(vote, key=lambda n, v=vote: (-v[n], n)) for vote in votes]  # type: ignore[misc]

@@ -1,0 +1,159 @@
+"""Questions with their passages, and batches in which the passages are hard to tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from transforms.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One corpus: texts of passages and questions, and the passages that answer each question."""
+
+    name: str
+    passages: list[str]
+    questions: list[str]
+    relevant: list[list[int]]
+
+    def answered(self) -> list[list[int]]:
+        """List the questions of each passage."""
+        owned: list[list[int]] = [[] for _ in self.passages]
+        for question, answers in enumerate(self.relevant):
+            for passage in answers:
+                owned[passage].append(question)
+        return owned
+
+
+def read_pairs(passages: Path, questions: Path) -> Pairs:
+    """Read passages (id, text) and questions (question, relevant: ids) from Parquet files.
+
+    Raises BadInput where a column is missing, or a relevant id is not among the passages.
+    """
+    for path, names in ((passages, ("id", "text")), (questions, ("question", "relevant"))):
+        if not path.exists():
+            raise BadInput(f"pairs {path} does not exist: name a Parquet file")
+        missing = set(names) - set(pq.read_schema(path).names)
+        if missing:
+            raise BadInput(f"pairs {path} has no column {sorted(missing)[0]}: add or rename it")
+    rows = pq.read_table(passages, columns=["id", "text"]).to_pydict()
+    number = {str(name): place for place, name in enumerate(rows["id"])}
+    asked = pq.read_table(questions, columns=["question", "relevant"]).to_pydict()
+    relevant = []
+    for question, names_ in zip(asked["question"], asked["relevant"], strict=True):
+        for name in names_ or []:
+            if str(name) not in number:
+                raise BadInput(
+                    f"question {question!r} of {questions} names the passage {name}, "
+                    f"which {passages} does not hold: give the passages that belong to it"
+                )
+        relevant.append([number[str(name)] for name in names_ or []])
+    kept = [i for i, answers in enumerate(relevant) if answers]
+    if len(kept) < 2:
+        raise BadInput(f"pairs {questions} hold {len(kept)} answered questions: give at least 2")
+    return Pairs(
+        passages.parent.name,
+        [text or "" for text in rows["text"]],
+        [asked["question"][i] for i in kept],
+        [relevant[i] for i in kept],
+    )
+
+
+def held_out(pairs: Pairs, share: float, most: int, seed: int) -> set[int]:
+    """Draw passages for validation: they and their questions take no part in training."""
+    count = min(most, int(share * len(pairs.passages)))
+    drawn = np.random.default_rng([seed, 1]).permutation(len(pairs.passages))[:count]
+    return {int(n) for n in drawn}
+
+
+def neighbourhoods(
+    passages: Sequence[int], rivals: Sequence[Sequence[int]], size: int, dice: np.random.Generator
+) -> list[list[int]]:
+    """Part passages into groups of at most `size`: a random one and its rivals not yet taken."""
+    free = set(passages)
+    groups = []
+    for seed in dice.permutation(np.asarray(sorted(free), dtype=np.int64)):
+        if int(seed) in free:
+            free.discard(int(seed))
+            group = [int(seed)]
+            for rival in rivals[int(seed)]:
+                if len(group) == size:
+                    break
+                if rival in free:
+                    free.discard(rival)
+                    group.append(rival)
+            groups.append(group)
+    return groups
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One batch: passages, questions, and bool [questions, passages] of what answers what."""
+
+    corpus: int
+    passages: list[int]
+    questions: list[int]
+    relevant: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Contests:
+    """All contrastive batches, in an order that depends on the seed alone."""
+
+    corpora: Sequence[Pairs]
+    rivals: Sequence[Sequence[Sequence[int]]]
+    left_out: Sequence[set[int]]
+    passages: int
+    neighbours: int
+    questions: int
+    seed: int
+
+    def epoch(self, number: int) -> list[Contest]:
+        """Make the batches of one pass over all passages that have questions."""
+        made = []
+        for corpus, pairs in enumerate(self.corpora):
+            dice = np.random.default_rng([self.seed, number, corpus])
+            answered = pairs.answered()
+            usable = [n for n, own in enumerate(answered) if own and n not in self.left_out[corpus]]
+            groups = neighbourhoods(usable, self.rivals[corpus], self.neighbours, dice)
+            flat = [n for place in dice.permutation(len(groups)) for n in groups[place]]
+            for start in range(0, len(flat), self.passages):
+                chosen = flat[start : start + self.passages]
+                if len(chosen) > 1:
+                    made.append(self.contest(corpus, chosen, answered, dice))
+        order = np.random.default_rng([self.seed, number]).permutation(len(made))
+        return [made[place] for place in order]
+
+    def contest(
+        self, corpus: int, passages: list[int], answered: list[list[int]], dice: np.random.Generator
+    ) -> Contest:
+        """Take at most `questions` questions of each passage."""
+        column = {passage: place for place, passage in enumerate(passages)}
+        asked: dict[int, None] = {}
+        for passage in passages:
+            own = answered[passage]
+            take = min(len(own), self.questions)
+            asked.update((own[int(i)], None) for i in dice.permutation(len(own))[:take])
+        questions = list(asked)
+        relevant = np.zeros((len(questions), len(passages)), dtype=np.bool_)
+        for row, question in enumerate(questions):
+            for passage in self.corpora[corpus].relevant[question]:
+                if passage in column:
+                    relevant[row, column[passage]] = True
+        return Contest(corpus, passages, questions, relevant)
+
+    def batches(self, start: int) -> Iterator[Contest]:
+        """Yield batches for ever, from the one numbered `start` on."""
+        number = 0
+        while True:
+            made = self.epoch(number)
+            if start < len(made):
+                yield from made[start:]
+            start = max(0, start - len(made))
+            number += 1

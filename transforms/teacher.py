@@ -1,0 +1,219 @@
+"""What the student learns from: a teacher's sentence and word vectors, computed once.
+
+The vectors lie in numbered Parquet parts. A row is a text; its words are the whitespace-separated
+words of the text, which every tokenizer shares, framed by the first and last special token.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
+
+from transforms.errors import BadInput
+
+Int32 = npt.NDArray[np.int32]
+
+
+def word_starts(text: str) -> Int32:
+    """Find the offsets at which whitespace-separated words begin."""
+    blank = np.fromiter((c.isspace() for c in text), dtype=bool, count=len(text))
+    before = np.concatenate(([True], blank[:-1]))
+    return np.flatnonzero(before & ~blank).astype(np.int32)
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int
+) -> tuple[list[Int32], list[Int32]]:
+    """Tokenize texts, cut at `max_tokens`, and say to which word each token belongs.
+
+    Returns two lists of int32 arrays of equal lengths: ids, and word numbers, where 0 is the first
+    special token, 1 the first word, and the last token (a special one) has the number after the
+    last word that is left.
+    """
+    found = tokenizer(
+        list(texts), truncation=True, max_length=max_tokens, return_offsets_mapping=True
+    )
+    ids_of, words_of = [], []
+    for text, ids, offsets in zip(texts, found["input_ids"], found["offset_mapping"], strict=True):
+        begins = np.asarray(offsets, dtype=np.int32)[:, 0]
+        words = np.searchsorted(word_starts(text), begins, side="right").astype(np.int32)
+        words[0] = 0
+        words[-1] = words[:-1].max(initial=0) + 1
+        ids_of.append(np.asarray(ids, dtype=np.int32))
+        words_of.append(words)
+    return ids_of, words_of
+
+
+def batches_by_length(lengths: npt.NDArray[np.int64], budget: int) -> list[npt.NDArray[np.int64]]:
+    """Group the numbers of texts, sorted by length, so that no padded batch exceeds `budget`."""
+    order = np.argsort(lengths, kind="stable")[::-1]
+    batches, start = [], 0
+    while start < len(order):
+        rows = max(1, budget // max(1, int(lengths[order[start]])))
+        batches.append(order[start : start + rows])
+        start += rows
+    return batches
+
+
+def pad(rows: Sequence[Int32], fill: int) -> torch.Tensor:
+    """Stack int32 arrays of unequal lengths as int64 [rows, longest], the rest being `fill`."""
+    stacked = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
+    for number, row in enumerate(rows):
+        stacked[number, : len(row)] = row
+    return torch.from_numpy(stacked)
+
+
+def word_means(hidden: torch.Tensor, words: torch.Tensor, most: int) -> torch.Tensor:
+    """Average token states into word vectors.
+
+    hidden: float [batch, tokens, dim]; words: int64 [batch, tokens], -1 for padding; returns
+    [batch, most, dim] of hidden's dtype, zero where a word has no token.
+    """
+    batch, _, dim = hidden.shape
+    slots = torch.where(words < 0, most, words.clamp(max=most))
+    sums = hidden.new_zeros(batch, most + 1, dim)
+    sums = sums.scatter_add(1, slots.unsqueeze(-1).expand(-1, -1, dim), hidden)
+    ones = torch.ones_like(hidden[..., 0])
+    counts = hidden.new_zeros(batch, most + 1).scatter_add(1, slots, ones)
+    return (sums / counts.clamp(min=1).unsqueeze(-1))[:, :most]
+
+
+def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Average the real tokens' states, normalized: [batch, tokens, dim] -> float32 [batch, dim]."""
+    weights = mask.unsqueeze(-1).to(torch.float32)
+    pooled = (hidden.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
+    return torch.nn.functional.normalize(pooled, dim=-1)
+
+
+class Teacher:
+    """A mean-pooled sentence encoder, read from a sentence-transformers folder."""
+
+    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+        """Load it. Raises BadInput where the folder has no mean-pooled sentence vectors."""
+        check_teacher(folder)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.model: Any = AutoModel.from_pretrained(
+            folder, dtype=dtype, attn_implementation="eager"
+        )
+        self.model = self.model.to(device).eval()
+        self.device = device
+        self.dim = int(self.model.config.hidden_size)
+
+    @torch.inference_mode()
+    def encode(
+        self, texts: Sequence[str], max_tokens: int, budget: int
+    ) -> tuple[npt.NDArray[np.float16], list[npt.NDArray[np.float16]]]:
+        """Encode texts: float16 [texts, dim] of unit length, and for each text [words + 2, dim]."""
+        ids, words = tokenize(self.tokenizer, texts, max_tokens)
+        vectors = np.empty((len(texts), self.dim), dtype=np.float16)
+        spans: list[Any] = [None] * len(texts)
+        lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
+        for batch in batches_by_length(lengths, budget):
+            tokens = pad([ids[i] for i in batch], -1).to(self.device)
+            mask, slots = tokens >= 0, pad([words[i] for i in batch], -1).to(self.device)
+            found = self.model(input_ids=tokens.clamp(min=0), attention_mask=mask.long())
+            hidden = found.last_hidden_state
+            vectors[batch] = mean_pool(hidden, mask).half().cpu().numpy()
+            most = int(slots.max()) + 1
+            means = word_means(hidden.float(), slots, most).half().cpu().numpy()
+            for row, i in enumerate(batch):
+                spans[i] = means[row, : int(words[i][-1]) + 1].copy()
+        return vectors, spans
+
+
+def check_teacher(folder: Path) -> None:
+    """Raise BadInput unless the folder is a sentence encoder with mean pooling."""
+    if not (folder / "config.json").is_file():
+        raise BadInput(f"teacher {folder} has no config.json: name a model folder")
+    pooling = folder / "1_Pooling" / "config.json"
+    if not pooling.is_file():
+        raise BadInput(
+            f"teacher {folder} has no 1_Pooling/config.json and so no sentence vectors: "
+            "name a sentence-transformers folder"
+        )
+    found = json.loads(pooling.read_text())
+    if not (found.get("pooling_mode_mean_tokens") or found.get("pooling_mode") == "mean"):
+        raise BadInput(f"teacher {folder} does not pool by mean: choose one that does")
+
+
+def parts(texts: int, rows: int) -> Iterator[tuple[int, int, int]]:
+    """List number, first and past-the-last text of each part."""
+    for number, start in enumerate(range(0, texts, rows)):
+        yield number, start, min(start + rows, texts)
+
+
+def write_part(
+    path: Path, vectors: npt.NDArray[np.float16], spans: Sequence[npt.NDArray[np.float16]]
+) -> None:
+    """Write one part atomically: vector: half[dim], words: list of half[dim]."""
+    dim = vectors.shape[1]
+    ends = np.cumsum([0] + [len(one) for one in spans], dtype=np.int32)
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(spans).reshape(-1)), dim)
+    table = pa.table(
+        {
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim),
+            "words": pa.ListArray.from_arrays(pa.array(ends), flat),
+        }
+    )
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    pq.write_table(table, partial, compression="none", use_dictionary=False, write_statistics=False)
+    os.replace(partial, path)
+
+
+def read_part(
+    path: Path,
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16], npt.NDArray[np.int64]]:
+    """Read a part: vectors [texts, dim], all words [words, dim], and where each text's begin."""
+    table = pq.read_table(path).combine_chunks()
+    vector, words = table["vector"].chunk(0), table["words"].chunk(0)
+    dim = vector.type.list_size
+    return (
+        vector.flatten().to_numpy().reshape(-1, dim),
+        words.flatten().flatten().to_numpy().reshape(-1, dim),
+        words.offsets.to_numpy().astype(np.int64),
+    )
+
+
+class Lectures:
+    """The parts of a teacher's vectors of many texts, each computed when it is first asked for."""
+
+    def __init__(
+        self,
+        teacher: Callable[[], Teacher],
+        texts: Sequence[str],
+        folder: Path,
+        *,
+        rows: int,
+        max_tokens: int,
+        budget: int,
+    ) -> None:
+        """Prepare; the teacher is loaded with the first part that does not stand yet."""
+        self.teacher, self.texts, self.folder = teacher, texts, folder
+        self.rows, self.max_tokens, self.budget = rows, max_tokens, budget
+        self.loaded: Teacher | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, number: int) -> Path:
+        """Name a part's file."""
+        return self.folder / f"part-{number:05}.parquet"
+
+    def part(
+        self, number: int
+    ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16], npt.NDArray[np.int64]]:
+        """Read a part, computed first if need be: see `read_part`."""
+        path = self.path(number)
+        if not path.exists():
+            self.loaded = self.loaded or self.teacher()
+            texts = self.texts[number * self.rows : (number + 1) * self.rows]
+            write_part(path, *self.loaded.encode(texts, self.max_tokens, self.budget))
+        return read_part(path)

@@ -1,0 +1,223 @@
+"""The training loop that `distill` and `finetune` share: steps, schedule, checkpoints, resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from transforms.errors import BadInput
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    steps: optimizer steps in all. minutes: where given, training also ends after so much time and
+    the learning rate falls accordingly (then equal seeds no longer give equal weights).
+    """
+
+    steps: int
+    rate: float
+    warmup: float = 0.03
+    minutes: float | None = None
+    decay: float = 0.01
+    clip: float = 1.0
+    evaluate_every: int = 100
+    patience: int = 20
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Say which share of the training is done, from 0 to 1."""
+        share = step / max(1, self.steps)
+        if self.minutes is not None:
+            share = max(share, seconds / (60 * self.minutes))
+        return min(1.0, share)
+
+    def factor(self, progress: float) -> float:
+        """Scale the rate: a linear rise over `warmup`, then half a cosine down to zero."""
+        if progress < self.warmup:
+            return max(0.01, progress / self.warmup)
+        rest = (progress - self.warmup) / (1 - self.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
+
+
+@dataclass
+class State:
+    """What a checkpoint holds beside weights and optimizer."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    stale: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One line of progress."""
+
+    step: int
+    steps: int
+    loss: float
+    left: float
+    metrics: Mapping[str, float]
+
+    def __str__(self) -> str:
+        """Write it as one line."""
+        named = "  ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        return (
+            f"step {self.step}/{self.steps}  loss {self.loss:.4f}  {named}  "
+            f"{self.left / 60:.0f} min left"
+        )
+
+
+class Trainer:
+    """Runs steps over batches and can stop and go on at any checkpoint, bit for bit.
+
+    `batches(start)` yields the batches from optimizer step `start` on, depending on nothing but
+    the seed; `loss(batch)` returns a scalar with gradient and the parts to report;
+    `evaluate()` returns metrics, the one named "score" rising as the model gets better.
+    """
+
+    CHECKPOINT_SECONDS = 180.0
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        schedule: Schedule,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *,
+        batches: Callable[[int], Iterator[Any]],
+        loss: Callable[[Any], tuple[torch.Tensor, dict[str, float]]],
+        evaluate: Callable[[], dict[str, float]],
+        report: Callable[[Report], None],
+    ) -> None:
+        self.model, self.schedule, self.folder = model, schedule, folder
+        self.settings = dict(settings)
+        self.batches, self.loss, self.evaluate, self.report = batches, loss, evaluate, report
+        self.optimizer = torch.optim.AdamW(
+            grouped(model, schedule.decay), lr=schedule.rate, fused=True
+        )
+        self.state = State()
+        self.best: dict[str, torch.Tensor] | None = None
+
+    def resume(self) -> bool:
+        """Load the last checkpoint if there is one.
+
+        Raises BadInput where it was made with other settings, naming the first difference.
+        """
+        same_settings(self.folder, self.settings)
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return False
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.state, self.best = State(**json.loads(saved["state"])), saved["best"]
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint, so that the old one stays whole until the new one is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {
+            "settings": json.dumps(self.settings),
+            "state": json.dumps(asdict(self.state)),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+        }
+        partial = self.folder / f"{CHECKPOINT}.partial"
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, self.folder / CHECKPOINT)
+
+    def run(self, stop_at: int | None = None) -> State:
+        """Train to the end (or to step `stop_at`), and leave the best weights in the model."""
+        state, schedule = self.state, self.schedule
+        last_save = began = time.monotonic()
+        before, running, count = state.seconds, 0.0, 0
+        parts: dict[str, float] = {}
+        for batch in self.batches(state.step):
+            state.seconds = before + time.monotonic() - began
+            progress = schedule.progress(state.step, state.seconds)
+            if progress >= 1 or state.step == stop_at or state.stale > schedule.patience:
+                break
+            for group in self.optimizer.param_groups:
+                group["lr"] = schedule.rate * schedule.factor(progress)
+            loss, detail = self.loss(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), schedule.clip)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+            running, count = running + loss.item(), count + 1
+            for name, value in detail.items():
+                parts[name] = parts.get(name, 0.0) + value
+            if state.step % schedule.evaluate_every == 0:
+                means = {name: value / count for name, value in parts.items()}
+                self.judge(running / count, means)
+                running, count, parts = 0.0, 0, {}
+            if time.monotonic() - last_save > self.CHECKPOINT_SECONDS:
+                self.save()
+                last_save = time.monotonic()
+        self.save()
+        if stop_at is None:
+            self.judge(running / max(1, count), {})
+            if self.best is not None:
+                self.model.load_state_dict(self.best)
+        return state
+
+    def judge(self, loss: float, parts: Mapping[str, float]) -> None:
+        """Evaluate, keep the weights if they are the best so far, and report."""
+        self.model.eval()
+        with torch.inference_mode():
+            metrics = self.evaluate()
+        self.model.train()
+        state = self.state
+        if metrics["score"] > state.best:
+            state.best, state.stale = metrics["score"], 0
+            self.best = {n: t.detach().cpu().clone() for n, t in self.model.state_dict().items()}
+        else:
+            state.stale += 1
+        state.history.append({"step": state.step, "loss": loss, **metrics, **parts})
+        done = self.schedule.progress(state.step, state.seconds)
+        left = state.seconds * (1 - done) / max(done, 1e-9)
+        self.report(Report(state.step, self.schedule.steps, loss, left, {**metrics, **parts}))
+
+
+def same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise BadInput, naming the first difference, where a checkpoint has other settings."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return
+    was = json.loads(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["settings"])
+    for name, value in json.loads(json.dumps(dict(settings))).items():
+        if was.get(name) != value:
+            raise BadInput(
+                f"{path} was made with {name} {was.get(name)}, not {value}: "
+                "resume with the same settings, or train anew without --resume"
+            )
+
+
+def grouped(model: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Part the weights: matrices with weight decay; vectors and embeddings without."""
+    decayed: list[torch.nn.Parameter] = []
+    plain: list[torch.nn.Parameter] = []
+    for name, weight in model.named_parameters():
+        (decayed if weight.ndim > 1 and "embeddings" not in name else plain).append(weight)
+    return [
+        {"params": decayed, "weight_decay": decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]

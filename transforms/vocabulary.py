@@ -1,0 +1,75 @@
+"""The student's own sentencepiece-unigram vocabulary, in ALBERT's conventions."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+import sentencepiece as spm
+from transformers import AlbertTokenizer
+
+from transforms.errors import BadInput
+
+SPECIAL = {"<pad>": 0, "<unk>": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+
+
+def normalize(text: str) -> str:
+    """Normalize as ALBERT's tokenizer does: LaTeX quotes, NFKD, no accents, lower case, spaces."""
+    text = unicodedata.normalize("NFKD", text.replace("``", '"').replace("''", '"'))
+    text = "".join(c for c in text if unicodedata.category(c) != "Mn").lower()
+    return " ".join(text.split())
+
+
+def train_vocabulary(texts: Iterable[str], size: int, *, threads: int = 0) -> bytes:
+    """Train a unigram model of `size` pieces, the five special ones included.
+
+    Returns the serialized sentencepiece model. Raises BadInput when the texts are too few or too
+    uniform for so many pieces. The training has no random part: equal texts give equal pieces.
+    """
+    model = io.BytesIO()
+    lines: Iterator[str] = (line for line in map(normalize, texts) if line)
+    try:
+        spm.SentencePieceTrainer.train(
+            sentence_iterator=lines,
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=size,
+            normalization_rule_name="identity",
+            character_coverage=0.9997,
+            max_sentence_length=16384,
+            num_threads=threads or 2,
+            pad_id=SPECIAL["<pad>"],
+            unk_id=SPECIAL["<unk>"],
+            bos_id=SPECIAL["[CLS]"],
+            eos_id=SPECIAL["[SEP]"],
+            pad_piece="<pad>",
+            unk_piece="<unk>",
+            bos_piece="[CLS]",
+            eos_piece="[SEP]",
+            control_symbols=["[MASK]"],
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].rpartition("] ")[2].rstrip(".")
+        raise BadInput(
+            f"vocabulary of {size} pieces cannot be trained on these texts: {reason}; "
+            "give more texts or a smaller --vocab-size"
+        ) from error
+    return model.getvalue()
+
+
+def pieces(model: bytes) -> list[tuple[str, float]]:
+    """List the pieces of a serialized sentencepiece model with their log probabilities."""
+    loaded = spm.SentencePieceProcessor(model_proto=model)
+    return [(loaded.id_to_piece(i), loaded.get_score(i)) for i in range(loaded.get_piece_size())]
+
+
+def albert_tokenizer(model: bytes, max_tokens: int) -> AlbertTokenizer:
+    """Make the transformers tokenizer of a serialized sentencepiece model.
+
+    Texts are cut at `max_tokens` tokens, the two special ones included, where truncation is asked.
+    """
+    return AlbertTokenizer(
+        vocab=pieces(model), do_lower_case=True, keep_accents=False, model_max_length=max_tokens
+    )
