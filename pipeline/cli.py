@@ -1,11 +1,14 @@
 """The command line. argv is read here and nowhere else; each command imports what it needs."""
 
+import contextlib
 import json
 import logging
 import os
+import signal
 import sys
+import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,12 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.beam_args = tuple(rest)
     _quiet(arguments.verbose)
     try:
-        _COMMANDS[arguments.command](arguments)
+        with _interruptible():
+            _COMMANDS[arguments.command](arguments)
     except BadInput as error:
         return _fail(error, 2)
     except Conflict as error:
         return _fail(error, 4)
     except AlbeamError as error:
+        if arguments.verbose:
+            traceback.print_exc()
         return _fail(error, 1)
     except ImportError as error:
         if "albeam[" not in str(error):
@@ -38,11 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         return _fail(error, 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on", 130)
-        sys.stderr.flush()
-        # Worker threads may be in the middle of a batch; what they have not finished is not seen.
-        os._exit(130)
     return 0
 
 
@@ -228,6 +229,29 @@ def _quiet(verbose: bool) -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     logging.getLogger("transforms").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """End at once when interrupted: raised in a worker, an interrupt can get lost.
+
+    A store survives any end. Where interrupts are ignored or handled already, they stay so.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(*_: object) -> None:
+    # Behind sys.stderr may be a buffer; a terminal's progress line has hidden the cursor.
+    cursor = b"\x1b[?25h\n" if os.isatty(2) else b""
+    os.write(2, cursor + b"albeam: interrupted; run the same command again to go on\n")
+    os._exit(130)
 
 
 def _fail(message: object, code: int) -> int:

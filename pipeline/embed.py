@@ -83,17 +83,17 @@ def run(options: EmbedOptions) -> EmbedSummary:
         ref = parent.segments[live.index(paths.name)]
         return _summary(options, model, placement, read_segment(store, ref), parent.number, started)
     others = parent.segments if parent is not None and options.mode == "append" else ()
-    plan = paths.read_plan()
-    standing = plan is not None
-    if plan is None:
-        rate = expected_rate(model, placement)
-        plan = plan_parts(files, options.columns, options.rows_per_part, rate)
+    standing = paths.read_plan()
+    rate = expected_rate(model, placement)
+    plan = standing or plan_parts(files, options.columns, options.rows_per_part, rate)
     factory = faiss_index.choose_factory(options.index, identity.dim, plan.rows)
     # Others may have been committed since a standing plan was made.
     check_ids(plan, live_document_ids(store, others))
     check_metadata(plan, ((ref.name, read_segment(store, ref).metadata) for ref in others))
-    if not standing:
-        plan = _settle(paths, plan)
+    plan = standing or _settle(paths, plan)
+    if standing is not None and options.rows_per_part is not None:
+        followed = f"the plan of an earlier run is followed: {len(plan.parts)} parts"
+        model = replace(model, notice="; ".join(filter(None, [model.notice, followed])))
     done = paths.done_parts()
     form = PartFormat(identity, options.vector_dtype, plan.schema)
     # Workers find the very model that was checked here, or say that theirs is another.
@@ -116,9 +116,6 @@ def run(options: EmbedOptions) -> EmbedSummary:
     with show_progress(paths, len(plan.parts), len(done), rows):
         result = run_pipeline(pipeline)
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
-    if standing and options.rows_per_part is not None:
-        followed = f"the plan of an earlier run was followed: {len(plan.parts)} parts"
-        model = replace(model, notice="; ".join(filter(None, [model.notice, followed])))
     return _summary(
         options,
         model,

@@ -433,3 +433,41 @@ def test_an_interrupt_is_one_line_and_leaves_no_snapshot(
     lines = [line for line in stderr.splitlines() if " of 200 parts" not in line]
     assert lines == ["albeam: interrupted; run the same command again to go on"]
     assert not (tmp_path / "s" / "snapshots").exists()
+
+
+def test_training_commands_pass_on_what_is_given_and_leave_the_rest_to_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.distill import DistillOptions
+    from pipeline.finetune import FinetuneOptions
+    from transforms.student import Shape
+
+    seen: list[object] = []
+    monkeypatch.setattr("pipeline.distill.distill", seen.append)
+    monkeypatch.setattr("pipeline.finetune.finetune", seen.append)
+    out = tmp_path / "out"
+    distill = ["distill", "--teacher", "t", "--texts", "a", "b", "--output", str(out)]
+    assert main([*distill, "--layers", "4", "--rate", "0.1", "--resume"]) == 0
+    finetune = ["finetune", "--model", "m", "--pairs", "p", "q", "--pairs", "r", "s"]
+    assert main([*finetune, "--output", str(out), "--work", "w", "--negatives", "none"]) == 0
+    assert seen == [
+        DistillOptions(
+            Path("t"), (Path("a"), Path("b")), out, tmp_path / "out.work",
+            shape=Shape(layers=4), rate=0.1, resume=True,
+        ),
+        FinetuneOptions(
+            Path("m"), ((Path("p"), Path("q")), (Path("r"), Path("s"))), out, Path("w"),
+            negatives="none",
+        ),
+    ]  # fmt: skip
+
+
+def test_training_on_what_is_not_there_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--output", str(tmp_path / "out")]
+    assert main(["distill", "--teacher", str(tmp_path), "--texts", "none.parquet", *out]) == 2
+    assert main(["finetune", "--model", str(tmp_path), "--pairs", "a", "b", *out]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 2
+    assert not (tmp_path / "out").exists()
