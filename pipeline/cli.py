@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -237,7 +238,8 @@ def _interruptible() -> Iterator[None]:
 
     A store survives any end. Where interrupts are ignored or handled already, they stay so.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     signal.signal(signal.SIGINT, _interrupt)
