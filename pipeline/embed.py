@@ -66,9 +66,9 @@ def run(options: EmbedOptions) -> EmbedSummary:
     _check(options)
     beam_options = pipeline_options(options.runner, options.beam_args)
     pipeline = make_pipeline(options.runner, beam_options)
-    placement = resolve_placement(options.placement)
     store = storage.absolute(options.store)
     model = find_model(options.model)
+    placement = resolve_placement(options.placement, model)
     tokenizer = load_tokenizer(model)
     identity = model.identity
     passages = PassageOptions(identity.max_tokens, options.stride, identity.passage_prompt)

@@ -1,6 +1,7 @@
 """Every road of the encoder against the unmodified network, one text at a time."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -222,18 +223,24 @@ def test_missing_weights_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
-def test_cuda_that_is_not_there_is_refused() -> None:
+def test_cuda_that_is_not_there_is_refused(albert: Path) -> None:
     with pytest.raises(BadInput, match="give --device cpu"):
-        resolve_placement(Placement("cuda"))
+        resolve_placement(Placement("cuda"), find_model(ModelOptions(str(albert))))
 
 
 def test_auto_chooses_what_the_machine_has(albert: Path) -> None:
-    found = resolve_placement(Placement())
+    found = resolve_placement(Placement(), find_model(ModelOptions(str(albert))))
     assert found.device == ("cuda" if torch.cuda.is_available() else "cpu")
     assert found.dtype in ("float32", "bfloat16", "float16")
     model = find_model(ModelOptions(str(albert)))
     slow, fast = (expected_rate(model, Placement("cpu", d)) for d in ("float32", "bfloat16"))
     assert 0 < slow < fast
+
+
+def test_auto_is_what_the_model_asks_for(albert: Path) -> None:
+    model = replace(find_model(ModelOptions(str(albert))), dtype="float32")
+    assert resolve_placement(Placement("cpu"), model).dtype == "float32"
+    assert resolve_placement(Placement("cpu", "bfloat16"), model).dtype == "bfloat16"
 
 
 @pytest.mark.parametrize("device", DEVICES)

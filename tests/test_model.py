@@ -100,6 +100,7 @@ def test_the_default_model_is_small_has_a_name_and_embeds_exactly() -> None:
     assert (model.identity.name, model.identity.dim) == (DEFAULT_MODEL, 384)
     assert (model.identity.pooling, model.identity.normalize) == ("mean", True)
     assert model.identity.max_tokens == 256
+    assert model.dtype == "float32"
     assert sum(path.stat().st_size for path in Path(model.folder).glob("*.safetensors")) < 12e6
     theirs = SentenceTransformer(model.folder, device="cpu")
     texts = ["How do I parse JSON from a string?", "The river rose after a week of rain."]

@@ -69,7 +69,7 @@ class Encoder:
 
     def __init__(self, model: Model, placement: Placement) -> None:
         """Load the model, choose its road and check it; see `load_encoder`."""
-        resolved = resolve_placement(placement)
+        resolved = resolve_placement(placement, model)
         self.identity = model.identity
         self.tokenizer: Tokenizer = load_tokenizer(model)
         self.device, self.dtype = resolved.device, resolved.dtype
@@ -260,8 +260,8 @@ def load_encoder(model: Model, placement: Placement) -> Encoder:
     return Encoder(model, placement)
 
 
-def resolve_placement(placement: Placement) -> Placement:
-    """The placement with ``auto`` replaced by what this machine does best.
+def resolve_placement(placement: Placement, model: Model) -> Placement:
+    """The placement with ``auto`` replaced by what the model asks for, or the machine does best.
 
     Raises:
         BadInput: CUDA is asked for and not there.
@@ -271,7 +271,9 @@ def resolve_placement(placement: Placement) -> Placement:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise BadInput("device 'cuda' is not available to torch here; give --device cpu")
-    return Placement(device, _best_dtype(device) if placement.dtype == "auto" else placement.dtype)
+    if placement.dtype != "auto":
+        return Placement(device, placement.dtype)
+    return Placement(device, model.dtype or _best_dtype(device))
 
 
 def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.float32]:
@@ -305,7 +307,7 @@ def expected_rate(model: Model, placement: Placement) -> float:
     """
     width, inner = model.hidden_size, model.intermediate_size
     per_token = 2 * model.layers * (4 * width * width + 2 * width * inner)
-    resolved = resolve_placement(placement)
+    resolved = resolve_placement(placement, model)
     if resolved.device == "cuda":
         rate = 1e14 if resolved.dtype != "float32" else 2e13
     else:

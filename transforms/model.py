@@ -112,6 +112,7 @@ class Model:
         hidden_size: the width of its hidden states.
         intermediate_size: the width of its feed-forward layers.
         model_type: the family's name in transformers.
+        dtype: what ``auto`` means for it, by ``albeam_dtype`` in its config; "" leaves it open.
         notice: a sentence for the user where an option had to give way, or "".
     """
 
@@ -121,6 +122,7 @@ class Model:
     hidden_size: int
     intermediate_size: int
     model_type: str
+    dtype: str = ""
     notice: str = ""
 
 
@@ -183,6 +185,7 @@ def find_model(options: ModelOptions) -> Model:
         hidden_size=int(config.hidden_size),
         intermediate_size=int(getattr(config, "intermediate_size", 4 * config.hidden_size)),
         model_type=str(config.model_type),
+        dtype=str(getattr(config, "albeam_dtype", "")),
         notice=notice,
     )
 
