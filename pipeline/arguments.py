@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from pipeline.training_arguments import distill_arguments, finetune_arguments
-from transforms.model import DEFAULT_MODEL
+from transforms.model import DEFAULT_MODEL, DEVICES, DTYPES, POOLINGS
 
 EPILOG = "exit codes: 0 done, 1 failed or damaged, 2 bad input or options, 3 recall target missed, \
 4 conflict with another writer"
@@ -112,7 +112,7 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
     )
     vectors.add_argument(
         "--pooling",
-        choices=("mean", "cls", "max"),
+        choices=POOLINGS,
         help="token states to one vector (default: the model's own, else mean)",
     )
     vectors.add_argument(
@@ -192,13 +192,13 @@ def _reading_arguments(sub: argparse.ArgumentParser) -> None:
 def _placement_arguments(sub: Any) -> None:
     sub.add_argument(
         "--device",
-        choices=("auto", "cpu", "cuda"),
+        choices=DEVICES,
         default="auto",
         help="where the model runs (default: auto)",
     )
     sub.add_argument(
         "--dtype",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=DTYPES,
         default="auto",
         help="of the model's linear layers (default: auto)",
     )

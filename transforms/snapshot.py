@@ -199,14 +199,15 @@ def commit_segment(
             return None if [segment.name for segment in live] == [ref.name] else (ref,)
         if parent is not None:
             check_identity(store, parent.identity, info.identity)
-            _check_documents(store, ref, [s for s in live if s.name not in checked])
-        return None if ref.name in {segment.name for segment in live} else (*live, ref)
+        if ref.name in {segment.name for segment in live}:
+            return None
+        _check_documents(store, ref, [s for s in live if s.name not in checked])
+        return (*live, ref)
 
     return _commit(store, info.identity, command, digest, build)
 
 
 def _check_documents(store: str, ref: SegmentRef, others: list[SegmentRef]) -> None:
-    others = [other for other in others if other.name != ref.name]
     if not others:
         return
     ours = pa.chunked_array(
