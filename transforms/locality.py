@@ -1,0 +1,134 @@
+"""Which tokenizers give a text exactly the tokens of its words, and for which words.
+
+A word is what stands between the four separators of `SEPARATORS`. A tokenizer is word-local where
+each of its steps treats a word alike alone and inside a text: each step below either looks at one
+character, or at neighbours that no separator parts. Two things can still reach over a word's edge,
+and `Locality.holds` turns such words away: a combining mark (or the like) that joins the separator
+before it, and an added token that takes the white space around it along.
+"""
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+SEPARATORS = " \t\n\r"
+
+_NORMALIZERS = frozenset({"NFKD", "StripAccents", "Lowercase", "Precompiled", "BertNormalizer"})
+_MODELS = frozenset({"Unigram", "WordPiece"})
+#: Steps behind the model that leave ids and offsets of a single text alone.
+_POST_PROCESSORS = frozenset({"TemplateProcessing", "BertProcessing"})
+
+
+@dataclass(frozen=True)
+class Locality:
+    """What is known of a tokenizer.
+
+    Attributes:
+        obstacle: why its texts can't be tokenized word by word, or "".
+        greedy: added tokens that take the white space beside them along.
+    """
+
+    obstacle: str
+    greedy: tuple[str, ...] = ()
+
+    def holds(self, word: str) -> bool:
+        """Whether a word, not empty and without separators, has the same tokens in any text."""
+        return (
+            _may_begin(word[0])
+            and _may_end(word[-1])
+            and not any(content in word for content in self.greedy)
+        )
+
+
+def find_locality(backend: Any) -> Locality:
+    """Read the steps of a ``tokenizers.Tokenizer``; a step that is not known is an obstacle."""
+    parts = json.loads(backend.to_str())
+    obstacle = (
+        _in_normalizer(parts["normalizer"])
+        or _in_pre_tokenizer(parts["pre_tokenizer"])
+        or _unlisted("model", parts["model"], _MODELS)
+        or _unlisted("post-processor", parts["post_processor"], _POST_PROCESSORS)
+    )
+    greedy = []
+    for token in parts["added_tokens"]:
+        content, normalized = token["content"], token["normalized"]
+        wide = token["lstrip"] or token["rstrip"]
+        matched = content
+        if normalized and backend.normalizer is not None:
+            matched = backend.normalizer.normalize_str(content)
+        if (wide and normalized) or any(letter.isspace() for letter in content + matched):
+            obstacle = obstacle or f"its added token {content!r} reaches over white space"
+        if wide:
+            greedy.append(content)
+    return Locality(obstacle, tuple(greedy))
+
+
+def _in_normalizer(step: dict[str, Any] | None) -> str:
+    for each in _steps(step, "normalizers"):
+        if each["type"] != "Replace":
+            obstacle = _unlisted("normalizer", each, _NORMALIZERS)
+        elif each["pattern"] == {"Regex": " {2,}"} and each["content"] == " ":
+            obstacle = ""
+        else:
+            plain = _is_plain(each["pattern"].get("String", "")) and _is_plain(each["content"])
+            obstacle = "" if plain else f"its normalizer replaces {each['pattern']}"
+        if obstacle:
+            return obstacle
+    return ""
+
+
+def _in_pre_tokenizer(step: dict[str, Any] | None) -> str:
+    steps = _steps(step, "pretokenizers")
+    kinds = [each["type"] for each in steps]
+    if kinds in (["WhitespaceSplit"], ["BertPreTokenizer"]):
+        return ""
+    # The scheme "first" would mark each word as a text's first.
+    if kinds == ["WhitespaceSplit", "Metaspace"] and steps[1].get("prepend_scheme") != "first":
+        return ""
+    return f"its pre-tokenizer is {' and '.join(kinds) or 'none'}"
+
+
+def _steps(step: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    if step is None:
+        return []
+    if step["type"] == "Sequence":
+        return [inner for each in step[key] for inner in _steps(each, key)]
+    return [step]
+
+
+def _unlisted(what: str, step: dict[str, Any] | None, known: frozenset[str]) -> str:
+    if step is None or step["type"] in known:
+        return ""
+    return f"its {what} is {step['type']}"
+
+
+def _is_plain(text: str) -> bool:
+    return bool(text) and all("!" <= letter <= "~" for letter in text)
+
+
+@lru_cache(maxsize=1 << 16)
+def _may_begin(letter: str) -> bool:
+    """Whether a letter stays apart from a separator before it.
+
+    Marks join what is before them, in normal forms and in graphemes; characters of the categories C
+    and U+FFFD may be dropped before such a step and bare the mark behind them.
+    """
+    if "!" <= letter <= "~":
+        return True
+    first = unicodedata.normalize("NFKD", letter)[0]
+    skin_tone = "\U0001f3fb" <= letter <= "\U0001f3ff"
+    return not skin_tone and letter != "\ufffd" and unicodedata.category(first)[0] not in "MC"
+
+
+@lru_cache(maxsize=1 << 16)
+def _may_end(letter: str) -> bool:
+    """Whether a letter stays apart from a separator behind it.
+
+    Of those that don't, format characters are in category C and all others in a few scripts.
+    """
+    if "!" <= letter <= "~":
+        return True
+    prepended = letter == "\u0d4e" or "\U00011000" <= letter <= "\U00011fff"
+    return not prepended and unicodedata.category(letter)[0] != "C"
