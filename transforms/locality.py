@@ -2,13 +2,16 @@
 
 A word is what stands between the four separators of `SEPARATORS`. A tokenizer is word-local where
 each of its steps treats a word alike alone and inside a text: each step below either looks at one
-character, or at neighbours that no separator parts. Two things can still reach over a word's edge,
-and `Locality.holds` turns such words away: a combining mark (or the like) that joins the separator
-before it, and an added token that takes the white space around it along.
+character, or at neighbours that no separator parts. Some things still reach over a word's edge, and
+`Locality.holds` turns such words away: a combining mark (or the like) that joins the separator
+before it; an added token that takes the white space around it along; a letter that is dropped at the
+start of a stretch between added tokens, behind which the ``Precompiled`` step counts offsets wrong.
 """
 
 import json
+import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,18 +31,22 @@ class Locality:
     Attributes:
         obstacle: why its texts can't be tokenized word by word, or "".
         greedy: added tokens that take the white space beside them along.
+        added: finds any added token in a word; there may be more matches than tokens.
+        drops: whether a letter is normalized to nothing.
     """
 
     obstacle: str
-    greedy: tuple[str, ...] = ()
+    greedy: tuple[str, ...]
+    added: re.Pattern[str]
+    drops: Callable[[str], bool]
 
     def holds(self, word: str) -> bool:
         """Whether a word, not empty and without separators, has the same tokens in any text."""
-        return (
-            _may_begin(word[0])
-            and _may_end(word[-1])
-            and not any(content in word for content in self.greedy)
-        )
+        if not _may_begin(word[0]) or not _may_end(word[-1]) or self.drops(word[0]):
+            return False
+        if self.added.search(word) is None:
+            return True
+        return not any(token in word for token in self.greedy) and not any(map(self.drops, word))
 
 
 def find_locality(backend: Any) -> Locality:
@@ -51,18 +58,30 @@ def find_locality(backend: Any) -> Locality:
         or _unlisted("model", parts["model"], _MODELS)
         or _unlisted("post-processor", parts["post_processor"], _POST_PROCESSORS)
     )
-    greedy = []
-    for token in parts["added_tokens"]:
-        content, normalized = token["content"], token["normalized"]
-        wide = token["lstrip"] or token["rstrip"]
-        matched = content
-        if normalized and backend.normalizer is not None:
-            matched = backend.normalizer.normalize_str(content)
-        if (wide and normalized) or any(letter.isspace() for letter in content + matched):
+    normalizer = backend.normalizer
+
+    def normalize(text: str) -> str:
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
+    @lru_cache(maxsize=1 << 16)
+    def drops(letter: str) -> bool:
+        return not normalize(letter)
+
+    tokens = parts["added_tokens"]
+    greedy = [token for token in tokens if token["lstrip"] or token["rstrip"]]
+    for token in tokens:
+        content = token["content"]
+        spaced = any(letter.isspace() for letter in content + normalize(content))
+        if spaced or (token["normalized"] and token in greedy):
             obstacle = obstacle or f"its added token {content!r} reaches over white space"
-        if wide:
-            greedy.append(content)
-    return Locality(obstacle, tuple(greedy))
+    # A normalized token is found in normalized text, so any word may hold it.
+    contents = ["" if token["normalized"] else re.escape(token["content"]) for token in tokens]
+    return Locality(
+        obstacle,
+        tuple(token["content"] for token in greedy),
+        re.compile("|".join(contents) or "(?!)"),
+        drops,
+    )
 
 
 def _in_normalizer(step: dict[str, Any] | None) -> str:
