@@ -2,10 +2,10 @@
 
 A word is what stands between the four separators of `SEPARATORS`. A tokenizer is word-local where
 each of its steps treats a word alike alone and inside a text: each step below either looks at one
-character, or at neighbours that no separator parts. Some things still reach over a word's edge, and
-`Locality.holds` turns such words away: a combining mark (or the like) that joins the separator
-before it; an added token that takes the white space around it along; a letter that is dropped at the
-start of a stretch between added tokens, behind which the ``Precompiled`` step counts offsets wrong.
+character, or at neighbours that no separator parts. Some things still reach over a word's edge,
+and `Locality.holds` turns such words away: a combining mark (or the like) that joins the separator
+before it; an added token that takes the white space around it along; a letter that is dropped at
+the start of a text or behind an added token, where the ``Precompiled`` step loses count.
 """
 
 import json
@@ -31,7 +31,7 @@ class Locality:
     Attributes:
         obstacle: why its texts can't be tokenized word by word, or "".
         greedy: added tokens that take the white space beside them along.
-        added: finds any added token in a word; there may be more matches than tokens.
+        added: finds what may be an added token that parts a word before it is normalized.
         drops: whether a letter is normalized to nothing.
     """
 
@@ -74,8 +74,8 @@ def find_locality(backend: Any) -> Locality:
         spaced = any(letter.isspace() for letter in content + normalize(content))
         if spaced or (token["normalized"] and token in greedy):
             obstacle = obstacle or f"its added token {content!r} reaches over white space"
-    # A normalized token is found in normalized text, so any word may hold it.
-    contents = ["" if token["normalized"] else re.escape(token["content"]) for token in tokens]
+    # Those that are found in normalized text no longer part what is normalized.
+    contents = [re.escape(token["content"]) for token in tokens if not token["normalized"]]
     return Locality(
         obstacle,
         tuple(token["content"] for token in greedy),

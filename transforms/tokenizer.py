@@ -23,10 +23,11 @@ _PROBES = (
     "",
     "ALBERT shares one layer's weights; see Fig. 2 (page 12).",
     " two  spaces\tand\nlines\r\nof\r\r\n\n several  \t kinds ",
-    "``Quoted'' na\u00efve caf\u00e9s cafe\u0301s \ufb01nd \u00bd \u2126 \u0130stanbul Stra\u00dfe \u03a3\u03a3",
+    "``Quoted'' na\u00efve caf\u00e9s cafe\u0301s \ufb01nd \u00bd \u2126",
+    "\u0130stanbul Stra\u00dfe \u03a3\u03a3 \u2581x a\u2581b \u2581",
     "no\u00a0break \u00a0 zero\u200bwidth \u3000 \x1c \x85 \u00a8 \u00b4x soft\u00adhyphen",
     "\u0301mark \u200djoin \ufeffbom \x01\u0301 \ufffd\u0301 \U0001f44d\U0001f3fd \u0e33",
-    "\u65e5\u672c\u8a9e\u306e \ud55c\uad6d\uc5b4 \u0939\u093f\u0928\u094d\u0926\u0940 \u2581x a\u2581b \u2581",
+    "\u65e5\u672c\u8a9e\u306e \ud55c\uad6d\uc5b4 \u0939\u093f\u0928\u094d\u0926\u0940",
     "a[MASK]b [MASK] <unk> [CLS](x) <pad> [mask]",
 )
 
@@ -73,7 +74,7 @@ class Tokenizer:
         try:
             runs = [self._encode_run(run) for run in _runs(column)]
         except UnicodeDecodeError as error:
-            raise BadInput(f"a text is not UTF-8: {error}") from error
+            raise BadInput(_encoding_message(column)) from error
         found = runs[0] if len(runs) == 1 else _join(runs)
         if found.slow:
             with self._lock:
@@ -205,6 +206,15 @@ def _join(runs: list[TokenizedTexts]) -> TokenizedTexts:
         np.concatenate([[0], *bounds]),
         sum(run.slow for run in runs),
     )
+
+
+def _encoding_message(texts: pa.LargeStringArray) -> str:
+    for number, text in enumerate(texts.cast(pa.large_binary())):
+        try:
+            text.as_py().decode()
+        except UnicodeDecodeError as error:
+            return f"text {number} is not UTF-8: {error.reason} at byte {error.start}"
+    raise AssertionError("a word is not UTF-8 but all texts are")
 
 
 def _surrogate_message(texts: Sequence[str]) -> str:

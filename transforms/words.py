@@ -198,7 +198,7 @@ class WordTokens:
         new = np.flatnonzero(numbers == -2)
         short: list[int] = []
         long: list[int] = []
-        for place in new:
+        for place in new.tolist():
             word = words[place]
             if not self._is_local(word):
                 numbers[place] = -1
