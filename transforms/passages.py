@@ -33,7 +33,8 @@ from transforms.words import Ints, TokenizedTexts, Tokens, ranges
 
 #: How far a window's edge may move to reach a word's start, as a share of the window.
 _REACH = 4
-_SPACES = np.array([point for point in range(0x10000) if chr(point).isspace()], np.uint32)
+#: Which code points are white space; there is none behind these.
+_IS_SPACE = np.array([chr(point).isspace() for point in range(0x3002)])
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,9 @@ def cut(
     """
     shift = len(options.prompt)
     lead = int((tokens.ends <= shift).sum()) if shift else 0
-    prompt, ids = tokens.ids[:lead], tokens.ids[lead:]
+    ids = tokens.ids[lead:]
+    before = np.array([*tokenizer.prefix, *tokens.ids[:lead].tolist()], np.int32)
+    behind = np.array(tokenizer.suffix, np.int32)
     starts = np.maximum(tokens.starts[lead:] - shift, 0)
     ends = tokens.ends[lead:] - shift
     room = options.max_tokens - tokenizer.special_tokens - lead
@@ -218,16 +221,17 @@ def cut(
     ):
         start = 0 if number == 0 else int(starts[first])
         end = len(text) if stop == len(ids) else int(ends[first:stop].max())
-        framed = tokenizer.frame(np.concatenate([prompt, ids[first:stop]]).tolist())
-        yield Window(start, end, np.array(framed, np.int32))
+        yield Window(start, end, np.concatenate([before, ids[first:stop], behind]))
 
 
 def word_starts(text: str, starts: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
     """For each token, whether a word begins with it: the text begins or white space ends there."""
     letters = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    begins = np.isin(letters[np.maximum(starts - 1, 0)], _SPACES) | (starts == 0)
+    before = np.minimum(letters[np.maximum(starts - 1, 0)], len(_IS_SPACE) - 1)
+    begins: npt.NDArray[np.bool_] = _IS_SPACE[before]
+    begins[starts == 0] = True
     # A word's marker and its first letters may be two tokens that start at one place.
-    begins &= np.diff(starts, prepend=-1) != 0
+    begins[1:] &= starts[1:] != starts[:-1]
     return begins
 
 
