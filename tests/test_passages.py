@@ -2,24 +2,38 @@
 
 import hashlib
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models import WORDS, make_tokenizer
 from transforms.errors import BadInput
+from transforms.model import ModelOptions
 from transforms.passages import (
     PassageOptions,
+    SplitPassages,
     check_passage_options,
     cut,
     split_passages,
     windows,
 )
-from transforms.records import PASSAGE_FIELDS, REJECT, TOKENS, Chunk, chunk_of, mark_chunk
+from transforms.records import (
+    METRICS,
+    PASSAGE_FIELDS,
+    REJECT,
+    TOKENS,
+    Chunk,
+    chunk_of,
+    mark_chunk,
+)
 from transforms.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer(make_tokenizer().backend_tokenizer)
@@ -206,3 +220,15 @@ def test_options_that_can_not_move_forward_are_refused(
 ) -> None:
     with pytest.raises(BadInput, match=message):
         check_passage_options(options, TOKENIZER)
+
+
+def test_split_passages_counts_the_texts_that_are_tokenized_slowly(albert: Path) -> None:
+    table = source(["river stone", "a \u0301b", "music", "\u0301"], [None] * 4)
+    options = PassageOptions(16, 2)
+    pipeline = beam.Pipeline(FnApiRunner())
+    tables = pipeline | beam.Create([table]).with_output_types(pa.Table)
+    _ = tables | SplitPassages(ModelOptions(str(albert)), options)
+    result = pipeline.run()
+    name = MetricsFilter().with_namespace(METRICS).with_name("texts_tokenized_slowly")
+    (counter,) = result.metrics().query(name)["counters"]
+    assert counter.committed == 2
