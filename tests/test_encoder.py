@@ -188,7 +188,7 @@ def test_another_device_error_is_not_swallowed(albert: Path) -> None:
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
 
     class Broken(Failing):
-        def __call__(self, batch: Batch) -> torch.Tensor:  # noqa: ARG002
+        def __call__(self, batch: Batch) -> torch.Tensor:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     encoder._road = Broken(encoder._road, 0)
