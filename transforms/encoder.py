@@ -159,7 +159,7 @@ class Encoder:
             return self._exact
 
     def _settle_road(self) -> None:
-        """Take the first road that gives the plain model's vectors, in the wanted dtype or float32."""
+        """Take the first road, in the wanted dtype or float32, that gives the right vectors."""
         probes = self._probe_ids()
         expected = reference_vectors(self._source, probes)
         roads = roads_for(self._source, self.device)
