@@ -23,6 +23,7 @@ from transforms.encoder import (
 from transforms.errors import BadInput
 from transforms.model import Model, ModelOptions, Placement, find_model
 from transforms.network import load_network, make_layout, packed_attention, pool
+from transforms.roads import Batch, Road, load_road, roads_for
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -48,7 +49,7 @@ def test_float32_vectors_are_those_of_the_plain_network(
 ) -> None:
     model = find_model(ModelOptions(str(albert), pooling=pooling, layer=layer, max_tokens=64))
     encoder = load_encoder(model, Placement(device, "float32"))
-    assert encoder.packed
+    assert encoder.road == ("fused" if device == "cpu" else "packed")
     ids = framed(encoder, make_texts(60, seed=1))
     assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
 
@@ -59,7 +60,7 @@ def test_other_families_are_exact_packed_only_where_that_is_exact(
 ) -> None:
     model = find_model(ModelOptions(str(make_model(tmp_path / family, family)), max_tokens=64))
     encoder = load_encoder(model, Placement("cpu", "float32"))
-    assert encoder.packed == (family == "bert")
+    assert encoder.road == ("fused" if family == "bert" else "padded")
     ids = framed(encoder, make_texts(40, seed=2))
     assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
 
@@ -69,6 +70,38 @@ def test_vectors_keep_their_length_without_normalization(albert: Path) -> None:
     encoder = load_encoder(model, Placement("cpu", "float32"))
     ids = framed(encoder, ["river", "stone window music"])
     np.testing.assert_allclose(embed(encoder, ids), reference_vectors(model, ids), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["albert", "bert"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("layer", [-1, 1])
+def test_every_road_gives_the_plain_network_s_states(
+    tmp_path: Path, family: str, dtype: str, layer: int
+) -> None:
+    folder = make_model(tmp_path / family, family)
+    model = find_model(ModelOptions(str(folder), max_tokens=128, layer=layer))
+    random = np.random.default_rng(7)
+    lengths = [*random.integers(1, 12, 20), 70, 70, 128]
+    ids = [random.integers(5, 60, length).tolist() for length in lengths]
+    expected = reference_vectors(model, ids)
+    assert roads_for(model, "cpu") == ["fused", "packed", "padded"]
+    for name in roads_for(model, "cpu"):
+        road = load_road(model, "cpu", dtype, name)
+        order = np.argsort([-len(one) for one in ids], kind="stable")
+        batch = Batch.take(pa.array(ids, pa.list_(pa.int32())), order)
+        with torch.inference_mode():
+            states = road(batch)
+            assert states.shape == (sum(lengths), model.identity.dim)
+            vectors = pool(states.float(), torch.from_numpy(batch.lengths), "mean").numpy()
+        least = 0.999999 if dtype == "float32" else 0.9995
+        assert cosines(vectors, expected[order]).min() >= least, name
+
+
+def test_a_family_with_another_activation_is_not_fused(tmp_path: Path) -> None:
+    model = find_model(ModelOptions(str(make_model(tmp_path / "albert"))))
+    assert roads_for(model, "cuda") == ["packed", "padded"]
+    assert roads_for(replace(model, activation="silu"), "cpu") == ["packed", "padded"]
+    assert roads_for(replace(model, model_type="mpnet"), "cpu") == ["padded"]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12))
@@ -112,19 +145,17 @@ def test_a_vector_does_not_depend_on_its_batch(albert: Path) -> None:
 
 
 class Failing:
-    """A network that runs out of memory above a number of tokens, or on one id."""
+    """A road that runs out of memory above a number of tokens, or on one id."""
 
-    def __init__(self, network: torch.nn.Module, most_tokens: int, poison: int = -1) -> None:
-        self._network, self._most, self._poison = network, most_tokens, poison
-        self.device = torch.device("cpu")
-        self.albeam_packed = True
+    def __init__(self, road: Road, most_tokens: int, poison: int = -1) -> None:
+        self._road, self._most, self._poison = road, most_tokens, poison
         self.calls: list[int] = []
 
-    def __call__(self, input_ids: torch.Tensor, **more: object) -> object:
-        self.calls.append(input_ids.numel())
-        if input_ids.numel() > self._most or (input_ids == self._poison).any():
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        self.calls.append(len(batch.ids))
+        if len(batch.ids) > self._most or (batch.ids == self._poison).any():
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return self._network(input_ids=input_ids, **more)
+        return self._road(batch)
 
 
 def test_out_of_memory_halves_the_batches_and_changes_nothing(
@@ -133,13 +164,13 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     ids = framed(encoder, make_texts(40, seed=4))
     expected = embed(encoder, ids)
-    encoder._network = Failing(encoder._network, most_tokens=200)
+    encoder._road = Failing(encoder._road, most_tokens=200)
     with caplog.at_level(logging.WARNING):
         found = encoder.encode(pa.array(ids, pa.list_(pa.int32())))
     assert not found.failed
     assert "out of memory" in caplog.text
     np.testing.assert_allclose(found.vectors, expected, atol=2e-6)
-    assert min(encoder._network.calls) <= 200
+    assert min(encoder._road.calls) <= 200
 
 
 def test_a_text_that_fails_alone_is_reported_and_the_others_are_done(albert: Path) -> None:
@@ -147,7 +178,7 @@ def test_a_text_that_fails_alone_is_reported_and_the_others_are_done(albert: Pat
     ids = framed(encoder, ["river", "stone", "window"])
     poison = 50
     ids[1][1] = poison
-    encoder._network = Failing(encoder._network, 10_000, poison)
+    encoder._road = Failing(encoder._road, 10_000, poison)
     found = encoder.encode(pa.array(ids, pa.list_(pa.int32())))
     assert found.failed == {1: "out of memory"}
     assert np.isfinite(found.vectors[[0, 2]]).all()
@@ -157,10 +188,10 @@ def test_another_device_error_is_not_swallowed(albert: Path) -> None:
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
 
     class Broken(Failing):
-        def __call__(self, *_: object, **__: object) -> object:
+        def __call__(self, batch: Batch) -> torch.Tensor:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    encoder._network = Broken(encoder._network, 0)
+    encoder._road = Broken(encoder._road, 0)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         embed(encoder, [[2, 7, 3]])
 
@@ -172,12 +203,12 @@ def test_a_non_finite_vector_is_tried_in_float32_and_reported_if_it_stays(albert
     good = embed(encoder, ids)
 
     class Overflowing(Failing):
-        def __call__(self, input_ids: torch.Tensor, **more: object) -> object:
-            output = super().__call__(input_ids, **more)
-            output.last_hidden_state[:, :3] = float("inf")  # type: ignore[attr-defined]
-            return output
+        def __call__(self, batch: Batch) -> torch.Tensor:
+            states = super().__call__(batch)
+            states[:3] = float("inf")
+            return states
 
-    encoder._network = Overflowing(encoder._network, 10_000)
+    encoder._road = Overflowing(encoder._road, 10_000)
     encoder.dtype = "bfloat16"
     np.testing.assert_allclose(embed(encoder, ids), good, atol=1e-6)
     encoder.dtype = "float32"
@@ -190,11 +221,11 @@ def test_a_road_that_is_off_gives_way_with_a_warning(
 ) -> None:
     # RoBERTa offsets its positions, so that packing it would give wrong vectors.
     folder = make_model(tmp_path / "roberta", "roberta")
-    monkeypatch.setattr("transforms.encoder.PACKABLE", frozenset({"roberta"}))
+    monkeypatch.setattr("transforms.roads.PACKABLE", frozenset({"roberta"}))
     model = find_model(ModelOptions(str(folder), max_tokens=64))
     with caplog.at_level(logging.WARNING):
         encoder = load_encoder(model, Placement("cpu", "float32"))
-    assert not encoder.packed
+    assert encoder.road == "padded"
     assert "using the padded road" in caplog.text
     ids = framed(encoder, make_texts(20, seed=5))
     assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999

@@ -17,7 +17,7 @@ SOURCES = sorted([*ROOT.glob("pipeline/*.py"), *ROOT.glob("transforms/*.py")])
 #: Which files may import a heavy library.
 OWNERS = {
     "torch": {
-        *("encoder", "network", "reading"),
+        *("encoder", "network", "fused", "roads", "reading"),
         *("training", "teacher", "lessons", "losses", "distillation", "finetuning"),
     },
     "faiss": {"faiss_index"},

@@ -5,7 +5,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,17 @@ from torch.nn import functional
 
 from transforms.errors import BadInput
 from transforms.model import Model, Placement
-from transforms.network import PACKABLE, load_network, make_layout, pool
+from transforms.network import load_network, pool
+from transforms.roads import Batch, Road, load_road, roads_for
 from transforms.tokenizer import Tokenizer, load_tokenizer
 
 #: The least cosine between the chosen road and the plain float32 model that a load accepts.
 _LEAST_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "float16": 0.9995}
 _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
+#: Of a batch's widest states on a CPU: more leaves the cache, and goes back to the system.
+_BYTES_PER_BATCH = 6 << 20
+#: What torch's allocator and oneDNN say on a CPU.
+_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memory")
 _PROBES = (
     "ALBERT shares one layer's weights among all its layers.",
     "How do I search a corpus by meaning?",
@@ -44,26 +48,6 @@ class Encoding:
     failed: dict[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Some sequences end to end: ids and positions ``[total_tokens]``, lengths ``[sequences]``."""
-
-    ids: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int64]
-    lengths: npt.NDArray[np.int64]
-
-    @classmethod
-    def take(cls, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> "Batch":
-        """The sequences at ``rows`` of a ragged array."""
-        values = tokens.values.to_numpy(zero_copy_only=False)
-        bounds = tokens.offsets.to_numpy().astype(np.int64)
-        lengths = bounds[rows + 1] - bounds[rows]
-        starts = np.cumsum(lengths) - lengths
-        positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
-        ids = values[positions + np.repeat(bounds[rows], lengths)].astype(np.int64)
-        return cls(ids, positions, lengths)
-
-
 class Encoder:
     """A loaded model that embeds token ids. Threads may share one."""
 
@@ -73,12 +57,10 @@ class Encoder:
         self.identity = model.identity
         self.tokenizer: Tokenizer = load_tokenizer(model)
         self.device, self.dtype = resolved.device, resolved.dtype
-        self.packed = model.model_type in PACKABLE
         self._source = model
         self._lock = threading.Lock()
-        self._exact: Any = None
-        self._budget = _TOKENS_PER_BATCH[self.device]
-        self._network = self._load(self.dtype, self.packed)
+        self._exact: Road | None = None
+        self._budget = _tokens_per_batch(model, resolved)
         self._settle_road()
 
     def encode_texts(self, texts: list[str], prompt: str = "") -> npt.NDArray[np.float32]:
@@ -115,8 +97,8 @@ class Encoder:
         while pending:
             rows = pending.pop()
             try:
-                encoding.vectors[rows] = self._forward(self._network, Batch.take(tokens, rows))
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+                encoding.vectors[rows] = self._forward(self._road, Batch.take(tokens, rows))
+            except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
                 _release_memory(self.device)
@@ -136,10 +118,11 @@ class Encoder:
     def _batches(
         self, order: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
     ) -> Iterator[npt.NDArray[np.int64]]:
-        """Runs of ``order`` of at most ``_budget`` tokens (padded ones, off the packed road)."""
+        """Runs of ``order`` of at most ``_budget`` tokens, the padded road's padding counted."""
+        padded = self.road == "padded"
         first, total = 0, 0
         for place, row in enumerate(order):
-            width = int(lengths[row] if self.packed else lengths[order[first]])
+            width = int(lengths[order[first] if padded else row])
             if place > first and total + width > self._budget:
                 yield order[first:place]
                 first, total = place, 0
@@ -156,89 +139,53 @@ class Encoder:
                 continue
             if self.dtype != "float32":
                 alone = Batch.take(tokens, np.array([row]))
-                encoding.vectors[row] = self._forward(self._exact_network(), alone)[0]
+                encoding.vectors[row] = self._forward(self._exact_road(), alone)[0]
             if not np.isfinite(encoding.vectors[row]).all():
                 encoding.failed[int(row)] = "non-finite vector"
 
-    def _forward(self, network: Any, batch: Batch) -> npt.NDArray[np.float32]:
+    def _forward(self, road: Road, batch: Batch) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            run = self._run_packed if network.albeam_packed else self._run_padded
-            states = run(network, batch)
+            states = road(batch)
             lengths = torch.from_numpy(batch.lengths).to(states.device)
             vectors = pool(states.float(), lengths, self.identity.pooling)
             if self.identity.normalize:
                 vectors = functional.normalize(vectors, dim=1)
             return vectors.cpu().numpy()
 
-    def _run_packed(self, network: Any, batch: Batch) -> torch.Tensor:
-        """States of the wanted layer, ``[total_tokens, hidden]``, from one packed forward."""
-        output = network(
-            input_ids=torch.from_numpy(batch.ids)[None].to(network.device),
-            position_ids=torch.from_numpy(batch.positions)[None].to(network.device),
-            layout=make_layout(batch.lengths, network.device),
-            **self._wanted_states(),
-        )
-        return self._states(output)[0]
-
-    def _run_padded(self, network: Any, batch: Batch) -> torch.Tensor:
-        """The same from a padded batch; padding is dropped from the result."""
-        padded = np.zeros((len(batch.lengths), int(batch.lengths.max())), np.int64)
-        mask = np.zeros_like(padded)
-        sequence = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
-        padded[sequence, batch.positions] = batch.ids
-        mask[sequence, batch.positions] = 1
-        attention_mask = torch.from_numpy(mask).to(network.device)
-        output = network(
-            input_ids=torch.from_numpy(padded).to(network.device),
-            attention_mask=attention_mask,
-            **self._wanted_states(),
-        )
-        return self._states(output)[attention_mask.bool()]
-
-    def _wanted_states(self) -> dict[str, Any]:
-        return {} if self.identity.layer == -1 else {"output_hidden_states": True}
-
-    def _states(self, output: Any) -> torch.Tensor:
-        if self.identity.layer == -1:
-            return output.last_hidden_state  # type: ignore[no-any-return]
-        return output.hidden_states[self.identity.layer]  # type: ignore[no-any-return]
-
-    def _exact_network(self) -> Any:
+    def _exact_road(self) -> Road:
         with self._lock:
             if self._exact is None:
-                self._exact = self._load("float32", self.packed)
+                self._exact = load_road(self._source, self.device, "float32", self.road)
             return self._exact
 
-    def _load(self, dtype: str, packed: bool) -> Any:
-        return load_network(self._source, self.device, dtype, "packed" if packed else "sdpa")
-
     def _settle_road(self) -> None:
-        """Compare the chosen road with the plain model; give way to padded, then to float32."""
+        """Take the first road, in the wanted dtype or float32, that gives the right vectors."""
         probes = self._probe_ids()
         expected = reference_vectors(self._source, probes)
-        roads = [(self.packed, self.dtype), (False, self.dtype), (False, "float32")]
+        roads = roads_for(self._source, self.device)
         reasons: list[str] = []
-        for packed, dtype in dict.fromkeys(roads):
-            if (packed, dtype) != (self.packed, self.dtype):
-                _LOGGER.warning(
-                    "%s: %s; using the %s road in %s",
-                    self.identity.name,
-                    reasons[-1],
-                    "packed" if packed else "padded",
-                    dtype,
-                )
-                self.packed, self.dtype = packed, dtype
-                self._network = self._load(dtype, packed)
-            try:
-                cosine = _least_cosine(
-                    self.encode(pa.array(probes, pa.list_(pa.int32()))).vectors, expected
-                )
-            except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-                reasons.append(f"{dtype} failed: {str(error).splitlines()[0]}")
-                continue
-            if cosine >= _LEAST_COSINE[dtype]:
-                return
-            reasons.append(f"{dtype} vectors are off (cosine {cosine:.6f})")
+        for dtype in dict.fromkeys([self.dtype, "float32"]):
+            for road in roads:
+                if reasons:
+                    _LOGGER.warning(
+                        "%s: %s; using the %s road in %s",
+                        self.identity.name,
+                        reasons[-1],
+                        road,
+                        dtype,
+                    )
+                try:
+                    self._road = load_road(self._source, self.device, dtype, road)
+                    self.road, self.dtype = road, dtype
+                    cosine = _least_cosine(
+                        self.encode(pa.array(probes, pa.list_(pa.int32()))).vectors, expected
+                    )
+                except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+                    reasons.append(f"{road} in {dtype} failed: {str(error).splitlines()[0]}")
+                    continue
+                if cosine >= _LEAST_COSINE[dtype]:
+                    return
+                reasons.append(f"{road} vectors in {dtype} are off (cosine {cosine:.6f})")
         raise BadInput(
             f"model {self.identity.name!r} ({self._source.model_type}) can't be embedded exactly: "
             + "; ".join(reasons)
@@ -273,7 +220,11 @@ def resolve_placement(placement: Placement, model: Model) -> Placement:
         raise BadInput("device 'cuda' is not available to torch here; give --device cpu")
     if placement.dtype != "auto":
         return Placement(device, placement.dtype)
-    return Placement(device, model.dtype or _best_dtype(device))
+    dtype = model.dtype or _best_dtype(device)
+    if dtype == "float32":
+        reason = "its config asks for it" if model.dtype else f"this {device} has no fast bfloat16"
+        _LOGGER.info("%s is embedded in float32: %s", model.identity.name, reason)
+    return Placement(device, dtype)
 
 
 def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.float32]:
@@ -315,6 +266,14 @@ def expected_rate(model: Model, placement: Placement) -> float:
     return rate / per_token
 
 
+def _tokens_per_batch(model: Model, placement: Placement) -> int:
+    most = _TOKENS_PER_BATCH[placement.device]
+    if placement.device == "cuda":
+        return most
+    size = 4 if placement.dtype == "float32" else 2
+    return max(512, min(most, _BYTES_PER_BATCH // (size * model.intermediate_size)))
+
+
 def _best_dtype(device: str) -> str:
     if device == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
@@ -329,7 +288,9 @@ def _least_cosine(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(sign in str(error) for sign in _OUT_OF_MEMORY)
 
 
 def _release_memory(device: str) -> None:

@@ -112,6 +112,7 @@ class Model:
         hidden_size: the width of its hidden states.
         intermediate_size: the width of its feed-forward layers.
         model_type: the family's name in transformers.
+        activation: of its feed-forward layers, by transformers' name; "" where its config has none.
         dtype: what ``auto`` means for it, by ``albeam_dtype`` in its config; "" leaves it open.
         notice: a sentence for the user where an option had to give way, or "".
     """
@@ -122,6 +123,7 @@ class Model:
     hidden_size: int
     intermediate_size: int
     model_type: str
+    activation: str = ""
     dtype: str = ""
     notice: str = ""
 
@@ -185,6 +187,7 @@ def find_model(options: ModelOptions) -> Model:
         hidden_size=int(config.hidden_size),
         intermediate_size=int(getattr(config, "intermediate_size", 4 * config.hidden_size)),
         model_type=str(config.model_type),
+        activation=str(getattr(config, "hidden_act", "")),
         dtype=str(getattr(config, "albeam_dtype", "")),
         notice=notice,
     )

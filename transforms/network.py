@@ -155,7 +155,6 @@ def load_network(model: Model, device: str, dtype: str, road: str) -> Any:
             f"among them; restore its .safetensors file, or use another family than "
             f"{model.model_type!r}"
         )
-    network.albeam_packed = road == "packed"
     if dtype != "float32":
         _narrow_linears(network, getattr(torch, dtype))
     return network.eval().to(device)

@@ -1,0 +1,186 @@
+"""ALBERT's and BERT's layers on the CPU, as few products as they can be.
+
+The same sums as transformers' modules make, in fewer passes over memory: query, key and value come
+from one product, an activation is applied within the product before it, and weights are laid out
+once in oneDNN's own order. As in `network`, sequences lie end to end and nothing is padded; the
+stream between layers, the norms and the word vectors stay in float32, whatever the products use.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from transforms.network import Layout
+
+#: oneDNN's names of the activations that it applies within a product.
+_ACTIVATIONS = {
+    "gelu": ("gelu", "none"),
+    "gelu_new": ("gelu", "tanh"),
+    "gelu_pytorch_tanh": ("gelu", "tanh"),
+    "relu": ("relu", ""),
+}
+#: From this length on, attention is faster on copies that lie in order.
+_COPIED = 64
+
+Product = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer: four products, ``[tokens, in] -> [tokens, out]``, and two layer norms.
+
+    Attributes:
+        mix: query, key and value at once.
+        output: after attention.
+        expand: the first feed-forward layer with its activation.
+        shrink: the second one.
+        attention_norm, output_norm: after the two residual sums.
+        heads: of attention.
+    """
+
+    mix: Product
+    output: Product
+    expand: Product
+    shrink: Product
+    attention_norm: torch.nn.LayerNorm
+    output_norm: torch.nn.LayerNorm
+    heads: int
+
+    def __call__(self, states: torch.Tensor, dtype: torch.dtype, layout: Layout) -> torch.Tensor:
+        """New states ``[tokens, hidden]``, float32; the given ones are overwritten."""
+        attended = self.attend(self.mix(states.to(dtype)), layout)
+        states = self.attention_norm(states.add_(self.output(attended)))
+        stretched = self.expand(states.to(dtype))
+        normed: torch.Tensor = self.output_norm(states.add_(self.shrink(stretched)))
+        return normed
+
+    def attend(self, mixed: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Attention within each sequence: ``[tokens, 3 * hidden] -> [tokens, hidden]``."""
+        width = mixed.shape[1] // 3
+        blocks = []
+        for first, sequences, length in layout.groups:
+            rows = mixed[first : first + sequences * length]
+            parts = rows.view(sequences, length, 3, self.heads, width // self.heads)
+            parts = parts.permute(2, 0, 3, 1, 4)
+            query, key, value = parts.contiguous() if length >= _COPIED else parts
+            block = functional.scaled_dot_product_attention(query, key, value)
+            blocks.append(block.transpose(1, 2).reshape(-1, width))
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+
+
+class FusedNetwork:
+    """A loaded ALBERT or BERT whose layers are run as above."""
+
+    def __init__(self, network: Any, dtype: torch.dtype) -> None:
+        """Take over the weights of transformers' ``AlbertModel`` or ``BertModel``, float32.
+
+        Args:
+            network: where embeddings and norms stay; its products are copied.
+            dtype: of the products and of attention.
+        """
+        self._embed = network.embeddings
+        self._widen = getattr(network.encoder, "embedding_hidden_mapping_in", torch.nn.Identity())
+        self._dtype = dtype
+        self._layers = _layers(network, dtype)
+
+    def __call__(
+        self, ids: torch.Tensor, positions: torch.Tensor, layout: Layout, layer: int = -1
+    ) -> torch.Tensor:
+        """States after a layer, float32 ``[tokens, hidden]``.
+
+        Args:
+            ids: int64 ``[tokens]``, sequences end to end.
+            positions: int64 ``[tokens]``, from 0 in each sequence.
+            layout: where the sequences lie.
+            layer: as an index into transformers' ``hidden_states``: 0 is before the first layer, -1
+                after the last. Later layers are not run.
+        """
+        states: torch.Tensor = self._embed(input_ids=ids[None], position_ids=positions[None])[0]
+        states = self._widen(states)
+        last = layer if layer >= 0 else len(self._layers) + 1 + layer
+        for one in self._layers[:last]:
+            states = one(states, self._dtype, layout)
+        return states
+
+
+def can_fuse(model_type: str, activation: str, device: str) -> bool:
+    """Whether `FusedNetwork` takes such a model."""
+    return (
+        device == "cpu"
+        and model_type in _READERS
+        and activation in _ACTIVATIONS
+        and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    )
+
+
+def _layers(network: Any, dtype: torch.dtype) -> list[_Layer]:
+    """The layers in the order in which they run; shared ones are one object."""
+    config = network.config
+    read = _READERS[config.model_type]
+    made: dict[int, _Layer] = {}
+    order = []
+    for module in _modules(network):
+        if id(module) not in made:
+            made[id(module)] = read(module, config, dtype)
+        order.append(made[id(module)])
+    return order
+
+
+def _modules(network: Any) -> list[Any]:
+    if network.config.model_type == "bert":
+        return list(network.encoder.layer)
+    config, groups = network.config, network.encoder.albert_layer_groups
+    share = config.num_hidden_layers / config.num_hidden_groups
+    return [
+        module
+        for number in range(config.num_hidden_layers)
+        for module in groups[int(number / share)].albert_layers
+    ]
+
+
+def _read_albert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
+    attention = module.attention
+    return _Layer(
+        _product([attention.query, attention.key, attention.value], dtype),
+        _product([attention.dense], dtype),
+        _product([module.ffn], dtype, config.hidden_act),
+        _product([module.ffn_output], dtype),
+        attention.LayerNorm,
+        module.full_layer_layer_norm,
+        config.num_attention_heads,
+    )
+
+
+def _read_bert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
+    own, output = module.attention.self, module.attention.output
+    return _Layer(
+        _product([own.query, own.key, own.value], dtype),
+        _product([output.dense], dtype),
+        _product([module.intermediate.dense], dtype, config.hidden_act),
+        _product([module.output.dense], dtype),
+        output.LayerNorm,
+        module.output.LayerNorm,
+        config.num_attention_heads,
+    )
+
+
+_READERS = {"albert": _read_albert, "bert": _read_bert}
+
+
+def _product(linears: list[Any], dtype: torch.dtype, activation: str = "") -> Product:
+    """Linear layers of one input as one product, with an activation or none."""
+    weight = torch.cat([linear.weight.detach() for linear in linears]).to(dtype)
+    bias = torch.cat([linear.bias.detach() for linear in linears]).to(dtype)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+    kind, algorithm = _ACTIVATIONS[activation] if activation else ("none", "")
+
+    def multiply(states: torch.Tensor) -> torch.Tensor:
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            states, packed, bias, kind, [], algorithm
+        )
+        return product
+
+    return multiply

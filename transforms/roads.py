@@ -1,0 +1,140 @@
+"""The ways from a batch of token ids to the states of every token: fused, packed and padded."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from transforms.fused import FusedNetwork, can_fuse
+from transforms.model import Model
+from transforms.network import PACKABLE, load_network, make_layout
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some sequences end to end: ids and positions ``[total_tokens]``, lengths ``[sequences]``."""
+
+    ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+
+    @classmethod
+    def take(cls, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> "Batch":
+        """The sequences at ``rows`` of a ragged array."""
+        values = tokens.values.to_numpy(zero_copy_only=False)
+        bounds = tokens.offsets.to_numpy().astype(np.int64)
+        lengths = bounds[rows + 1] - bounds[rows]
+        starts = np.cumsum(lengths) - lengths
+        positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+        ids = values[positions + np.repeat(bounds[rows], lengths)].astype(np.int64)
+        return cls(ids, positions, lengths)
+
+
+class Road(Protocol):
+    """Runs a network on a batch."""
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """States of the wanted layer, ``[total_tokens, hidden]``, sequences end to end."""
+
+
+@dataclass(frozen=True)
+class FusedRoad:
+    """albeam's own layers, on the CPU."""
+
+    network: FusedNetwork
+    layer: int
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """See `FusedNetwork`."""
+        return self.network(
+            torch.from_numpy(batch.ids),
+            torch.from_numpy(batch.positions),
+            make_layout(batch.lengths, torch.device("cpu")),
+            self.layer,
+        )
+
+
+@dataclass(frozen=True)
+class PackedRoad:
+    """transformers' layers on sequences end to end."""
+
+    network: Any
+    layer: int
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """One forward of ``[1, total_tokens]``."""
+        device = self.network.device
+        output = self.network(
+            input_ids=torch.from_numpy(batch.ids)[None].to(device),
+            position_ids=torch.from_numpy(batch.positions)[None].to(device),
+            layout=make_layout(batch.lengths, device),
+            **_wanted(self.layer),
+        )
+        return _states(output, self.layer)[0]
+
+
+@dataclass(frozen=True)
+class PaddedRoad:
+    """transformers' layers on a padded batch: right for every family."""
+
+    network: Any
+    layer: int
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """One forward of ``[sequences, longest]``; the states of padding are dropped."""
+        device = self.network.device
+        padded = np.zeros((len(batch.lengths), int(batch.lengths.max())), np.int64)
+        mask = np.zeros_like(padded)
+        sequence = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
+        padded[sequence, batch.positions] = batch.ids
+        mask[sequence, batch.positions] = 1
+        attention_mask = torch.from_numpy(mask).to(device)
+        output = self.network(
+            input_ids=torch.from_numpy(padded).to(device),
+            attention_mask=attention_mask,
+            **_wanted(self.layer),
+        )
+        return _states(output, self.layer)[attention_mask.bool()]
+
+
+def roads_for(model: Model, device: str) -> list[str]:
+    """The roads that may suit a model, the fastest first."""
+    roads = ["padded"]
+    if model.model_type in PACKABLE:
+        roads.insert(0, "packed")
+    if can_fuse(model.model_type, model.activation, device):
+        roads.insert(0, "fused")
+    return roads
+
+
+def load_road(model: Model, device: str, dtype: str, road: str) -> Road:
+    """Load a model's network for a road.
+
+    Args:
+        model: what to load, and which of its layers is wanted.
+        device: ``cpu`` or ``cuda``.
+        dtype: of linear layers and attention.
+        road: ``fused``, ``packed`` or ``padded``.
+
+    Raises:
+        BadInput: weights are missing from the model's files.
+    """
+    layer = model.identity.layer
+    if road == "fused":
+        plain = load_network(model, device, "float32", "packed")
+        return FusedRoad(FusedNetwork(plain, getattr(torch, dtype)), layer)
+    if road == "packed":
+        return PackedRoad(load_network(model, device, dtype, "packed"), layer)
+    return PaddedRoad(load_network(model, device, dtype, "sdpa"), layer)
+
+
+def _wanted(layer: int) -> dict[str, Any]:
+    return {} if layer == -1 else {"output_hidden_states": True}
+
+
+def _states(output: Any, layer: int) -> torch.Tensor:
+    found: torch.Tensor = output.last_hidden_state if layer == -1 else output.hidden_states[layer]
+    return found
