@@ -39,11 +39,13 @@ class Bench:
         model: the weights, a folder that transformers and sentence-transformers load too.
         placement: resolved device and dtype of albeam's own choice.
         work: an empty folder of its own.
+        batch_sizes: of which a peer takes the quickest, in rising order.
     """
 
     model: Model
     placement: Placement
     work: Path
+    batch_sizes: tuple[int, ...] = (8,)
 
 
 class System:
