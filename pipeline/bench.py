@@ -137,7 +137,7 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
     bench_peers.quiet()
     real = options.data is not None and (options.data / REAL).is_file()
     report: dict[str, Any] = {
-        "machine": {},
+        "machine": _machine(options.device),
         "rows": [],
         "corpora": {"squad": "SQuAD" if real else "made up", "skewed": "made up"},
     }
@@ -147,7 +147,7 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
             folder = options.folders.get(shape) or model_folder(shape, Path(work))
             model = find_model(ModelOptions(folder))
             placement = resolve_placement(Placement(options.device), model)
-            report["machine"] = report["machine"] or _machine(placement.device)
+            report["machine"]["device"] = placement.device
             sizes = options.effort.batch_sizes
             if placement.device == "cuda":
                 sizes = tuple(16 * size for size in sizes)
@@ -339,6 +339,7 @@ def _row(
         "dtype": system.dtype,
         "least_cosine": facts.get("least_cosine"),
         "texts": len(case.texts),
+        "tokens": case.tokens,
         "rounds": len(runs),
         "note": failure or system.note,
     }
