@@ -228,9 +228,12 @@ def _case(shape: str, corpus: str, model: Model, albeam: System, options: BenchO
         seconds *= 2
     count = int(effort.seconds / (seconds * _SLOWEST))
     count = max(min(count // 32 * 32, effort.most), effort.fewest)
-    texts = make_corpus(corpus, count, options.data)
-    if corpus == "squad":
-        texts = neighbours(make_corpus(corpus, max(16 * count, 2048), options.data), count)
+    if corpus == "skewed":
+        texts = make_corpus(corpus, count, options.data)
+    else:
+        every = make_corpus(corpus, max(16 * count, 2048), options.data)
+        lengths = [len(one) for one in framed_ids(tokenizer, every, model)]
+        texts = neighbours(every, lengths, count)
     ids = framed_ids(tokenizer, texts, model)
     # A text that is cut is not the same text in every system.
     whole = [row for row, one in enumerate(ids) if len(one) < model.identity.max_tokens]

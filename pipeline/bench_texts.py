@@ -59,21 +59,21 @@ def make_corpus(name: str, count: int, data: Path | None = None) -> list[str]:
     return (paragraphs if name == "squad" else skewed)(count)
 
 
-def neighbours(texts: list[str], count: int, run: int = 32) -> list[str]:
+def neighbours(texts: list[str], lengths: list[int], count: int, run: int = 32) -> list[str]:
     """``count`` of the texts in runs of neighbouring length, spread over all lengths, shuffled.
 
     A large corpus, sorted by length, gives batches with little padding; a few of its texts would
     not. These few do, so that a short run is fair to what pads.
     """
-    by_length = sorted(texts, key=len)
+    order = np.argsort(lengths, kind="stable")
     runs = -(-count // run)
-    chosen: list[str] = []
+    chosen: list[int] = []
     for number in range(runs):
         size = min(run, count - len(chosen))
         middle = int(len(texts) * (number + 0.5) / runs)
         first = max(min(middle - size // 2, len(texts) - size), 0)
-        chosen += by_length[first : first + size]
-    return [chosen[place] for place in np.random.default_rng(0).permutation(len(chosen))]
+        chosen += order[first : first + size].tolist()
+    return [texts[place] for place in np.random.default_rng(0).permutation(chosen)]
 
 
 def paragraphs(count: int, seed: int = 0) -> list[str]:
