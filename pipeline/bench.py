@@ -4,15 +4,12 @@ Every system takes texts and gives vectors, so its own tokenization is in its ti
 every system runs once, so that what else the machine does meets them all; medians count.
 """
 
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import bench_peers
+from pipeline.bench_machine import describe_machine
 from pipeline.bench_memory import MemoryOptions, measure_memory
 from pipeline.bench_systems import (
     Albeam,
@@ -31,7 +29,6 @@ from pipeline.bench_systems import (
     System,
     Vectors,
     framed_ids,
-    thread_count,
     tokenizer_rate,
 )
 from pipeline.bench_targets import judge
@@ -41,12 +38,6 @@ from transforms.errors import BadInput
 from transforms.model import Model, ModelOptions, Placement, find_model
 from transforms.tokenizer import load_tokenizer
 
-_PACKAGES = (
-    *("albeam", "apache-beam", "torch", "transformers", "sentence-transformers"),
-    *("openvino", "onnxruntime", "tokenizers", "numpy", "pyarrow"),
-)
-#: Of a CPU's flags, those that decide how fast it multiplies.
-_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "amx_tile")
 #: Texts whose vectors are compared with the unmodified network's.
 _COMPARED = 6
 #: How much slower than albeam in float32 the slowest system is taken to be.
@@ -137,7 +128,7 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
     bench_peers.quiet()
     real = options.data is not None and (options.data / REAL).is_file()
     report: dict[str, Any] = {
-        "machine": _machine(options.device),
+        "machine": describe_machine(options.device),
         "rows": [],
         "corpora": {"squad": "SQuAD" if real else "made up", "skewed": "made up"},
     }
@@ -363,37 +354,6 @@ def _tokenizer(model: Model, options: BenchOptions) -> dict[str, Any]:
         "texts": len(texts),
         "rounds": len(rates),
     }
-
-
-def _machine(device: str) -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "processor": _cpu_info("model name"),
-        "cpu_flags": [flag for flag in _FLAGS if flag in _cpu_info("flags").split()],
-        "cores": os.cpu_count(),
-        "threads": thread_count(),
-        "device": device,
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def _cpu_info(name: str) -> str:
-    """A field of the first processor in /proc/cpuinfo; empty where there is no such file."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith(name))
-    return next(found, "")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def quick(options: BenchOptions) -> BenchOptions:
