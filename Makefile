@@ -21,8 +21,10 @@ lint: $(BIN)/.installed ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(BIN)/.installed ## measure tokens a second beside plain transformers
-	$(BIN)/albeam bench
+bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK=1 in ten minutes
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+		--editable '.[$(EXTRAS),bench]'
+	$(BIN)/albeam bench $(if $(QUICK),--quick) --json bench.json
 
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
 	$(BIN)/python -m tests.reference

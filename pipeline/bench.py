@@ -1,74 +1,363 @@
-"""``albeam bench``: tokens a second of the encoder beside plain transformers, in one run."""
+"""``albeam bench``: albeam beside its peers, on the same texts and weights, in turn, in one run.
 
-import platform
+Every system takes texts and gives vectors, so its own tokenization is in its time. In each round
+every system runs once, so that what else the machine does meets them all; medians count.
+"""
+
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from transforms.encoder import load_encoder, reference_vectors
+from pipeline import bench_peers
+from pipeline.bench_machine import describe_machine
+from pipeline.bench_memory import MemoryOptions, measure_memory
+from pipeline.bench_systems import (
+    Albeam,
+    AlbeamFloat32,
+    Bench,
+    EndToEnd,
+    LinearPeak,
+    MatrixPeak,
+    System,
+    Vectors,
+    framed_ids,
+    tokenizer_rate,
+)
+from pipeline.bench_targets import judge
+from pipeline.bench_texts import CORPORA, REAL, SHAPES, make_corpus, model_folder, neighbours
+from transforms.encoder import reference_vectors, resolve_placement
 from transforms.errors import BadInput
-from transforms.model import ModelOptions, Placement, find_model
+from transforms.model import Model, ModelOptions, Placement, find_model
+from transforms.tokenizer import load_tokenizer
 
-_WORDS = (
-    *("river", "stone", "window", "music", "garden", "winter", "market", "engine", "paper"),
-    *("silver", "bridge", "valley", "summer", "cotton", "island", "planet", "history", "station"),
-    *("doctor", "forest", "memory", "letter", "kitchen", "ocean", "village", "number", "colour"),
+#: Texts whose vectors are compared with the unmodified network's.
+_COMPARED = 6
+#: How much slower than albeam in float32 the slowest system is taken to be.
+_SLOWEST = 2.5
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure.
+
+    Attributes:
+        rounds: of which the median counts.
+        seconds: that the slowest system is to take in a round, by a first estimate.
+        fewest, most: texts, whatever the estimate says.
+        limit: seconds of a corpus' rounds: none is begun that would end later, but for the first.
+        embedded: seconds that the encoder is to work in an end-to-end run.
+        batch_sizes: of which a peer takes the quickest on a CPU; on CUDA 16 times as many.
+    """
+
+    rounds: int = 5
+    seconds: float = 60.0
+    fewest: int = 256
+    most: int = 4096
+    limit: float = 1e9
+    embedded: float = 30.0
+    batch_sizes: tuple[int, ...] = (4, 8, 16, 32)
+
+
+QUICK = Effort(
+    rounds=3, seconds=8.0, fewest=32, most=512, limit=150.0, embedded=5.0, batch_sizes=(4, 16)
 )
 
 
-def run(model: ModelOptions, placement: Placement, texts: int, rounds: int) -> dict[str, Any]:
-    """Time each system in turn, ``rounds`` times; medians, and ratios to plain transformers.
+@dataclass(frozen=True)
+class BenchOptions:
+    """``albeam bench``.
+
+    Attributes:
+        effort: how long to measure.
+        pairs: shape and corpus of each comparison, in order.
+        systems: names of the systems to run; empty for all.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        data: a folder with ``squad_dev/passages.parquet``; None for made-up texts.
+        memory: rows of the memory test; None to leave it out.
+        folders: model folders by shape, instead of those of `model_folder`.
+    """
+
+    effort: Effort = Effort()
+    pairs: tuple[tuple[str, str], ...] = tuple((s, c) for s in SHAPES for c in CORPORA)
+    systems: tuple[str, ...] = ()
+    device: str = "auto"
+    data: Path | None = None
+    memory: MemoryOptions | None = MemoryOptions()
+    folders: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Case:
+    """One model and corpus, and what is expected of every system."""
+
+    shape: str
+    corpus: str
+    texts: list[str]
+    tokens: int
+    compared: list[int]
+    expected: Vectors | None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Tokens and seconds of one run, and the seconds of a run that did nothing but start up."""
+
+    tokens: int
+    seconds: float
+    start_up: float
+
+
+def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -> dict[str, Any]:
+    """Measure; ``tell`` hears what is being done.
+
+    Returns:
+        ``machine``, ``rows``, ``targets`` and, where measured, ``tokenizer`` and ``memory``.
 
     Raises:
-        BadInput: the model can't be used, or there is nothing to time.
+        BadInput: nothing would be measured, or an option is none of those that there are.
     """
-    if texts < 1 or rounds < 1:
-        raise BadInput(f"{texts} texts in {rounds} rounds measure nothing; give 1 or more of both")
-    found = find_model(model)
-    chosen = load_encoder(found, placement)
-    exact = load_encoder(found, Placement(placement.device, "float32"))
-    ids = chosen.tokenizer.encode_framed(make_texts(texts), found.identity.max_tokens)
-    tokens = pa.array(ids, pa.list_(pa.int32()))
-    systems: dict[str, Callable[[], object]] = {
-        "transformers-float32": lambda: reference_vectors(found, ids),
-        "albeam-float32": lambda: exact.encode(tokens),
-        f"albeam-{chosen.dtype}": lambda: chosen.encode(tokens),
+    _check(options)
+    bench_peers.quiet()
+    real = options.data is not None and (options.data / REAL).is_file()
+    report: dict[str, Any] = {
+        "machine": describe_machine(options.device),
+        "rows": [],
+        "corpora": {"squad": "SQuAD" if real else "made up", "skewed": "made up"},
     }
-    seconds: dict[str, list[float]] = {name: [] for name in systems}
-    for _ in range(rounds):
-        for name, system in systems.items():
-            started = time.perf_counter()
-            system()
-            seconds[name].append(time.perf_counter() - started)
-    total = sum(len(text) for text in ids)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    plain = medians["transformers-float32"]
+    with tempfile.TemporaryDirectory(prefix="albeam-bench-") as work:
+        for shape in dict.fromkeys(shape for shape, _ in options.pairs):
+            tell(f"{shape}: loading")
+            folder = options.folders.get(shape) or model_folder(shape, Path(work))
+            model = find_model(ModelOptions(folder))
+            placement = resolve_placement(Placement(options.device), model)
+            report["machine"]["device"] = placement.device
+            sizes = options.effort.batch_sizes
+            if placement.device == "cuda":
+                sizes = tuple(16 * size for size in sizes)
+            bench = Bench(model, placement, Path(work) / f"{shape}.work", sizes)
+            bench.work.mkdir()
+            systems = _systems(bench, options.systems)
+            for corpus in [corpus for one, corpus in options.pairs if one == shape]:
+                case = _case(shape, corpus, model, systems[0], options)
+                report["rows"] += _compare(case, systems, options.effort, tell)
+        if not options.systems:
+            tell("tokenizer")
+            report["tokenizer"] = _tokenizer(model, options)
+    if options.memory is not None:
+        tell("memory")
+        report["memory"] = measure_memory(options.memory)
+    report["targets"] = judge(report)
+    return report
+
+
+def _check(options: BenchOptions) -> None:
+    effort = options.effort
+    if effort.fewest < 1 or effort.most < 1 or effort.rounds < 1:
+        raise BadInput(
+            f"{effort.fewest} texts in {effort.rounds} rounds measure nothing; "
+            "give 1 or more of both"
+        )
+    if not options.pairs and options.memory is None:
+        raise BadInput("no shape and corpus to measure on")
+    for shape, corpus in options.pairs:
+        if corpus not in CORPORA or shape not in (*SHAPES, *options.folders):
+            raise BadInput(
+                f"{shape!r} on {corpus!r}: shapes are {', '.join(SHAPES)}, "
+                f"corpora {', '.join(CORPORA)}"
+            )
+
+
+def _systems(bench: Bench, wanted: Sequence[str]) -> list[System]:
+    """The systems in the order of a round; the encoder is always the first."""
+    albeam = Albeam(bench)
+    best = bench_peers.SentenceTransformersBest(bench)
+    systems: list[System] = [
+        albeam,
+        AlbeamFloat32(bench),
+        LinearPeak(albeam),
+        EndToEnd(albeam),
+        bench_peers.SentenceTransformers(bench),
+        best,
+        bench_peers.BeamEmbeddings(best),
+        bench_peers.OpenVino(bench),
+        bench_peers.OnnxRuntime(bench),
+        MatrixPeak(albeam),
+    ]
+    names = [system.name for system in systems]
+    for name in wanted:
+        if name not in names:
+            raise BadInput(f"system {name!r} is not one of {', '.join(names)}")
+    # beam takes over what was found to be best for sentence-transformers.
+    needed = {"albeam", *wanted, *(["sentence-transformers-best"] if "beam" in wanted else [])}
+    cuda = bench.placement.device == "cuda"
+    return [
+        system
+        for system in systems
+        if (not wanted or system.name in needed)
+        and (cuda or system.name != "matrix-peak")
+        and not (cuda and system.name in ("openvino-bf16", "onnxruntime"))
+    ]
+
+
+def _case(shape: str, corpus: str, model: Model, albeam: System, options: BenchOptions) -> _Case:
+    effort = options.effort
+    tokenizer = load_tokenizer(model)
+    sample = make_corpus(corpus, min(16, effort.most), options.data)
+    albeam.prepare(sample)
+    started = time.perf_counter()
+    albeam.run(sample)
+    seconds = (time.perf_counter() - started) / len(sample)
+    if albeam.dtype != "float32":
+        seconds *= 2
+    count = int(effort.seconds / (seconds * _SLOWEST))
+    count = max(min(count // 32 * 32, effort.most), effort.fewest)
+    if corpus == "skewed":
+        texts = make_corpus(corpus, count, options.data)
+    else:
+        every = make_corpus(corpus, max(16 * count, 2048), options.data)
+        lengths = [len(one) for one in framed_ids(tokenizer, every, model)]
+        texts = neighbours(every, lengths, count)
+    ids = framed_ids(tokenizer, texts, model)
+    # A text that is cut is not the same text in every system.
+    whole = [row for row, one in enumerate(ids) if len(one) < model.identity.max_tokens]
+    compared = whole[:: max(len(whole) // _COMPARED, 1)][:_COMPARED]
+    expected = reference_vectors(model, [ids[row] for row in compared]) if compared else None
+    return _Case(shape, corpus, texts, sum(map(len, ids)), compared, expected)
+
+
+def _compare(
+    case: _Case, systems: Sequence[System], effort: Effort, tell: Callable[[str], object]
+) -> list[dict[str, Any]]:
+    """The rows of one model and corpus."""
+    where = f"{case.shape} on {len(case.texts)} texts of {case.corpus}"
+    failed: dict[str, str] = {}
+    for system in systems:
+        missing = [name for name in system.packages if find_spec(name) is None]
+        if missing:
+            failed[system.name] = (
+                f"not installed: {', '.join(missing)}; pip install 'albeam[bench]'"
+            )
+            continue
+        tell(f"{where}: preparing {system.name}")
+        _attempt(system, failed, partial(system.prepare, case.texts))
+    runs: dict[str, list[_Run]] = {system.name: [] for system in systems}
+    facts: dict[str, dict[str, Any]] = {system.name: {} for system in systems}
+    ends = time.monotonic() + effort.limit
+    for number in range(effort.rounds):
+        started = time.monotonic()
+        for system in systems:
+            if system.name in failed:
+                continue
+            tell(f"{where}: round {number + 1} of {effort.rounds}: {system.name}")
+
+            def once(system: System = system) -> None:
+                runs[system.name].append(_timed(system, case, effort, facts[system.name]))
+
+            _attempt(system, failed, once)
+        if 2 * time.monotonic() - started > ends:
+            break
+    rows = [_row(case, s, runs[s.name], facts[s.name], failed.get(s.name)) for s in systems]
+    floor = next((r["tokens_per_second"] for r in rows if r["system"] == "linear-peak"), None)
+    for row in rows:
+        if floor and row["tokens_per_second"]:
+            row["peak_share"] = row["tokens_per_second"] / floor
+    return rows
+
+
+def _attempt(system: System, failed: dict[str, str], step: Callable[[], object]) -> None:
+    """Do a step; a peer's failure is noted, albeam's own is raised."""
+    if not isinstance(system, bench_peers.PEERS):
+        step()
+        return
+    try:
+        step()
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        failed[system.name] = f"failed: {lines[0] if lines else type(error).__name__}"
+
+
+def _timed(system: System, case: _Case, effort: Effort, facts: dict[str, Any]) -> _Run:
+    """One run; what else it showed goes into ``facts``."""
+    start_up, start_tokens = 0.0, 0
+    if isinstance(system, EndToEnd):
+        system.time_bare_encoder(case.texts, effort.embedded)
+    if system.starts:
+        started = time.perf_counter()
+        system.start()
+        start_up = time.perf_counter() - started
+        start_tokens = system.tokens() or 0
+    started = time.perf_counter()
+    vectors = system.run(case.texts)
+    seconds = time.perf_counter() - started
+    own, positions = system.tokens(), system.positions()
+    tokens = case.tokens if own is None else own
+    if positions is not None:
+        facts["padding"] = 1 - tokens / positions
+    if vectors is not None and case.expected is not None:
+        norms = np.linalg.norm(vectors, axis=1)[case.compared]
+        cosines = (vectors[case.compared] * case.expected).sum(axis=1) / norms
+        facts["least_cosine"] = float(cosines.min())
+    return _Run(tokens - start_tokens, seconds, start_up)
+
+
+def _row(
+    case: _Case,
+    system: System,
+    runs: Sequence[_Run],
+    facts: dict[str, Any],
+    failure: str | None,
+) -> dict[str, Any]:
+    rate = None
+    if runs and failure is None:
+        start_up = statistics.median(run.start_up for run in runs)
+        seconds = statistics.median(run.seconds for run in runs) - start_up
+        if seconds > 0:
+            rate = statistics.median(run.tokens for run in runs) / seconds
+        else:
+            failure = "too short a run beside its start-up; give more --texts"
+    row: dict[str, Any] = {
+        "system": system.name,
+        "shape": case.shape,
+        "corpus": case.corpus,
+        "tokens_per_second": rate,
+        "peak_share": None,
+        "padding": facts.get("padding"),
+        "dtype": system.dtype,
+        "least_cosine": facts.get("least_cosine"),
+        "texts": len(case.texts),
+        "tokens": case.tokens,
+        "rounds": len(runs),
+        "note": failure or system.note,
+    }
+    if system.starts and runs:
+        row["startup_seconds"] = statistics.median(run.start_up for run in runs)
+    if isinstance(system, EndToEnd) and rate is not None:
+        bare = statistics.median(system.bare_rates)
+        row |= {"bare_tokens_per_second": bare, "e2e_share": rate / bare}
+    return row
+
+
+def _tokenizer(model: Model, options: BenchOptions) -> dict[str, Any]:
+    texts = make_corpus("squad", 16 * options.effort.fewest, options.data)
+    tokenizer = load_tokenizer(model)
+    rates = [tokenizer_rate(tokenizer, texts) for _ in range(options.effort.rounds + 1)][1:]
     return {
-        "machine": {
-            "platform": platform.platform(),
-            "device": chosen.device,
-            "date": time.strftime("%Y-%m-%d"),
-        },
-        "model": found.identity.name,
-        "texts": texts,
-        "tokens": total,
-        "rows": [
-            {
-                "system": name,
-                "tokens_per_second": total / median,
-                "times_plain": plain / median,
-            }
-            for name, median in medians.items()
-        ],
+        "tokens_per_second": statistics.median(rates),
+        "texts": len(texts),
+        "rounds": len(rates),
     }
 
 
-def make_texts(count: int, seed: int = 0) -> list[str]:
-    """Seeded texts whose lengths are spread as paragraphs' of an encyclopedia are."""
-    random = np.random.default_rng(seed)
-    lengths = np.clip(random.lognormal(4.6, 0.45, count), 4, 400).astype(int)
-    return [" ".join(random.choice(_WORDS, length)) for length in lengths]
+def quick(options: BenchOptions) -> BenchOptions:
+    """A first answer within ten minutes on two cores: less of everything."""
+    pairs = tuple(pair for pair in options.pairs if pair != ("albeam-small", "skewed"))
+    memory = replace(options.memory, rows=200) if options.memory is not None else None
+    return replace(options, effort=QUICK, pairs=pairs, memory=memory)

@@ -134,17 +134,46 @@ def _demo(arguments: Any) -> None:
 
 
 def _bench(arguments: Any) -> None:
-    from pipeline.bench import run
-    from pipeline.report import print_bench
-    from transforms.model import Placement
+    from dataclasses import replace
+    from pathlib import Path
 
-    report = run(
-        _model(arguments),
-        Placement(arguments.device, arguments.dtype),
-        arguments.texts,
-        arguments.rounds,
+    from pipeline.bench import BenchOptions, quick, run
+    from pipeline.bench_texts import CORPORA, SHAPES
+    from pipeline.report import print_bench, print_json
+
+    options = BenchOptions(
+        systems=_names(arguments.systems),
+        device=arguments.device,
+        data=Path(arguments.data),
     )
-    print_bench(report, arguments.json)
+    chosen = _names(arguments.shapes), _names(arguments.corpora)
+    options = quick(options) if arguments.quick else options
+    if any(chosen):
+        shapes, corpora = chosen[0] or SHAPES, chosen[1] or CORPORA
+        options = replace(options, pairs=tuple((s, c) for s in shapes for c in corpora))
+    if arguments.memory:
+        options = replace(options, pairs=())
+    elif any(chosen) or options.systems:
+        options = replace(options, memory=None)
+    given = {"fewest": arguments.texts, "most": arguments.texts, "rounds": arguments.rounds}
+    given = {name: value for name, value in given.items() if value is not None}
+    report = run(replace(options, effort=replace(options.effort, **given)), _tell)
+    if arguments.json == "-":
+        print_json(report)
+        return
+    print_bench(report)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in value.split(","))))
+
+
+def _tell(doing: str) -> None:
+    """Say on a terminal what is being done, in one line that the next one replaces."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[2K{doing}", end="", file=sys.stderr, flush=True)
 
 
 def _model(arguments: Any) -> Any:

@@ -78,16 +78,47 @@ def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
     _print_table(names, [_cells(snapshot, names) for snapshot in snapshots])
 
 
-def print_bench(report: dict[str, Any], as_json: bool) -> None:
-    """The rows of ``albeam bench``."""
-    if as_json:
-        print_json(report)
-        return
+def print_bench(report: dict[str, Any]) -> None:
+    """The rows, targets and remaining figures of ``albeam bench``."""
+    names = ("shape", "corpus", "system", "dtype", "tokens/s", "of peak", "padding", "cosine")
     rows = [
-        (row["system"], f"{row['tokens_per_second']:,.0f}", f"{row['times_plain']:.2f}")
+        (
+            *(row["shape"], row["corpus"], row["system"], row["dtype"]),
+            _number(row["tokens_per_second"], ",.0f"),
+            _number(row["peak_share"], ".2f"),
+            _number(row["padding"], ".1%"),
+            _number(row["least_cosine"], ".6f"),
+            row["note"],
+        )
         for row in report["rows"]
     ]
-    _print_table(("system", "tokens/s", "times plain"), rows)
+    if rows:
+        _print_table((*names, "note"), rows)
+    if "tokenizer" in report:
+        print(f"\ntokenizer  {report['tokenizer']['tokens_per_second']:,.0f} tokens/s")
+    if "memory" in report:
+        pairs = zip(report["memory"]["rows"], report["memory"]["peak_bytes"], strict=True)
+        peaks = ", ".join(f"{rows:,} rows {peak / 1e6:,.0f} MB" for rows, peak in pairs)
+        print(f"\nmemory  {peaks}: ratio {report['memory']['ratio']:.3f}")
+    if report["targets"]:
+        verdicts = {True: "pass", False: "fail", None: "-"}
+        print()
+        _print_table(
+            ("target", "where", "bound", "measured", "verdict", "note"),
+            [
+                (
+                    *(target["name"], target["where"]),
+                    f"{'<=' if target['below'] else '>='} {target['bound']:,g}",
+                    _number(target["measured"], ",.2f"),
+                    *(verdicts[target["passed"]], target["note"]),
+                )
+                for target in report["targets"]
+            ],
+        )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _cells(snapshot: dict[str, Any], names: Sequence[str]) -> list[str]:

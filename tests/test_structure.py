@@ -19,6 +19,8 @@ OWNERS = {
     "torch": {
         *("encoder", "network", "fused", "roads", "reading"),
         *("training", "teacher", "lessons", "losses", "distillation", "finetuning"),
+        # They measure torch itself, or convert from it.
+        *("bench_systems", "bench_peers"),
     },
     "faiss": {"faiss_index"},
 }

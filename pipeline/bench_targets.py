@@ -1,0 +1,79 @@
+"""What a benchmark's figures are to be: ratios, which hold on a busy machine too."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ratio of two figures of one model and corpus, and its bound.
+
+    Attributes:
+        name: of what is compared.
+        bound: to reach, or not to exceed where ``below``.
+        where: which rows: shape, a dash, corpus; or what else was measured.
+        measured: the ratio; None where it was not measured.
+        below: whether less is better.
+        note: why it was not measured.
+    """
+
+    name: str
+    bound: float
+    where: str = ""
+    measured: float | None = None
+    below: bool = False
+    note: str = ""
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the bound holds; None where nothing was measured."""
+        if self.measured is None:
+            return None
+        return self.measured <= self.bound if self.below else self.measured >= self.bound
+
+
+#: Ours, theirs, least ratio of tokens a second; on CPUs with bfloat16 units.
+_CPU = (
+    ("albeam", "sentence-transformers", 5.0),
+    ("albeam", "sentence-transformers-best", 2.0),
+    ("albeam", "openvino-bf16", 1.4),
+    ("albeam-float32", "sentence-transformers", 1.5),
+)
+_CUDA = (
+    ("albeam", "sentence-transformers-best", 2.0),
+    ("albeam", "matrix-peak", 0.4),
+)
+
+
+def judge(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every target beside what was measured, with ``passed``: true, false or null."""
+    return [asdict(target) | {"passed": target.passed} for target in _targets(report)]
+
+
+def _targets(report: dict[str, Any]) -> Iterator[Target]:
+    rows = {(r["shape"], r["corpus"], r["system"]): r for r in report["rows"]}
+    cuda = report["machine"].get("device") == "cuda"
+    for shape, corpus in dict.fromkeys((shape, corpus) for shape, corpus, _ in rows):
+        where = f"{shape}, {corpus}"
+
+        def figure(system: str, key: str, at: tuple[str, str] = (shape, corpus)) -> float | None:
+            value = rows.get((*at, system), {}).get(key)
+            return None if value is None else float(value)
+
+        for ours, theirs, bound in _CUDA if cuda else _CPU:
+            mine, other = (figure(name, "tokens_per_second") for name in (ours, theirs))
+            if mine and other:
+                yield Target(f"{ours} / {theirs}", bound, where, mine / other)
+        if (share := figure("albeam", "peak_share")) is not None:
+            yield Target("albeam / linear-peak", 0.60, where, share)
+        if (share := figure("albeam-e2e", "e2e_share")) is not None:
+            yield Target("albeam-e2e / bare encoder", 0.95, where, share)
+    if "tokenizer" in report:
+        rate = report["tokenizer"]["tokens_per_second"]
+        yield Target("tokenizer, tokens/s", 500_000, "squad", rate)
+    if "memory" in report:
+        yield Target("memory of ten times the rows", 1.1, "", report["memory"]["ratio"], below=True)
+    if not cuda:
+        for ours, theirs, bound in _CUDA:
+            yield Target(f"{ours} / {theirs}", bound, "cuda", note="not run: no GPU")
