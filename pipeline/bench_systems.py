@@ -105,14 +105,14 @@ class Albeam(System):
 
     def run(self, texts: Sequence[str]) -> Vectors | None:
         """Tokenize and embed."""
-        networks = [v for v in vars(self.encoder).values() if isinstance(v, torch.nn.Module)]
-        with counted_positions(networks[:1]) as positions:
+        network: Any = self.encoder._road.network
+        with counted_positions([getattr(network, "embed", network)]) as positions:
             vectors = self.encoder.encode_texts(list(texts))
         self._positions = sum(positions) or None
         return vectors
 
     def positions(self) -> int | None:
-        """As the first linear layer saw them."""
+        """As the word embeddings saw them."""
         return self._positions
 
     def _placement(self) -> Placement:
@@ -196,7 +196,7 @@ class EndToEnd(System):
 
     def positions(self) -> int | None:
         """Those of its tokens: the rows go through the very encoder of the first row."""
-        return self._tokens if self._albeam.encoder.packed else None
+        return self._tokens if self._albeam.encoder.road != "padded" else None
 
     def _read(self, count: int) -> Vectors:
         files = sorted(self.bench.work.glob("store/segments/*/vectors/*.parquet"))
@@ -282,23 +282,22 @@ def tokenizer_rate(tokenizer: Tokenizer, texts: Sequence[str]) -> float:
     """Tokens a second of albeam's tokenizer, by as many threads as it takes."""
     started = time.perf_counter()
     tokens = tokenizer.encode(list(texts))
-    seconds = time.perf_counter() - started
-    return sum(len(one.ids) for one in tokens) / seconds
+    return len(tokens.ids) / (time.perf_counter() - started)
 
 
 @contextmanager
 def counted_positions(networks: Sequence[Any]) -> Iterator[list[int]]:
-    """While it lasts, the positions that pass each network's first linear layer are noted."""
+    """While it lasts, the positions that pass each network's word embeddings are noted."""
     noted: list[int] = []
 
     def note(_module: object, inputs: tuple[torch.Tensor, ...]) -> None:
-        noted.append(inputs[0].numel() // inputs[0].shape[-1])
+        noted.append(inputs[0].numel())
 
-    linears = [
-        next(module for module in network.modules() if isinstance(module, torch.nn.Linear))
+    tables = [
+        next(module for module in network.modules() if isinstance(module, torch.nn.Embedding))
         for network in networks
     ]
-    hooks = [linear.register_forward_pre_hook(note) for linear in linears]
+    hooks = [table.register_forward_pre_hook(note) for table in tables]
     try:
         yield noted
     finally:

@@ -148,6 +148,7 @@ class Failing:
     """A road that runs out of memory above a number of tokens, or on one id."""
 
     def __init__(self, road: Road, most_tokens: int, poison: int = -1) -> None:
+        self.network = road.network
         self._road, self._most, self._poison = road, most_tokens, poison
         self.calls: list[int] = []
 

@@ -81,7 +81,7 @@ class FusedNetwork:
             network: where embeddings and norms stay; its products are copied.
             dtype: of the products and of attention.
         """
-        self._embed = network.embeddings
+        self.embed = network.embeddings
         self._widen = getattr(network.encoder, "embedding_hidden_mapping_in", torch.nn.Identity())
         self._dtype = dtype
         self._layers = _layers(network, dtype)
@@ -98,7 +98,7 @@ class FusedNetwork:
             layer: as an index into transformers' ``hidden_states``: 0 is before the first layer, -1
                 after the last. Later layers are not run.
         """
-        states: torch.Tensor = self._embed(input_ids=ids[None], position_ids=positions[None])[0]
+        states: torch.Tensor = self.embed(input_ids=ids[None], position_ids=positions[None])[0]
         states = self._widen(states)
         last = layer if layer >= 0 else len(self._layers) + 1 + layer
         for one in self._layers[:last]:

@@ -36,6 +36,10 @@ class Batch:
 class Road(Protocol):
     """Runs a network on a batch."""
 
+    @property
+    def network(self) -> Any:
+        """What is run."""
+
     def __call__(self, batch: Batch) -> torch.Tensor:
         """States of the wanted layer, ``[total_tokens, hidden]``, sequences end to end."""
 
