@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,6 +62,7 @@ class Encoder:
         self._lock = threading.Lock()
         self._exact: Road | None = None
         self._budget = _tokens_per_batch(model, resolved)
+        self._pool = _make_pool() if self.device == "cpu" else None
         self._settle_road()
 
     def encode_texts(self, texts: list[str], prompt: str = "") -> npt.NDArray[np.float32]:
@@ -93,27 +95,39 @@ class Encoder:
         lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
         order = np.argsort(-lengths, kind="stable")
         encoding = Encoding(np.full((len(tokens), self.identity.dim), np.nan, np.float32))
-        pending = list(self._batches(order, lengths))[::-1]
-        while pending:
-            rows = pending.pop()
-            try:
-                encoding.vectors[rows] = self._forward(self._road, Batch.take(tokens, rows))
-            except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                _release_memory(self.device)
-                if len(rows) == 1:
-                    encoding.failed[int(rows[0])] = "out of memory"
-                    continue
-                self._budget = max(int(lengths[rows].sum()) // 2, 1)
-                _LOGGER.warning("out of memory: batches of %d tokens from here", self._budget)
-                middle = len(rows) // 2
-                pending += [rows[middle:], rows[:middle]]
-                continue
+
+        def fill(rows: npt.NDArray[np.int64]) -> None:
+            self._fill(encoding, tokens, rows)
             if progress is not None:
                 progress(len(rows), int(lengths[rows].sum()))
+
+        batches = list(self._batches(order, lengths))
+        if self._pool is None or len(batches) == 1:
+            for rows in batches:
+                fill(rows)
+        else:
+            for _ in self._pool.map(fill, batches):
+                pass
         self._mend(encoding, tokens)
         return encoding
+
+    def _fill(self, encoding: Encoding, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> None:
+        """Embed the sequences of one batch, in halves where memory runs out."""
+        try:
+            encoding.vectors[rows] = self._forward(self._road, Batch.take(tokens, rows))
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            _release_memory(self.device)
+            if len(rows) == 1:
+                encoding.failed[int(rows[0])] = "out of memory"
+                return
+            middle = len(rows) // 2
+            count = int(np.diff(tokens.offsets.to_numpy())[rows].sum())
+            self._budget = max(min(self._budget, count // 2), 1)
+            _LOGGER.warning("out of memory: batches of %d tokens from here", self._budget)
+            self._fill(encoding, tokens, rows[:middle])
+            self._fill(encoding, tokens, rows[middle:])
 
     def _batches(
         self, order: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
@@ -264,6 +278,23 @@ def expected_rate(model: Model, placement: Placement) -> float:
     else:
         rate = (6e10 if resolved.dtype != "float32" else 2.5e10) * (os.cpu_count() or 1)
     return rate / per_token
+
+
+def _make_pool() -> ThreadPoolExecutor | None:
+    """A thread a core, each of which computes alone.
+
+    Threads that share each operation wait for the slowest at its end; where another process has a
+    core for a while, all of them wait for that one.
+    """
+    count = torch.get_num_threads()
+    if count == 1:
+        return None
+    pool = ThreadPoolExecutor(count, "albeam-encoder", torch.set_num_threads, (1,))
+    # All of them start now: the setting is also what later threads of this process begin with.
+    barrier = threading.Barrier(count)
+    list(pool.map(lambda _: barrier.wait(), range(count)))
+    torch.set_num_threads(count)
+    return pool
 
 
 def _tokens_per_batch(model: Model, placement: Placement) -> int:

@@ -22,6 +22,8 @@ _ACTIVATIONS = {
     "gelu_pytorch_tanh": ("gelu", "tanh"),
     "relu": ("relu", ""),
 }
+#: Batches are filled up to a multiple of so many tokens.
+_ROUNDED = 32
 #: From this length on, attention is faster on copies that lie in order.
 _COPIED = 64
 
@@ -68,6 +70,9 @@ class _Layer:
             query, key, value = parts.contiguous() if length >= _COPIED else parts
             block = functional.scaled_dot_product_attention(query, key, value)
             blocks.append(block.transpose(1, 2).reshape(-1, width))
+        rest = len(mixed) - sum(map(len, blocks))
+        if rest:
+            blocks.append(mixed.new_zeros(rest, width))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
 
@@ -82,7 +87,8 @@ class FusedNetwork:
             dtype: of the products and of attention.
         """
         self.embed = network.embeddings
-        self._widen = getattr(network.encoder, "embedding_hidden_mapping_in", torch.nn.Identity())
+        mapping = getattr(network.encoder, "embedding_hidden_mapping_in", None)
+        self._widen = _product([mapping], torch.float32) if mapping is not None else None
         self._dtype = dtype
         self._layers = _layers(network, dtype)
 
@@ -98,12 +104,17 @@ class FusedNetwork:
             layer: as an index into transformers' ``hidden_states``: 0 is before the first layer, -1
                 after the last. Later layers are not run.
         """
+        tokens = len(ids)
+        # oneDNN makes, and keeps, code for each number of rows that it meets.
+        rest = -tokens % _ROUNDED
+        ids, positions = (functional.pad(each, (0, rest)) for each in (ids, positions))
         states: torch.Tensor = self.embed(input_ids=ids[None], position_ids=positions[None])[0]
-        states = self._widen(states)
+        if self._widen is not None:
+            states = self._widen(states)
         last = layer if layer >= 0 else len(self._layers) + 1 + layer
         for one in self._layers[:last]:
             states = one(states, self._dtype, layout)
-        return states
+        return states[:tokens]
 
 
 def can_fuse(model_type: str, activation: str, device: str) -> bool:
