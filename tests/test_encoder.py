@@ -1,6 +1,7 @@
 """Every road of the encoder against the unmodified network, one text at a time."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -267,6 +268,42 @@ def test_auto_chooses_what_the_machine_has(albert: Path) -> None:
     model = find_model(ModelOptions(str(albert)))
     slow, fast = (expected_rate(model, Placement("cpu", d)) for d in ("float32", "bfloat16"))
     assert 0 < slow < fast
+
+
+def test_auto_without_bfloat16_hardware_is_float32_and_says_why(
+    albert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    model = find_model(ModelOptions(str(albert)))
+    with caplog.at_level(logging.INFO):
+        assert resolve_placement(Placement("cpu"), model).dtype == "float32"
+    assert "embedded in float32: this cpu has no fast bfloat16" in caplog.text
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_vectors_do_not_depend_on_the_number_of_cores(albert: Path, threads: int) -> None:
+    before = torch.get_num_threads()
+    model = find_model(ModelOptions(str(albert)))
+    try:
+        torch.set_num_threads(threads)
+        encoder = load_encoder(model, Placement("cpu", "float32"))
+        assert (encoder._pool is None) == (threads == 1)
+        assert torch.get_num_threads() == threads
+        ids = framed(encoder, make_texts(60, seed=8))
+        assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_small_inputs_are_shared_evenly_among_the_cores(albert: Path) -> None:
+    encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+    lengths = np.full(40, 10)
+    order = np.arange(40)
+    encoder._budget, encoder._threads, encoder._pool = 300, 2, ThreadPoolExecutor(2)
+    assert [len(rows) for rows in encoder._batches(order, lengths)] == [20, 20]
+    encoder._pool = None
+    assert [len(rows) for rows in encoder._batches(order, lengths)] == [30, 10]
 
 
 def test_auto_is_what_the_model_asks_for(albert: Path) -> None:

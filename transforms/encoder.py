@@ -62,7 +62,8 @@ class Encoder:
         self._lock = threading.Lock()
         self._exact: Road | None = None
         self._budget = _tokens_per_batch(model, resolved)
-        self._pool = _make_pool() if self.device == "cpu" else None
+        self._threads = torch.get_num_threads() if self.device == "cpu" else 1
+        self._pool = _make_pool(self._threads) if self._threads > 1 else None
         self._settle_road()
 
     def encode_texts(self, texts: list[str], prompt: str = "") -> npt.NDArray[np.float32]:
@@ -132,12 +133,20 @@ class Encoder:
     def _batches(
         self, order: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
     ) -> Iterator[npt.NDArray[np.int64]]:
-        """Runs of ``order`` of at most ``_budget`` tokens, the padded road's padding counted."""
+        """Runs of ``order`` of at most ``_budget`` tokens, the padded road's padding counted.
+
+        Where there is little to do, they are smaller, so that each core has as many.
+        """
         padded = self.road == "padded"
+        budget = self._budget
+        if self._pool is not None:
+            total = int(lengths.sum())
+            turns = -(-total // (budget * self._threads))
+            budget = min(budget, -(-total // max(turns * self._threads, 1)))
         first, total = 0, 0
         for place, row in enumerate(order):
             width = int(lengths[order[first] if padded else row])
-            if place > first and total + width > self._budget:
+            if place > first and total + width > budget:
                 yield order[first:place]
                 first, total = place, 0
                 width = int(lengths[row])
@@ -280,15 +289,12 @@ def expected_rate(model: Model, placement: Placement) -> float:
     return rate / per_token
 
 
-def _make_pool() -> ThreadPoolExecutor | None:
+def _make_pool(count: int) -> ThreadPoolExecutor:
     """A thread a core, each of which computes alone.
 
     Threads that share each operation wait for the slowest at its end; where another process has a
     core for a while, all of them wait for that one.
     """
-    count = torch.get_num_threads()
-    if count == 1:
-        return None
     pool = ThreadPoolExecutor(count, "albeam-encoder", torch.set_num_threads, (1,))
     # All of them start now: the setting is also what later threads of this process begin with.
     barrier = threading.Barrier(count)
