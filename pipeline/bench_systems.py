@@ -251,18 +251,20 @@ class LinearPeak(System):
         self._tokens = sum(chunks)
 
     def run(self, texts: Sequence[str]) -> Vectors | None:  # noqa: ARG002
-        """Multiply."""
-        with torch.inference_mode():
-            for states in self._inputs:
-                hidden = functional.linear(states, *self._mapping)
-                for query, key, value, output, up, down in self._layers:
-                    functional.linear(hidden, *query)
-                    functional.linear(hidden, *key)
-                    attended = functional.linear(hidden, *value)
-                    inner = functional.linear(functional.linear(attended, *output), *up)
-                    hidden = functional.linear(inner, *down)
-                hidden[0, 0, 0].item()
+        """Multiply, a batch a core as the encoder does: that is the faster way here too."""
+        self._albeam.encoder.spread(self._multiply, self._inputs)
         return None
+
+    def _multiply(self, states: torch.Tensor) -> None:
+        with torch.inference_mode():
+            hidden = functional.linear(states, *self._mapping)
+            for query, key, value, output, up, down in self._layers:
+                functional.linear(hidden, *query)
+                functional.linear(hidden, *key)
+                attended = functional.linear(hidden, *value)
+                inner = functional.linear(functional.linear(attended, *output), *up)
+                hidden = functional.linear(inner, *down)
+            hidden[0, 0, 0].item()
 
     def tokens(self) -> int | None:
         """Those of the batches."""

@@ -3,9 +3,10 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from transforms.model import Model, Placement
 from transforms.network import load_network, pool
 from transforms.roads import Batch, Road, load_road, roads_for
 from transforms.tokenizer import Tokenizer, load_tokenizer
+
+T = TypeVar("T")
 
 #: The least cosine between the chosen road and the plain float32 model that a load accepts.
 _LEAST_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "float16": 0.9995}
@@ -102,15 +105,18 @@ class Encoder:
             if progress is not None:
                 progress(len(rows), int(lengths[rows].sum()))
 
-        batches = list(self._batches(order, lengths))
-        if self._pool is None or len(batches) == 1:
-            for rows in batches:
-                fill(rows)
-        else:
-            for _ in self._pool.map(fill, batches):
-                pass
+        self.spread(fill, list(self._batches(order, lengths)))
         self._mend(encoding, tokens)
         return encoding
+
+    def spread(self, work: Callable[[T], object], items: Sequence[T]) -> None:
+        """Do ``work`` on each item, one on each core at a time; a single item has all cores."""
+        if self._pool is None or len(items) == 1:
+            for item in items:
+                work(item)
+        else:
+            for _ in self._pool.map(work, items):
+                pass
 
     def _fill(self, encoding: Encoding, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> None:
         """Embed the sequences of one batch, in halves where memory runs out."""
