@@ -20,6 +20,7 @@ from transforms.errors import BadInput, Conflict, Damaged
 from transforms.model import ModelIdentity
 from transforms.parquet import open_parquet, reading
 from transforms.segment import SegmentInfo, SegmentPaths, check_name, parse
+from transforms.tombstones import TombstoneRef
 
 VERSION = 1
 _ATTEMPTS = 20
@@ -27,13 +28,39 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class SegmentRef:
-    """A live segment: its folder, the digest of its ``segment.json``, and its counts."""
+    """A live segment.
+
+    Attributes:
+        name: its folder.
+        sha256: the digest of its ``segment.json``.
+        documents: that it was written with, dead ones counted.
+        passages: that it was written with, dead ones counted.
+        rejects: reason to number of rejected rows.
+        tombstones: its dead rows; None where all live.
+    """
 
     name: str
     sha256: str
     documents: int
     passages: int
     rejects: dict[str, int]
+    tombstones: TombstoneRef | None = None
+
+    @property
+    def live_documents(self) -> int:
+        """Documents that are not dead."""
+        return self.documents - (self.tombstones.documents if self.tombstones else 0)
+
+    @property
+    def live_passages(self) -> int:
+        """Passages that are not dead."""
+        return self.passages - (self.tombstones.passages if self.tombstones else 0)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "SegmentRef":
+        """The reference that ``dataclasses.asdict`` wrote."""
+        dead = value.pop("tombstones", None)
+        return cls(**value, tombstones=TombstoneRef(**dead) if dead is not None else None)
 
 
 @dataclass(frozen=True)
@@ -60,13 +87,13 @@ class Snapshot:
 
     @property
     def documents(self) -> int:
-        """Live documents."""
-        return sum(segment.documents for segment in self.segments)
+        """Live documents, tombstones left out."""
+        return sum(segment.live_documents for segment in self.segments)
 
     @property
     def passages(self) -> int:
-        """Live passages."""
-        return sum(segment.passages for segment in self.segments)
+        """Live passages, tombstones left out."""
+        return sum(segment.live_passages for segment in self.segments)
 
     def to_json(self) -> bytes:
         """The snapshot as JSON."""
@@ -84,7 +111,7 @@ class Snapshot:
                 f"snapshot format {value['version']!r} is not {VERSION}, which this albeam reads; "
                 "install the albeam that wrote the store"
             )
-        segments = tuple(SegmentRef(**segment) for segment in value.pop("segments"))
+        segments = tuple(SegmentRef.from_dict(segment) for segment in value.pop("segments"))
         for segment in segments:
             check_name(segment.name)
         identity = ModelIdentity.from_dict(value.pop("identity"))

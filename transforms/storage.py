@@ -148,6 +148,11 @@ def sha256(url: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest(content: bytes) -> str:
+    """The SHA-256 of bytes, as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def remove(url: str) -> None:
     """Remove a file; nothing happens where there is none."""
     fs, path = open_filesystem(url)
