@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from transforms import storage
 from transforms.errors import BadInput, Conflict, Damaged
@@ -64,6 +63,19 @@ class SegmentRef:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What a new snapshot is to hold."""
+
+    identity: ModelIdentity
+    segments: tuple[SegmentRef, ...]
+
+    def digest(self, number: int) -> str:
+        """SHA-256 of this content as snapshot ``number``."""
+        value = {"number": number, **asdict(self)}
+        return storage.digest(json.dumps(value, sort_keys=True).encode())
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """One state of a store.
 
@@ -71,7 +83,7 @@ class Snapshot:
         number: counts up from 1.
         created: UTC, ISO 8601.
         command: the command that made it.
-        commit: the id of the commit, by which a writer knows its own.
+        commit: a digest of number, model and segments, by which a writer knows its own.
         identity: the model of all its vectors.
         segments: the live ones, oldest first.
         version: of this format.
@@ -195,91 +207,38 @@ def live_document_ids(store: str, segments: Iterable[SegmentRef]) -> Iterator[pa
                 yield open_parquet(url).read(columns=["document_id"]).column(0)
 
 
-def commit_segment(
+def commit(
     store: str,
-    info: SegmentInfo,
-    digest: str,
-    mode: str,
     command: str,
-    checked: frozenset[str] = frozenset(),
+    build: Callable[[Snapshot | None], Content | None],
 ) -> Snapshot:
-    """Make a segment live, in a new snapshot after whichever is the newest.
+    """Create the next snapshot, exclusively; where another writer was faster, build on theirs.
 
     Args:
         store: the store's URL.
-        info: the segment, whose ``segment.json`` stands.
-        digest: the SHA-256 of that file.
-        mode: ``append`` to the live segments, or ``replace`` them.
         command: what to record as the reason.
-        checked: live segments whose documents are known to be others than this one's.
-
-    A segment that is live already is left as it is, and the snapshot that has it is returned.
+        build: from the newest snapshot (None in a new store) to the next one's content, or None
+            where the newest is as it should be and is returned. It is called again after each
+            lost race, and must give the same content for the same snapshot.
 
     Raises:
-        Conflict: other writers were faster twenty times over, or committed the same documents.
+        Conflict: other writers were faster twenty times over.
     """
-    ref = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
-
-    def build(parent: Snapshot | None) -> tuple[SegmentRef, ...] | None:
-        live = parent.segments if parent is not None else ()
-        if mode == "replace":
-            return None if [segment.name for segment in live] == [ref.name] else (ref,)
-        if parent is not None:
-            check_identity(store, parent.identity, info.identity)
-        if ref.name in {segment.name for segment in live}:
-            return None
-        _check_documents(store, ref, [s for s in live if s.name not in checked])
-        return (*live, ref)
-
-    return _commit(store, info.identity, command, digest, build)
-
-
-def _check_documents(store: str, ref: SegmentRef, others: list[SegmentRef]) -> None:
-    if not others:
-        return
-    ours = pa.chunked_array(
-        [chunk for ids in live_document_ids(store, [ref]) for chunk in ids.chunks], pa.string()
-    )
-    for theirs in live_document_ids(store, others):
-        known = ours.filter(pc.is_in(ours, value_set=theirs))
-        if len(known):
-            raise Conflict(
-                f"{store!r}: another writer committed {known[0].as_py()!r} and perhaps more of "
-                "these documents first; leave them out, or give --mode replace"
-            )
-
-
-def check_identity(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
-    """Raise BadInput where vectors of two models would meet; both sides are named."""
-    difference = ours.difference(theirs)
-    if difference:
-        raise BadInput(
-            f"model {ours.name!r} does not fit {store!r}, which was made with {theirs.name!r} "
-            f"({difference}); use the store's model and options, or another store"
-        )
-
-
-def _commit(
-    store: str,
-    identity: ModelIdentity,
-    command: str,
-    commit: str,
-    build: Callable[[Snapshot | None], tuple[SegmentRef, ...] | None],
-) -> Snapshot:
     for _ in range(_ATTEMPTS):
         parent = newest_snapshot(store)
-        segments = build(parent)
-        if segments is None:
+        content = build(parent)
+        if content is None:
             assert parent is not None
             return parent
         number = parent.number + 1 if parent is not None else 1
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        snapshot = Snapshot(number, now, command, commit, identity, segments)
+        commit = content.digest(number)
+        snapshot = Snapshot(number, now, command, commit, content.identity, content.segments)
         if storage.create_exclusively(_url(store, number), snapshot.to_json()):
             return snapshot
         standing = read_snapshot(store, number)
         if standing.commit == commit:
-            # A retried request: the first one had arrived.
+            # A retried request whose first one had arrived, or another writer of the very same.
             return standing
     raise Conflict(f"{store!r}: other writers committed first {_ATTEMPTS} times; run again")
 
