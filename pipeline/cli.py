@@ -107,6 +107,41 @@ def _evaluate(arguments: Any) -> None:
     print_metrics(report, arguments.json)
 
 
+def _delete(arguments: Any) -> None:
+    from pipeline.delete import read_ids, run
+    from pipeline.report import print_deleted
+
+    if bool(arguments.ids) == bool(arguments.file):
+        raise BadInput("give IDs, or --ids FILE")
+    ids = read_ids(arguments.file) if arguments.file else list(arguments.ids)
+    print_deleted(run(arguments.store, ids), arguments.json)
+
+
+def _rollback(arguments: Any) -> None:
+    from pipeline.report import print_json
+    from transforms import storage
+    from transforms.commits import roll_back
+
+    store = storage.absolute(arguments.store)
+    storage.check_exclusive(store)
+    made = roll_back(store, arguments.number)
+    if arguments.json:
+        print_json({"store": store, "snapshot": made.number, "documents": made.documents})
+    else:
+        print(
+            f"{store}: snapshot {made.number} has the content of {arguments.number}: "
+            f"{made.documents:,} documents"
+        )
+
+
+def _vacuum(arguments: Any) -> None:
+    from pipeline.report import print_vacuumed
+    from pipeline.vacuum import run
+
+    done = run(arguments.store, arguments.keep, arguments.older_than, arguments.dry_run)
+    print_vacuumed(done, arguments.json)
+
+
 def _snapshots(arguments: Any) -> None:
     from pipeline.report import print_snapshots
     from pipeline.snapshots import run
@@ -208,7 +243,10 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
     "search": _search,
     "evaluate": _evaluate,
+    "delete": _delete,
     "snapshots": _snapshots,
+    "rollback": _rollback,
+    "vacuum": _vacuum,
     "verify": _verify,
     "demo": _demo,
     "distill": _distill,
