@@ -1,23 +1,39 @@
 """Windows, spans and token ids, against brute force."""
 
+import hashlib
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models import WORDS, make_tokenizer
 from transforms.errors import BadInput
+from transforms.model import ModelOptions
 from transforms.passages import (
     PassageOptions,
+    SplitPassages,
     check_passage_options,
     cut,
     split_passages,
     windows,
 )
-from transforms.records import PASSAGE_FIELDS, REJECT, TOKENS, Chunk, chunk_of, mark_chunk
+from transforms.records import (
+    METRICS,
+    PASSAGE_FIELDS,
+    REJECT,
+    TOKENS,
+    Chunk,
+    chunk_of,
+    mark_chunk,
+)
 from transforms.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer(make_tokenizer().backend_tokenizer)
@@ -72,10 +88,10 @@ def test_a_passage_is_a_slice_of_its_document_and_tokens_fit(
     if found:
         assert found[0].start == 0
         assert found[-1].end == len(text)
-    lead = len(TOKENIZER.encode([prompt])[0].ids)
+    lead = len(TOKENIZER.encode([prompt]).ids)
     if len(found) > 1:
         for window in found:
-            assert window.ids[1 : 1 + lead] == TOKENIZER.encode([prompt])[0].ids
+            assert np.array_equal(window.ids[1 : 1 + lead], TOKENIZER.encode([prompt]).ids)
 
 
 def test_a_passage_between_words_gives_the_same_tokens_again() -> None:
@@ -85,7 +101,7 @@ def test_a_passage_between_words_gives_the_same_tokens_again() -> None:
     assert len(found) > 10
     for window in found:
         again = TOKENIZER.encode_framed([text[window.start : window.end]], 1_000)[0]
-        assert again == window.ids
+        assert again == window.ids.tolist()
 
 
 def source(texts: list[str | None], reasons: list[str | None]) -> pa.Table:
@@ -104,6 +120,69 @@ def source(texts: list[str | None], reasons: list[str | None]) -> pa.Table:
         ),
         Chunk(3, 1, last=True),
     )
+
+
+def by_rows(table: pa.Table, options: PassageOptions) -> list[dict[str, Any]]:
+    """What `split_passages` gives, one row after the other, with transformers' own tokens."""
+    backend = make_tokenizer().backend_tokenizer
+    found = []
+    for row in table.to_pylist():
+        text, reason = row.pop("text"), row[REJECT]
+        made: list[tuple[int, int, list[int]]] = []
+        if reason is None:
+            encoding = backend.encode(options.prompt + text, add_special_tokens=False)
+            shift = len(options.prompt)
+            lead = sum(end <= shift for _, end in encoding.offsets) if shift else 0
+            spans = [(max(0, a - shift), b - shift) for a, b in encoding.offsets[lead:]]
+            starts = [
+                (n == 0 or a != spans[n - 1][0]) and (a == 0 or text[a - 1].isspace())
+                for n, (a, _) in enumerate(spans)
+            ]
+            room = options.max_tokens - 2 - lead
+            for first, stop in windows(
+                len(spans), room, options.stride, np.array(starts, np.bool_)
+            ):
+                begin = spans[first][0] if made else 0
+                end = max(b for _, b in spans[first:stop]) if stop < len(spans) else len(text)
+                ids = encoding.ids[:lead] + encoding.ids[lead + first : lead + stop]
+                made.append((begin, end, [2, *ids, 3]))
+            row[REJECT] = None if made else "no tokens"
+        digest = hashlib.blake2b((text or "").encode(), digest_size=16).digest()
+        for number, (begin, end, ids) in enumerate(made):
+            passage = {"passage": number, "start": begin, "end": end, "text": text[begin:end]}
+            found.append(row | passage | {"text_hash": digest, TOKENS: ids})
+        if not made:
+            columns = ("passage", "start", "end", "text", "text_hash", TOKENS)
+            found.append(row | dict.fromkeys(columns))
+    return found
+
+
+@given(
+    st.lists(
+        st.none()
+        | SENTENCES.map(" ".join)
+        | st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+        max_size=8,
+    ),
+    st.integers(18, 40),
+    st.integers(0, 3),
+    st.sampled_from(["", "passage: ", "p", "\u0301 "]),
+)
+@settings(deadline=None)
+def test_split_passages_gives_what_one_row_after_the_other_gives(
+    texts: list[str | None], max_tokens: int, stride: int, prompt: str
+) -> None:
+    options = PassageOptions(max_tokens, stride, prompt)
+    check_passage_options(options, TOKENIZER)
+    table = source(texts, ["null text" if text is None else None for text in texts])
+    found = split_passages(table, TOKENIZER, options)
+    found.validate(full=True)
+    assert found.to_pylist() == by_rows(table, options)
+    assert found.schema.metadata == table.schema.metadata
+    halves = [table.slice(0, 3), table.slice(3)]
+    parts = [split_passages(half, TOKENIZER, options) for half in halves]
+    assert pa.concat_tables(parts).equals(found)
+    assert split_passages(pa.concat_tables(halves), TOKENIZER, options).equals(found)
 
 
 def test_split_passages_keeps_order_rejects_metadata_and_the_chunk() -> None:
@@ -141,3 +220,15 @@ def test_options_that_can_not_move_forward_are_refused(
 ) -> None:
     with pytest.raises(BadInput, match=message):
         check_passage_options(options, TOKENIZER)
+
+
+def test_split_passages_counts_the_texts_that_are_tokenized_slowly(albert: Path) -> None:
+    table = source(["river stone", "a \u0301b", "music", "\u0301"], [None] * 4)
+    options = PassageOptions(16, 2)
+    pipeline = beam.Pipeline(FnApiRunner())
+    tables = pipeline | beam.Create([table]).with_output_types(pa.Table)
+    _ = tables | SplitPassages(ModelOptions(str(albert)), options)
+    result = pipeline.run()
+    name = MetricsFilter().with_namespace(METRICS).with_name("texts_tokenized_slowly")
+    (counter,) = result.metrics().query(name)["counters"]
+    assert counter.committed == 2

@@ -11,12 +11,15 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.metrics import Metrics
 
 from transforms import coder  # noqa: F401
 from transforms.errors import BadInput
 from transforms.model import ModelOptions, find_model
 from transforms.records import (
     FILE,
+    METRICS,
     PASSAGE_FIELDS,
     REJECT,
     ROW,
@@ -25,10 +28,13 @@ from transforms.records import (
     TOKENS,
     text_hashes,
 )
-from transforms.tokenizer import Tokenizer, Tokens, load_tokenizer
+from transforms.tokenizer import Tokenizer, load_tokenizer
+from transforms.words import Ints, TokenizedTexts, Tokens, ranges
 
 #: How far a window's edge may move to reach a word's start, as a share of the window.
 _REACH = 4
+#: Which code points are white space; there is none behind these.
+_IS_SPACE = np.array([chr(point).isspace() for point in range(0x3002)])
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class PassageOptions:
 
 def check_passage_options(options: PassageOptions, tokenizer: Tokenizer) -> None:
     """Raise BadInput where no window of these options would move forward."""
-    prompt = len(tokenizer.encode([options.prompt])[0].ids) if options.prompt else 0
+    prompt = len(tokenizer.encode([options.prompt]).ids) if options.prompt else 0
     room = options.max_tokens - tokenizer.special_tokens - prompt
     if room < 1:
         raise BadInput(
@@ -76,55 +82,59 @@ def split_passages(table: pa.Table, tokenizer: Tokenizer, options: PassageOption
         The columns of a passage, ``_tokens`` (framed ids), the source columns and the metadata; a
         document that has no tokens becomes a reject. Order is kept; the table's metadata too.
     """
-    texts = table.column("text").to_pylist()
-    reasons = table.column(REJECT).to_pylist()
-    keep = [place for place, reason in enumerate(reasons) if reason is None]
-    encoded = tokenizer.encode([options.prompt + texts[place] for place in keep])
-    tokens = dict(zip(keep, encoded, strict=True))
+    reasons = table.column(REJECT)
+    texts = table.column("text").combine_chunks()
+    good = np.flatnonzero(pc.is_null(reasons).to_numpy())
+    chosen = texts.take(pa.array(good))
+    tokens = tokenizer.encode(_with_prompt(chosen, options.prompt))
+    lead = _prompt_tokens(tokens, len(options.prompt))
+    lengths = np.diff(tokens.bounds) - lead
+    fits = lengths <= options.max_tokens - tokenizer.special_tokens - lead
+    one, many = (np.flatnonzero((lengths > 0) & fit) for fit in (fits, ~fits))
+    cuts: list[Window] = []
+    pieces: list[str] = []
+    counts = np.ones(table.num_rows, np.int64)
+    for place in many.tolist():
+        text = chosen[place].as_py()
+        found = list(cut(tokens[place], text, tokenizer, options))
+        counts[good[place]] = len(found)
+        cuts += found
+        pieces += [text[window.start : window.end] for window in found]
 
-    rows: list[int] = []
-    passages: list[int | None] = []
-    spans: list[tuple[int | None, int | None]] = []
-    ids: list[list[int] | None] = []
-    for place, reason in enumerate(reasons):
-        windows: list[Window] = []
-        if reason is None:
-            windows = list(cut(tokens[place], texts[place], tokenizer, options))
-            if not windows:
-                reasons[place] = "no tokens"
-        if not windows:
-            rows.append(place)
-            passages.append(None)
-            spans.append((None, None))
-            ids.append(None)
-        for number, window in enumerate(windows):
-            rows.append(place)
-            passages.append(number)
-            spans.append((window.start, window.end))
-            ids.append(window.ids)
+    # Where the passages of whole texts and of cut ones come to lie among the rows.
+    rows = np.repeat(np.arange(table.num_rows), counts)
+    first = np.cumsum(counts) - counts
+    wholes = first[good[one]]
+    parts = ranges(first[good[many]], counts[good[many]])
+    absent = np.ones(len(rows), np.bool_)
+    absent[wholes] = absent[parts] = False
+    starts, ends = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
+    ends[wholes] = pc.utf8_length(chosen).to_numpy()[one]
+    starts[parts] = [window.start for window in cuts]
+    ends[parts] = [window.end for window in cuts]
+    sources = rows.copy()
+    sources[parts] = len(texts) + np.arange(len(parts))
+    empty = np.zeros(table.num_rows, np.bool_)
+    empty[good[lengths == 0]] = True
+    reasons = pc.if_else(pa.array(empty), "no tokens", reasons)
+    hashes = text_hashes(pc.if_else(pc.is_null(reasons), texts, None))
 
-    taken = table.take(pa.array(rows, pa.int64()))
-    hashes = text_hashes(
-        [text if reason is None else None for text, reason in zip(texts, reasons, strict=True)]
-    )
+    places = pa.array(rows)
+    taken = table.drop_columns(["text"]).take(places)
     columns = {
         "document_id": taken.column("document_id"),
-        "passage": pa.array(passages, pa.int32()),
-        "start": pa.array([start for start, _ in spans], pa.int32()),
-        "end": pa.array([end for _, end in spans], pa.int32()),
-        "text": pa.array(
-            [
-                None if start is None else texts[place][start:end]
-                for place, (start, end) in zip(rows, spans, strict=True)
-            ],
-            pa.string(),
+        "passage": pa.array((np.arange(len(rows)) - first[rows]).astype(np.int32), mask=absent),
+        "start": pa.array(starts, mask=absent),
+        "end": pa.array(ends, mask=absent),
+        "text": pa.concat_arrays([texts, pa.array(pieces, texts.type)]).take(
+            pa.array(sources, mask=absent)
         ),
-        "text_hash": hashes.take(pa.array(rows, pa.int64())),
+        "text_hash": hashes.take(places),
         "metadata_hash": taken.column("metadata_hash"),
-        TOKENS: pa.array(ids, TOKEN_FIELD.type),
+        TOKENS: _frame_all(tokens, one, wholes, cuts, parts, absent, tokenizer),
         FILE: taken.column(FILE),
         ROW: taken.column(ROW),
-        REJECT: pa.array([reasons[place] for place in rows], pa.string()),
+        REJECT: reasons.take(places),
     }
     own = {field.name for field in (*PASSAGE_FIELDS, *SOURCE_FIELDS)}
     metadata = [field for field in table.schema if field.name not in own]
@@ -135,13 +145,54 @@ def split_passages(table: pa.Table, tokenizer: Tokenizer, options: PassageOption
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
+def _with_prompt(texts: pa.StringArray, prompt: str) -> pa.StringArray:
+    if not prompt:
+        return texts
+    before, nothing = pa.scalar(prompt, pa.large_string()), pa.scalar("", pa.large_string())
+    return pc.binary_join_element_wise(before, texts.cast(pa.large_string()), nothing)
+
+
+def _prompt_tokens(tokens: TokenizedTexts, length: int) -> Ints:
+    """How many tokens of each text lie in its first ``length`` characters; none without any."""
+    inside = np.cumsum((tokens.ends <= length) & (length > 0))
+    before = np.concatenate([np.zeros(1, np.int64), inside])
+    return np.diff(before[tokens.bounds])
+
+
+def _frame_all(
+    tokens: TokenizedTexts,
+    one: Ints,
+    wholes: Ints,
+    cuts: list["Window"],
+    parts: Ints,
+    absent: npt.NDArray[np.bool_],
+    tokenizer: Tokenizer,
+) -> pa.ListArray:
+    """Framed ids of all rows: at ``wholes`` of the texts ``one``, at ``parts`` of ``cuts``."""
+    counts = np.diff(tokens.bounds)[one]
+    lengths = np.zeros(len(absent), np.int64)
+    lengths[wholes] = counts + tokenizer.special_tokens
+    lengths[parts] = [len(window.ids) for window in cuts]
+    bounds = np.concatenate([[0], np.cumsum(lengths)])
+    ids = np.zeros(bounds[-1], np.int32)
+    prefix, suffix = np.array(tokenizer.prefix), np.array(tokenizer.suffix)
+    begins, stops = bounds[wholes], bounds[wholes + 1]
+    ids[begins[:, None] + np.arange(len(prefix))] = prefix
+    ids[stops[:, None] - len(suffix) + np.arange(len(suffix))] = suffix
+    ids[ranges(begins + len(prefix), counts)] = tokens.ids[ranges(tokens.bounds[one], counts)]
+    if cuts:
+        ids[ranges(bounds[parts], lengths[parts])] = np.concatenate([each.ids for each in cuts])
+    offsets = pa.array(bounds.astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array(ids), mask=pa.array(absent))
+
+
 @dataclass(frozen=True)
 class Window:
-    """One passage of a text: its span in code points, and its framed ids."""
+    """One passage of a text: its span in code points, and its framed ids, int32."""
 
     start: int
     end: int
-    ids: list[int]
+    ids: npt.NDArray[np.int32]
 
 
 def cut(
@@ -158,32 +209,30 @@ def cut(
     The spans cover the text: the first starts at 0, the last ends at its end.
     """
     shift = len(options.prompt)
-    lead = sum(1 for _, end in tokens.offsets if end <= shift) if shift else 0
-    prompt, ids = tokens.ids[:lead], tokens.ids[lead:]
+    lead = int((tokens.ends <= shift).sum()) if shift else 0
+    ids = tokens.ids[lead:]
+    before = np.array([*tokenizer.prefix, *tokens.ids[:lead].tolist()], np.int32)
+    behind = np.array(tokenizer.suffix, np.int32)
+    starts = np.maximum(tokens.starts[lead:] - shift, 0)
+    ends = tokens.ends[lead:] - shift
     room = options.max_tokens - tokenizer.special_tokens - lead
-    if 0 < len(ids) <= room:
-        yield Window(0, len(text), tokenizer.frame(tokens.ids))
-        return
-    offsets = [(max(0, start - shift), end - shift) for start, end in tokens.offsets[lead:]]
-    bounds = windows(len(ids), room, options.stride, word_starts(text, offsets))
-    for number, (first, stop) in enumerate(bounds):
-        start = 0 if number == 0 else offsets[first][0]
-        end = len(text) if stop == len(ids) else max(end for _, end in offsets[first:stop])
-        yield Window(start, end, tokenizer.frame([*prompt, *ids[first:stop]]))
+    for number, (first, stop) in enumerate(
+        windows(len(ids), room, options.stride, word_starts(text, starts))
+    ):
+        start = 0 if number == 0 else int(starts[first])
+        end = len(text) if stop == len(ids) else int(ends[first:stop].max())
+        yield Window(start, end, np.concatenate([before, ids[first:stop], behind]))
 
 
-def word_starts(text: str, offsets: list[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+def word_starts(text: str, starts: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
     """For each token, whether a word begins with it: the text begins or white space ends there."""
+    letters = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    before = np.minimum(letters[np.maximum(starts - 1, 0)], len(_IS_SPACE) - 1)
+    begins: npt.NDArray[np.bool_] = _IS_SPACE[before]
+    begins[starts == 0] = True
     # A word's marker and its first letters may be two tokens that start at one place.
-    before = [-1, *(start for start, _ in offsets)]
-    return np.fromiter(
-        (
-            start != previous and (start == 0 or text[start - 1].isspace())
-            for (start, _), previous in zip(offsets, before, strict=False)
-        ),
-        np.bool_,
-        len(offsets),
-    )
+    begins[1:] &= starts[1:] != starts[:-1]
+    return begins
 
 
 def windows(
@@ -226,7 +275,10 @@ class _SplitFn(beam.DoFn):
         self._tokenizer = load_tokenizer(find_model(self._model))
 
     def process(self, element: pa.Table) -> Iterator[pa.Table]:
+        before = self._tokenizer.slow_texts
         yield split_passages(element, self._tokenizer, self._options)
+        slow = Metrics.counter(METRICS, "texts_tokenized_slowly")
+        slow.inc(self._tokenizer.slow_texts - before)
 
 
 class SplitPassages(beam.PTransform):

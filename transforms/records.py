@@ -6,7 +6,7 @@ starts with an underscore belong to the pipeline and are never written.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,9 +87,10 @@ def chunk_of(table: pa.Table) -> Chunk:
     return Chunk(*json.loads(value))
 
 
-def text_hashes(texts: Sequence[str | None]) -> pa.Array:
+def text_hashes(texts: pa.Array) -> pa.Array:
     """BLAKE2b-128 of each text's UTF-8 bytes; null for null."""
-    return pa.array([None if text is None else _digest(text.encode()) for text in texts], HASH)
+    values = texts.cast(pa.large_binary()).to_pylist()
+    return pa.array([None if value is None else _digest(value) for value in values], HASH)
 
 
 def metadata_hashes(columns: dict[str, pa.Array], rows: int) -> pa.Array:
