@@ -56,7 +56,8 @@ def read_ids(path: str) -> list[str]:
         BadInput: the file can't be read.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # Not `splitlines`, for which characters that an id may hold end a line too.
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"ids file {path!r} can't be read: {error}; give UTF-8 text") from error
     return [line for line in lines if line.strip()]

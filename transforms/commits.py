@@ -126,7 +126,7 @@ def remove_documents(store: str, ids: list[str], command: str = "delete") -> Rem
         refs = []
         for ref in parent.segments:
             buried, documents = bury(store, ref, wanted)
-            refs += [buried] if buried.live_passages else []
+            refs += [buried] if buried is ref or buried.live_passages else []
             found.append(documents)
         if not any(len(documents) for documents in found):
             return None
@@ -176,11 +176,13 @@ def roll_back(store: str, number: int) -> Snapshot:
 
     Raises:
         BadInput: there is no such snapshot.
-        Damaged: a segment of it is gone.
+        Damaged: a segment of it is gone, or its tombstones.
     """
     wanted = read_snapshot(store, number)
     for ref in wanted.segments:
-        read_segment(store, ref)
+        read_tombstones(
+            SegmentPaths(store, ref.name), ref.tombstones, read_segment(store, ref).rows
+        )
     content = Content(wanted.identity, wanted.segments)
 
     def build(parent: Snapshot | None) -> Content | None:

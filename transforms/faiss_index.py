@@ -31,6 +31,8 @@ _TRAINING_ROWS_PER_LIST = 64
 _TRAINING_ROWS = 65_536
 _RECALL_QUERIES = 64
 _RECALL_AT = 10
+#: The share of live rows below which an approximate index is not asked.
+_LEAST_LIVE = 0.5
 #: Rows scored at once by `exact_search`.
 _BLOCK = 16_384
 
@@ -178,6 +180,42 @@ def search_index(
         scores, rows = index.search(queries, k)
         return scores, rows
     scores, rows = index.search(queries, k, params=_only(index, live))
+    return scores, rows
+
+
+def search_live(
+    index: Any,
+    factory: str,
+    queries: Vectors,
+    k: int,
+    live: npt.NDArray[np.bool_],
+    exactly: Callable[[Vectors, int], tuple[Scores, Rows]],
+) -> tuple[Scores, Rows]:
+    """The best ``k`` live rows, and as many as there are, however few of the rows live.
+
+    Args:
+        index: what to search.
+        factory: what it was made by.
+        queries: float32 ``[queries, dim]``.
+        k: how many rows.
+        live: which of the index's rows may be found.
+        exactly: finds them without the index, from queries and k.
+
+    An approximate index walks mostly over dead rows where few live, and finds hardly any.
+    """
+    count = int(live.sum())
+    if not count:
+        empty = (len(queries), 0)
+        return np.empty(empty, np.float32), np.empty(empty, np.int64)
+    k = min(k, count)
+    if factory == EXACT or count == len(live):
+        return search_index(index, queries, k, live)
+    if count < _LEAST_LIVE * len(live):
+        return exactly(queries, k)
+    scores, rows = search_index(index, queries, k, live)
+    short = np.flatnonzero((rows < 0).any(axis=1))
+    if len(short):
+        scores[short], rows[short] = exactly(queries[short], k)
     return scores, rows
 
 

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,8 +248,35 @@ class Store:
             first, stop = shard.first_row, shard.first_row + shard.rows
             index = self._open_shard(segment.name, segment.index.factory, shard)
             live = live_mask(dead, first, stop) if dead else None
-            scores, rows = faiss_index.search_index(index, vectors, min(k, shard.rows), live)
+            wanted = min(k, shard.rows)
+            if live is None:
+                scores, rows = faiss_index.search_index(index, vectors, wanted)
+            else:
+                exactly = partial(self._search_rows, segment, first, stop, live)
+                factory = segment.index.factory
+                scores, rows = faiss_index.search_live(
+                    index, factory, vectors, wanted, live, exactly
+                )
             yield scores, np.where(rows < 0, rows, rows + first)
+
+    def _search_rows(
+        self,
+        segment: SegmentInfo,
+        first: int,
+        stop: int,
+        live: npt.NDArray[np.bool_],
+        vectors: npt.NDArray[np.float32],
+        k: int,
+    ) -> tuple[Scores, Rows]:
+        """Exact search of the live rows of the parts from row ``first`` to ``stop``."""
+        edges = np.cumsum([0] + [part.rows for part in segment.parts])
+        parts = tuple(
+            part
+            for part, edge in zip(segment.parts, edges, strict=False)
+            if first <= edge and edge + part.rows <= stop
+        )
+        chunks = read_vectors(SegmentPaths(self.url, segment.name), parts)
+        return faiss_index.exact_search(chunks, vectors, k, live)
 
     def _dead_uncached(self, number: int) -> BitMap64:
         ref, segment = self.snapshot.segments[number], self.segments[number]

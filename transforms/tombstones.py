@@ -74,7 +74,10 @@ def read_tombstones(paths: SegmentPaths, ref: TombstoneRef | None, rows: int) ->
     digest = storage.digest(content)
     if digest != ref.sha256:
         raise Damaged(f"{url} has SHA-256 {digest}, and the snapshot says {ref.sha256}; {remedy}")
-    dead = BitMap64.deserialize(content)
+    try:
+        dead = BitMap64.deserialize(content)
+    except (ValueError, IndexError) as error:
+        raise Damaged(f"{url} can't be read as a bitmap: {error}; {remedy}") from error
     if len(dead) != ref.passages or (dead and dead.max() >= rows):
         raise Damaged(
             f"{url} has {len(dead)} rows, and the snapshot says {ref.passages} of {rows}; {remedy}"
