@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command != "embed":
+    if rest and arguments.command not in _ON_BEAM:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.beam_args = tuple(rest)
     _quiet(arguments.verbose)
@@ -239,6 +239,18 @@ def _work(arguments: Any) -> Any:
     return arguments.work or arguments.output.with_name(arguments.output.name + ".work")
 
 
+def _compact(arguments: Any) -> None:
+    from pipeline.compact import run
+    from pipeline.report import print_compacted
+    from pipeline.runners import check_beam_args
+
+    check_beam_args(arguments.beam_args, option_names("compact"))
+    done = run(arguments.store, arguments.max_segments, arguments.runner, arguments.beam_args)
+    print_compacted(done, arguments.json)
+
+
+#: Commands whose unknown options go to Beam.
+_ON_BEAM = ("embed", "compact")
 _COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
     "search": _search,
@@ -247,6 +259,7 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "snapshots": _snapshots,
     "rollback": _rollback,
     "vacuum": _vacuum,
+    "compact": _compact,
     "verify": _verify,
     "demo": _demo,
     "distill": _distill,

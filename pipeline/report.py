@@ -96,6 +96,23 @@ def print_vacuumed(summary: Any, as_json: bool) -> None:
     )
 
 
+def print_compacted(summary: Any, as_json: bool) -> None:
+    """A `CompactSummary`."""
+    if as_json:
+        print_json(asdict(summary))
+        return
+    if summary.notice:
+        print(f"note: {summary.notice}")
+    if summary.compacted:
+        done = f" ({summary.parts_found_done} parts found done)" if summary.parts_found_done else ""
+        print(
+            f"{summary.store}: {summary.compacted:,} of {summary.segments_before:,} segments "
+            f"written again as one{done}: {summary.documents:,} documents, "
+            f"{summary.passages:,} passages, {summary.bytes:,} bytes in "
+            f"{summary.seconds:.1f} seconds; snapshot {summary.snapshot}"
+        )
+
+
 def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
     """The rows of ``albeam snapshots``."""
     if as_json:

@@ -9,7 +9,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
-    """Add delete, snapshots, rollback, vacuum and verify; ``whole`` reads a number from 0."""
+    """Add the commands for which a store is enough; ``whole`` reads a number from 0."""
     delete = _on_store(command("delete", "take documents out of a store"))
     delete.add_argument("ids", nargs="*", metavar="ID", help="document ids")
     delete.add_argument("--ids", dest="file", metavar="FILE", help="a file with one id a line")
@@ -33,6 +33,22 @@ def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
         "way (default: 7d)",
     )
     vacuum.add_argument("--dry-run", action="store_true", help="say what would go; remove nothing")
+    compact = _on_store(command("compact", "write many segments as few, without dead rows"))
+    compact.add_argument(
+        "--max-segments",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="how many may remain: the smallest are joined, or, where there are no more than N, "
+        "those with dead rows (default: 1)",
+    )
+    compact.add_argument(
+        "--runner",
+        default="direct",
+        metavar="NAME",
+        help="direct, or a Beam runner's name (default: direct); "
+        "options that albeam does not know go to Beam",
+    )
     _on_store(command("verify", "check every file of a store against its manifests"))
 
 
