@@ -152,7 +152,7 @@ def _snapshots(arguments: Any) -> None:
 def _verify(arguments: Any) -> None:
     from pipeline.verify import run
 
-    report = run(arguments.store)
+    report = run(arguments.store, arguments.deep, arguments.model)
     if arguments.json:
         print(json.dumps(asdict(report)))
     else:
@@ -160,6 +160,12 @@ def _verify(arguments: Any) -> None:
             f"{arguments.store}: snapshot {report.snapshot}, {report.files} files, "
             f"{report.passages} passages: sound"
         )
+        if report.deep is not None:
+            print(
+                f"{report.deep.sampled} vectors made again: least cosine "
+                f"{report.deep.least_cosine:.6f}; recall@10 of the index "
+                f"{report.deep.recall:.3f}"
+            )
 
 
 def _demo(arguments: Any) -> None:

@@ -49,7 +49,13 @@ def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
         help="direct, or a Beam runner's name (default: direct); "
         "options that albeam does not know go to Beam",
     )
-    _on_store(command("verify", "check every file of a store against its manifests"))
+    verify = _on_store(command("verify", "check every file of a store against its manifests"))
+    verify.add_argument(
+        "--deep",
+        action="store_true",
+        help="also a sample of vectors against their texts, and the index against exact search",
+    )
+    verify.add_argument("--model", help="where the store's model lies now, if it has moved")
 
 
 def seconds(value: str) -> float:

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap64
 
+from pipeline.deep import DeepReport, check_deeply
 from transforms import storage
 from transforms.errors import Damaged
 from transforms.parquet import MODEL_KEY, PartFormat
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
 from transforms.snapshot import read_segment, read_snapshot
-from transforms.store import check_file, open_part, open_shard
+from transforms.store import Store, check_file, open_part, open_shard
 from transforms.tombstones import live_mask, read_tombstones
 
 
@@ -28,10 +29,16 @@ class VerifyReport:
     segments: int
     files: int
     passages: int
+    deep: DeepReport | None = None
 
 
-def run(store: str) -> VerifyReport:
+def run(store: str, deep: bool = False, model: str | None = None) -> VerifyReport:
     """Check manifests, sizes, digests, schemas, counts, ids and index files.
+
+    Args:
+        store: the store.
+        deep: check a sample of vectors against their texts, and the index against exact search.
+        model: where the store's model lies now, if it has moved.
 
     Raises:
         BadInput: there is no store.
@@ -64,7 +71,13 @@ def run(store: str) -> VerifyReport:
             )
     if problems:
         raise Damaged(f"{len(problems)} damaged: " + " | ".join(problems))
-    return VerifyReport(snapshot.number, len(snapshot.segments), files, snapshot.passages)
+    found = None
+    if deep:
+        # Not before: what is read below must be what the manifests say.
+        found, problems = check_deeply(Store.open(store, snapshot.number, model))
+        if problems:
+            raise Damaged(f"{len(problems)} damaged: " + " | ".join(problems))
+    return VerifyReport(snapshot.number, len(snapshot.segments), files, snapshot.passages, found)
 
 
 def _check_segment(

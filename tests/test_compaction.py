@@ -277,7 +277,8 @@ def test_plans_cover_the_living_in_order_and_split_no_document(
         assert part.rows <= limit or len(part.slices) == 1
         for table in tables:
             assert table[REJECT].null_count == table.num_rows
-            for pair in zip(table["document_id"].to_pylist(), table["passage"].to_pylist()):
+            pairs = table.select(["document_id", "passage"]).to_pydict().values()
+            for pair in zip(*pairs, strict=True):
                 read.append(pair)
                 assert homes.setdefault(pair[0], part.number) == part.number
     assert read == expected

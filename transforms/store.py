@@ -188,7 +188,7 @@ class Store:
         pending = list(range(len(vectors)))
         wanted = min(live_rows, k + max(k // 2, 10))
         while pending:
-            scores, rows = self._nearest(vectors[pending], wanted)
+            scores, rows = self.nearest(vectors[pending], wanted)
             keys = self.document_ids(rows)
             unsettled = []
             for place, question in enumerate(pending):
@@ -226,7 +226,17 @@ class Store:
                 yield table
                 place, first = place + 1, first + part.rows
 
-    def _nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
+    def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
+        """Columns of the parts' schema for global rows, which must ascend, in their order."""
+        tables = []
+        for part, group, _, inside in self._by_group(rows):
+            with reading(self._part_url(part)):
+                table = self._open_part(part).read_row_group(group, columns=list(columns))
+            tables.append(table.select(columns).take(pa.array(inside)))
+        return pa.concat_tables(tables, promote_options="permissive")
+
+    def nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
+        """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
         found = [(np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64))]
         first = 0
         for number, segment in enumerate(self.segments):
