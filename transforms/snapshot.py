@@ -153,6 +153,10 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
             f"snapshot {number} is not in {store!r}, which has "
             f"{numbers[0]} to {numbers[-1]}; see albeam snapshots"
         )
+    return _read(store, number)
+
+
+def _read(store: str, number: int) -> Snapshot:
     url = _url(store, number)
     snapshot = Snapshot.from_json(storage.read_bytes(url), url)
     if snapshot.number != number:
@@ -236,7 +240,8 @@ def commit(
         snapshot = Snapshot(number, now, command, commit, content.identity, content.segments)
         if storage.create_exclusively(_url(store, number), snapshot.to_json()):
             return snapshot
-        standing = read_snapshot(store, number)
+        # By name: a listing may be too old to show it.
+        standing = _read(store, number)
         if standing.commit == commit:
             # A retried request whose first one had arrived, or another writer of the very same.
             return standing
