@@ -5,7 +5,7 @@ EXTRAS ?= cpu
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench reference model clean
+.PHONY: help demo test lint bench reference faults model clean
 
 help: ## list the chores
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK
 
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
 	$(BIN)/python -m tests.reference
+
+faults: $(BIN)/.installed ## kill commands at random moments: ARGS="--seed 1 --kills 50", minutes
+	$(BIN)/python -m tests.faults $(ARGS)
 
 model: $(BIN)/.installed ## train the default model again: DATA=folder of corpora, hours
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt '.[train]'

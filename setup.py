@@ -25,6 +25,7 @@ setup(
         "ir-measures>=0.4",
         "numpy>=1.26",
         "pyarrow>=20",
+        "pyroaring>=1.0",
         "rich>=13",
         "safetensors>=0.5",
         "sentencepiece>=0.2",

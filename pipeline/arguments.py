@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import Any
 
+from pipeline.store_arguments import store_arguments
 from pipeline.training_arguments import distill_arguments, finetune_arguments
 from transforms.model import DEFAULT_MODEL, DEVICES, DTYPES, POOLINGS
 
@@ -45,10 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _embed_arguments(command("embed", "embed Parquet files into a store, with an index"))
     _search_arguments(command("search", "find the documents nearest to a question"))
     _evaluate_arguments(command("evaluate", "measure retrieval on questions with known answers"))
-    store = command("snapshots", "list the snapshots of a store")
-    store.add_argument("store", metavar="STORE", help="the store's folder, any fsspec URL")
-    store = command("verify", "check every file of a store against its manifests")
-    store.add_argument("store", metavar="STORE", help="the store's folder, any fsspec URL")
+    store_arguments(command, _whole)
     _demo_arguments(command("demo", "embed Python's own documentation and ask it questions"))
     distill_arguments(command("distill", "train an ALBERT sentence encoder from a teacher"))
     finetune_arguments(command("finetune", "teach a model to find passages that answer questions"))

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command != "embed":
+    if rest and arguments.command not in _ON_BEAM:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.beam_args = tuple(rest)
     _quiet(arguments.verbose)
@@ -107,6 +107,41 @@ def _evaluate(arguments: Any) -> None:
     print_metrics(report, arguments.json)
 
 
+def _delete(arguments: Any) -> None:
+    from pipeline.delete import read_ids, run
+    from pipeline.report import print_deleted
+
+    if bool(arguments.ids) == bool(arguments.file):
+        raise BadInput("give IDs, or --ids FILE")
+    ids = read_ids(arguments.file) if arguments.file else list(arguments.ids)
+    print_deleted(run(arguments.store, ids), arguments.json)
+
+
+def _rollback(arguments: Any) -> None:
+    from pipeline.report import print_json
+    from transforms import storage
+    from transforms.commits import roll_back
+
+    store = storage.absolute(arguments.store)
+    storage.check_exclusive(store)
+    made = roll_back(store, arguments.number)
+    if arguments.json:
+        print_json({"store": store, "snapshot": made.number, "documents": made.documents})
+    else:
+        print(
+            f"{store}: snapshot {made.number} has the content of {arguments.number}: "
+            f"{made.documents:,} documents"
+        )
+
+
+def _vacuum(arguments: Any) -> None:
+    from pipeline.report import print_vacuumed
+    from pipeline.vacuum import run
+
+    done = run(arguments.store, arguments.keep, arguments.older_than, arguments.dry_run)
+    print_vacuumed(done, arguments.json)
+
+
 def _snapshots(arguments: Any) -> None:
     from pipeline.report import print_snapshots
     from pipeline.snapshots import run
@@ -117,7 +152,7 @@ def _snapshots(arguments: Any) -> None:
 def _verify(arguments: Any) -> None:
     from pipeline.verify import run
 
-    report = run(arguments.store)
+    report = run(arguments.store, arguments.deep, arguments.model)
     if arguments.json:
         print(json.dumps(asdict(report)))
     else:
@@ -125,6 +160,12 @@ def _verify(arguments: Any) -> None:
             f"{arguments.store}: snapshot {report.snapshot}, {report.files} files, "
             f"{report.passages} passages: sound"
         )
+        if report.deep is not None:
+            print(
+                f"{report.deep.sampled} vectors made again: least cosine "
+                f"{report.deep.least_cosine:.6f}; recall@10 of the index "
+                f"{report.deep.recall:.3f}"
+            )
 
 
 def _demo(arguments: Any) -> None:
@@ -233,11 +274,27 @@ def _work(arguments: Any) -> Any:
     return arguments.work or arguments.output.with_name(arguments.output.name + ".work")
 
 
+def _compact(arguments: Any) -> None:
+    from pipeline.compact import run
+    from pipeline.report import print_compacted
+    from pipeline.runners import check_beam_args
+
+    check_beam_args(arguments.beam_args, option_names("compact"))
+    done = run(arguments.store, arguments.max_segments, arguments.runner, arguments.beam_args)
+    print_compacted(done, arguments.json)
+
+
+#: Commands whose unknown options go to Beam.
+_ON_BEAM = ("embed", "compact")
 _COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
     "search": _search,
     "evaluate": _evaluate,
+    "delete": _delete,
     "snapshots": _snapshots,
+    "rollback": _rollback,
+    "vacuum": _vacuum,
+    "compact": _compact,
     "verify": _verify,
     "demo": _demo,
     "distill": _distill,

@@ -7,6 +7,7 @@ from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import show_progress
 from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
 from transforms import faiss_index, storage
+from transforms.commits import check_identity
 from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
 from transforms.encoder import expected_rate, resolve_placement
 from transforms.errors import BadInput
@@ -17,7 +18,6 @@ from transforms.passages import PassageOptions, SplitPassages, check_passage_opt
 from transforms.planning import Plan, check_ids, check_metadata, plan_parts
 from transforms.segment import SegmentInfo, SegmentPaths, segment_name
 from transforms.snapshot import (
-    check_identity,
     live_document_ids,
     newest_snapshot,
     read_segment,

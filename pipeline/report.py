@@ -69,6 +69,50 @@ def print_metrics(report: Any, as_json: bool) -> None:
     _print_pairs(rows + [(name, f"{value:.4f}") for name, value in report["metrics"].items()])
 
 
+def print_deleted(summary: Any, as_json: bool) -> None:
+    """A `DeleteSummary`."""
+    if as_json:
+        print_json(asdict(summary))
+        return
+    print(
+        f"{summary.store}: {summary.documents:,} documents deleted "
+        f"({summary.passages:,} passages); snapshot {summary.snapshot}"
+    )
+    if summary.missing:
+        some = ", ".join(map(repr, summary.missing_ids))
+        more = ", …" if summary.missing > len(summary.missing_ids) else ""
+        print(f"note: {summary.missing:,} ids were not there: {some}{more}")
+
+
+def print_vacuumed(summary: Any, as_json: bool) -> None:
+    """A `VacuumSummary`."""
+    if as_json:
+        print_json(asdict(summary))
+        return
+    verb = "would be removed" if summary.dry_run else "removed"
+    print(
+        f"{summary.store}: {len(summary.snapshots):,} snapshots, {summary.files:,} files, "
+        f"{summary.bytes:,} bytes {verb}"
+    )
+
+
+def print_compacted(summary: Any, as_json: bool) -> None:
+    """A `CompactSummary`."""
+    if as_json:
+        print_json(asdict(summary))
+        return
+    if summary.notice:
+        print(f"note: {summary.notice}")
+    if summary.compacted:
+        done = f" ({summary.parts_found_done} parts found done)" if summary.parts_found_done else ""
+        print(
+            f"{summary.store}: {summary.compacted:,} of {summary.segments_before:,} segments "
+            f"written again as one{done}: {summary.documents:,} documents, "
+            f"{summary.passages:,} passages, {summary.bytes:,} bytes in "
+            f"{summary.seconds:.1f} seconds; snapshot {summary.snapshot}"
+        )
+
+
 def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
     """The rows of ``albeam snapshots``."""
     if as_json:

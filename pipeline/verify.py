@@ -5,15 +5,20 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyroaring import BitMap64
 
+from pipeline.deep import DeepReport, check_deeply
 from transforms import storage
 from transforms.errors import Damaged
 from transforms.parquet import MODEL_KEY, PartFormat
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
 from transforms.snapshot import read_segment, read_snapshot
-from transforms.store import check_file, open_part, open_shard
+from transforms.store import Store, check_file, open_part, open_shard
+from transforms.tombstones import live_mask, read_tombstones
 
 
 @dataclass(frozen=True)
@@ -24,10 +29,16 @@ class VerifyReport:
     segments: int
     files: int
     passages: int
+    deep: DeepReport | None = None
 
 
-def run(store: str) -> VerifyReport:
+def run(store: str, deep: bool = False, model: str | None = None) -> VerifyReport:
     """Check manifests, sizes, digests, schemas, counts, ids and index files.
+
+    Args:
+        store: the store.
+        deep: check a sample of vectors against their texts, and the index against exact search.
+        model: where the store's model lies now, if it has moved.
 
     Raises:
         BadInput: there is no store.
@@ -44,7 +55,14 @@ def run(store: str) -> VerifyReport:
         except Damaged as error:
             problems.append(str(error))
             continue
-        files += 1 + _check_segment(SegmentPaths(store, ref.name), info, seen, problems)
+        paths = SegmentPaths(store, ref.name)
+        try:
+            dead = read_tombstones(paths, ref.tombstones, info.rows)
+        except Damaged as error:
+            problems.append(str(error))
+            continue
+        files += 1 + (ref.tombstones is not None)
+        files += _check_segment(paths, info, dead, seen, problems)
         counted = (info.total("documents"), info.rows)
         if counted != (ref.documents, ref.passages):
             problems.append(
@@ -53,18 +71,24 @@ def run(store: str) -> VerifyReport:
             )
     if problems:
         raise Damaged(f"{len(problems)} damaged: " + " | ".join(problems))
-    return VerifyReport(snapshot.number, len(snapshot.segments), files, snapshot.passages)
+    found = None
+    if deep:
+        # Not before: what is read below must be what the manifests say.
+        found, problems = check_deeply(Store.open(store, snapshot.number, model))
+        if problems:
+            raise Damaged(f"{len(problems)} damaged: " + " | ".join(problems))
+    return VerifyReport(snapshot.number, len(snapshot.segments), files, snapshot.passages, found)
 
 
 def _check_segment(
-    paths: SegmentPaths, info: SegmentInfo, seen: set[str], problems: list[str]
+    paths: SegmentPaths, info: SegmentInfo, dead: BitMap64, seen: set[str], problems: list[str]
 ) -> int:
-    files = 0
+    files = first = 0
     form = PartFormat(info.identity, info.vector_dtype, info.metadata)
     for part in info.parts:
         files += 2 if part.rejects_name else 1
         try:
-            _check_part(paths, part, form, seen)
+            _check_part(paths, part, form, live_mask(dead, first, first + part.rows), seen)
             if part.rejects_name:
                 url = storage.join(paths.rejects, part.rejects_name)
                 check_file(url, storage.size(url), part.rejects_sha256)
@@ -72,6 +96,7 @@ def _check_segment(
             problems.append(f"{error} is missing; restore it, or embed again into a new store")
         except Damaged as error:
             problems.append(str(error))
+        first += part.rows
     if info.index is not None:
         with tempfile.TemporaryDirectory() as cache:
             for shard in info.index.shards:
@@ -89,7 +114,13 @@ def _check_segment(
     return files
 
 
-def _check_part(paths: SegmentPaths, part: PartInfo, form: PartFormat, seen: set[str]) -> None:
+def _check_part(
+    paths: SegmentPaths,
+    part: PartInfo,
+    form: PartFormat,
+    live: npt.NDArray[np.bool_],
+    seen: set[str],
+) -> None:
     url = storage.join(paths.vectors, part.name)
     check_file(url, part.bytes, part.sha256)
     file = open_part(paths, part)
@@ -100,7 +131,7 @@ def _check_part(paths: SegmentPaths, part: PartInfo, form: PartFormat, seen: set
     if identity != form.identity.to_dict():
         raise Damaged(f"{url} was made by model {identity}, and the manifest says otherwise")
     table = file.read(columns=["document_id", "passage"])
-    documents = set(pc.unique(table.column("document_id")).to_pylist())
+    documents = set(pc.unique(table.column("document_id").filter(pa.array(live))).to_pylist())
     twice = sorted(documents & seen)
     if twice:
         raise Damaged(

@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from transforms.commits import commit_segment
+from transforms.indexing import build_shard, describe_segment, plan_shards
 from transforms.model import ModelIdentity
 from transforms.parquet import PartFormat, PartWriter
+from transforms.planning import ColumnOptions, Plan
 from transforms.records import (
     FILE,
     HASH,
@@ -20,6 +23,9 @@ from transforms.records import (
     vectors_to_arrow,
 )
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
+from transforms.snapshot import Snapshot
+from transforms.storage import FileInfo
+from transforms.store import Store
 
 DIM = 8
 
@@ -94,3 +100,77 @@ def make_segment(
         "index": None,
     }  # fmt: skip
     return SegmentInfo(**(value | changes))
+
+
+def add_segment(
+    store: str,
+    name: str,
+    documents: dict[str, int],
+    *,
+    parts: int = 1,
+    index: str | None = "Flat",
+    seed: int = 0,
+    vector_dtype: str = "float32",
+    metadata: dict[str, pa.DataType] | None = None,
+    rejects: int = 0,
+) -> Snapshot:
+    """Append a segment to a store: ``documents`` maps ids to their numbers of passages."""
+    paths = SegmentPaths(store, name)
+    columns = {"year": pa.int16()} if metadata is None else metadata
+    form = make_format(vector_dtype, **columns)
+    files = (FileInfo(f"{name}.parquet", len(documents), "v1"),)
+    plan = paths.settle_plan(Plan(files, ColumnOptions(), form.metadata, ()))
+    ids = list(documents)
+    infos = []
+    for number in range(parts):
+        mine = ids[len(ids) * number // parts : len(ids) * (number + 1) // parts]
+        writer = PartWriter(paths, number, form)
+        refused = rejects if number == parts - 1 else 0
+        writer.write(_passages({i: documents[i] for i in mine}, form, refused, seed, number))
+        infos.append(writer.finish())
+    shards = plan_shards(tuple(infos), DIM, 1 << 30) if index is not None else []
+    built = [build_shard(paths, shard, index or "", DIM) for shard in shards]
+    info = describe_segment(paths, plan, form, index, tuple(infos), built)
+    info, digest = paths.settle_segment(info)
+    return commit_segment(store, info, digest, "append", "test")
+
+
+def _passages(
+    documents: dict[str, int], form: PartFormat, rejects: int, seed: int, part: int
+) -> pa.Table:
+    ids = [name for name, count in documents.items() for _ in range(count)]
+    passages = [number for count in documents.values() for number in range(count)]
+    places = {name: place for place, name in enumerate(documents)}
+    rows, every = len(ids), len(ids) + rejects
+    ids += [f"rejected-{seed}-{part}-{number}" for number in range(rejects)]
+    vectors = np.full((every, DIM), np.nan, np.float32)
+    vectors[:rows] = make_vectors(rows, seed * 100 + part)
+    columns: dict[str, Any] = {
+        "document_id": pa.array(ids, pa.string()),
+        "passage": pa.array([*passages, *[0] * rejects], pa.int32()),
+        "start": pa.array([0] * every, pa.int32()),
+        "end": pa.array([5] * every, pa.int32()),
+        "text": pa.array(ids, pa.string()),
+        "text_hash": pa.array([bytes(16)] * every, HASH),
+        "metadata_hash": pa.array([bytes(16)] * every, HASH),
+        FILE: ["input"] * every,
+        ROW: pa.array([places.get(name, 10_000 + n) for n, name in enumerate(ids)], pa.int64()),
+        REJECT: pa.array([*[None] * rows, *["empty text"] * rejects], pa.string()),
+        TOKENS: pa.array([[2, 3, 4]] * rows + [None] * rejects, TOKEN_FIELD.type),
+        VECTOR: vectors_to_arrow(vectors, pa.float32()),
+    }
+    for field in form.metadata:
+        columns[field.name] = pa.array(range(every)).cast(field.type)
+    return mark_chunk(pa.table(columns), Chunk(part, 0, last=True))
+
+
+def live_ids(store: str, snapshot: int | None = None) -> list[str]:
+    """The ids of the live documents, in order."""
+    tables = Store.open(store, snapshot).documents(["document_id"])
+    return list(dict.fromkeys(name for table in tables for name in table[0].to_pylist()))
+
+
+def found(store: str, k: int = 10, queries: int = 8, snapshot: int | None = None) -> list[list]:
+    """What seeded question vectors find: id, passage, text and score of each hit."""
+    hits = Store.open(store, snapshot).search_vectors(make_vectors(queries, seed=999), k)
+    return [[(h.document_id, h.passage, h.text, h.score) for h in line] for line in hits]

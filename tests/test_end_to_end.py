@@ -27,13 +27,14 @@ from pipeline.verify import run as verify
 from tests.models import make_texts, write_corpus
 from tests.reference import brute_force, reference_passages
 from transforms import Store
+from transforms.commits import commit_segment
 from transforms.encoder import reference_vectors
 from transforms.errors import BadInput, Conflict
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.planning import ColumnOptions
 from transforms.records import vectors_to_numpy
 from transforms.segment import SegmentPaths
-from transforms.snapshot import commit_segment, read_segment
+from transforms.snapshot import read_segment
 from transforms.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 from tests.stores import make_identity, make_segment
 from transforms import storage
+from transforms.commits import check_identity, commit_segment
 from transforms.errors import BadInput, Conflict, Damaged
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import (
     SegmentRef,
     Snapshot,
-    check_identity,
-    commit_segment,
     newest_snapshot,
     read_segment,
     read_snapshot,

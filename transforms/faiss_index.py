@@ -31,6 +31,8 @@ _TRAINING_ROWS_PER_LIST = 64
 _TRAINING_ROWS = 65_536
 _RECALL_QUERIES = 64
 _RECALL_AT = 10
+#: The share of live rows below which an approximate index is not asked.
+_LEAST_LIVE = 0.5
 #: Rows scored at once by `exact_search`.
 _BLOCK = 16_384
 
@@ -131,8 +133,16 @@ def even_sample(chunks: Iterable[Vectors], rows: int, most: int) -> tuple[Rows, 
     return wanted, np.concatenate(taken)
 
 
-def exact_search(chunks: Iterable[Vectors], queries: Vectors, k: int) -> tuple[Scores, Rows]:
-    """The best ``k`` rows of all chunks for each query; see `merge_top_k` for what is returned."""
+def exact_search(
+    chunks: Iterable[Vectors],
+    queries: Vectors,
+    k: int,
+    live: npt.NDArray[np.bool_] | None = None,
+) -> tuple[Scores, Rows]:
+    """The best ``k`` rows of all chunks for each query; see `merge_top_k` for what is returned.
+
+    ``live`` says which rows may be found, all by default.
+    """
     best: tuple[Scores, Rows] = (
         np.empty((len(queries), 0), np.float32),
         np.empty((len(queries), 0), np.int64),
@@ -141,18 +151,83 @@ def exact_search(chunks: Iterable[Vectors], queries: Vectors, k: int) -> tuple[S
     for chunk in chunks:
         for start in range(0, len(chunk), _BLOCK):
             block = np.ascontiguousarray(chunk[start : start + _BLOCK])
+            places = np.arange(first + start, first + start + len(block))
+            if live is not None:
+                block, places = block[live[places]], places[live[places]]
+            if not len(block):
+                continue
             scores, rows = faiss.knn(
                 queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT
             )
-            best = merge_top_k([best, (scores, rows + first + start)], k)
+            best = merge_top_k([best, (scores, places[rows])], k)
         first += len(chunk)
     return best
 
 
-def search_index(index: Any, queries: Vectors, k: int) -> tuple[Scores, Rows]:
-    """The best ``k`` rows of an index, ``[queries, k]``; row -1 where it found fewer."""
-    scores, rows = index.search(np.ascontiguousarray(queries), k)
+def search_index(
+    index: Any, queries: Vectors, k: int, live: npt.NDArray[np.bool_] | None = None
+) -> tuple[Scores, Rows]:
+    """The best ``k`` rows of an index, ``[queries, k]``; row -1 where it found fewer.
+
+    Args:
+        index: what to search.
+        queries: float32 ``[queries, dim]``.
+        k: how many rows.
+        live: which of the index's rows may be found; all by default.
+    """
+    queries = np.ascontiguousarray(queries)
+    if live is None or live.all():
+        scores, rows = index.search(queries, k)
+        return scores, rows
+    scores, rows = index.search(queries, k, params=_only(index, live))
     return scores, rows
+
+
+def search_live(
+    index: Any,
+    factory: str,
+    queries: Vectors,
+    k: int,
+    live: npt.NDArray[np.bool_],
+    exactly: Callable[[Vectors, int], tuple[Scores, Rows]],
+) -> tuple[Scores, Rows]:
+    """The best ``k`` live rows, and as many as there are, however few of the rows live.
+
+    Args:
+        index: what to search.
+        factory: what it was made by.
+        queries: float32 ``[queries, dim]``.
+        k: how many rows.
+        live: which of the index's rows may be found.
+        exactly: finds them without the index, from queries and k.
+
+    An approximate index walks mostly over dead rows where few live, and finds hardly any.
+    """
+    count = int(live.sum())
+    if not count:
+        empty = (len(queries), 0)
+        return np.empty(empty, np.float32), np.empty(empty, np.int64)
+    k = min(k, count)
+    if factory == EXACT or count == len(live):
+        return search_index(index, queries, k, live)
+    if count < _LEAST_LIVE * len(live):
+        return exactly(queries, k)
+    scores, rows = search_index(index, queries, k, live)
+    short = np.flatnonzero((rows < 0).any(axis=1))
+    if len(short):
+        scores[short], rows[short] = exactly(queries[short], k)
+    return scores, rows
+
+
+def _only(index: Any, live: npt.NDArray[np.bool_]) -> Any:
+    """Search parameters that find live rows only, of the kind that the index wants."""
+    make: Any = faiss
+    selector = make.IDSelectorBitmap(np.packbits(live, bitorder="little"))
+    if _lists(index):
+        return make.SearchParametersIVF(sel=selector, nprobe=make.extract_index_ivf(index).nprobe)
+    if isinstance(index, make.IndexHNSW):
+        return make.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
+    return make.SearchParameters(sel=selector)
 
 
 def write_index(index: Any, path: str) -> None:

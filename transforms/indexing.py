@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from transforms import storage
+from transforms.commits import commit_segment
 from transforms.parquet import PartFormat, read_vectors
 from transforms.planning import Plan
 from transforms.segment import (
@@ -16,7 +17,7 @@ from transforms.segment import (
     SegmentPaths,
     complete_parts,
 )
-from transforms.snapshot import Snapshot, commit_segment
+from transforms.snapshot import Snapshot
 
 #: Vectors of an index shard at most, in bytes; it bounds the memory of building one.
 MOST_SHARD_BYTES = 1 << 30

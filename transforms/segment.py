@@ -193,6 +193,11 @@ class SegmentPaths:
         """The folder of index files."""
         return storage.join(self.root, "index")
 
+    @property
+    def tombstones(self) -> str:
+        """The folder of files that name dead rows."""
+        return storage.join(self.root, "tombstones")
+
     def marker(self, part: int) -> str:
         """The marker of a part."""
         return storage.join(self.vectors, f"part-{part:05d}.json")

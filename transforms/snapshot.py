@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from transforms import storage
 from transforms.errors import BadInput, Conflict, Damaged
 from transforms.model import ModelIdentity
 from transforms.parquet import open_parquet, reading
 from transforms.segment import SegmentInfo, SegmentPaths, check_name, parse
+from transforms.tombstones import TombstoneRef
 
 VERSION = 1
 _ATTEMPTS = 20
@@ -27,13 +27,52 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class SegmentRef:
-    """A live segment: its folder, the digest of its ``segment.json``, and its counts."""
+    """A live segment.
+
+    Attributes:
+        name: its folder.
+        sha256: the digest of its ``segment.json``.
+        documents: that it was written with, dead ones counted.
+        passages: that it was written with, dead ones counted.
+        rejects: reason to number of rejected rows.
+        tombstones: its dead rows; None where all live.
+    """
 
     name: str
     sha256: str
     documents: int
     passages: int
     rejects: dict[str, int]
+    tombstones: TombstoneRef | None = None
+
+    @property
+    def live_documents(self) -> int:
+        """Documents that are not dead."""
+        return self.documents - (self.tombstones.documents if self.tombstones else 0)
+
+    @property
+    def live_passages(self) -> int:
+        """Passages that are not dead."""
+        return self.passages - (self.tombstones.passages if self.tombstones else 0)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "SegmentRef":
+        """The reference that ``dataclasses.asdict`` wrote."""
+        dead = value.pop("tombstones", None)
+        return cls(**value, tombstones=TombstoneRef(**dead) if dead is not None else None)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a new snapshot is to hold."""
+
+    identity: ModelIdentity
+    segments: tuple[SegmentRef, ...]
+
+    def digest(self, number: int) -> str:
+        """SHA-256 of this content as snapshot ``number``."""
+        value = {"number": number, **asdict(self)}
+        return storage.digest(json.dumps(value, sort_keys=True).encode())
 
 
 @dataclass(frozen=True)
@@ -44,7 +83,7 @@ class Snapshot:
         number: counts up from 1.
         created: UTC, ISO 8601.
         command: the command that made it.
-        commit: the id of the commit, by which a writer knows its own.
+        commit: a digest of number, model and segments, by which a writer knows its own.
         identity: the model of all its vectors.
         segments: the live ones, oldest first.
         version: of this format.
@@ -60,13 +99,13 @@ class Snapshot:
 
     @property
     def documents(self) -> int:
-        """Live documents."""
-        return sum(segment.documents for segment in self.segments)
+        """Live documents, tombstones left out."""
+        return sum(segment.live_documents for segment in self.segments)
 
     @property
     def passages(self) -> int:
-        """Live passages."""
-        return sum(segment.passages for segment in self.segments)
+        """Live passages, tombstones left out."""
+        return sum(segment.live_passages for segment in self.segments)
 
     def to_json(self) -> bytes:
         """The snapshot as JSON."""
@@ -84,7 +123,7 @@ class Snapshot:
                 f"snapshot format {value['version']!r} is not {VERSION}, which this albeam reads; "
                 "install the albeam that wrote the store"
             )
-        segments = tuple(SegmentRef(**segment) for segment in value.pop("segments"))
+        segments = tuple(SegmentRef.from_dict(segment) for segment in value.pop("segments"))
         for segment in segments:
             check_name(segment.name)
         identity = ModelIdentity.from_dict(value.pop("identity"))
@@ -114,6 +153,10 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
             f"snapshot {number} is not in {store!r}, which has "
             f"{numbers[0]} to {numbers[-1]}; see albeam snapshots"
         )
+    return _read(store, number)
+
+
+def _read(store: str, number: int) -> Snapshot:
     url = _url(store, number)
     snapshot = Snapshot.from_json(storage.read_bytes(url), url)
     if snapshot.number != number:
@@ -168,91 +211,39 @@ def live_document_ids(store: str, segments: Iterable[SegmentRef]) -> Iterator[pa
                 yield open_parquet(url).read(columns=["document_id"]).column(0)
 
 
-def commit_segment(
+def commit(
     store: str,
-    info: SegmentInfo,
-    digest: str,
-    mode: str,
     command: str,
-    checked: frozenset[str] = frozenset(),
+    build: Callable[[Snapshot | None], Content | None],
 ) -> Snapshot:
-    """Make a segment live, in a new snapshot after whichever is the newest.
+    """Create the next snapshot, exclusively; where another writer was faster, build on theirs.
 
     Args:
         store: the store's URL.
-        info: the segment, whose ``segment.json`` stands.
-        digest: the SHA-256 of that file.
-        mode: ``append`` to the live segments, or ``replace`` them.
         command: what to record as the reason.
-        checked: live segments whose documents are known to be others than this one's.
-
-    A segment that is live already is left as it is, and the snapshot that has it is returned.
+        build: from the newest snapshot (None in a new store) to the next one's content, or None
+            where the newest is as it should be and is returned. It is called again after each
+            lost race, and must give the same content for the same snapshot.
 
     Raises:
-        Conflict: other writers were faster twenty times over, or committed the same documents.
+        Conflict: other writers were faster twenty times over.
     """
-    ref = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
-
-    def build(parent: Snapshot | None) -> tuple[SegmentRef, ...] | None:
-        live = parent.segments if parent is not None else ()
-        if mode == "replace":
-            return None if [segment.name for segment in live] == [ref.name] else (ref,)
-        if parent is not None:
-            check_identity(store, parent.identity, info.identity)
-        if ref.name in {segment.name for segment in live}:
-            return None
-        _check_documents(store, ref, [s for s in live if s.name not in checked])
-        return (*live, ref)
-
-    return _commit(store, info.identity, command, digest, build)
-
-
-def _check_documents(store: str, ref: SegmentRef, others: list[SegmentRef]) -> None:
-    if not others:
-        return
-    ours = pa.chunked_array(
-        [chunk for ids in live_document_ids(store, [ref]) for chunk in ids.chunks], pa.string()
-    )
-    for theirs in live_document_ids(store, others):
-        known = ours.filter(pc.is_in(ours, value_set=theirs))
-        if len(known):
-            raise Conflict(
-                f"{store!r}: another writer committed {known[0].as_py()!r} and perhaps more of "
-                "these documents first; leave them out, or give --mode replace"
-            )
-
-
-def check_identity(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
-    """Raise BadInput where vectors of two models would meet; both sides are named."""
-    difference = ours.difference(theirs)
-    if difference:
-        raise BadInput(
-            f"model {ours.name!r} does not fit {store!r}, which was made with {theirs.name!r} "
-            f"({difference}); use the store's model and options, or another store"
-        )
-
-
-def _commit(
-    store: str,
-    identity: ModelIdentity,
-    command: str,
-    commit: str,
-    build: Callable[[Snapshot | None], tuple[SegmentRef, ...] | None],
-) -> Snapshot:
     for _ in range(_ATTEMPTS):
         parent = newest_snapshot(store)
-        segments = build(parent)
-        if segments is None:
+        content = build(parent)
+        if content is None:
             assert parent is not None
             return parent
         number = parent.number + 1 if parent is not None else 1
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        snapshot = Snapshot(number, now, command, commit, identity, segments)
+        commit = content.digest(number)
+        snapshot = Snapshot(number, now, command, commit, content.identity, content.segments)
         if storage.create_exclusively(_url(store, number), snapshot.to_json()):
             return snapshot
-        standing = read_snapshot(store, number)
+        # By name: a listing may be too old to show it.
+        standing = _read(store, number)
         if standing.commit == commit:
-            # A retried request: the first one had arrived.
+            # A retried request whose first one had arrived, or another writer of the very same.
             return standing
     raise Conflict(f"{store!r}: other writers committed first {_ATTEMPTS} times; run again")
 

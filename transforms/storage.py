@@ -4,11 +4,13 @@ A path is any fsspec URL; a plain path is a local one. Nothing here knows what t
 """
 
 import contextlib
+import datetime
 import hashlib
 import os
 import shutil
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -118,6 +120,33 @@ def list_names(url: str) -> list[str]:
     return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in retry(call))
 
 
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a store: its path below the listed folder, bytes, and seconds since the epoch."""
+
+    path: str
+    size: int
+    modified: float
+
+
+def list_files(url: str) -> list[StoredFile]:
+    """All files below a folder, sorted by path, hidden ones too; none where it is not there."""
+    fs, path = open_filesystem(url)
+    root = path.rstrip("/")
+
+    def call() -> list[StoredFile]:
+        try:
+            found = fs.find(root, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [
+            StoredFile(name[len(root) + 1 :], int(info["size"] or 0), _modified(info))
+            for name, info in found.items()
+        ]
+
+    return sorted(retry(call), key=lambda file: file.path)
+
+
 def exists(url: str) -> bool:
     """Whether there is a file or folder at ``url``."""
     fs, path = open_filesystem(url)
@@ -148,11 +177,24 @@ def sha256(url: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest(content: bytes) -> str:
+    """The SHA-256 of bytes, as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def remove(url: str) -> None:
     """Remove a file; nothing happens where there is none."""
     fs, path = open_filesystem(url)
     with contextlib.suppress(FileNotFoundError):
         retry(lambda: fs.rm_file(path))
+
+
+def remove_folder(url: str) -> None:
+    """Remove a local folder if it is empty; object stores have none."""
+    fs, path = open_filesystem(url)
+    if _is_local_fs(fs):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
 
 
 @contextlib.contextmanager
@@ -253,6 +295,19 @@ def _version(info: dict[str, Any]) -> str:
         if info.get(key) is not None:
             return f"{key}={info[key]}"
     return ""
+
+
+def _modified(info: dict[str, Any]) -> float:
+    """Seconds since the epoch, from whichever field a filesystem has; now where it has none."""
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = info.get(key)
+        if isinstance(value, str):
+            value = datetime.datetime.fromisoformat(value)
+        if isinstance(value, datetime.datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return time.time()
 
 
 def _protocols(fs: Any) -> set[str]:

@@ -3,13 +3,14 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pyroaring import BitMap64
 
 from transforms import faiss_index, storage
 from transforms.errors import BadInput, Damaged
@@ -19,6 +20,7 @@ from transforms.ranking import Rows, Scores, best_of_each, merge_top_k
 from transforms.records import PASSAGE_FIELDS, VECTOR, plain_rows
 from transforms.segment import IndexShard, PartInfo, SegmentInfo, SegmentPaths
 from transforms.snapshot import Snapshot, read_segment, read_snapshot
+from transforms.tombstones import live_mask, read_tombstones
 
 if TYPE_CHECKING:
     from transforms.encoder import Encoder
@@ -79,6 +81,7 @@ class Store:
         ]
         #: The first global row of each part, and the number of all rows at the end.
         self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
+        self._dead = lru_cache(None)(self._dead_uncached)
         self._open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
         self._open_shard = lru_cache(None)(self._open_shard_uncached)
         self._ids_of_group = lru_cache(_CACHED_GROUPS)(self._ids_of_group_uncached)
@@ -112,7 +115,7 @@ class Store:
 
     @property
     def rows(self) -> int:
-        """Passages in the snapshot."""
+        """Passages in the snapshot's segments, dead ones counted: the range of global rows."""
         return int(self._edges[-1])
 
     @property
@@ -179,22 +182,25 @@ class Store:
         if k < 1:
             raise BadInput(f"k is {k}; give 1 or more")
         results: dict[int, tuple[list[int], list[float]]] = {}
+        live_rows = self.snapshot.passages
+        if not live_rows:
+            return [([], []) for _ in vectors]
         pending = list(range(len(vectors)))
-        wanted = min(self.rows, k + max(k // 2, 10))
+        wanted = min(live_rows, k + max(k // 2, 10))
         while pending:
-            scores, rows = self._nearest(vectors[pending], wanted)
+            scores, rows = self.nearest(vectors[pending], wanted)
             keys = self.document_ids(rows)
             unsettled = []
             for place, question in enumerate(pending):
                 live = int((rows[place] >= 0).sum())
                 best = best_of_each(keys[place][:live], k)
-                if len(best) < k and wanted < self.rows:
+                if len(best) < k and wanted < live_rows:
                     unsettled.append(question)
                 results[question] = (
                     [int(rows[place, b]) for b in best],
                     [float(scores[place, b]) for b in best],
                 )
-            pending, wanted = unsettled, min(self.rows, wanted * 2)
+            pending, wanted = unsettled, min(live_rows, wanted * 2)
         return [results[question] for question in range(len(vectors))]
 
     def document_ids(self, rows: Rows) -> list[list[str]]:
@@ -209,31 +215,82 @@ class Store:
 
     def documents(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All live passages, a table a part, in order; ``columns`` as in the part's schema."""
-        for place in range(len(self._parts)):
-            with reading(self._part_url(place)):
-                table = self._open_part(place).read(columns=list(columns) if columns else None)
-            yield table
+        place = 0
+        for number, segment in enumerate(self.segments):
+            dead, first = self._dead(number), 0
+            for part in segment.parts:
+                with reading(self._part_url(place)):
+                    table = self._open_part(place).read(columns=list(columns) if columns else None)
+                if dead:
+                    table = table.filter(pa.array(live_mask(dead, first, first + part.rows)))
+                yield table
+                place, first = place + 1, first + part.rows
 
-    def _nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
+    def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
+        """Columns of the parts' schema for global rows, which must ascend, in their order."""
+        tables = []
+        for part, group, _, inside in self._by_group(rows):
+            with reading(self._part_url(part)):
+                table = self._open_part(part).read_row_group(group, columns=list(columns))
+            tables.append(table.select(columns).take(pa.array(inside)))
+        return pa.concat_tables(tables, promote_options="permissive")
+
+    def nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
+        """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
         found = [(np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64))]
         first = 0
-        for segment in self.segments:
-            for scores, rows in self._search_segment(segment, vectors, k):
+        for number, segment in enumerate(self.segments):
+            for scores, rows in self._search_segment(number, vectors, k):
                 found.append((scores, np.where(rows < 0, rows, rows + first)))
             first += segment.rows
         return merge_top_k(found, k)
 
     def _search_segment(
-        self, segment: SegmentInfo, vectors: npt.NDArray[np.float32], k: int
+        self, number: int, vectors: npt.NDArray[np.float32], k: int
     ) -> Iterator[tuple[Scores, Rows]]:
+        segment, dead = self.segments[number], self._dead(number)
         if segment.index is None:
             chunks = read_vectors(SegmentPaths(self.url, segment.name), segment.parts)
-            yield faiss_index.exact_search(chunks, vectors, k)
+            live = live_mask(dead, 0, segment.rows) if dead else None
+            yield faiss_index.exact_search(chunks, vectors, k, live)
             return
         for shard in segment.index.shards:
+            first, stop = shard.first_row, shard.first_row + shard.rows
             index = self._open_shard(segment.name, segment.index.factory, shard)
-            scores, rows = faiss_index.search_index(index, vectors, min(k, shard.rows))
-            yield scores, np.where(rows < 0, rows, rows + shard.first_row)
+            live = live_mask(dead, first, stop) if dead else None
+            wanted = min(k, shard.rows)
+            if live is None:
+                scores, rows = faiss_index.search_index(index, vectors, wanted)
+            else:
+                exactly = partial(self._search_rows, segment, first, stop, live)
+                factory = segment.index.factory
+                scores, rows = faiss_index.search_live(
+                    index, factory, vectors, wanted, live, exactly
+                )
+            yield scores, np.where(rows < 0, rows, rows + first)
+
+    def _search_rows(
+        self,
+        segment: SegmentInfo,
+        first: int,
+        stop: int,
+        live: npt.NDArray[np.bool_],
+        vectors: npt.NDArray[np.float32],
+        k: int,
+    ) -> tuple[Scores, Rows]:
+        """Exact search of the live rows of the parts from row ``first`` to ``stop``."""
+        edges = np.cumsum([0] + [part.rows for part in segment.parts])
+        parts = tuple(
+            part
+            for part, edge in zip(segment.parts, edges, strict=False)
+            if first <= edge and edge + part.rows <= stop
+        )
+        chunks = read_vectors(SegmentPaths(self.url, segment.name), parts)
+        return faiss_index.exact_search(chunks, vectors, k, live)
+
+    def _dead_uncached(self, number: int) -> BitMap64:
+        ref, segment = self.snapshot.segments[number], self.segments[number]
+        return read_tombstones(SegmentPaths(self.url, ref.name), ref.tombstones, segment.rows)
 
     def _fetch(self, rows: list[int]) -> list[dict[str, Any]]:
         """The rows' columns but hashes and vectors, in order."""

@@ -1,0 +1,174 @@
+"""``albeam compact``: many segments become few, and dead rows go; no model is needed."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.progress import show_progress
+from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
+from transforms import faiss_index, storage
+from transforms.compaction import (
+    CommitCompaction,
+    ReadLive,
+    Source,
+    choose_segments,
+    compacted_factory,
+    compacted_format,
+    compacted_name,
+    plan_compaction,
+)
+from transforms.errors import BadInput
+from transforms.indexing import BuildIndex
+from transforms.segment import SegmentInfo, SegmentPaths
+from transforms.snapshot import Snapshot, read_snapshot, snapshot_of
+from transforms.writing import WriteParts
+
+
+@dataclass(frozen=True)
+class CompactSummary:
+    """What a compaction did.
+
+    Attributes:
+        store: the store.
+        snapshot: in which the new segment is live.
+        segments_before: how many there were.
+        segments_after: how many there are.
+        compacted: how many were written again.
+        segment: the new one, or "" where there was nothing to do.
+        documents: in the new segment.
+        passages: theirs.
+        parts: files of the new segment.
+        parts_found_done: of an earlier run that was stopped.
+        bytes: of parts and index.
+        index: FAISS factory, or none.
+        recall: of the index.
+        seconds: in all.
+        notice: what else is worth saying.
+    """
+
+    store: str
+    snapshot: int
+    segments_before: int
+    segments_after: int
+    compacted: int
+    segment: str
+    documents: int
+    passages: int
+    parts: int
+    parts_found_done: int
+    bytes: int
+    index: str
+    recall: float | None
+    seconds: float
+    notice: str
+
+
+def run(
+    store: str,
+    max_segments: int = 1,
+    runner: str = "direct",
+    beam_args: tuple[str, ...] = (),
+    rows_per_part: int | None = None,
+) -> CompactSummary:
+    """Write the live rows of segments again as one segment, and let it take their place.
+
+    Args:
+        store: the store.
+        max_segments: how many segments may remain.
+        runner: ``direct``, or a Beam runner's name.
+        beam_args: Beam's own options.
+        rows_per_part: passages of a new part at most; chosen by default.
+
+    Raises:
+        BadInput: there is no store, or an option can't be used.
+        Damaged: a file of a segment can't be read.
+        Conflict: a segment was replaced meanwhile, or other writers were faster.
+    """
+    started = time.monotonic()
+    beam_options = pipeline_options(runner, beam_args)
+    pipeline = make_pipeline(runner, beam_options)
+    store = storage.absolute(store)
+    storage.check_exclusive(store)
+    snapshot = read_snapshot(store)
+    chosen = choose_segments(snapshot, max_segments)
+    if not chosen:
+        return _nothing_to_do(store, snapshot, started)
+    sources = [Source.open(store, ref) for ref in chosen]
+    form = compacted_format(sources)
+    paths = SegmentPaths(store, compacted_name(chosen))
+    limits = {} if rows_per_part is None else {"rows": rows_per_part}
+    plan = paths.settle_plan(plan_compaction(sources, form.metadata, **limits))
+    factory, notice = _factory(sources, form.identity.dim, plan.rows)
+    done = paths.done_parts()
+    pending = [part.number for part in plan.parts if part.number not in done]
+    _ = (
+        pipeline
+        | "ReadLive" >> ReadLive(paths, chosen, pending)
+        | "WriteParts" >> WriteParts(paths, form)
+        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, factory)
+        | "CommitCompaction" >> CommitCompaction(store, chosen)
+    )
+    rows = sum(plan.parts[number].rows for number in pending)
+    with show_progress(paths, len(plan.parts), len(done), rows):
+        run_pipeline(pipeline)
+    info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
+    number = _committed(store, paths.name)
+    shards = info.index.shards if info.index is not None else ()
+    indexed = sum(shard.rows for shard in shards)
+    return CompactSummary(
+        store=store,
+        snapshot=number,
+        segments_before=len(snapshot.segments),
+        segments_after=len(read_snapshot(store, number).segments),
+        compacted=len(chosen),
+        segment=paths.name,
+        documents=info.total("documents"),
+        passages=info.rows,
+        parts=len(info.parts),
+        parts_found_done=len(done),
+        bytes=info.total("bytes") + sum(shard.bytes for shard in shards),
+        index=info.index.factory if info.index is not None else "none",
+        recall=sum(s.recall * s.rows for s in shards) / indexed if indexed else None,
+        seconds=round(time.monotonic() - started, 3),
+        notice=notice,
+    )
+
+
+def _committed(store: str, segment: str) -> int:
+    """The snapshot in which a segment is live; the newest where all of it died meanwhile."""
+    try:
+        return snapshot_of(store, segment)
+    except BadInput:
+        return read_snapshot(store).number
+
+
+def _factory(sources: Sequence[Source], dim: int, rows: int) -> tuple[str | None, str]:
+    """The new segment's index, and a notice where it is not that of the old ones."""
+    factory = compacted_factory(sources)
+    if factory is None:
+        return None, ""
+    try:
+        return faiss_index.choose_factory(factory, dim, rows), ""
+    except BadInput:
+        return faiss_index.EXACT, f"{rows} rows are too few for {factory}: the index is exact"
+
+
+def _nothing_to_do(store: str, snapshot: Snapshot, started: float) -> CompactSummary:
+    count = len(snapshot.segments)
+    return CompactSummary(
+        store=store,
+        snapshot=snapshot.number,
+        segments_before=count,
+        segments_after=count,
+        compacted=0,
+        segment="",
+        documents=0,
+        passages=0,
+        parts=0,
+        parts_found_done=0,
+        bytes=0,
+        index="none",
+        recall=None,
+        seconds=round(time.monotonic() - started, 3),
+        notice="no tombstones, and no more segments than may remain: nothing to do",
+    )

@@ -1,0 +1,63 @@
+"""``albeam delete``: documents taken out of a store."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transforms import storage
+from transforms.commits import remove_documents
+from transforms.errors import BadInput
+
+
+@dataclass(frozen=True)
+class DeleteSummary:
+    """What was taken out.
+
+    Attributes:
+        store: the store.
+        snapshot: in which they are gone.
+        documents: how many were live and are no more.
+        passages: theirs.
+        missing: how many of the ids were not live.
+        missing_ids: the first few of those.
+    """
+
+    store: str
+    snapshot: int
+    documents: int
+    passages: int
+    missing: int
+    missing_ids: tuple[str, ...]
+
+
+def run(store: str, ids: list[str]) -> DeleteSummary:
+    """Put tombstones on documents.
+
+    Raises:
+        BadInput: no ids, or no store.
+        Conflict: other writers were faster.
+    """
+    store = storage.absolute(store)
+    storage.check_exclusive(store)
+    removal = remove_documents(store, ids)
+    return DeleteSummary(
+        store,
+        removal.snapshot,
+        removal.documents,
+        removal.passages,
+        len(removal.missing),
+        removal.missing[:5],
+    )
+
+
+def read_ids(path: str) -> list[str]:
+    """The ids of a text file, one a line; blank lines are left out.
+
+    Raises:
+        BadInput: the file can't be read.
+    """
+    try:
+        # Not `splitlines`, for which characters that an id may hold end a line too.
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"ids file {path!r} can't be read: {error}; give UTF-8 text") from error
+    return [line for line in lines if line.strip()]

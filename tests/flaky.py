@@ -1,0 +1,87 @@
+"""A filesystem in memory that fails: calls that do not arrive, answers that get lost, old listings.
+
+Registered as ``flaky://``. What fails is decided by a seed and by how many calls were made before.
+"""
+
+import random
+from typing import Any, ClassVar
+
+import fsspec
+from fsspec.implementations.memory import MemoryFileSystem
+
+
+class FlakyFileSystem(MemoryFileSystem):
+    """Memory, with trouble; `arm` sets how much."""
+
+    protocol = ("flaky", "memory")
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    _chosen = random.Random(0)
+    _lost = _late = _stale = 0.0
+    _seen: ClassVar[dict[str, list[Any]]] = {}
+    #: How many calls failed, and how many listings were old.
+    failed = stale = 0
+
+    @classmethod
+    def arm(cls, seed: int, lost: float = 0.0, late: float = 0.0, stale: float = 0.0) -> None:
+        """Empty the filesystem and set the shares of calls that go wrong.
+
+        Args:
+            seed: decides which.
+            lost: of requests that fail without having done anything.
+            late: of requests that are done and fail nevertheless.
+            stale: of listings that show what the listing before showed.
+        """
+        cls.store.clear()
+        cls.pseudo_dirs[:] = [""]
+        cls._seen.clear()
+        cls._chosen = random.Random(seed)
+        cls._lost, cls._late, cls._stale = lost, late, stale
+        cls.failed = cls.stale = 0
+
+    @classmethod
+    def arm_only_healthy(cls) -> None:
+        """From now on nothing goes wrong."""
+        cls._lost = cls._late = cls._stale = 0.0
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("flaky://"))
+
+    def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
+        cls = type(self)
+        luck = cls._chosen.random()
+        kind = cls._chosen.choice([ConnectionError, TimeoutError])
+        if luck < cls._lost:
+            cls.failed += 1
+            raise kind(f"{name}: the request got lost")
+        value = getattr(super(), name)(*arguments, **options)
+        if luck < cls._lost + cls._late:
+            cls.failed += 1
+            raise kind(f"{name}: the answer got lost")
+        return value
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
+        cls = type(self)
+        found = self._call("ls", path, detail=True, **options)
+        before = cls._seen.get(path)
+        cls._seen[path] = found
+        if before is not None and cls._chosen.random() < cls._stale:
+            cls.stale += 1
+            found = before
+        return found if detail else sorted(item["name"] for item in found)
+
+    def cat_file(self, path: str, *arguments: Any, **options: Any) -> Any:
+        return self._call("cat_file", path, *arguments, **options)
+
+    def pipe_file(self, path: str, *arguments: Any, **options: Any) -> Any:
+        return self._call("pipe_file", path, *arguments, **options)
+
+    def put_file(self, *arguments: Any, **options: Any) -> Any:
+        return self._call("put_file", *arguments, **options)
+
+    def rm_file(self, path: str) -> Any:
+        return self._call("rm_file", path)
+
+
+fsspec.register_implementation("flaky", FlakyFileSystem, clobber=True)

@@ -1,0 +1,242 @@
+"""Faults: kills, full disks, lost requests, old listings and damage; `make faults` tries longer."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import compact, vacuum, verify
+from pipeline.cli import main
+from tests.flaky import FlakyFileSystem
+from tests.stores import DIM, add_segment, found, live_ids
+from transforms import storage
+from transforms.commits import remove_documents, roll_back
+from transforms.errors import AlbeamError, Damaged
+from transforms.segment import SegmentPaths
+from transforms.snapshot import read_snapshot, snapshot_numbers
+from transforms.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_killed_commands_leave_the_store_of_those_that_were_not(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults", "--seed", "0", "--kills", "4", "--short"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3_000:]
+    assert "the same store as without" in done.stdout
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    store = str(tmp_path / "store")
+    fill(store)
+    return store
+
+
+def fill(store: str) -> None:
+    """Two segments, one of them with tombstones."""
+    add_segment(store, "one", {f"a{n}": 2 for n in range(12)}, parts=3, seed=1, rejects=1)
+    add_segment(store, "two", {f"b{n}": 1 for n in range(10)}, parts=2, seed=2)
+    remove_documents(store, ["a1", "a5"])
+
+
+class Disk:
+    """A disk that is full from the n-th write on; a write ends with a sync, a link or a rename."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free = sys.maxsize
+        for name in ("fsync", "link", "replace"):
+            monkeypatch.setattr(os, name, self._guarded(getattr(os, name)))
+
+    def _guarded(self, real: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: object, **options: object) -> None:
+            if self.free <= 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.free -= 1
+            real(*arguments, **options)
+
+        return call
+
+
+@pytest.mark.parametrize("command", ["compact", "delete", "rollback", "embed"])
+def test_a_full_disk_is_an_error_that_says_so_and_the_next_run_goes_on(
+    store: str, command: str, corpus: Path, albert: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    words = {
+        "compact": ["compact", store],
+        "delete": ["delete", store, "a2", "b2"],
+        "rollback": ["rollback", store, "2"],
+        "embed": ["embed", str(corpus), "--store", str(tmp_path / "new"), "--model", str(albert),
+                  "--max-tokens", "48", "--rows-per-part", "100"],
+    }[command]  # fmt: skip
+    disk = Disk(monkeypatch)
+    answers, snapshots, fulls = found(store), snapshot_numbers(store), 0
+    # Each run gets a little further than the one before, whose work stands.
+    for free in (0, 1, 2, 4, 8, 16, 40):
+        disk.free = free
+        code = main(words)
+        disk.free = sys.maxsize
+        captured = capsys.readouterr()
+        if not code:
+            break
+        fulls += 1
+        assert code in (1, 2), captured.err
+        assert "No space left on device" in captured.err
+        if snapshot_numbers(store) == snapshots:
+            assert found(store) == answers
+        assert not [file for file in storage.list_files(str(tmp_path)) if ".tmp" in file.path]
+    assert fulls >= 1
+    assert code == 0
+    if command != "embed":
+        verify.run(store)
+        assert snapshot_numbers(store)[-1] == snapshots[-1] + 1
+        vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    verify.run(store if command != "embed" else str(tmp_path / "new"))
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FlakyFileSystem]]:
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    FlakyFileSystem.arm(0)
+    yield FlakyFileSystem
+    FlakyFileSystem.arm(0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_lost_requests_lost_answers_and_old_listings_change_nothing(
+    store: str, flaky: type[FlakyFileSystem], seed: int
+) -> None:
+    remote = "flaky://bucket/store"
+    flaky.arm(seed, lost=0.08, late=0.08, stale=0.1)
+    fill(remote)
+    for place in (store, remote):
+        remove_documents(place, ["b3", "a0"])
+        compact.run(place, rows_per_part=8)
+        roll_back(place, 3)
+        add_segment(place, "three", {f"c{n}": 1 for n in range(4)}, seed=3)
+        compact.run(place)
+    assert flaky.failed > 10
+    flaky.arm_only_healthy()
+    assert live_ids(remote) == live_ids(store)
+    assert found(remote, 40) == found(store, 40)
+    verify.run(remote)
+    vacuum.run(remote, keep=1, older_than=-60, dry_run=False)
+    assert vacuum.run(remote, keep=1, older_than=-60, dry_run=True).files == 0
+    assert found(remote, 40) == found(store, 40)
+
+
+def test_a_network_that_is_down_is_an_error_in_one_line(
+    flaky: type[FlakyFileSystem], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill("flaky://bucket/store")
+    flaky._lost = 1.0
+    for words in (["compact"], ["delete"], ["verify"], ["snapshots"], ["vacuum"]):
+        more = ["a2"] if words == ["delete"] else []
+        assert main([*words, "flaky://bucket/store", *more]) == 1
+        err = capsys.readouterr().err
+        assert "got lost" in err
+        assert err.count("\n") == 1
+    flaky._lost = 0.0
+    assert len(live_ids("flaky://bucket/store")) == 20
+
+
+def tombstones(store: str) -> Path:
+    [path] = Path(SegmentPaths(store, "one").tombstones).iterdir()
+    return path
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+    "empty": lambda path: path.write_bytes(b""),
+    "bit flipped": lambda path: path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + b"rest"),
+    "gone": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_tombstones_are_an_error_everywhere_and_never_a_dead_document(
+    store: str, damage: Callable[[Path], object]
+) -> None:
+    path = tombstones(store)
+    damage(path)
+    for use in (verify.run, found, live_ids, compact.run):
+        with pytest.raises(Damaged, match=str(path)):
+            use(store)
+    with pytest.raises(Damaged, match=str(path)):
+        remove_documents(store, ["a3"])
+    # The remedy that the message names.
+    roll_back(store, 2)
+    assert len(live_ids(store)) == 22
+    verify.run(store)
+
+
+def rewrite(store: str, change: Callable[[dict], None]) -> None:
+    path = Path(store, "snapshots", "00000003.json")
+    value = json.loads(path.read_text())
+    change(value["segments"][0]["tombstones"])
+    path.write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize("name", ["../../../secret", "/etc/passwd", ".."])
+def test_tombstones_outside_the_store_are_refused(store: str, name: str) -> None:
+    rewrite(store, lambda value: value.update(name=name))
+    for use in (verify.run, found, compact.run):
+        with pytest.raises(Damaged, match=r"00000003\.json: .* is not a file name inside"):
+            use(store)
+
+
+@pytest.mark.parametrize("change", [{"passages": 1}, {"passages": 10**12}])
+def test_counts_of_tombstones_that_are_not_true_are_found(store: str, change: dict) -> None:
+    rewrite(store, lambda value: value.update(change))
+    with pytest.raises(Damaged, match=r"has 4 rows, and the snapshot says 1"):
+        verify.run(store)
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF4,Flat", "HNSW16"])
+@pytest.mark.parametrize("value", [2**31 - 1, 2**40, 2**64 - 1])
+def test_a_hostile_index_file_is_an_error_and_no_crash(
+    tmp_path: Path, kind: str, value: int
+) -> None:
+    store = str(tmp_path / "store")
+    add_segment(store, "one", {f"a{n}": 1 for n in range(40)}, index=kind)
+    [path] = Path(SegmentPaths(store, "one").index).iterdir()
+    whole = path.read_bytes()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from transforms.errors import AlbeamError\n"
+        "from transforms.faiss_index import read_index, search_index\n"
+        "import numpy as np\n"
+        "path, kind, value = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])\n"
+        "whole = path.read_bytes()\n"
+        "for place in range(4, min(len(whole) - 8, 400), 4):\n"
+        "    content = bytearray(whole)\n"
+        "    content[place:place + 8] = value.to_bytes(8, 'little')\n"
+        "    path.write_bytes(content)\n"
+        "    try:\n"
+        f"        read_index(path, kind, {DIM}, 40)\n"
+        "    except AlbeamError: pass\n"
+        "print('survived')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), kind, str(value)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "survived\n", (done.returncode, done.stderr[-2_000:])
+    path.write_bytes(whole)
+    assert found(store)[0]
+
+
+def test_what_is_wrong_is_albeams_own_error(store: str) -> None:
+    Path(store, "snapshots", "00000003.json").write_bytes(b"{")
+    with pytest.raises(AlbeamError):
+        Store.open(store)
+    assert read_snapshot(store, 2).number == 2

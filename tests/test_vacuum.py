@@ -1,0 +1,243 @@
+"""Vacuum: what is needed stays, what is not goes, and a kill in between does no harm."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import vacuum, verify
+from tests.stores import add_segment, found, live_ids
+from transforms import storage
+from transforms.commits import remove_documents, roll_back
+from transforms.errors import BadInput, Damaged
+from transforms.orphans import find_orphans
+from transforms.segment import SegmentPaths
+from transforms.snapshot import snapshot_numbers
+from transforms.store import Store
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """Six snapshots, of which some need segments and tombstones that others don't."""
+    store = str(tmp_path / "store")
+    add_segment(store, "one", {f"a{n}": 2 for n in range(12)}, parts=3, seed=1, rejects=2)
+    add_segment(store, "two", {f"b{n}": 1 for n in range(10)}, parts=2, seed=2)
+    remove_documents(store, ["a1", "b2"])
+    remove_documents(store, ["a3", "b4"])
+    remove_documents(store, [f"a{n}" for n in range(12)])
+    add_segment(store, "three", {f"c{n}": 3 for n in range(5)}, seed=3, index=None)
+    return store
+
+
+def leftovers(store: str) -> set[str]:
+    """What killed runs leave: a segment without manifest, and temporary files."""
+    paths = SegmentPaths(store, "cut")
+    made = {
+        paths.plan: b"{}",
+        paths.marker(0): b"{}",
+        storage.join(paths.vectors, "part-00000-abcd.parquet"): b"PAR1",
+        storage.join(paths.vectors, ".tmp-1"): b"PAR",
+        storage.join(store, "snapshots", ".tmp-2"): b"{",
+        storage.join(SegmentPaths(store, "two").vectors, "part-00001-lost.parquet"): b"PAR1",
+    }
+    for url, content in made.items():
+        Path(url).parent.mkdir(parents=True, exist_ok=True)
+        Path(url).write_bytes(content)
+    return set(made)
+
+
+def age(store: str, seconds: float, *below: str) -> None:
+    """Make files look older."""
+    then = time.time() - seconds
+    for path in Path(store, *below).rglob("*"):
+        os.utime(path, (then, then))
+
+
+def files(store: str) -> set[str]:
+    return {file.path for file in storage.list_files(store)}
+
+
+def test_what_the_kept_snapshots_need_stays_and_the_rest_goes(store: str) -> None:
+    left = leftovers(store)
+    expected = {
+        number: (found(store, snapshot=number), live_ids(store, number)) for number in (5, 6)
+    }
+    done = vacuum.run(store, keep=2, older_than=0, dry_run=False)
+    assert done.snapshots == (1, 2, 3, 4)
+    assert snapshot_numbers(store) == [5, 6]
+    assert not any(Path(url).exists() for url in left)
+    assert sorted(os.listdir(Path(store, "segments"))) == ["three", "two"]
+    for number, was in expected.items():
+        assert (found(store, snapshot=number), live_ids(store, number)) == was
+    verify.run(store)
+    with pytest.raises(BadInput, match="snapshot 4 is not in .* 5 to 6"):
+        Store.open(store, 4)
+
+
+def test_after_a_vacuum_of_everything_no_orphan_is_left(store: str) -> None:
+    leftovers(store)
+    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    again = vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    assert (again.snapshots, again.files, again.bytes) == ((), 0, 0)
+    needed = {"plan.json", "segment.json"}
+    assert {path for path in files(store) if path.endswith(tuple(needed))} == {
+        f"segments/{name}/{file}" for name in ("two", "three") for file in needed
+    }
+    assert len([path for path in files(store) if "tombstones" in path]) == 1
+    assert live_ids(store) == [*(f"b{n}" for n in range(10) if n not in (2, 4)),
+                               *(f"c{n}" for n in range(5))]  # fmt: skip
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 4, 5, 6, 9])
+def test_kept_snapshots_answer_as_before(store: str, keep: int) -> None:
+    kept = snapshot_numbers(store)[-keep:]
+    expected = {number: found(store, snapshot=number) for number in kept}
+    vacuum.run(store, keep, older_than=0, dry_run=False)
+    assert snapshot_numbers(store) == kept
+    assert {number: found(store, snapshot=number) for number in kept} == expected
+    for number in kept:
+        roll_back(store, number)
+        assert found(store) == expected[number]
+        verify.run(store)
+
+
+def test_a_dry_run_says_what_would_go_and_removes_nothing(store: str) -> None:
+    leftovers(store)
+    before = files(store)
+    said = vacuum.run(store, keep=2, older_than=0, dry_run=True)
+    assert files(store) == before
+    done = vacuum.run(store, keep=2, older_than=0, dry_run=False)
+    assert said.snapshots == done.snapshots == (1, 2, 3, 4)
+    assert (said.dry_run, done.dry_run) == (True, False)
+    assert (said.files, said.bytes) == (done.files, done.bytes)
+    assert len(before) - len(files(store)) == done.files + 4
+
+
+def test_what_is_young_stays(store: str) -> None:
+    leftovers(store)
+    before = files(store)
+    done = vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
+    assert (done.snapshots, done.files) == ((), 0)
+    assert files(store) == before
+
+
+def test_a_segment_under_way_is_as_young_as_its_youngest_file(store: str) -> None:
+    leftovers(store)
+    age(store, 9 * DAY)
+    marker = Path(SegmentPaths(store, "cut").marker(0))
+    os.utime(marker, (time.time() - DAY / 2,) * 2)
+    vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
+    assert {path for path in files(store) if path.startswith("segments/cut/")} == {
+        "segments/cut/plan.json",
+        "segments/cut/vectors/part-00000.json",
+        "segments/cut/vectors/part-00000-abcd.parquet",
+        "segments/cut/vectors/.tmp-1",
+    }
+    age(store, 9 * DAY)
+    vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
+    assert not Path(SegmentPaths(store, "cut").root).exists()
+
+
+def test_old_snapshots_go_and_young_ones_stay_whatever_is_kept_at_least(store: str) -> None:
+    age(store, 9 * DAY)
+    for number in (4, 5, 6):
+        path = Path(store, "snapshots", f"{number:08d}.json")
+        os.utime(path, (time.time(),) * 2)
+    done = vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
+    assert done.snapshots == (1, 2, 3)
+    assert snapshot_numbers(store) == [4, 5, 6]
+    assert found(store, snapshot=4)[0]
+
+
+class Killed(BaseException):
+    """A kill: nothing after it runs, cleaning up included."""
+
+
+def test_killed_at_any_removal_it_is_finished_by_the_next_run(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftovers(store)
+    whole = tmp_path / "whole"
+    shutil.copytree(store, whole)
+    vacuum.run(store, keep=2, older_than=0, dry_run=False)
+    expected, answers = files(store), found(store)
+    real = storage.remove
+    for last in range(1_000):
+        cut = str(tmp_path / "store-cut")
+        shutil.rmtree(cut, ignore_errors=True)
+        shutil.copytree(whole, cut)
+        done = 0
+
+        def remove(url: str, last: int = last) -> None:
+            nonlocal done
+            if done == last:
+                raise Killed
+            done += 1
+            real(url)
+
+        monkeypatch.setattr(storage, "remove", remove)
+        try:
+            vacuum.run(cut, keep=2, older_than=0, dry_run=False)
+        except Killed:
+            monkeypatch.setattr(storage, "remove", real)
+        else:
+            break
+        for number in (5, 6):
+            assert found(cut, snapshot=number) == found(str(whole), snapshot=number)
+        verify.run(cut)
+        # What an earlier snapshot shows is whole, or it is gone.
+        vacuum.run(cut, keep=2, older_than=0, dry_run=False)
+        assert files(cut) == expected
+        assert found(cut) == answers
+    assert 20 < last < 999
+
+
+def test_a_killed_vacuum_leaves_no_marker_without_its_part(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = [file.path for file in find_orphans(store, 1, time.time() + DAY).files]
+    for name in ("one",):
+        mine = [path.rsplit("/", 1)[-1] for path in order if path.startswith(f"segments/{name}/")]
+        kinds = [2 if path == "plan.json" else int(not path.endswith(".json")) for path in mine]
+        assert kinds == sorted(kinds)
+        assert kinds[0] == 0
+        assert kinds[-1] in (1, 2)
+
+
+def test_a_snapshot_that_comes_meanwhile_keeps_what_it_needs(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = storage.remove
+    answers = found(store, snapshot=2)
+    waiting = [2]
+
+    def remove(url: str) -> None:
+        if waiting:
+            roll_back(store, waiting.pop())
+        real(url)
+
+    monkeypatch.setattr(storage, "remove", remove)
+    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    assert snapshot_numbers(store) == [6, 7]
+    assert found(store) == answers
+    verify.run(store)
+
+
+def test_a_kept_manifest_that_is_damaged_stops_it_before_anything_goes(store: str) -> None:
+    leftovers(store)
+    Path(SegmentPaths(store, "two").manifest).write_bytes(b"{}")
+    before = files(store)
+    with pytest.raises(Damaged, match=r"two/segment\.json has SHA-256"):
+        vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    assert files(store) == before
+
+
+def test_the_newest_snapshot_always_stays_and_a_store_is_needed(store: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="keep is 0"):
+        vacuum.run(store, keep=0, older_than=0, dry_run=False)
+    with pytest.raises(BadInput, match="is not a store"):
+        vacuum.run(str(tmp_path / "nothing"), keep=1, older_than=0, dry_run=False)

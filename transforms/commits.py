@@ -1,0 +1,192 @@
+"""What changes a store: each function makes one new snapshot."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyroaring import BitMap64
+
+from transforms import storage
+from transforms.errors import BadInput, Conflict
+from transforms.model import ModelIdentity
+from transforms.parquet import open_parquet, reading
+from transforms.segment import SegmentInfo, SegmentPaths
+from transforms.snapshot import (
+    Content,
+    SegmentRef,
+    Snapshot,
+    commit,
+    live_document_ids,
+    read_segment,
+    read_snapshot,
+)
+from transforms.tombstones import read_tombstones, write_tombstones
+
+
+def check_identity(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
+    """Raise BadInput where vectors of two models would meet; both sides are named."""
+    difference = ours.difference(theirs)
+    if difference:
+        raise BadInput(
+            f"model {ours.name!r} does not fit {store!r}, which was made with {theirs.name!r} "
+            f"({difference}); use the store's model and options, or another store"
+        )
+
+
+def commit_segment(
+    store: str,
+    info: SegmentInfo,
+    digest: str,
+    mode: str,
+    command: str,
+    checked: frozenset[str] = frozenset(),
+) -> Snapshot:
+    """Make a segment live, in a new snapshot after whichever is the newest.
+
+    Args:
+        store: the store's URL.
+        info: the segment, whose ``segment.json`` stands.
+        digest: the SHA-256 of that file.
+        mode: ``append`` to the live segments, or ``replace`` them.
+        command: what to record as the reason.
+        checked: live segments whose documents are known to be others than this one's.
+
+    A segment that is live already is left as it is, and the snapshot that has it is returned.
+
+    Raises:
+        Conflict: other writers were faster twenty times over, or committed the same documents.
+    """
+    ref = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
+
+    def build(parent: Snapshot | None) -> Content | None:
+        live = parent.segments if parent is not None else ()
+        if mode == "replace":
+            return None if live == (ref,) else Content(info.identity, (ref,))
+        if parent is not None:
+            check_identity(store, parent.identity, info.identity)
+        if ref.name in {segment.name for segment in live}:
+            return None
+        _check_documents(store, ref, [s for s in live if s.name not in checked])
+        return Content(info.identity, (*live, ref))
+
+    return commit(store, command, build)
+
+
+def _check_documents(store: str, ref: SegmentRef, others: list[SegmentRef]) -> None:
+    if not others:
+        return
+    ours = pa.chunked_array(
+        [chunk for ids in live_document_ids(store, [ref]) for chunk in ids.chunks], pa.string()
+    )
+    for theirs in live_document_ids(store, others):
+        known = ours.filter(pc.is_in(ours, value_set=theirs))
+        if len(known):
+            raise Conflict(
+                f"{store!r}: another writer committed {known[0].as_py()!r} and perhaps more of "
+                "these documents first; leave them out, or give --mode replace"
+            )
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What `remove_documents` did.
+
+    Attributes:
+        snapshot: the number of the snapshot in which the documents are gone.
+        documents: how many were live and are no more.
+        passages: theirs.
+        missing: ids that were not live.
+    """
+
+    snapshot: int
+    documents: int
+    passages: int
+    missing: tuple[str, ...]
+
+
+def remove_documents(store: str, ids: list[str], command: str = "delete") -> Removal:
+    """Put tombstones on documents; ids that are not live are counted and do no harm.
+
+    Raises:
+        BadInput: there is no store, or no id.
+        Conflict: other writers were faster twenty times over.
+    """
+    if not ids:
+        raise BadInput("no ids to delete; give some, or --ids FILE with one a line")
+    wanted = pa.array(sorted(set(ids)), pa.string())
+    found: list[pa.Array] = []
+    before = after = read_snapshot(store)
+
+    def build(parent: Snapshot | None) -> Content | None:
+        nonlocal before
+        assert parent is not None
+        before = parent
+        found.clear()
+        refs = []
+        for ref in parent.segments:
+            buried, documents = bury(store, ref, wanted)
+            refs += [buried] if buried is ref or buried.live_passages else []
+            found.append(documents)
+        if not any(len(documents) for documents in found):
+            return None
+        return Content(parent.identity, tuple(refs))
+
+    after = commit(store, command, build)
+    gone = pa.chunked_array(found, pa.string())
+    missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=gone))).to_pylist()
+    return Removal(
+        after.number,
+        before.documents - after.documents,
+        before.passages - after.passages,
+        tuple(missing),
+    )
+
+
+def bury(store: str, ref: SegmentRef, ids: pa.Array) -> tuple[SegmentRef, pa.Array]:
+    """Put tombstones on a segment's rows of some documents.
+
+    Returns:
+        The segment with more tombstones (the same where none of ``ids`` lives in it), and the ids
+        of the documents that died.
+    """
+    paths = SegmentPaths(store, ref.name)
+    info = read_segment(store, ref)
+    dead = read_tombstones(paths, ref.tombstones, info.rows)
+    fallen = []
+    first, died = 0, BitMap64()
+    for part in info.parts:
+        url = storage.join(paths.vectors, part.name)
+        with reading(url):
+            names = open_parquet(url).read(columns=["document_id"]).column(0).combine_chunks()
+        hit = np.flatnonzero(pc.is_in(names, value_set=ids).to_numpy(zero_copy_only=False))
+        rows = [row for row in (hit + first).tolist() if row not in dead]
+        died.update(rows)
+        fallen.append(names.take(pa.array(np.array(rows, np.int64) - first)))
+        first += part.rows
+    if not died:
+        return ref, pa.array([], pa.string())
+    documents = pc.unique(pa.chunked_array(fallen, pa.string()))
+    count = len(documents) + (ref.tombstones.documents if ref.tombstones else 0)
+    return replace(ref, tombstones=write_tombstones(paths, dead | died, count)), documents
+
+
+def roll_back(store: str, number: int) -> Snapshot:
+    """Make a new snapshot with the content of an earlier one.
+
+    Raises:
+        BadInput: there is no such snapshot.
+        Damaged: a segment of it is gone, or its tombstones.
+    """
+    wanted = read_snapshot(store, number)
+    for ref in wanted.segments:
+        read_tombstones(
+            SegmentPaths(store, ref.name), ref.tombstones, read_segment(store, ref).rows
+        )
+    content = Content(wanted.identity, wanted.segments)
+
+    def build(parent: Snapshot | None) -> Content | None:
+        same = parent is not None and Content(parent.identity, parent.segments) == content
+        return None if same else content
+
+    return commit(store, f"rollback {number}", build)
