@@ -27,8 +27,8 @@ from transforms.snapshot import Snapshot, read_segment
 from transforms.source import read_ids, read_slice
 from transforms.tombstones import live_mask, read_tombstones
 
-_FEWEST_BUCKETS = 64
-_RECORDS_PER_BUCKET = 1 << 18
+#: So many buckets, but of no fewer and no more records than these on average.
+_BUCKETS, _FEWEST_RECORDS, _MOST_RECORDS = 64, 1 << 12, 1 << 18
 _LIVE = ["document_id", "text_hash", "metadata_hash"]
 
 
@@ -54,7 +54,8 @@ class Comparison:
     def buckets(self) -> int:
         """Into how many buckets the ids are split."""
         records = self.survey.rows + (self.base.passages if self.base is not None else 0)
-        return max(_FEWEST_BUCKETS, records // _RECORDS_PER_BUCKET)
+        few = min(records // _FEWEST_RECORDS, _BUCKETS)
+        return max(1, few, records // _MOST_RECORDS)
 
     def marker(self, bucket: int) -> str:
         """Where what a finished bucket holds is written."""
