@@ -77,9 +77,16 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--revision", help="branch, tag or commit of a hub name")
     sub.add_argument(
         "--mode",
-        choices=("append", "replace"),
+        choices=("append", "sync", "replace"),
         default="append",
-        help="add to the live documents, or replace them all (default: append)",
+        help="add and replace documents; or also remove those that the input lacks; or start the "
+        "store anew (default: append)",
+    )
+    sub.add_argument(
+        "--on-duplicate",
+        choices=("error", "first", "last"),
+        default="error",
+        help="which of several rows of one id counts (default: error)",
     )
     columns = sub.add_argument_group("columns")
     columns.add_argument(
@@ -150,6 +157,11 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
         default=None,
         metavar="N",
         help="input rows of an output file, or auto: half a minute's work",
+    )
+    running.add_argument(
+        "--no-resume",
+        action="store_true",
+        help="start afresh, whatever an earlier run of this command has left",
     )
     running.add_argument(
         "--runner",

@@ -74,6 +74,8 @@ def _embed(arguments: Any) -> None:
             index=arguments.index,
             rows_per_part=arguments.rows_per_part,
             mode=arguments.mode,
+            on_duplicate=arguments.on_duplicate,
+            resume=not arguments.no_resume,
             runner=arguments.runner,
             beam_args=arguments.beam_args,
         )

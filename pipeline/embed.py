@@ -1,39 +1,65 @@
 """``albeam embed``: Parquet in; vectors, an index and a snapshot out."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+
+import apache_beam as beam
 
 from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import show_progress
 from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
 from transforms import faiss_index, storage
-from transforms.commits import check_identity
+from transforms.carrying import CarryParts, plan_carries
+from transforms.changes import (
+    Changes,
+    chosen_rows,
+    gather_changes,
+    remove_buckets,
+    settle_changes,
+)
+from transforms.commits import check_identity, commit_removals
+from transforms.comparing import CompareDocuments, Comparison
+from transforms.comparison import ON_DUPLICATE, check_duplicates
 from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
 from transforms.encoder import expected_rate, resolve_placement
 from transforms.errors import BadInput
+from transforms.generations import choose_generation
 from transforms.indexing import BuildIndex, CommitSnapshot
 from transforms.model import Model, ModelIdentity, Placement, find_model, options_for
 from transforms.parquet import PartFormat
 from transforms.passages import PassageOptions, SplitPassages, check_passage_options
-from transforms.planning import Plan, check_ids, check_metadata, plan_parts
+from transforms.planning import Plan, Survey, check_metadata, plan_parts
 from transforms.segment import SegmentInfo, SegmentPaths, segment_name
-from transforms.snapshot import (
-    live_document_ids,
-    newest_snapshot,
-    read_segment,
-    snapshot_of,
-)
+from transforms.snapshot import Snapshot, newest_snapshot, read_segment, snapshot_of
 from transforms.source import ReadParts
 from transforms.storage import FileInfo
+from transforms.survey import survey_input
 from transforms.tokenizer import load_tokenizer
 from transforms.writing import WriteParts
+
+_NOTHING = "this input is live already, in snapshot {}: nothing to do"
 
 
 @dataclass(frozen=True)
 class EmbedSummary:
-    """What a run did, and what the store holds now of this input."""
+    """What a run did, and what the store holds now of this input.
+
+    Attributes:
+        documents: of the input that the store holds now; ``passages`` are theirs.
+        new, changed: documents that were embedded.
+        metadata: documents whose metadata alone changed; their vectors were carried over.
+        unchanged: documents that the store had.
+        removed: live documents that the input lacks and that are gone now.
+        tokens, bytes, parts: what was written for the input's changes.
+    """
 
     documents: int
+    new: int
+    changed: int
+    metadata: int
+    unchanged: int
+    removed: int
     passages: int
     tokens: int
     rejects: dict[str, int]
@@ -54,6 +80,27 @@ class EmbedSummary:
     notice: str
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What is settled before work: options, what they resolve to, and when it began."""
+
+    options: EmbedOptions
+    store: str
+    model: Model
+    placement: Placement
+    passages: PassageOptions
+    files: list[FileInfo]
+    started: float
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return self.model.identity
+
+    def pipeline(self) -> beam.Pipeline:
+        options = pipeline_options(self.options.runner, self.options.beam_args)
+        return make_pipeline(self.options.runner, options)
+
+
 def run(options: EmbedOptions) -> EmbedSummary:
     """Embed an input into a store.
 
@@ -62,11 +109,48 @@ def run(options: EmbedOptions) -> EmbedSummary:
         Damaged: the store's manifests can't be read.
         Conflict: other writers were faster.
     """
+    job = _prepare(options)
+    newest = newest_snapshot(job.store)
+    base = newest if options.mode != "replace" else None
+    if base is not None:
+        check_identity(job.store, base.identity, job.identity)
+    generation = choose_generation(job.store, _name(job), options.mode, newest, options.resume)
+    paths, changes = generation.paths, generation.changes
+    if generation.live:
+        assert newest is not None
+        assert changes is not None
+        [ref] = [ref for ref in newest.segments if ref.name == paths.name]
+        info = read_segment(job.store, ref)
+        notices = [_NOTHING.format(newest.number)]
+        done = len(info.parts)
+        return _summary(job, changes, info, newest.number, done, worked=False, notices=notices)
+    survey: Survey | None = None
+    if changes is None:
+        survey = _survey(job, base)
+        faiss_index.choose_factory(options.index, job.identity.dim, survey.rows)
+        changes = _compare(job, Comparison(paths, survey, base, options.mode, options.on_duplicate))
+        if base is not None and not changes.writes:
+            return _remove(job, paths, changes)
+        changes = settle_changes(paths, changes)
+    standing = paths.read_plan()
+    plan = standing or paths.settle_plan(_plan(job, paths, changes, survey or _survey(job, base)))
+    # Others may have been committed since a standing plan was made.
+    _check_metadata(job.store, plan, base)
+    notices = []
+    if standing is not None and options.rows_per_part is not None:
+        notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
+    done_before = paths.done_parts()
+    loads = _embed(job, paths, plan, done_before, _factory(job, changes, plan, notices))
+    info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
+    number = snapshot_of(job.store, paths.name)
+    return _summary(job, changes, info, number, len(done_before), loads, notices=notices)
+
+
+def _prepare(options: EmbedOptions) -> _Run:
     started = time.monotonic()
     _check(options)
-    beam_options = pipeline_options(options.runner, options.beam_args)
-    pipeline = make_pipeline(options.runner, beam_options)
-    store = storage.absolute(options.store)
+    # A runner that can't be had is said before any work.
+    make_pipeline(options.runner, pipeline_options(options.runner, options.beam_args))
     model = find_model(options.model)
     placement = resolve_placement(options.placement, model)
     tokenizer = load_tokenizer(model)
@@ -74,58 +158,8 @@ def run(options: EmbedOptions) -> EmbedSummary:
     passages = PassageOptions(identity.max_tokens, options.stride, identity.passage_prompt)
     check_passage_options(passages, tokenizer)
     files = storage.list_inputs(tuple(storage.absolute(url) for url in options.inputs))
-    parent = newest_snapshot(store)
-    if parent is not None and options.mode == "append":
-        check_identity(store, parent.identity, identity)
-    paths = SegmentPaths(store, _name(options, identity, files))
-    live = [ref.name for ref in parent.segments] if parent is not None else []
-    if parent is not None and paths.name in live and (options.mode == "append" or len(live) == 1):
-        ref = parent.segments[live.index(paths.name)]
-        return _summary(options, model, placement, read_segment(store, ref), parent.number, started)
-    others = parent.segments if parent is not None and options.mode == "append" else ()
-    standing = paths.read_plan()
-    rate = expected_rate(model, placement)
-    plan = standing or plan_parts(files, options.columns, options.rows_per_part, rate)
-    factory = faiss_index.choose_factory(options.index, identity.dim, plan.rows)
-    # Others may have been committed since a standing plan was made.
-    check_ids(plan, live_document_ids(store, others))
-    check_metadata(plan, ((ref.name, read_segment(store, ref).metadata) for ref in others))
-    plan = standing or _settle(paths, plan)
-    if standing is not None and options.rows_per_part is not None:
-        followed = f"the plan of an earlier run is followed: {len(plan.parts)} parts"
-        model = replace(model, notice="; ".join(filter(None, [model.notice, followed])))
-    done = paths.done_parts()
-    form = PartFormat(identity, options.vector_dtype, plan.schema)
-    # Workers find the very model that was checked here, or say that theirs is another.
-    pinned = options_for(identity)
-    handler = AlbertEmbeddingHandler(
-        pinned, options.placement.device, options.placement.dtype
-    ).for_tables()
-    pending = [part.number for part in plan.parts if part.number not in done]
-    _ = (
-        pipeline
-        | "ReadParts" >> ReadParts(paths, pending)
-        | "SplitPassages" >> SplitPassages(pinned, passages)
-        | "EmbedPassages" >> EmbedPassages(handler)
-        | "WriteParts" >> WriteParts(paths, form)
-        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, factory)
-        | "CommitSnapshot"
-        >> CommitSnapshot(store, options.mode, checked=frozenset(ref.name for ref in others))
-    )
-    rows = sum(plan.parts[number].rows for number in pending)
-    with show_progress(paths, len(plan.parts), len(done), rows):
-        result = run_pipeline(pipeline)
-    info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
-    return _summary(
-        options,
-        model,
-        placement,
-        info,
-        snapshot_of(store, paths.name),
-        started,
-        found_done=len(done),
-        model_loads=counters(result).get("model_loads", 0),
-    )
+    store = storage.absolute(options.store)
+    return _Run(options, store, model, placement, passages, files, started)
 
 
 def _check(options: EmbedOptions) -> None:
@@ -134,73 +168,193 @@ def _check(options: EmbedOptions) -> None:
     storage.check_exclusive(options.store)
     if options.mode not in MODES:
         raise BadInput(f"mode {options.mode!r} is not one of {', '.join(MODES)}")
+    if options.on_duplicate not in ON_DUPLICATE:
+        raise BadInput(
+            f"on-duplicate {options.on_duplicate!r} is not one of {', '.join(ON_DUPLICATE)}"
+        )
     if options.vector_dtype not in ("float32", "float16"):
         raise BadInput(f"vector-dtype {options.vector_dtype!r} is not float32 or float16")
     if options.rows_per_part is not None and options.rows_per_part < 1:
         raise BadInput(f"rows-per-part {options.rows_per_part} is below 1; give auto or 1 or more")
 
 
-def _name(options: EmbedOptions, identity: ModelIdentity, files: list[FileInfo]) -> str:
+def _name(job: _Run) -> str:
+    options = job.options
     return segment_name(
         {
-            "files": [asdict(file) for file in files],
+            "files": [asdict(file) for file in job.files],
             "columns": asdict(options.columns),
-            "identity": {**identity.to_dict(), "name": "", "revision": ""},
+            "identity": {**job.identity.to_dict(), "name": "", "revision": ""},
             "stride": options.stride,
             "dtype": options.placement.dtype,
             "vector_dtype": options.vector_dtype,
             "index": options.index,
+            "on_duplicate": options.on_duplicate,
         }
     )
 
 
-def _settle(paths: SegmentPaths, plan: Plan) -> Plan:
+def _survey(job: _Run, base: Snapshot | None) -> Survey:
+    survey = survey_input(job.files, job.options.columns)
+    _check_metadata(job.store, survey, base)
+    return survey
+
+
+def _check_metadata(store: str, plan: Plan | Survey, base: Snapshot | None) -> None:
+    refs = base.segments if base is not None else ()
+    check_metadata(plan, ((ref.name, read_segment(store, ref).metadata) for ref in refs))
+
+
+def _compare(job: _Run, comparison: Comparison) -> Changes:
+    paths, survey = comparison.paths, comparison.survey
     try:
-        return paths.settle_plan(plan)
+        storage.create_exclusively(storage.join(paths.changes, "started.json"), b"{}")
     except OSError as error:
         raise BadInput(
             f"store {paths.store!r} can't be written to: {error}; "
             "choose another place or change its permissions"
         ) from error
+    pipeline = job.pipeline()
+    _ = pipeline | "CompareDocuments" >> CompareDocuments(comparison)
+    run_pipeline(pipeline)
+    buckets = comparison.finished()
+    if comparison.on_duplicate == "error":
+        examples = [name for bucket in buckets for name in bucket.examples]
+        twice = sum(bucket.twice for bucket in buckets)
+        if twice:
+            remove_buckets(paths)
+        check_duplicates(examples, twice, survey.columns.id_column)
+    return gather_changes(paths, comparison.base, comparison.mode, survey.rows, buckets)
+
+
+def _plan(job: _Run, paths: SegmentPaths, changes: Changes, survey: Survey) -> Plan:
+    kinds = frozenset({"new", "changed", "rejected"})
+    chosen = None
+    if sum(changes.counts[kind] for kind in kinds) < survey.rows:
+        chosen = chosen_rows(paths, changes, len(survey.files), kinds)
+    rate = expected_rate(job.model, job.placement)
+    limit = job.options.rows_per_part
+    plan = plan_parts(survey, limit, rate, chosen)
+    carried = plan_carries(paths, survey, changes, len(plan.parts), limit)
+    return replace(plan, parts=(*plan.parts, *carried))
+
+
+def _remove(job: _Run, paths: SegmentPaths, changes: Changes) -> EmbedSummary:
+    """Commit tombstones where nothing is to be written; where none are wanted, do nothing."""
+    notices = []
+    if changes.kills:
+        mode = job.options.mode
+        made = commit_removals(job.store, paths.name, mode, "embed", job.identity, changes)
+        number = made.number
+    else:
+        number = changes.base
+        notices = [_NOTHING.format(number)]
+    remove_buckets(paths)
+    return _summary(job, changes, None, number, worked=False, notices=notices)
+
+
+def _factory(job: _Run, changes: Changes, plan: Plan, notices: list[str]) -> str | None:
+    """The FAISS factory of a segment; an exact one where it is too small for what was asked."""
+    dim, wanted = job.identity.dim, job.options.index
+    try:
+        return faiss_index.choose_factory(wanted, dim, plan.rows)
+    except BadInput:
+        if not changes.base:
+            raise
+        notices.append(f"{plan.rows} rows are too few for index {wanted}: theirs is exact")
+        return faiss_index.choose_factory("flat", dim, plan.rows)
+
+
+def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], factory: str | None) -> int:
+    """Do what is not done of a plan, and commit it; how often the model was loaded."""
+    options, identity = job.options, job.identity
+    form = PartFormat(identity, options.vector_dtype, plan.schema)
+    # Workers find the very model that was checked here, or say that theirs is another.
+    pinned = options_for(identity)
+    handler = AlbertEmbeddingHandler(
+        pinned, options.placement.device, options.placement.dtype
+    ).for_tables()
+    pending = [part for part in plan.parts if part.number not in done]
+    carried = [part.number for part in pending if part.carry]
+    pipeline = job.pipeline()
+    written = []
+    if carried:
+        written.append(
+            pipeline
+            | "CarryParts" >> CarryParts(paths, carried)
+            | "WriteCarried" >> WriteParts(paths, form)
+        )
+    if len(pending) > len(carried) or not carried:
+        written.append(
+            pipeline
+            | "ReadParts" >> ReadParts(paths, [part.number for part in pending if not part.carry])
+            | "SplitPassages" >> SplitPassages(pinned, job.passages)
+            | "EmbedPassages" >> EmbedPassages(handler)
+            | "WriteParts" >> WriteParts(paths, form)
+        )
+    _ = (
+        (tuple(written) | "AllParts" >> beam.Flatten() if len(written) > 1 else written[0])
+        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, factory)
+        | "CommitSnapshot" >> CommitSnapshot(job.store, options.mode)
+    )
+    with show_progress(paths, len(plan.parts), len(done), sum(part.rows for part in pending)):
+        result = run_pipeline(pipeline)
+    return counters(result).get("model_loads", 0)
 
 
 def _summary(
-    options: EmbedOptions,
-    model: Model,
-    placement: Placement,
-    info: SegmentInfo,
+    job: _Run,
+    changes: Changes,
+    info: SegmentInfo | None,
     snapshot: int,
-    started: float,
-    found_done: int | None = None,
+    parts_found_done: int = 0,
     model_loads: int = 0,
+    worked: bool = True,
+    notices: Iterable[str] = (),
 ) -> EmbedSummary:
-    seconds = time.monotonic() - started
-    tokens = info.total("tokens")
-    index = info.index
+    """What a run did; ``info`` is the segment that it wrote, if any."""
+    seconds = time.monotonic() - job.started
+    counts = changes.counts
+    written = info.total("documents") if info is not None else 0
+    tokens = info.total("tokens") if info is not None else 0
+    index = info.index if info is not None else None
     shards = index.shards if index is not None else ()
     rows = sum(shard.rows for shard in shards)
-    live_already = found_done is None
-    notice = model.notice
-    if live_already:
-        notice = f"this input is live already, in snapshot {snapshot}: nothing to do"
     return EmbedSummary(
-        documents=info.total("documents"),
-        passages=info.rows,
+        documents=written + counts["unchanged"],
+        # Compared with nothing, all rows are new; those that were rejected later are not.
+        new=counts["new"] if changes.base else written,
+        changed=counts["changed"],
+        metadata=counts["metadata"],
+        unchanged=counts["unchanged"],
+        removed=counts["removed"],
+        passages=(info.rows if info is not None else 0) + changes.kept_passages,
         tokens=tokens,
-        rejects=info.rejects,
-        bytes=info.total("bytes") + sum(shard.bytes for shard in shards),
+        rejects=info.rejects if info is not None else changes.rejects,
+        bytes=(info.total("bytes") if info is not None else 0) + sum(s.bytes for s in shards),
         seconds=round(seconds, 3),
-        tokens_per_second=0.0 if live_already else round(tokens / seconds, 1),
-        parts=len(info.parts),
-        parts_found_done=len(info.parts) if found_done is None else found_done,
-        model=model.identity.name,
+        tokens_per_second=round(tokens / seconds, 1) if worked else 0.0,
+        parts=len(info.parts) if info is not None else 0,
+        parts_found_done=parts_found_done,
+        model=job.identity.name,
         model_loads=model_loads,
-        device=placement.device,
-        dtype=placement.dtype,
+        device=job.placement.device,
+        dtype=job.placement.dtype,
         index=index.factory if index is not None else "none",
         recall=sum(s.recall * s.rows for s in shards) / rows if rows else None,
-        store=storage.absolute(options.store),
-        segment=info.name,
+        store=job.store,
+        segment=info.name if info is not None else "",
         snapshot=snapshot,
-        notice=notice,
+        notice="; ".join(filter(None, [job.model.notice, *_notices(changes), *notices])),
     )
+
+
+def _notices(changes: Changes) -> list[str]:
+    """What a person should know of a comparison."""
+    said = []
+    gave_way = changes.counts["duplicate"]
+    if gave_way:
+        said.append(f"{gave_way} input rows gave way to others of their ids")
+    if changes.lost:
+        said.append(f"{changes.lost} documents that were live are rejected now, and gone")
+    return said

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
 
-MODES = ("append", "replace")
+MODES = ("append", "sync", "replace")
 DEFAULT_STRIDE = 32
 
 
@@ -23,7 +23,9 @@ class EmbedOptions:
         vector_dtype: ``float32`` or ``float16``, as written.
         index: ``auto``, ``flat``, ``none`` or a FAISS factory.
         rows_per_part: input rows of a part, or None to choose.
-        mode: ``append`` or ``replace``.
+        mode: ``append``, ``sync`` or ``replace``.
+        on_duplicate: ``error``, or which of several rows of one id counts: ``first`` or ``last``.
+        resume: go on with what an earlier run of the same command left.
         runner: ``direct`` or a Beam runner's name.
         beam_args: options for Beam, as given.
     """
@@ -38,5 +40,7 @@ class EmbedOptions:
     index: str = "auto"
     rows_per_part: int | None = None
     mode: str = "append"
+    on_duplicate: str = "error"
+    resume: bool = True
     runner: str = "direct"
     beam_args: tuple[str, ...] = ()

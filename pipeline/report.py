@@ -40,8 +40,10 @@ def print_summary(summary: Any, as_json: bool) -> None:
     rejects = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejects.items())
     recall = "" if summary.recall is None else f" (recall@10 {summary.recall:.3f})"
     done = f" ({summary.parts_found_done} found done)" if summary.parts_found_done else ""
+    kinds = ("new", "changed", "metadata", "unchanged", "removed")
+    became = ", ".join(f"{value[kind]:,} {kind}" for kind in kinds if value[kind])
     rows = [
-        ("documents", f"{summary.documents:,}"),
+        ("documents", f"{summary.documents:,}" + (f" ({became})" if became else "")),
         ("passages", f"{summary.passages:,}"),
         ("tokens", f"{summary.tokens:,}"),
         ("rejects", rejects or "0"),

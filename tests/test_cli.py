@@ -233,36 +233,24 @@ def test_an_input_without_rows_and_a_store_that_is_a_file(
     assert "can't be written to" in capsys.readouterr().err
 
 
-def test_ids_that_the_store_has_are_refused_and_replace_starts_anew(
+def test_ids_that_the_store_has_are_replaced_and_replace_starts_anew(
     tmp_path: Path, albert: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = ["--store", str(tmp_path / "store"), "--model", str(albert), "--json"]
     assert main(["embed", documents(tmp_path / "a.parquet"), *store]) == 0
     more = documents(tmp_path / "b.parquet", id=pa.array(["b", "c"]))
-    assert main(["embed", more, *store]) == 2
-    assert "1 ids of column 'id' are in the store already: 'b'" in capsys.readouterr().err
-    fresh = documents(tmp_path / "c.parquet", id=pa.array(["c", "d"]))
-    assert main(["embed", fresh, *store]) == 0
     capsys.readouterr()
+    assert main(["embed", more, *store]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    kinds = ("new", "changed", "metadata", "unchanged", "removed")
+    assert [summary[kind] for kind in kinds] == [1, 1, 0, 0, 0]
     assert main(["snapshots", str(tmp_path / "store"), "--json"]) == 0
-    assert [row["documents"] for row in json.loads(capsys.readouterr().out)] == [2, 4]
+    assert [row["documents"] for row in json.loads(capsys.readouterr().out)] == [2, 3]
     assert main(["embed", more, *store, "--mode", "replace"]) == 0
     capsys.readouterr()
     assert main(["search", str(tmp_path / "store"), "river", "--json"]) == 0
     found = {hit["document_id"] for hit in json.loads(capsys.readouterr().out)}
     assert found == {"b", "c"}
-
-
-def test_documents_of_a_standing_plan_that_others_committed_since_are_refused(
-    tmp_path: Path, albert: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = ["--store", str(tmp_path / "store"), "--model", str(albert)]
-    first = documents(tmp_path / "a.parquet")
-    assert main(["embed", first, *store]) == 0
-    assert main(["embed", documents(tmp_path / "b.parquet"), *store, "--mode", "replace"]) == 0
-    assert main(["embed", first, *store]) == 2
-    assert "2 ids of column 'id' are in the store already" in capsys.readouterr().err
-    assert main(["verify", str(tmp_path / "store")]) == 0
 
 
 def test_metadata_of_another_type_than_the_stores_is_refused(

@@ -29,7 +29,7 @@ from tests.reference import brute_force, reference_passages
 from transforms import Store
 from transforms.commits import commit_segment
 from transforms.encoder import reference_vectors
-from transforms.errors import BadInput, Conflict
+from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.planning import ColumnOptions
 from transforms.records import vectors_to_numpy
@@ -282,7 +282,7 @@ def rows_of_ids(store: str) -> list[str]:
     ]
 
 
-def test_two_writers_of_the_same_documents_do_not_both_commit(
+def test_of_two_writers_of_the_same_documents_the_later_commit_wins(
     options: EmbedOptions, tmp_path: Path
 ) -> None:
     run(options)
@@ -293,9 +293,10 @@ def test_two_writers_of_the_same_documents_do_not_both_commit(
     # The other writer's segment is done in our store too, and is about to be committed.
     shutil.copytree(theirs.root, SegmentPaths(options.store, ref.name).root)
     info = read_segment(other.store, ref)
-    with pytest.raises(Conflict, match="another writer committed 'doc-00000'"):
-        commit_segment(options.store, info, ref.sha256, "append", "test")
-    assert verify(options.store).snapshot == 1
+    made = commit_segment(options.store, info, ref.sha256, "append", "test")
+    assert [each.name for each in made.segments] == [ref.name]
+    assert verify(options.store).snapshot == 2
+    assert_same_store(options.store, other.store)
 
 
 def test_metrics_on_a_real_corpus_are_those_of_brute_force(

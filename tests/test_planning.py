@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroaring import BitMap64
 
 from transforms.errors import BadInput, Damaged
 from transforms.planning import (
@@ -17,12 +18,12 @@ from transforms.planning import (
     Part,
     Plan,
     RowGroup,
-    check_ids,
     choose_rows_per_part,
     cut_parts,
     plan_parts,
 )
 from transforms.storage import FileInfo, list_inputs
+from transforms.survey import survey_input
 
 GROUPS = st.lists(
     st.lists(st.builds(RowGroup, st.integers(0, 40), st.integers(0, 400)), max_size=4), max_size=4
@@ -39,7 +40,7 @@ def write(folder: Path, name: str = "a.parquet", **columns: object) -> Path:
 
 def plan(folder: Path, rows_per_part: int | None = None, **columns: object) -> Plan:
     options = ColumnOptions(**columns)  # type: ignore[arg-type]
-    return plan_parts(list_inputs((str(folder),)), options, rows_per_part, 1_000)
+    return plan_parts(survey_input(list_inputs((str(folder),)), options), rows_per_part, 1_000)
 
 
 def addresses(parts: list[Part]) -> list[tuple[int, int, int, int]]:
@@ -48,7 +49,7 @@ def addresses(parts: list[Part]) -> list[tuple[int, int, int, int]]:
         (s.file, s.row_group, row, s.row + row - s.start)
         for part in parts
         for s in part.slices
-        for row in range(s.start, s.stop)
+        for row in s.chosen(0, s.stop).tolist()
     ]
 
 
@@ -87,6 +88,25 @@ def test_parts_keep_both_bounds_and_are_cut_only_where_one_is_reached(
     for part, size, following in zip(parts, sizes, sizes[1:], strict=False):
         full = part.rows == rows
         assert full or sum(size) + following[0] > text_bytes - 1e-6
+
+
+@given(GROUPS, st.integers(1, 30), st.integers(1, 300), st.data())
+def test_parts_of_chosen_rows_have_those_alone_and_a_row_group_is_cut_only_at_a_parts_end(
+    groups: list[list[RowGroup]], rows: int, text_bytes: int, data: st.DataObject
+) -> None:
+    sizes = [sum(group.rows for group in file) for file in groups]
+    chosen = [data.draw(st.sets(st.integers(0, n - 1)) if n else st.just(set())) for n in sizes]
+    maps = [BitMap64(rows) for rows in chosen]
+    parts = list(cut_parts(groups, rows, text_bytes, maps))
+    every = addresses(list(cut_parts(groups, 10**9, 10**9)))
+    assert addresses(parts) == [each for each in every if each[3] in chosen[each[0]]]
+    assert sum(part.rows for part in parts) == sum(map(len, chosen))
+    for part in parts:
+        assert 0 < part.rows <= rows
+        groups_met = [(s.file, s.row_group) for s in part.slices]
+        assert len(set(groups_met)) == len(groups_met)
+    before = Plan((), ColumnOptions(), pa.schema([]), tuple(parts))
+    assert Plan.from_json(before.to_json(), "plan.json") == before
 
 
 @given(FILES, GROUPS, NAMES, st.lists(st.tuples(NAMES, NAMES), max_size=3), st.booleans())
@@ -239,52 +259,10 @@ def test_a_file_that_is_not_whole_parquet_is_named(tmp_path: Path, content: byte
 def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:
     gone = FileInfo(str(tmp_path / "gone.parquet"), 1, "")
     with pytest.raises(BadInput, match=r"gone\.parquet' can't be read"):
-        plan_parts([gone], ColumnOptions(), None, 1_000)
+        survey_input([gone], ColumnOptions())
 
 
 def test_an_input_without_rows_is_refused(tmp_path: Path) -> None:
     empty = pa.array([], pa.string())
     with pytest.raises(BadInput, match=r"the input has no rows: '.*a\.parquet'"):
         plan(write(tmp_path, id=empty, text=empty))
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())],
-    ids=str,
-)
-def test_ids_that_occur_twice_are_named_across_files(tmp_path: Path, kind: pa.DataType) -> None:
-    write(tmp_path, "a.parquet", id=pa.array(["a", "b", None]).cast(kind), text=["x"] * 3)
-    write(tmp_path, "b.parquet", id=pa.array(["b", "c", None]).cast(kind), text=["x"] * 3)
-    with pytest.raises(BadInput, match=r"^1 ids of column 'id' occur more than once: 'b'; "):
-        check_ids(plan(tmp_path), [])
-
-
-def test_integer_ids_meet_their_decimal_strings(tmp_path: Path) -> None:
-    found = plan(write(tmp_path, id=pa.array([7, 2**63], pa.uint64()), text=["x"] * 2))
-    with pytest.raises(BadInput, match=r"1 ids .* are in the store already: '9223372036854775808'"):
-        check_ids(found, [pa.chunked_array([["70"], [str(2**63)]])])
-
-
-def test_many_taken_ids_are_counted_and_a_few_are_named(tmp_path: Path) -> None:
-    ids = [f"d{n}" for n in range(9)]
-    found = plan(write(tmp_path, id=ids, text=["x"] * 9))
-    with pytest.raises(BadInput, match=r"^9 ids .*'d0', .*'d4', …; .*--mode replace"):
-        check_ids(found, [pa.chunked_array([["other"]]), pa.chunked_array([ids])])
-
-
-def test_ids_of_their_own_and_nulls_pass(tmp_path: Path) -> None:
-    found = plan(write(tmp_path, id=["a", None, "b", None], text=["x"] * 4))
-    check_ids(found, [pa.chunked_array([["c"]])])
-    assert found.rows == 4
-
-
-def test_an_id_column_that_is_corrupt_inside_is_named(tmp_path: Path) -> None:
-    folder = write(tmp_path, id=[f"{n:050d}" for n in range(200)], text=["x"] * 200)
-    found = plan(folder)
-    path = folder / "a.parquet"
-    content = bytearray(path.read_bytes())
-    content[4:3_000] = bytes(2_996)
-    path.write_bytes(content)
-    with pytest.raises(BadInput, match=r"a\.parquet' can't be read as Parquet"):
-        check_ids(found, [])

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.stores import make_identity, make_segment
+from tests.stores import make_format, make_identity, make_segment, write_part
 from transforms import storage
 from transforms.commits import check_identity, commit_segment
 from transforms.errors import BadInput, Conflict, Damaged
@@ -47,16 +48,14 @@ def store(tmp_path: Path) -> str:
     return str(tmp_path / "store")
 
 
-class Everything(frozenset[str]):
-    """All segments there are: these tests' have no files whose documents could be compared."""
-
-    def __contains__(self, _: object) -> bool:
-        return True
+def bare_segment(name: str, **changes: Any) -> SegmentInfo:
+    """A segment without parts: there are no files whose documents a commit could compare."""
+    return make_segment(name, **{"parts": ()} | changes)
 
 
 def commit(store: str, name: str, mode: str = "append", **changes: Any) -> Snapshot:
-    info, digest = SegmentPaths(store, name).settle_segment(make_segment(name, **changes))
-    return commit_segment(store, info, digest, mode, "test", Everything())
+    info, digest = SegmentPaths(store, name).settle_segment(bare_segment(name, **changes))
+    return commit_segment(store, info, digest, mode, "test")
 
 
 def live(snapshot: Snapshot) -> list[str]:
@@ -121,7 +120,9 @@ def test_a_snapshot_that_is_not_there_is_refused_with_those_that_are(store: str)
 
 
 def test_appended_segments_add_up_and_earlier_snapshots_stay(store: str) -> None:
-    first, second = commit(store, "a"), commit(store, "b")
+    form = make_format(year=pa.int16())
+    parts = [write_part(SegmentPaths(store, "ab"[n]), form, n, 10, rejects=2) for n in (0, 1)]
+    first, second = commit(store, "a", parts=(parts[0],)), commit(store, "b", parts=(parts[1],))
     assert (first.number, second.number) == (1, 2)
     assert live(second) == ["a", "b"]
     assert (second.documents, second.passages) == (10, 20)
@@ -208,7 +209,7 @@ def test_a_writer_that_always_comes_late_gives_up_with_a_conflict(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit(store, "a")
-    info, digest = SegmentPaths(store, "b").settle_segment(make_segment("b"))
+    info, digest = SegmentPaths(store, "b").settle_segment(bare_segment("b"))
     real = storage.create_exclusively
     others = iter(range(1_000))
 
@@ -219,7 +220,7 @@ def test_a_writer_that_always_comes_late_gives_up_with_a_conflict(
 
     monkeypatch.setattr(storage, "create_exclusively", overtaken)
     with pytest.raises(Conflict, match="other writers committed first 20 times"):
-        commit_segment(store, info, digest, "append", "test", Everything())
+        commit_segment(store, info, digest, "append", "test")
     assert len(snapshot_numbers(store)) == 21
 
 
@@ -232,9 +233,9 @@ def test_a_commit_whose_first_request_had_arrived_is_a_success(
         real(url, content)
         return real(url, content)
 
-    info, digest = SegmentPaths(store, "a").settle_segment(make_segment("a"))
+    info, digest = SegmentPaths(store, "a").settle_segment(bare_segment("a"))
     monkeypatch.setattr(storage, "create_exclusively", arrived_twice)
-    made = commit_segment(store, info, digest, "append", "test", Everything())
+    made = commit_segment(store, info, digest, "append", "test")
     assert made == read_snapshot(store)
     assert snapshot_numbers(store) == [1]
 
@@ -272,7 +273,7 @@ def test_the_place_of_a_model_may_differ(store: str) -> None:
 
 def test_a_segment_is_read_as_it_was_committed(store: str) -> None:
     ref = commit(store, "a").segments[0]
-    assert read_segment(store, ref) == make_segment("a")
+    assert read_segment(store, ref) == bare_segment("a")
 
 
 @pytest.mark.parametrize("damage", ["digest", "missing"])
@@ -285,6 +286,6 @@ def test_a_segment_file_that_differs_or_is_missing_is_damaged_and_named(
     path.unlink()
     if damage == "digest":
         path.write_bytes(content + b" ")
-        assert SegmentInfo.from_json(path.read_bytes(), "") == make_segment("a")
+        assert SegmentInfo.from_json(path.read_bytes(), "") == bare_segment("a")
     with pytest.raises(Damaged, match=rf"^{path} (has SHA-256|is missing)"):
         read_segment(store, ref)

@@ -15,11 +15,12 @@ from transforms.planning import ColumnOptions, Part, Plan, plan_parts
 from transforms.records import FILE, REJECT, ROW, Chunk, chunk_of, metadata_hashes
 from transforms.source import read_part, reject_reasons
 from transforms.storage import list_inputs
+from transforms.survey import survey_input
 
 
 def plan_of(folder: Path, rows: int | None = None, **columns: object) -> Plan:
     options = ColumnOptions(**columns)  # type: ignore[arg-type]
-    return plan_parts(list_inputs((str(folder),)), options, rows, 1_000)
+    return plan_parts(survey_input(list_inputs((str(folder),)), options), rows, 1_000)
 
 
 def read(plan: Plan) -> pa.Table:

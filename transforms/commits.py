@@ -8,16 +8,17 @@ import pyarrow.compute as pc
 from pyroaring import BitMap64
 
 from transforms import storage
-from transforms.errors import BadInput, Conflict
+from transforms.changes import Changes
+from transforms.errors import BadInput
 from transforms.model import ModelIdentity
 from transforms.parquet import open_parquet, reading
+from transforms.rebase import Work, rebase
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import (
     Content,
     SegmentRef,
     Snapshot,
     commit,
-    live_document_ids,
     read_segment,
     read_snapshot,
 )
@@ -40,7 +41,7 @@ def commit_segment(
     digest: str,
     mode: str,
     command: str,
-    checked: frozenset[str] = frozenset(),
+    changes: Changes | None = None,
 ) -> Snapshot:
     """Make a segment live, in a new snapshot after whichever is the newest.
 
@@ -48,44 +49,58 @@ def commit_segment(
         store: the store's URL.
         info: the segment, whose ``segment.json`` stands.
         digest: the SHA-256 of that file.
-        mode: ``append`` to the live segments, or ``replace`` them.
+        mode: ``replace`` the live segments, or put the changes on them: see `rebase`.
         command: what to record as the reason.
-        checked: live segments whose documents are known to be others than this one's.
+        changes: what the run compared; without, its documents replace live ones of the same ids.
 
     A segment that is live already is left as it is, and the snapshot that has it is returned.
 
     Raises:
-        Conflict: other writers were faster twenty times over, or committed the same documents.
+        Conflict: other writers were faster twenty times over, or what they did can't be joined
+            with this.
     """
     ref = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
+    work = Work(store, info.name, mode, changes, ref)
 
     def build(parent: Snapshot | None) -> Content | None:
         live = parent.segments if parent is not None else ()
         if mode == "replace":
             return None if live == (ref,) else Content(info.identity, (ref,))
-        if parent is not None:
-            check_identity(store, parent.identity, info.identity)
+        if parent is None:
+            return Content(info.identity, (ref,))
+        check_identity(store, parent.identity, info.identity)
         if ref.name in {segment.name for segment in live}:
             return None
-        _check_documents(store, ref, [s for s in live if s.name not in checked])
-        return Content(info.identity, (*live, ref))
+        return Content(info.identity, (*rebase(work, parent), ref))
 
     return commit(store, command, build)
 
 
-def _check_documents(store: str, ref: SegmentRef, others: list[SegmentRef]) -> None:
-    if not others:
-        return
-    ours = pa.chunked_array(
-        [chunk for ids in live_document_ids(store, [ref]) for chunk in ids.chunks], pa.string()
-    )
-    for theirs in live_document_ids(store, others):
-        known = ours.filter(pc.is_in(ours, value_set=theirs))
-        if len(known):
-            raise Conflict(
-                f"{store!r}: another writer committed {known[0].as_py()!r} and perhaps more of "
-                "these documents first; leave them out, or give --mode replace"
-            )
+def commit_removals(
+    store: str, name: str, mode: str, command: str, identity: ModelIdentity, changes: Changes
+) -> Snapshot:
+    """Make a new snapshot with tombstones alone, where a run has nothing to write.
+
+    Args:
+        store: the store's URL.
+        name: the segment in whose ``changes/`` the changes' files lie.
+        mode: ``append`` or ``sync``.
+        command: what to record as the reason.
+        identity: of the run's model.
+        changes: what the run compared.
+
+    Raises:
+        Conflict: as `commit_segment`.
+    """
+    work = Work(store, name, mode, changes)
+
+    def build(parent: Snapshot | None) -> Content | None:
+        assert parent is not None
+        check_identity(store, parent.identity, identity)
+        segments = rebase(work, parent)
+        return None if segments == parent.segments else Content(parent.identity, segments)
+
+    return commit(store, command, build)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from transforms import storage
+from transforms.changes import read_changes
 from transforms.commits import commit_segment
 from transforms.parquet import PartFormat, read_vectors
 from transforms.planning import Plan
@@ -167,30 +168,24 @@ class BuildIndex(beam.PTransform):
 
 
 class _CommitFn(beam.DoFn):
-    def __init__(self, store: str, mode: str, command: str, checked: frozenset[str]) -> None:
+    def __init__(self, store: str, mode: str, command: str) -> None:
         self._store, self._mode, self._command = store, mode, command
-        self._checked = checked
 
     def process(self, element: SegmentInfo) -> Iterator[Snapshot]:
-        info, digest = SegmentPaths(self._store, element.name).settle_segment(element)
-        yield commit_segment(self._store, info, digest, self._mode, self._command, self._checked)
+        paths = SegmentPaths(self._store, element.name)
+        info, digest = paths.settle_segment(element)
+        changes = read_changes(paths)
+        yield commit_segment(self._store, info, digest, self._mode, self._command, changes)
 
 
 class CommitSnapshot(beam.PTransform):
     """A `SegmentInfo` to the `Snapshot` in which it is live; see `commit_segment`."""
 
-    def __init__(
-        self,
-        store: str,
-        mode: str = "append",
-        command: str = "embed",
-        checked: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, store: str, mode: str = "append", command: str = "embed") -> None:
         super().__init__()
         self._store, self._mode, self._command = store, mode, command
-        self._checked = checked
 
     def expand(self, pcoll: beam.PCollection[SegmentInfo]) -> beam.PCollection[Snapshot]:
         """Wire `commit_segment`."""
-        commit = _CommitFn(self._store, self._mode, self._command, self._checked)
+        commit = _CommitFn(self._store, self._mode, self._command)
         return pcoll | "Commit" >> beam.ParDo(commit).with_output_types(Snapshot)

@@ -194,6 +194,11 @@ class SegmentPaths:
         return storage.join(self.root, "index")
 
     @property
+    def changes(self) -> str:
+        """The folder of what a comparison with the store found; `transforms.changes` knows it."""
+        return storage.join(self.root, "changes")
+
+    @property
     def tombstones(self) -> str:
         """The folder of files that name dead rows."""
         return storage.join(self.root, "tombstones")

@@ -1,15 +1,25 @@
 """Read the rows of a part from the input files, chunk by chunk, and say which can't be embedded."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import coder, storage  # noqa: F401
 from transforms.errors import BadInput, Damaged
-from transforms.planning import Part, Plan, Slice
-from transforms.records import FILE, REJECT, ROW, Chunk, mark_chunk, metadata_hashes
+from transforms.planning import Part, Plan, Slice, Survey
+from transforms.records import (
+    FILE,
+    REJECT,
+    ROW,
+    Chunk,
+    mark_chunk,
+    metadata_hashes,
+    without_views,
+)
 from transforms.segment import SegmentPaths
 
 #: A chunk of a part: what is in memory at once.
@@ -23,16 +33,21 @@ def read_part(plan: Plan, part: Part) -> Iterator[pa.Table]:
     Yields tables of ``document_id, text, metadata_hash, _file, _row, _reject`` and the metadata
     columns. Rows without id or text, and with blank text, carry their reason in ``_reject``.
     """
+    yield from mark_chunks(part.number, read_chunks(plan, part))
+
+
+def mark_chunks(part: int, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The tables of a part, each marked with its place among them."""
     previous: pa.Table | None = None
     number = 0
-    for table in _chunks(plan, part):
+    for table in tables:
         if previous is not None:
-            yield mark_chunk(previous, Chunk(part.number, number, last=False))
+            yield mark_chunk(previous, Chunk(part, number, last=False))
             number += 1
         previous = table
     if previous is None:
-        raise Damaged(f"part {part.number} of the plan has no rows; start again with a new store")
-    yield mark_chunk(previous, Chunk(part.number, number, last=True))
+        raise Damaged(f"part {part} of the plan has no rows; start again with a new store")
+    yield mark_chunk(previous, Chunk(part, number, last=True))
 
 
 def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str | None]:
@@ -52,11 +67,12 @@ def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str |
     return reasons
 
 
-def _chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
+def read_chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
+    """The rows of a part as tables, not marked yet."""
     pending: list[pa.Table] = []
     rows = size = 0
     for piece in part.slices:
-        for batch in _read_slice(plan, piece):
+        for batch in read_slice(plan, piece):
             for table in _bounded(batch):
                 if pending and (
                     rows + table.num_rows > ROWS_PER_CHUNK or size + table.nbytes > BYTES_PER_CHUNK
@@ -80,11 +96,37 @@ def _bounded(table: pa.Table) -> Iterator[pa.Table]:
         yield table
 
 
-def _read_slice(plan: Plan, piece: Slice) -> Iterator[pa.Table]:
-    file = plan.files[piece.file]
+def read_slice(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
+    """The meant rows of a slice, as `read_part` gives them, in tables of bounded size."""
     columns = plan.columns
     wanted = [columns.id_column, columns.text_column, *(old for _, old in columns.metadata)]
-    with storage.open_input(file.url) as source:
+    url = plan.files[piece.file].url
+
+    def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
+        return _source_table(batch, plan, url, rows)
+
+    yield from _read(url, piece, wanted, build)
+
+
+def read_ids(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
+    """The same with ``document_id, _row`` alone; an id that is not UTF-8 is null."""
+    column = plan.columns.id_column
+
+    def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
+        ids, _ = _strings(batch.column(column))
+        return pa.table({"document_id": pa.array(ids, pa.string()), ROW: pa.array(rows)})
+
+    yield from _read(plan.files[piece.file].url, piece, [column], build)
+
+
+def _read(
+    url: str,
+    piece: Slice,
+    wanted: list[str],
+    build: Callable[[pa.RecordBatch, npt.NDArray[np.int64]], pa.Table],
+) -> Iterator[pa.Table]:
+    """What ``build`` makes of the meant rows and their numbers in the file."""
+    with storage.open_input(url) as source:
         try:
             parquet = pq.ParquetFile(source)
             place = 0
@@ -95,11 +137,9 @@ def _read_slice(plan: Plan, piece: Slice) -> Iterator[pa.Table]:
                 [piece.row_group],
                 columns=list(dict.fromkeys(wanted)),
             ):
-                first = max(piece.start - place, 0)
-                stop = min(piece.stop - place, batch.num_rows)
-                if first < stop:
-                    row = piece.row - piece.start + place + first
-                    yield _source_table(batch.slice(first, stop - first), plan, file.url, row)
+                rows = piece.chosen(place, place + batch.num_rows)
+                if len(rows):
+                    yield build(_take(batch, rows - place), rows - piece.start + piece.row)
                 place += batch.num_rows
                 if place >= piece.stop:
                     break
@@ -108,18 +148,28 @@ def _read_slice(plan: Plan, piece: Slice) -> Iterator[pa.Table]:
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             # The last is of a metadata column; ids and texts that are not UTF-8 are rejects.
             raise BadInput(
-                f"input file {file.url!r}, row group {piece.row_group}, can't be read: "
+                f"input file {url!r}, row group {piece.row_group}, can't be read: "
                 f"{str(error).splitlines()[0]}; replace or remove it and run again"
             ) from error
 
 
-def _source_table(batch: pa.RecordBatch, plan: Plan, url: str, row: int) -> pa.Table:
+def _take(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first + 1 == len(rows):
+        return batch.slice(first, len(rows))
+    plain = pa.schema([field.with_type(without_views(field.type)) for field in batch.schema])
+    return batch.cast(plain).take(pa.array(rows))
+
+
+def _source_table(
+    batch: pa.RecordBatch, plan: Plan | Survey, url: str, places: npt.NDArray[np.int64]
+) -> pa.Table:
     columns = plan.columns
     ids, broken_ids = _strings(batch.column(columns.id_column))
     texts, broken_texts = _strings(batch.column(columns.text_column))
     reasons = reject_reasons(ids, texts)
-    for places, what in ((broken_texts, "text"), (broken_ids, "id")):
-        for place in places:
+    for broken, what in ((broken_texts, "text"), (broken_ids, "id")):
+        for place in broken:
             reasons[place] = f"{what} is not UTF-8"
     metadata = {
         new: batch.column(old).cast(plan.schema.field(new).type) for new, old in columns.metadata
@@ -131,7 +181,7 @@ def _source_table(batch: pa.RecordBatch, plan: Plan, url: str, row: int) -> pa.T
             "text": pa.array(texts, pa.string()),
             "metadata_hash": metadata_hashes(metadata, rows),
             FILE: pa.array([url] * rows, pa.string()),
-            ROW: pa.array(range(row, row + rows), pa.int64()),
+            ROW: pa.array(places, pa.int64()),
             REJECT: pa.array(reasons, pa.string()),
         }
     )

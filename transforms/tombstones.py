@@ -40,13 +40,18 @@ class TombstoneRef:
 
 def write_tombstones(paths: SegmentPaths, rows: BitMap64, documents: int) -> TombstoneRef:
     """Write a segment's tombstones; the same rows give the same file."""
+    return write_rows(paths.tombstones, rows, documents)
+
+
+def write_rows(folder: str, rows: BitMap64, documents: int) -> TombstoneRef:
+    """Write a set of rows, those of so many documents, into any folder."""
     written: list[tuple[str, str]] = []
 
     def name(digest: str) -> str:
         written.append((f"rows-{digest[:16]}.roaring", digest))
         return written[-1][0]
 
-    with storage.put_atomically(paths.tombstones, name) as path, open(path, "wb") as file:
+    with storage.put_atomically(folder, name) as path, open(path, "wb") as file:
         file.write(rows.serialize())
     [(found, digest)] = written
     return TombstoneRef(found, digest, len(rows), documents)
@@ -63,9 +68,14 @@ def read_tombstones(paths: SegmentPaths, ref: TombstoneRef | None, rows: int) ->
     Raises:
         Damaged: the file is missing, differs from its digest, or names rows that are not there.
     """
+    return read_rows(paths.tombstones, ref, rows)
+
+
+def read_rows(folder: str, ref: TombstoneRef | None, rows: int) -> BitMap64:
+    """The set of rows that `write_rows` wrote into a folder; none for None."""
     if ref is None:
         return BitMap64()
-    url = storage.join(paths.tombstones, ref.name)
+    url = storage.join(folder, ref.name)
     remedy = "restore it, or roll back to an earlier snapshot"
     try:
         content = storage.read_bytes(url)

@@ -1,0 +1,260 @@
+"""Embedding into a store that has documents already: what is done again, and what is not."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.embed import EmbedSummary, run
+from pipeline.options import EmbedOptions
+from pipeline.verify import run as verify
+from tests.models import make_texts
+from tests.test_end_to_end import start
+from transforms import Store
+from transforms.commits import remove_documents
+from transforms.errors import BadInput
+from transforms.model import ModelOptions, Placement
+from transforms.planning import ColumnOptions
+from transforms.snapshot import snapshot_numbers
+
+TEXTS = make_texts(40, seed=5, longest=80)
+#: Id to text and year.
+Documents = dict[str, tuple[str | None, int]]
+FIRST: Documents = {f"d{n:02d}": (text, 2000) for n, text in enumerate(TEXTS[:20])}
+
+
+@pytest.fixture
+def options(tmp_path: Path, albert: Path) -> EmbedOptions:
+    return EmbedOptions(
+        inputs=(),
+        store=str(tmp_path / "store"),
+        model=ModelOptions(str(albert), max_tokens=48),
+        columns=ColumnOptions(all_columns=True),
+        stride=8,
+        placement=Placement("cpu", "float32"),
+        rows_per_part=7,
+    )
+
+
+def embed(
+    options: EmbedOptions, documents: Documents, mode: str = "sync", **more: Any
+) -> EmbedSummary:
+    """Embed documents from a file of their own, so that the same ones are the same input."""
+    name = f"{abs(hash(tuple(documents.items())))}.parquet"
+    path = Path(options.store).parent / name
+    if not path.exists():
+        write(path, list(documents), documents.values())
+    return run(replace(options, inputs=(str(path),), mode=mode, **more))
+
+
+def write(path: Path, ids: Any, values: Any) -> None:
+    texts, years = zip(*values, strict=True)
+    table = pa.table({"id": ids, "text": pa.array(texts, pa.string()), "year": years})
+    pq.write_table(table, path, row_group_size=6)
+
+
+def rows_of(store: str) -> dict[tuple[str, int], dict[str, Any]]:
+    rows = [row for table in Store.open(store).documents() for row in table.to_pylist()]
+    found = {(row["document_id"], row["passage"]): row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def kinds(summary: EmbedSummary) -> tuple[int, ...]:
+    """New, changed, metadata, unchanged, removed."""
+    return (
+        summary.new, summary.changed, summary.metadata, summary.unchanged, summary.removed
+    )  # fmt: skip
+
+
+def assert_like_fresh(options: EmbedOptions, documents: Documents) -> None:
+    """The store holds what a new one made of the same documents holds, and finds it."""
+    fresh = replace(options, store=options.store + "-fresh")
+    embed(fresh, documents, "replace")
+    ours, theirs = rows_of(options.store), rows_of(fresh.store)
+    assert ours.keys() == theirs.keys()
+    for key, row in ours.items():
+        np.testing.assert_allclose(row.pop("vector"), theirs[key].pop("vector"), atol=2e-6)
+        assert row == theirs[key]
+    questions = ["river stone", "winter market paper"]
+    found, expected = (
+        Store.open(store, dtype="float32").search(questions, k=100)
+        for store in (options.store, fresh.store)
+    )
+    for mine, plain in zip(found, expected, strict=True):
+        assert {hit.document_id for hit in mine} == {hit.document_id for hit in plain}
+        assert [hit.score for hit in mine] == pytest.approx([h.score for h in plain], abs=1e-5)
+    verify(options.store)
+
+
+def changed(documents: Documents) -> Documents:
+    """One text and two years others, one document less and one more."""
+    after = dict(documents)
+    after["d03"] = (TEXTS[30], 2000)
+    after["d04"] = (after["d04"][0], 2001)
+    after["d11"] = (after["d11"][0], 2002)
+    del after["d07"]
+    after["e00"] = (TEXTS[31], 2000)
+    return after
+
+
+def test_sync_embeds_what_changed_carries_metadata_and_removes(options: EmbedOptions) -> None:
+    first = embed(options, FIRST)
+    assert kinds(first) == (20, 0, 0, 0, 0)
+    before = rows_of(options.store)
+    after = changed(FIRST)
+    second = embed(options, after)
+    assert kinds(second) == (1, 1, 2, 16, 1)
+    assert second.documents == 20
+    assert (second.snapshot, second.parts) == (2, 2)
+    assert 0 < second.tokens < first.tokens / 3
+    rows = rows_of(options.store)
+    for name in ("d04", "d11", "d12"):
+        passages = [key for key in before if key[0] == name]
+        assert passages
+        for key in passages:
+            assert rows[key]["vector"] == before[key]["vector"]
+            assert rows[key]["year"] == after[name][1]
+    assert_like_fresh(options, after)
+    # Back to the older input: what it had and what differs is embedded again.
+    third = embed(options, FIRST)
+    assert kinds(third) == (1, 1, 2, 16, 1)
+    assert third.segment != first.segment
+    assert_like_fresh(options, FIRST)
+    again = embed(options, FIRST)
+    assert "nothing to do" in again.notice
+    assert (again.snapshot, again.model_loads) == (3, 0)
+
+
+def test_append_adds_and_replaces_and_removes_nothing(options: EmbedOptions) -> None:
+    embed(options, FIRST, "append")
+    some = {name: changed(FIRST)[name] for name in ("d02", "d03", "d04", "e00")}
+    summary = embed(options, some, "append")
+    assert kinds(summary) == (1, 1, 1, 1, 0)
+    assert_like_fresh(options, FIRST | some)
+    for mode in ("append", "append"):
+        again = embed(options, some, mode)
+        assert (again.snapshot, again.model_loads) == (2, 0)
+        assert "nothing to do" in again.notice
+    assert embed(options, FIRST | some, "sync").snapshot == 2
+    assert snapshot_numbers(options.store) == [1, 2]
+
+
+def test_replace_starts_from_nothing(options: EmbedOptions) -> None:
+    embed(options, FIRST)
+    some = {name: FIRST[name] for name in ("d02", "d03")}
+    summary = embed(options, some, "replace")
+    assert kinds(summary) == (2, 0, 0, 0, 0)
+    assert {key[0] for key in rows_of(options.store)} == {"d02", "d03"}
+    back = embed(options, FIRST, "replace")
+    assert (back.snapshot, back.parts_found_done) == (3, back.parts)
+    assert {key[0] for key in rows_of(options.store)} == set(FIRST)
+
+
+def test_metadata_alone_needs_no_model_and_removals_alone_no_segment(options: EmbedOptions) -> None:
+    embed(options, FIRST)
+    years = {name: (text, 1999) for name, (text, _) in FIRST.items()}
+    summary = embed(options, years)
+    assert (kinds(summary), summary.model_loads, summary.tokens) == ((0, 0, 20, 0, 0), 0, 0)
+    assert summary.parts == 3
+    fewer = {name: years[name] for name in list(years)[5:]}
+    summary = embed(options, fewer)
+    assert (kinds(summary), summary.model_loads) == ((0, 0, 0, 15, 5), 0)
+    snapshot = Store.open(options.store).snapshot
+    assert (snapshot.number, len(snapshot.segments), snapshot.documents) == (3, 1, 15)
+    assert_like_fresh(options, fewer)
+
+
+def test_delete_then_append_brings_documents_back(options: EmbedOptions) -> None:
+    embed(options, FIRST, "append")
+    remove_documents(options.store, ["d03", "d04"])
+    summary = embed(options, FIRST, "append")
+    assert kinds(summary) == (2, 0, 0, 18, 0)
+    assert_like_fresh(options, FIRST)
+
+
+def test_documents_that_are_rejected_now_are_gone_and_said(options: EmbedOptions) -> None:
+    embed(options, FIRST)
+    poor = FIRST | {"d03": (" ", 2000), "d04": (None, 2000), "z": ("", 2000)}
+    summary = embed(options, poor)
+    assert kinds(summary) == (0, 0, 0, 18, 0)
+    assert summary.rejects == {"blank text": 1, "empty text": 1, "null text": 1}
+    assert "2 documents that were live are rejected now, and gone" in summary.notice
+    assert {key[0] for key in rows_of(options.store)} == set(FIRST) - {"d03", "d04"}
+    again = embed(options, poor)
+    assert "nothing to do" in again.notice
+    assert again.snapshot == 2
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_of_documents_with_one_id_the_first_or_the_last_counts(
+    options: EmbedOptions, tmp_path: Path, live: bool
+) -> None:
+    if live:
+        embed(options, {"a": ("river", 1), "x": ("stone", 1)}, "append")
+    for number, ids in enumerate((["a", "b", "a"], ["c", "b", "d"])):
+        values = [(text, number) for text in TEXTS[number * 3 : number * 3 + 3]]
+        write(tmp_path / f"in{number}.parquet", ids, values)
+    inputs = tuple(str(tmp_path / f"in{number}.parquet") for number in range(2))
+    twice = replace(options, inputs=inputs)
+    before = snapshot_numbers(options.store)
+    with pytest.raises(BadInput, match=r"2 ids of column 'id' occur more than once: '[ab]', '"):
+        run(twice)
+    assert snapshot_numbers(options.store) == before
+    for which, places in (("first", (0, 1)), ("last", (2, 4))):
+        summary = run(replace(twice, on_duplicate=which))
+        assert "2 input rows gave way" in summary.notice
+        rows = rows_of(options.store)
+        for name, place in zip("ab", places, strict=True):
+            assert TEXTS[place].startswith(rows[name, 0]["text"])
+        assert {key[0] for key in rows} == set("abcdx" if live else "abcd")
+
+
+def test_a_sync_that_was_killed_between_parts_goes_on(
+    options: EmbedOptions, tmp_path: Path
+) -> None:
+    texts = make_texts(1_500, seed=11)
+    documents: Documents = {f"n{n:04d}": (text, 1) for n, text in enumerate(texts)}
+    after = {name: (text, 2) for name, (text, _) in list(FIRST.items())[:5]} | documents
+    embed(options, FIRST)
+    write(tmp_path / "late.parquet", list(after), after.values())
+    late = replace(options, inputs=(str(tmp_path / "late.parquet"),), mode="sync", rows_per_part=40)
+    process = start(late, tmp_path)
+    markers: list[Path] = []
+    standing = set(Path(options.store).glob("segments/*/vectors/part-*.json"))
+    while len(markers) < 3 and process.poll() is None:
+        time.sleep(0.005)
+        found = set(Path(options.store).glob("segments/*/vectors/part-*.json"))
+        markers = sorted(found - standing)
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert {key[0] for key in rows_of(options.store)} == set(FIRST)
+    done = {path: path.stat().st_mtime_ns for path in markers}
+    # Another writer comes in between; the sync is later.
+    embed(options, {"other": (TEXTS[33], 1), "d00": (TEXTS[34], 1)}, "append")
+    summary = run(late)
+    assert 3 <= summary.parts_found_done < summary.parts
+    assert all(path.stat().st_mtime_ns == made for path, made in done.items())
+    assert kinds(summary) == (1_500, 0, 5, 0, 15)
+    rows = rows_of(options.store)
+    assert {key[0] for key in rows} == set(after)
+    assert rows["d00", 0]["year"] == 2
+    afresh = run(replace(late, resume=False))
+    assert "nothing to do" in afresh.notice
+    verify(options.store)
+
+
+def test_a_small_change_of_a_store_with_lists_is_searched_exactly(options: EmbedOptions) -> None:
+    lists = replace(options, index="IVF4,Flat")
+    embed(lists, FIRST)
+    summary = embed(lists, FIRST | {"d03": (TEXTS[30], 2000)})
+    assert (summary.index, summary.changed) == ("Flat", 1)
+    assert "1 rows are too few for index IVF4,Flat" in summary.notice

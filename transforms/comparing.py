@@ -1,0 +1,189 @@
+"""The Beam job that compares an input with a store; see `transforms.comparison`.
+
+Small records cross the shuffle: ids, hashes and addresses, never texts or vectors.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from transforms import coder, storage  # noqa: F401
+from transforms.changes import Bucket, write_bucket
+from transforms.comparison import (
+    RECORD_SCHEMA,
+    compare,
+    input_records,
+    live_records,
+    split_records,
+)
+from transforms.parquet import open_parquet, reading
+from transforms.planning import Slice, Survey
+from transforms.segment import SegmentPaths, parse
+from transforms.snapshot import Snapshot, read_segment
+from transforms.source import read_ids, read_slice
+from transforms.tombstones import live_mask, read_tombstones
+
+#: So many buckets, but of no fewer and no more records than these on average.
+_BUCKETS, _FEWEST_RECORDS, _MOST_RECORDS = 64, 1 << 12, 1 << 18
+_LIVE = ["document_id", "text_hash", "metadata_hash"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared with what.
+
+    Attributes:
+        paths: of the segment in whose ``changes/`` the result goes.
+        survey: of the input.
+        base: the store's snapshot; None compares with nothing, and finds duplicates alone.
+        mode: ``append``, ``sync`` or ``replace``.
+        on_duplicate: ``error``, ``first`` or ``last``.
+    """
+
+    paths: SegmentPaths
+    survey: Survey
+    base: Snapshot | None
+    mode: str
+    on_duplicate: str
+
+    @property
+    def buckets(self) -> int:
+        """Into how many buckets the ids are split."""
+        records = self.survey.rows + (self.base.passages if self.base is not None else 0)
+        few = min(records // _FEWEST_RECORDS, _BUCKETS)
+        return max(1, few, records // _MOST_RECORDS)
+
+    def marker(self, bucket: int) -> str:
+        """Where what a finished bucket holds is written."""
+        return storage.join(self.paths.changes, f"{self._prefix}{bucket:05d}.json")
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.base.number if self.base is not None else 0:08d}-{self.mode}-"
+
+    def finished(self) -> tuple[Bucket, ...]:
+        """The buckets whose markers stand; a bucket without records has none."""
+        names = storage.list_names(self.paths.changes)
+        urls = [
+            storage.join(self.paths.changes, name)
+            for name in names
+            if name.startswith(self._prefix) and name.endswith(".json")
+        ]
+        return tuple(parse(storage.read_bytes(url), url, Bucket.from_dict) for url in urls)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one worker reads at once: a row group of an input file, or a part of a live segment.
+
+    Attributes:
+        live: whether it is a part.
+        place: the file's or the segment's number.
+        number: the row group's or the part's.
+        first: the number of its first row in the file or the segment.
+        rows: how many it has.
+    """
+
+    live: bool
+    place: int
+    number: int
+    first: int
+    rows: int
+
+
+def units_of(comparison: Comparison) -> list[Unit]:
+    """All that is to be read."""
+    units = []
+    for place, groups in enumerate(comparison.survey.groups):
+        first = 0
+        for number, group in enumerate(groups):
+            units += [Unit(False, place, number, first, group.rows)] if group.rows else []
+            first += group.rows
+    base = comparison.base
+    for place, ref in enumerate(base.segments if base is not None else ()):
+        first = 0
+        for part in read_segment(comparison.paths.store, ref).parts:
+            units += [Unit(True, place, part.number, first, part.rows)] if part.rows else []
+            first += part.rows
+    return units
+
+
+def read_records(comparison: Comparison, unit: Unit) -> pa.Table:
+    """The records of one unit; without a base their hashes are null, since nothing is compared."""
+    if unit.live:
+        return _live_records(comparison, unit)
+    survey = comparison.survey
+    piece = Slice(unit.place, unit.number, 0, unit.rows, unit.first)
+    read = read_slice if comparison.base is not None else read_ids
+    tables = [input_records(table, unit.place) for table in read(survey, piece)]
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _live_records(comparison: Comparison, unit: Unit) -> pa.Table:
+    assert comparison.base is not None
+    ref = comparison.base.segments[unit.place]
+    paths = SegmentPaths(comparison.paths.store, ref.name)
+    info = read_segment(paths.store, ref)
+    url = storage.join(paths.vectors, info.parts[unit.number].name)
+    with reading(url):
+        table = open_parquet(url).read(columns=_LIVE)
+    dead = read_tombstones(paths, ref.tombstones, info.rows)
+    live = live_mask(dead, unit.first, unit.first + unit.rows)
+    return live_records(table.filter(pa.array(live)), np.flatnonzero(live) + unit.first, unit.place)
+
+
+class _ReadFn(beam.DoFn):
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+
+    def process(self, element: Unit) -> Iterator[tuple[int, pa.Table]]:
+        records = read_records(self._comparison, element)
+        yield from split_records(records, self._comparison.buckets)
+
+
+class _CompareFn(beam.DoFn):
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+
+    def process(self, element: tuple[int, Iterable[pa.Table]]) -> Iterator[int]:
+        number, tables = element
+        records = pa.concat_tables([RECORD_SCHEMA.empty_table(), *tables]).combine_chunks()
+        theirs = records.column("segment").is_valid()
+        ours = records.column("segment").is_null()
+        result = compare(
+            records.filter(ours),
+            records.filter(theirs),
+            self._comparison.mode,
+            self._comparison.on_duplicate,
+        )
+        bucket = write_bucket(self._comparison.paths, number, result)
+        content = json.dumps(asdict(bucket), sort_keys=True).encode()
+        storage.create_exclusively(self._comparison.marker(number), content)
+        yield number
+
+
+class CompareDocuments(beam.PTransform):
+    """An input and a store to files that say what becomes of each document; gives their numbers.
+
+    `Comparison.finished` finds them.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
+        self._comparison = comparison
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[int]:
+        """Spread the units over the workers, then wire `read_records` and `compare`."""
+        return (
+            pbegin
+            | "Units" >> beam.Create(units_of(self._comparison)).with_output_types(Unit)
+            | "Spread" >> beam.Reshuffle()
+            | "Read"
+            >> beam.ParDo(_ReadFn(self._comparison)).with_output_types(tuple[int, pa.Table])
+            | "Buckets" >> beam.GroupByKey()
+            | "Compare" >> beam.ParDo(_CompareFn(self._comparison)).with_output_types(int)
+        )
