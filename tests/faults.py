@@ -253,7 +253,7 @@ def run(seed: int, kills: int, folder: Path, short: bool = False) -> int:
             if turn % 2:
                 kill = Kill(seconds=chosen.uniform(0, seconds[place]))
             else:
-                most = 60 if words[0] == "vacuum" else 24
+                most = {"vacuum": 60, "delete": 8}.get(words[0], 24)
                 kill = Kill(change=chosen.randrange(most), after=chosen.random() < 0.5)
             code = attempt(words, log, kill)
             if code not in (0, -signal.SIGKILL):
