@@ -16,8 +16,8 @@ from transforms.commits import commit_removals, commit_segment, remove_documents
 from transforms.comparing import (
     Comparison,
     Unit,
+    read_records,
 )
-from transforms.comparing import Comparison, Unit, read_records
 from transforms.comparison import RECORD_SCHEMA, compare
 from transforms.errors import Conflict
 from transforms.parquet import PartWriter

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pipeline.embed
 from pipeline.embed import EmbedSummary, run
 from pipeline.options import EmbedOptions
 from pipeline.verify import run as verify
@@ -19,7 +20,7 @@ from tests.models import make_texts
 from tests.test_end_to_end import start
 from transforms import Store
 from transforms.commits import remove_documents
-from transforms.errors import BadInput
+from transforms.errors import BadInput, Conflict
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
 from transforms.snapshot import snapshot_numbers
@@ -250,6 +251,27 @@ def test_a_sync_that_was_killed_between_parts_goes_on(
     afresh = run(replace(late, resume=False))
     assert "nothing to do" in afresh.notice
     verify(options.store)
+
+
+def test_a_run_whose_comparison_went_stale_conflicts_and_run_again_compares_anew(
+    options: EmbedOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(options, FIRST)
+    real = pipeline.embed._embed
+    some = {name: FIRST[name] for name in list(FIRST)[:3]}
+
+    def overtaken(*given: Any) -> int:
+        monkeypatch.setattr(pipeline.embed, "_embed", real)
+        embed(options, some, "replace")
+        return real(*given)
+
+    monkeypatch.setattr(pipeline.embed, "_embed", overtaken)
+    after = FIRST | {"e": (TEXTS[30], 1)}
+    with pytest.raises(Conflict, match=r"another writer changed 'd\d\d' and perhaps .*; run again"):
+        embed(options, after)
+    assert {key[0] for key in rows_of(options.store)} == set(some)
+    assert kinds(embed(options, after)) == (18, 0, 0, 3, 0)
+    assert {key[0] for key in rows_of(options.store)} == set(after)
 
 
 def test_a_small_change_of_a_store_with_lists_is_searched_exactly(options: EmbedOptions) -> None:
