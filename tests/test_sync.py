@@ -221,12 +221,12 @@ def test_of_documents_with_one_id_the_first_or_the_last_counts(
 def test_a_sync_that_was_killed_between_parts_goes_on(
     options: EmbedOptions, tmp_path: Path
 ) -> None:
-    texts = make_texts(1_500, seed=11)
+    texts = make_texts(600, seed=11)
     documents: Documents = {f"n{n:04d}": (text, 1) for n, text in enumerate(texts)}
     after = {name: (text, 2) for name, (text, _) in list(FIRST.items())[:5]} | documents
     embed(options, FIRST)
     write(tmp_path / "late.parquet", list(after), after.values())
-    late = replace(options, inputs=(str(tmp_path / "late.parquet"),), mode="sync", rows_per_part=40)
+    late = replace(options, inputs=(str(tmp_path / "late.parquet"),), mode="sync", rows_per_part=25)
     process = start(late, tmp_path)
     markers: list[Path] = []
     standing = set(Path(options.store).glob("segments/*/vectors/part-*.json"))
@@ -244,7 +244,7 @@ def test_a_sync_that_was_killed_between_parts_goes_on(
     summary = run(late)
     assert 3 <= summary.parts_found_done < summary.parts
     assert all(path.stat().st_mtime_ns == made for path, made in done.items())
-    assert kinds(summary) == (1_500, 0, 5, 0, 15)
+    assert kinds(summary) == (600, 0, 5, 0, 15)
     rows = rows_of(options.store)
     assert {key[0] for key in rows} == set(after)
     assert rows["d00", 0]["year"] == 2
