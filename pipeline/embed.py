@@ -23,8 +23,8 @@ from transforms.comparing import CompareDocuments, Comparison
 from transforms.comparison import ON_DUPLICATE, check_duplicates
 from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
 from transforms.encoder import expected_rate, resolve_placement
-from transforms.errors import BadInput
-from transforms.generations import choose_generation
+from transforms.errors import BadInput, Stale
+from transforms.generations import abandon, choose_generation
 from transforms.indexing import BuildIndex, CommitSnapshot
 from transforms.model import Model, ModelIdentity, Placement, find_model, options_for
 from transforms.parquet import PartFormat
@@ -140,7 +140,11 @@ def run(options: EmbedOptions) -> EmbedSummary:
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
     done_before = paths.done_parts()
-    loads = _embed(job, paths, plan, done_before, _factory(job, changes, plan, notices))
+    try:
+        loads = _embed(job, paths, plan, done_before, _factory(job, changes, plan, notices))
+    except Stale:
+        abandon(paths)
+        raise
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     number = snapshot_of(job.store, paths.name)
     return _summary(job, changes, info, number, len(done_before), loads, notices=notices)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pipeline.embed
 from pipeline.embed import EmbedSummary, run
 from pipeline.options import EmbedOptions
 from pipeline.verify import run as verify
@@ -19,7 +20,7 @@ from tests.models import make_texts
 from tests.test_end_to_end import start
 from transforms import Store
 from transforms.commits import remove_documents
-from transforms.errors import BadInput
+from transforms.errors import BadInput, Conflict
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
 from transforms.snapshot import snapshot_numbers
@@ -220,12 +221,12 @@ def test_of_documents_with_one_id_the_first_or_the_last_counts(
 def test_a_sync_that_was_killed_between_parts_goes_on(
     options: EmbedOptions, tmp_path: Path
 ) -> None:
-    texts = make_texts(1_500, seed=11)
+    texts = make_texts(600, seed=11)
     documents: Documents = {f"n{n:04d}": (text, 1) for n, text in enumerate(texts)}
     after = {name: (text, 2) for name, (text, _) in list(FIRST.items())[:5]} | documents
     embed(options, FIRST)
     write(tmp_path / "late.parquet", list(after), after.values())
-    late = replace(options, inputs=(str(tmp_path / "late.parquet"),), mode="sync", rows_per_part=40)
+    late = replace(options, inputs=(str(tmp_path / "late.parquet"),), mode="sync", rows_per_part=25)
     process = start(late, tmp_path)
     markers: list[Path] = []
     standing = set(Path(options.store).glob("segments/*/vectors/part-*.json"))
@@ -243,13 +244,34 @@ def test_a_sync_that_was_killed_between_parts_goes_on(
     summary = run(late)
     assert 3 <= summary.parts_found_done < summary.parts
     assert all(path.stat().st_mtime_ns == made for path, made in done.items())
-    assert kinds(summary) == (1_500, 0, 5, 0, 15)
+    assert kinds(summary) == (600, 0, 5, 0, 15)
     rows = rows_of(options.store)
     assert {key[0] for key in rows} == set(after)
     assert rows["d00", 0]["year"] == 2
     afresh = run(replace(late, resume=False))
     assert "nothing to do" in afresh.notice
     verify(options.store)
+
+
+def test_a_run_whose_comparison_went_stale_conflicts_and_run_again_compares_anew(
+    options: EmbedOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(options, FIRST)
+    real = pipeline.embed._embed
+    some = {name: FIRST[name] for name in list(FIRST)[:3]}
+
+    def overtaken(*given: Any) -> int:
+        monkeypatch.setattr(pipeline.embed, "_embed", real)
+        embed(options, some, "replace")
+        return real(*given)
+
+    monkeypatch.setattr(pipeline.embed, "_embed", overtaken)
+    after = FIRST | {"e": (TEXTS[30], 1)}
+    with pytest.raises(Conflict, match=r"another writer changed 'd\d\d' and perhaps .*; run again"):
+        embed(options, after)
+    assert {key[0] for key in rows_of(options.store)} == set(some)
+    assert kinds(embed(options, after)) == (18, 0, 0, 3, 0)
+    assert {key[0] for key in rows_of(options.store)} == set(after)
 
 
 def test_a_small_change_of_a_store_with_lists_is_searched_exactly(options: EmbedOptions) -> None:

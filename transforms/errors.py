@@ -15,3 +15,7 @@ class Damaged(AlbeamError):
 
 class Conflict(AlbeamError):
     """Another writer committed something that this command can't be joined with."""
+
+
+class Stale(Conflict):
+    """What a command compared its input with is gone: it has to compare again."""

@@ -40,18 +40,28 @@ def choose_generation(
         resume: go on with what stands; otherwise the first free folder is taken.
     """
     number = 1
+    standing_last: Generation | None = None
     while True:
         paths = SegmentPaths(store, name if number == 1 else f"{name}-{number}")
         standing = storage.list_names(paths.root)
         changes = read_changes(paths) if "changes.json" in standing else None
         if changes is None and not {"plan.json", "segment.json"} & set(standing):
-            return Generation(paths)
-        if changes is not None and resume:
+            return standing_last or Generation(paths)
+        standing_last = None
+        if changes is not None and resume and "abandoned.json" not in standing:
             if newest is not None and _is_live(paths.name, changes, mode, newest):
                 return Generation(paths, changes, live=True)
+            # What a later folder has taken over is not gone on with.
             if _fits(store, paths.name, changes, mode, "segment.json" in standing):
-                return Generation(paths, changes)
+                standing_last = Generation(paths, changes)
+            if mode == "replace" and standing_last is not None:
+                return standing_last
         number += 1
+
+
+def abandon(paths: SegmentPaths) -> None:
+    """Leave a folder's work for good: what it was compared with is gone."""
+    storage.create_exclusively(storage.join(paths.root, "abandoned.json"), b"{}")
 
 
 def _is_live(name: str, changes: Changes, mode: str, newest: Snapshot) -> bool:

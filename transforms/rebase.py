@@ -16,7 +16,7 @@ from pyroaring import BitMap64
 from transforms import storage
 from transforms.changes import Changes, SegmentChange, read_buckets
 from transforms.comparison import RECORD_SCHEMA, live_records
-from transforms.errors import Conflict
+from transforms.errors import Stale
 from transforms.parquet import open_parquet, reading
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import SegmentRef, Snapshot, live_document_ids, read_segment
@@ -60,7 +60,7 @@ def rebase(work: Work, newest: Snapshot) -> tuple[SegmentRef, ...]:
     they were moved there. A segment that loses its last row is left out.
 
     Raises:
-        Conflict: an unchanged document is nowhere any more.
+        Stale: an unchanged document is nowhere any more.
         Damaged: a file of the store can't be read.
     """
     changes = work.changes or _NOTHING
@@ -161,7 +161,7 @@ def _moved(work: Work, records: pa.Table, lives: Bools, lost: pa.Table) -> Bools
     missing = np.setdiff1d(np.arange(len(lost)), unique)
     if len(missing):
         name = lost.column("document_id")[int(missing[0])].as_py()
-        raise Conflict(
+        raise Stale(
             f"{work.store!r}: another writer changed {name!r} and perhaps more of these documents "
             "while this command ran; run again"
         )
