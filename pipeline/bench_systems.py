@@ -96,12 +96,13 @@ class Albeam(System):
 
     name = "albeam"
 
-    def prepare(self, texts: Sequence[str]) -> None:  # noqa: ARG002
-        """Load the encoder once; it checks itself."""
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Load the encoder once; it checks itself. Then embed once, as peers do to choose."""
         if not hasattr(self, "encoder"):
             self.encoder: Encoder = load_encoder(self.bench.model, self._placement())
         self.dtype = self.encoder.dtype
         self._positions: int | None = None
+        self.run(texts)
 
     def run(self, texts: Sequence[str]) -> Vectors | None:
         """Tokenize and embed."""
@@ -249,6 +250,7 @@ class LinearPeak(System):
         self._layers = [own[number * len(own) // model.layers] for number in range(model.layers)]
         self._inputs = [torch.randn(1, tokens, narrow, **place) for tokens in chunks]
         self._tokens = sum(chunks)
+        self.run(texts)
 
     def run(self, texts: Sequence[str]) -> Vectors | None:  # noqa: ARG002
         """Multiply, a batch a core as the encoder does: that is the faster way here too."""
