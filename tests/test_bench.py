@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from pipeline.bench_targets import judge
 from pipeline.bench_texts import make_base, make_corpus, neighbours, paragraphs, skewed
 from pipeline.cli import main
 from pipeline.report import print_bench
+from transforms.encoder import load_encoder
 from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.tokenizer import load_tokenizer
@@ -71,9 +73,14 @@ def test_padding_is_what_the_networks_compute_on(report: dict[str, Any], albert:
     ids = load_tokenizer(model).encode_framed(texts, model.identity.max_tokens)
     lengths = sorted((len(one) for one in ids), reverse=True)
     fours = sum(4 * lengths[first] for first in range(0, 16, 4))
+    batches: list[int] = []
+    load_encoder(model, Placement("cpu", "float32")).encode(
+        pa.array(ids, pa.list_(pa.int32())), lambda _, tokens: batches.append(tokens)
+    )
+    # Batches are filled up to a multiple of 32 tokens.
+    filled = sum(-(-tokens // 32) * 32 for tokens in batches)
     expected = {
-        "albeam": 0.0,
-        "albeam-float32": 0.0,
+        "albeam-float32": 1 - sum(lengths) / filled,
         "linear-peak": 0.0,
         # One batch of all sixteen.
         "sentence-transformers": 1 - sum(lengths) / (16 * lengths[0]),
@@ -166,12 +173,12 @@ def test_batches_are_padded_to_their_longest() -> None:
     assert [mask.tolist() for _, _, mask in batches] == [[[1, 1, 1], [1, 1, 0]], [[1]]]
 
 
-def test_positions_are_counted_at_the_first_linear_layer_only() -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 5))
+def test_positions_are_counted_at_the_word_embeddings_only() -> None:
+    network = torch.nn.Sequential(torch.nn.Embedding(9, 3), torch.nn.Linear(3, 4))
     with counted_positions([network]) as positions:
-        network(torch.zeros(2, 7, 3))
-        network(torch.zeros(6, 3))
-    network(torch.zeros(1, 3))
+        network(torch.zeros(2, 7, dtype=torch.int64))
+        network(torch.zeros(6, dtype=torch.int64))
+    network(torch.zeros(1, dtype=torch.int64))
     assert positions == [14, 6]
 
 
