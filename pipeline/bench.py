@@ -31,7 +31,7 @@ from pipeline.bench_systems import (
     framed_ids,
     tokenizer_rate,
 )
-from pipeline.bench_targets import judge
+from pipeline.bench_targets import judge, ratio
 from pipeline.bench_texts import CORPORA, REAL, SHAPES, make_corpus, model_folder, neighbours
 from transforms.encoder import reference_vectors, resolve_placement
 from transforms.errors import BadInput
@@ -265,10 +265,9 @@ def _compare(
         if 2 * time.monotonic() - started > ends:
             break
     rows = [_row(case, s, runs[s.name], facts[s.name], failed.get(s.name)) for s in systems]
-    floor = next((r["tokens_per_second"] for r in rows if r["system"] == "linear-peak"), None)
+    floor = next((row for row in rows if row["system"] == "linear-peak"), None)
     for row in rows:
-        if floor and row["tokens_per_second"]:
-            row["peak_share"] = row["tokens_per_second"] / floor
+        row["peak_share"] = ratio(row, floor) if floor is not None else None
     return rows
 
 
@@ -335,6 +334,11 @@ def _row(
         "texts": len(case.texts),
         "tokens": case.tokens,
         "rounds": len(runs),
+        "rates": [
+            run.tokens / (run.seconds - run.start_up)
+            for run in runs
+            if run.seconds > run.start_up and failure is None
+        ],
         "note": failure or system.note,
     }
     if system.starts and runs:

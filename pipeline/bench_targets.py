@@ -1,5 +1,6 @@
 """What a benchmark's figures are to be: ratios, which hold on a busy machine too."""
 
+import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -51,6 +52,19 @@ def judge(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [asdict(target) | {"passed": target.passed} for target in _targets(report)]
 
 
+def ratio(ours: dict[str, Any], theirs: dict[str, Any]) -> float | None:
+    """How many times as fast one row's system is as another's; None where one was not measured.
+
+    The median over the rounds, each system beside the other in the same round: what else a shared
+    machine did then met both.
+    """
+    pairs = list(zip(ours.get("rates", []), theirs.get("rates", []), strict=False))
+    if pairs:
+        return float(statistics.median(mine / other for mine, other in pairs))
+    mine, other = (row.get("tokens_per_second") for row in (ours, theirs))
+    return float(mine / other) if mine and other else None
+
+
 def _targets(report: dict[str, Any]) -> Iterator[Target]:
     rows = {(r["shape"], r["corpus"], r["system"]): r for r in report["rows"]}
     cuda = report["machine"].get("device") == "cuda"
@@ -62,9 +76,9 @@ def _targets(report: dict[str, Any]) -> Iterator[Target]:
             return None if value is None else float(value)
 
         for ours, theirs, bound in _CUDA if cuda else _CPU:
-            mine, other = (figure(name, "tokens_per_second") for name in (ours, theirs))
-            if mine and other:
-                yield Target(f"{ours} / {theirs}", bound, where, mine / other)
+            pair = (rows.get((shape, corpus, name), {}) for name in (ours, theirs))
+            if (times := ratio(*pair)) is not None:
+                yield Target(f"{ours} / {theirs}", bound, where, times)
         if (share := figure("albeam", "peak_share")) is not None:
             yield Target("albeam / linear-peak", 0.60, where, share)
         if (share := figure("albeam-e2e", "e2e_share")) is not None:

@@ -15,7 +15,7 @@ from pipeline.bench import BenchOptions, Effort
 from pipeline.bench_memory import MemoryOptions, measure_memory
 from pipeline.bench_peers import padded_batches
 from pipeline.bench_systems import counted_positions
-from pipeline.bench_targets import judge
+from pipeline.bench_targets import judge, ratio
 from pipeline.bench_texts import make_base, make_corpus, neighbours, paragraphs, skewed
 from pipeline.cli import main
 from pipeline.report import print_bench
@@ -180,6 +180,13 @@ def test_positions_are_counted_at_the_word_embeddings_only() -> None:
         network(torch.zeros(6, dtype=torch.int64))
     network(torch.zeros(1, dtype=torch.int64))
     assert positions == [14, 6]
+
+
+def test_a_ratio_is_the_median_of_the_rounds() -> None:
+    ours, theirs = {"rates": [10.0, 90.0, 30.0]}, {"rates": [5.0, 30.0, 10.0]}
+    assert ratio(ours, theirs) == 3.0
+    assert ratio({"rates": []}, theirs) is None
+    assert ratio({"tokens_per_second": 6.0}, {"tokens_per_second": 3.0}) == 2.0
 
 
 def test_targets_are_ratios_of_rows() -> None:
