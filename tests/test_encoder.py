@@ -276,7 +276,7 @@ def test_auto_without_bfloat16_hardware_is_float32_and_says_why(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     model = find_model(ModelOptions(str(albert)))
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "transforms"):
         assert resolve_placement(Placement("cpu"), model).dtype == "float32"
     assert "embedded in float32: this cpu has no fast bfloat16" in caplog.text
 

@@ -272,7 +272,7 @@ def test_a_tokenizer_that_looks_over_white_space_takes_the_slow_road(
     backend: Any, obstacle: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert obstacle in find_locality(backend).obstacle
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "transforms"):
         found = Tokenizer(backend).encode(["river stone", "a  b"])
     assert obstacle in caplog.text
     assert found.slow == 2
