@@ -1,6 +1,11 @@
 """Fixtures that many tests share."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There is a worker a core; more threads than cores wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest
