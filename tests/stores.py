@@ -1,10 +1,13 @@
 """Stores without a model: identities, parts with random vectors, segments."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from transforms import storage
 from transforms.commits import commit_segment
 from transforms.indexing import build_shard, describe_segment, plan_shards
 from transforms.model import ModelIdentity
@@ -174,3 +177,16 @@ def found(store: str, k: int = 10, queries: int = 8, snapshot: int | None = None
     """What seeded question vectors find: id, passage, text and score of each hit."""
     hits = Store.open(store, snapshot).search_vectors(make_vectors(queries, seed=999), k)
     return [[(h.document_id, h.passage, h.text, h.score) for h in line] for line in hits]
+
+
+def overtake(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
+    """Let another writer be faster, once, when the next snapshot is about to be created."""
+    real = storage.create_exclusively
+    waiting = [other]
+
+    def create(url: str, content: bytes) -> bool:
+        if "/snapshots/" in url and waiting:
+            waiting.pop()()
+        return real(url, content)
+
+    monkeypatch.setattr(storage, "create_exclusively", create)

@@ -1,7 +1,6 @@
 """Deletes and rollbacks: one new snapshot each, whoever else writes."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import verify
-from tests.stores import DIM, add_segment, found, live_ids, make_vectors
+from tests.stores import DIM, add_segment, found, live_ids, make_vectors, overtake
 from transforms import storage
 from transforms.commits import remove_documents, roll_back
 from transforms.errors import BadInput, Conflict, Damaged
@@ -34,19 +33,6 @@ def two_segments(store: str, index: str | None = "Flat") -> None:
 
 def documents(start: int, stop: int) -> dict[str, int]:
     return {f"d{number}": 1 + number % 3 for number in range(start, stop)}
-
-
-def overtake(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
-    """Let another writer be faster, once, when the next snapshot is about to be created."""
-    real = storage.create_exclusively
-    waiting = [other]
-
-    def create(url: str, content: bytes) -> bool:
-        if "/snapshots/" in url and waiting:
-            waiting.pop()()
-        return real(url, content)
-
-    monkeypatch.setattr(storage, "create_exclusively", create)
 
 
 def test_deleted_documents_are_gone_and_counted(store: str) -> None:

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline import compact, vacuum, verify
 from pipeline.cli import main
-from tests.stores import add_segment, found, live_ids
+from tests.stores import add_segment, found, live_ids, overtake
 from transforms import storage
 from transforms.commits import remove_documents, roll_back
 from transforms.compaction import (
@@ -63,19 +62,6 @@ def same_answers(before: list[list], after: list[list]) -> None:
     ]
     for ours, theirs in zip(before, after, strict=True):
         assert [hit[3] for hit in ours] == pytest.approx([hit[3] for hit in theirs], abs=1e-6)
-
-
-def between(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
-    """Let another writer come when the compaction is about to commit for the first time."""
-    real = storage.create_exclusively
-    waiting = [other]
-
-    def create(url: str, content: bytes) -> bool:
-        if "/snapshots/" in url and waiting:
-            waiting.pop()()
-        return real(url, content)
-
-    monkeypatch.setattr(storage, "create_exclusively", create)
 
 
 def test_everything_becomes_one_segment_that_answers_as_before(store: str) -> None:
@@ -336,7 +322,7 @@ def test_stopped_at_any_write_it_goes_on_where_it_was(
 def test_tombstones_that_come_meanwhile_are_carried_over(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    between(monkeypatch, lambda: remove_documents(store, ["a2", "b7", "c0", "a29"]))
+    overtake(monkeypatch, lambda: remove_documents(store, ["a2", "b7", "c0", "a29"]))
     compact.run(store)
     gone = {"a0", "a1", "a17", "b3", "c5", "a2", "b7", "c0", "a29"}
     every = [*(f"a{n}" for n in range(30)), *(f"b{n}" for n in range(20)),
@@ -352,7 +338,7 @@ def test_tombstones_that_come_meanwhile_are_carried_over(
 
 
 def test_a_segment_that_comes_meanwhile_stays(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    between(monkeypatch, lambda: add_segment(store, "late", {"late": 2}, seed=9))
+    overtake(monkeypatch, lambda: add_segment(store, "late", {"late": 2}, seed=9))
     done = compact.run(store)
     assert (done.segments_after, done.snapshot) == (2, 6)
     assert "late" in live_ids(store)
@@ -363,7 +349,7 @@ def test_a_segment_that_dies_wholly_meanwhile_is_a_conflict_and_the_next_run_goe
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = live_ids(store)
-    between(monkeypatch, lambda: remove_documents(store, everything[5:]))
+    overtake(monkeypatch, lambda: remove_documents(store, everything[5:]))
     with pytest.raises(Conflict, match="segment two is not live any more"):
         compact.run(store)
     assert compact.run(store).documents == 5
@@ -375,7 +361,7 @@ def test_a_segment_that_dies_wholly_meanwhile_is_a_conflict_and_the_next_run_goe
 def test_a_chosen_segment_that_changed_otherwise_is_a_conflict(
     store: str, writer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    between(monkeypatch, lambda: roll_back(store, 2 if writer == "vanish" else 3))
+    overtake(monkeypatch, lambda: roll_back(store, 2 if writer == "vanish" else 3))
     assert main(["compact", store]) == 4
     reason = "is not live any more" if writer == "vanish" else "live again"
     assert reason in capsys.readouterr().err

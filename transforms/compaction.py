@@ -19,10 +19,10 @@ from transforms import coder, storage  # noqa: F401
 from transforms.errors import BadInput, Conflict, Damaged
 from transforms.parquet import PartFormat, open_parquet, reading
 from transforms.planning import MOST_ROWS, MOST_TEXT_BYTES, ColumnOptions, Part, Plan, Slice
-from transforms.records import FILE, REJECT, ROW, SOURCE_FIELDS, TOKEN_FIELD, Chunk, mark_chunk
+from transforms.records import FILE, REJECT, ROW, SOURCE_FIELDS, TOKEN_FIELD
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, segment_name
 from transforms.snapshot import Content, SegmentRef, Snapshot, commit, read_segment
-from transforms.source import BYTES_PER_CHUNK, ROWS_PER_CHUNK
+from transforms.source import BYTES_PER_CHUNK, ROWS_PER_CHUNK, join_tables, mark_chunks
 from transforms.tombstones import live_mask, read_tombstones, write_tombstones
 
 
@@ -136,15 +136,7 @@ def read_live(sources: Sequence[Source], part: Part, form: PartFormat) -> Iterat
     Yields tables of the columns of ``form``, metadata columns that a segment lacks being null, and
     of ``_file, _row, _reject, _tokens``. A document's passages lie in one table.
     """
-    number, previous = 0, None
-    for table in _joined(_pieces(sources, part, form)):
-        if previous is not None:
-            yield mark_chunk(previous, Chunk(part.number, number, last=False))
-            number += 1
-        previous = table
-    if previous is None:
-        raise Damaged(f"part {part.number} of the plan has no rows; run the same command again")
-    yield mark_chunk(previous, Chunk(part.number, number, last=True))
+    yield from mark_chunks(part.number, join_tables(_pieces(sources, part, form)))
 
 
 def commit_compaction(
@@ -290,23 +282,6 @@ def _with_columns(table: pa.Table, form: PartFormat, own: dict[str, pa.Array]) -
         else:
             columns.append(pa.nulls(table.num_rows, field.type))
     return pa.table(columns, schema=schema)
-
-
-def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Small tables put together: each becomes a row group at least."""
-    pending: list[pa.Table] = []
-    rows = size = 0
-    for table in tables:
-        if pending and (
-            rows + table.num_rows > ROWS_PER_CHUNK or size + table.nbytes > BYTES_PER_CHUNK
-        ):
-            yield pa.concat_tables(pending)
-            pending, rows, size = [], 0, 0
-        pending.append(table)
-        rows += table.num_rows
-        size += table.nbytes
-    if pending:
-        yield pa.concat_tables(pending)
 
 
 class _ReadLiveFn(beam.DoFn):

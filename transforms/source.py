@@ -69,19 +69,27 @@ def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str |
 
 def read_chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
     """The rows of a part as tables, not marked yet."""
+    yield from join_tables(
+        table
+        for piece in part.slices
+        for batch in read_slice(plan, piece)
+        for table in _bounded(batch)
+    )
+
+
+def join_tables(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Small tables put together, in order, as far as a chunk's bounds allow."""
     pending: list[pa.Table] = []
     rows = size = 0
-    for piece in part.slices:
-        for batch in read_slice(plan, piece):
-            for table in _bounded(batch):
-                if pending and (
-                    rows + table.num_rows > ROWS_PER_CHUNK or size + table.nbytes > BYTES_PER_CHUNK
-                ):
-                    yield pa.concat_tables(pending)
-                    pending, rows, size = [], 0, 0
-                pending.append(table)
-                rows += table.num_rows
-                size += table.nbytes
+    for table in tables:
+        if pending and (
+            rows + table.num_rows > ROWS_PER_CHUNK or size + table.nbytes > BYTES_PER_CHUNK
+        ):
+            yield pa.concat_tables(pending)
+            pending, rows, size = [], 0, 0
+        pending.append(table)
+        rows += table.num_rows
+        size += table.nbytes
     if pending:
         yield pa.concat_tables(pending)
 
