@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow.parquet as pq
 
+from pipeline.training_options import TrainingOptions, fingerprint
 from transforms.curves import curve
 from transforms.errors import BadInput
 from transforms.student import Shape
@@ -19,29 +21,22 @@ from transforms.student import Shape
 ORDER = 17  # one order of the texts, so that the teacher's vectors serve every --seed
 
 
-@dataclass(frozen=True)
-class DistillOptions:
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(TrainingOptions):
     """What `albeam distill` was asked for."""
+
+    deciding: ClassVar = (*TrainingOptions.deciding, "max_tokens", "held_out")
 
     teacher: Path
     texts: tuple[Path, ...]
-    output: Path
-    work: Path
     shape: Shape = field(default_factory=Shape)
-    max_tokens: int = 256
-    batch_tokens: int = 4096
     epochs: float = 2.0
-    minutes: float | None = None
     rate: float = 8e-4
     held_out: int = 2000
-    seed: int = 17
-    device: str = "auto"
-    precision: str = "auto"
-    evaluate_every: int = 100
-    resume: bool = False
 
     def __post_init__(self) -> None:
         """Raise BadInput for options that cannot work."""
+        super().__post_init__()
         shape = self.shape
         if shape.hidden % shape.heads:
             raise BadInput(f"--hidden {shape.hidden} is not a multiple of --heads {shape.heads}")
@@ -49,23 +44,20 @@ class DistillOptions:
             raise BadInput(f"--layers {shape.layers} is not a multiple of --groups {shape.groups}")
         if not 8 <= self.max_tokens <= shape.positions:
             raise BadInput(f"--max-tokens {self.max_tokens} is not within 8 and {shape.positions}")
-        if self.epochs <= 0:
-            raise BadInput(f"--epochs {self.epochs} is not above 0")
 
-    def settings(self, corpus: str) -> dict[str, object]:
+    def all_settings(self, corpus: str) -> dict[str, object]:
         """Name all that decides the weights: a resume must find the same."""
-        chosen = ("max_tokens", "batch_tokens", "epochs", "minutes", "rate", "held_out", "seed")
         return {
             "teacher": fingerprint(self.teacher / "model.safetensors"),
             "texts": corpus,
             **asdict(self.shape),
-            **{name: getattr(self, name) for name in chosen},
+            **self.settings(),
         }
 
 
 def distill(options: DistillOptions) -> None:
     """Train vocabulary and student, and write the model folder."""
-    from transforms.distillation import LossWeights, Student, choose_device, choose_precision
+    from transforms.distillation import LossWeights, Student, place
     from transforms.lessons import PART_ROWS, Lessons, keep_lessons, tokens_of
     from transforms.model_files import write_model
     from transforms.student import start_weights
@@ -78,8 +70,7 @@ def distill(options: DistillOptions) -> None:
     def say(line: str) -> None:
         print(f"{time.monotonic() - began:7.0f} s  {line}", flush=True)
 
-    device = choose_device(options.device)
-    precision = choose_precision(options.precision, device)
+    placement = place(options.device, options.precision)
     check_teacher(options.teacher)
     texts = read_texts(options.texts)
     if len(texts) < max(100, 2 * options.held_out):
@@ -88,7 +79,7 @@ def distill(options: DistillOptions) -> None:
             "give more texts or a smaller --held-out"
         )
     corpus = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-    settings = options.settings(corpus)
+    settings = options.all_settings(corpus)
     work = options.work
     begin_work(work, settings, options.resume)
 
@@ -100,12 +91,11 @@ def distill(options: DistillOptions) -> None:
     say(f"vocabulary of {options.shape.vocab_size} pieces")
     vectors = work / f"teacher-{settings['teacher']}-{corpus}-{options.max_tokens}"
     lectures = Lectures(
-        lambda: Teacher(options.teacher, device, precision),
+        lambda: Teacher(options.teacher, placement),
         texts,
         vectors,
         rows=PART_ROWS,
         max_tokens=options.max_tokens,
-        budget=options.batch_tokens,
     )
     tokenizer = albert_tokenizer(sentencepiece, options.max_tokens)
     vocabulary = [piece for piece, _ in pieces(sentencepiece)]
@@ -119,8 +109,7 @@ def distill(options: DistillOptions) -> None:
     student = Student(
         options.shape.config(),
         start_weights(options.teacher, options.shape, vocabulary, counts),
-        device,
-        precision,
+        placement,
     )
     held_out = lessons.held_out()
     trainer = Trainer(
@@ -178,9 +167,3 @@ def read_texts(paths: Sequence[Path]) -> list[str]:
         column = pq.read_table(path, columns=["text"])["text"].to_pylist()
         found.extend(" ".join(text.split()) for text in column if text and text.strip())
     return found
-
-
-def fingerprint(path: Path) -> str:
-    """Hash a file: the first 16 hex digits of its sha256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -5,42 +5,39 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from pipeline.training_options import TrainingOptions, fingerprint
 from transforms.curves import curve
 from transforms.errors import BadInput
 
 NEGATIVES = ("bm25", "none")
 
 
-@dataclass(frozen=True)
-class FinetuneOptions:
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions(TrainingOptions):
     """What `albeam finetune` was asked for."""
+
+    deciding: ClassVar = (
+        *TrainingOptions.deciding,
+        *("negatives", "passage_tokens", "passages", "questions", "temperature", "keep"),
+    )
 
     model: Path
     pairs: tuple[tuple[Path, Path], ...]
-    output: Path
-    work: Path
     distilled: Path | None = None
     negatives: str = "bm25"
-    max_tokens: int = 256
     passage_tokens: int = 256
-    batch_tokens: int = 4096
     passages: int = 48
     questions: int = 4
-    epochs: float = 1.0
-    minutes: float | None = None
-    rate: float = 3e-4
     temperature: float = 0.05
     keep: float = 1.0
     average: float = 1.0
-    seed: int = 17
-    device: str = "auto"
-    precision: str = "auto"
     evaluate_every: int = 50
-    resume: bool = False
 
     def __post_init__(self) -> None:
         """Raise BadInput for options that cannot work."""
+        super().__post_init__()
         if self.negatives not in NEGATIVES:
             raise BadInput(f"--negatives {self.negatives} is unknown: use bm25 or none")
         if self.passages < 2:
@@ -49,29 +46,21 @@ class FinetuneOptions:
             )
         if not 0 < self.average <= 1:
             raise BadInput(f"--average {self.average} is not within 0 and 1")
-        if self.epochs <= 0:
-            raise BadInput(f"--epochs {self.epochs} is not above 0")
 
-    def settings(self) -> dict[str, object]:
+    def all_settings(self) -> dict[str, object]:
         """Name all that decides the weights: a resume must find the same."""
-        from pipeline.distill import fingerprint
-
-        chosen = (
-            "negatives passage_tokens batch_tokens passages questions epochs minutes rate "
-            "temperature keep seed"
-        )
         return {
             "model": fingerprint(self.model / "model.safetensors"),
             "pairs": [[fingerprint(path) for path in pair] for pair in self.pairs],
             "distilled": self.distilled is not None,
-            **{name: getattr(self, name) for name in chosen.split()},
+            **self.settings(),
         }
 
 
 def finetune(options: FinetuneOptions) -> None:
     """Train on the pairs, and write the model folder."""
     from pipeline.distill import begin_work
-    from transforms.distillation import Student, choose_device, choose_precision
+    from transforms.distillation import Student, place
     from transforms.finetuning import Finetuning, TokenizedPairs, load_tokenizer, rounds
     from transforms.lessons import kept_lessons
     from transforms.model_files import read_model, write_model
@@ -83,15 +72,13 @@ def finetune(options: FinetuneOptions) -> None:
     def say(line: str) -> None:
         print(f"{time.monotonic() - began:7.0f} s  {line}", flush=True)
 
-    device = choose_device(options.device)
-    precision = choose_precision(options.precision, device)
     config, weights = read_model(options.model)
     corpora = [read_pairs(*pair) for pair in options.pairs]
     lessons = None
     if options.distilled is not None:
         size = config.vocab_size
         lessons = kept_lessons(options.distilled, size, options.batch_tokens, options.seed)
-    settings = options.settings()
+    settings = options.all_settings()
     begin_work(options.work, settings, options.resume)
 
     tokenizer = load_tokenizer(options.model, config.vocab_size)
@@ -106,7 +93,7 @@ def finetune(options: FinetuneOptions) -> None:
     contests = Contests(
         corpora, rivals, left_out, options.passages, 4, options.questions, options.seed
     )
-    student = Student(config, weights, device, precision)
+    student = Student(config, weights, place(options.device, options.precision))
     learning = Finetuning(
         student,
         corpora,

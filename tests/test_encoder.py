@@ -300,7 +300,7 @@ def test_small_inputs_are_shared_evenly_among_the_cores(albert: Path) -> None:
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     lengths = np.full(40, 10)
     order = np.arange(40)
-    encoder._budget, encoder._threads, encoder._pool = 300, 2, ThreadPoolExecutor(2)
+    encoder.budget, encoder._threads, encoder._pool = 300, 2, ThreadPoolExecutor(2)
     assert [len(rows) for rows in encoder._batches(order, lengths)] == [20, 20]
     encoder._pool = None
     assert [len(rows) for rows in encoder._batches(order, lengths)] == [30, 10]

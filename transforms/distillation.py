@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -12,35 +12,23 @@ import numpy.typing as npt
 import torch
 from transformers import AlbertConfig, AlbertModel
 
-from transforms.errors import BadInput
+from transforms.encoder import best_dtype, resolve_device
 from transforms.lessons import Lesson
 from transforms.losses import sentence_loss, similarity_loss, word_loss
+from transforms.model import Placement
 from transforms.teacher import mean_pool, word_means
 
 
-def choose_device(name: str) -> torch.device:
-    """Turn auto, cpu or cuda into a device; auto is cuda where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise BadInput(f"--device {name} is unknown: use auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda: this machine has no usable GPU; use --device cpu")
-    return torch.device(name)
+def place(device: str, precision: str) -> Placement:
+    """Settle where to train, and the dtype of matrix products: float32 or bfloat16.
 
-
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Turn auto, float32 or bfloat16 into a dtype; auto is bfloat16 where the machine has it."""
-    if name not in ("auto", "float32", "bfloat16"):
-        raise BadInput(f"--precision {name} is unknown: use auto, float32 or bfloat16")
-    if name != "auto":
-        return torch.float32 if name == "float32" else torch.bfloat16
-    if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        abilities = torch.backends.cpu.get_cpu_capability(), torch.cpu._is_amx_tile_supported()
-        native = bool(abilities[1]) or torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native else torch.float32
+    ``auto`` is bfloat16 where the device is fast in it. Gradients fall below float16's range, so
+    that a device without bfloat16 gets float32. Raises BadInput where CUDA is not there.
+    """
+    device = resolve_device(device)
+    if precision == "auto":
+        precision = "bfloat16" if best_dtype(device) == "bfloat16" else "float32"
+    return Placement(device, precision)
 
 
 @dataclass(frozen=True)
@@ -59,16 +47,19 @@ class Student:
         self,
         config: AlbertConfig,
         weights: Mapping[str, npt.NDArray[Any]],
-        device: torch.device,
-        precision: torch.dtype,
+        placement: Placement,
     ) -> None:
-        """Build it with the given weights. Attention is eager: its backward is faster on CPU."""
+        """Build it with the given weights where `place` settled.
+
+        Attention is eager: its backward is faster on CPU.
+        """
         config._attn_implementation = "eager"
         model: Any = AlbertModel(config, add_pooling_layer=False)
         tensors = {name: torch.from_numpy(np.asarray(a, np.float32)) for name, a in weights.items()}
         model.load_state_dict(tensors)
-        self.model = model.to(device).train()
-        self.device, self.precision = device, precision
+        self.device = torch.device(placement.device)
+        self.precision: torch.dtype = getattr(torch, placement.dtype)
+        self.model = model.to(self.device).train()
 
     def autocast(self) -> AbstractContextManager[None]:
         """Compute matrix products in the chosen precision."""
@@ -119,6 +110,3 @@ class Student:
             total += float((vectors * lesson.vectors).sum())
             count += len(vectors)
         return {"score": total / max(1, count)}
-
-
-Say = Callable[[str], None]

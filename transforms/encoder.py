@@ -53,7 +53,11 @@ class Encoding:
 
 
 class Encoder:
-    """A loaded model that embeds token ids. Threads may share one."""
+    """A loaded model that embeds token ids. Threads may share one.
+
+    Attributes:
+        budget: the most tokens of a batch.
+    """
 
     def __init__(self, model: Model, placement: Placement) -> None:
         """Load the model, choose its road and check it; see `load_encoder`."""
@@ -64,7 +68,7 @@ class Encoder:
         self._source = model
         self._lock = threading.Lock()
         self._exact: Road | None = None
-        self._budget = _tokens_per_batch(model, resolved)
+        self.budget = _tokens_per_batch(model, resolved)
         self._threads = torch.get_num_threads() if self.device == "cpu" else 1
         self._pool = _make_pool(self._threads) if self._threads > 1 else None
         self._settle_road()
@@ -109,6 +113,11 @@ class Encoder:
         self._mend(encoding, tokens)
         return encoding
 
+    def states(self, batch: Batch) -> torch.Tensor:
+        """The tokens' states after the model's layer, ``[total_tokens, hidden]``."""
+        with torch.inference_mode():
+            return self._road(batch)
+
     def spread(self, work: Callable[[T], object], items: Sequence[T]) -> None:
         """Do ``work`` on each item, one on each core at a time; a single item has all cores."""
         if self._pool is None or len(items) == 1:
@@ -131,20 +140,20 @@ class Encoder:
                 return
             middle = len(rows) // 2
             count = int(np.diff(tokens.offsets.to_numpy())[rows].sum())
-            self._budget = max(min(self._budget, count // 2), 1)
-            _LOGGER.warning("out of memory: batches of %d tokens from here", self._budget)
+            self.budget = max(min(self.budget, count // 2), 1)
+            _LOGGER.warning("out of memory: batches of %d tokens from here", self.budget)
             self._fill(encoding, tokens, rows[:middle])
             self._fill(encoding, tokens, rows[middle:])
 
     def _batches(
         self, order: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
     ) -> Iterator[npt.NDArray[np.int64]]:
-        """Runs of ``order`` of at most ``_budget`` tokens, the padded road's padding counted.
+        """Runs of ``order`` of at most ``budget`` tokens, the padded road's padding counted.
 
         Where there is little to do, they are smaller, so that each core has as many.
         """
         padded = self.road == "padded"
-        budget = self._budget
+        budget = self.budget
         if self._pool is not None:
             total = int(lengths.sum())
             turns = -(-total // (budget * self._threads))
@@ -242,18 +251,35 @@ def resolve_placement(placement: Placement, model: Model) -> Placement:
     Raises:
         BadInput: CUDA is asked for and not there.
     """
-    device = placement.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("device 'cuda' is not available to torch here; give --device cpu")
+    device = resolve_device(placement.device)
     if placement.dtype != "auto":
         return Placement(device, placement.dtype)
-    dtype = model.dtype or _best_dtype(device)
+    dtype = model.dtype or best_dtype(device)
     if dtype == "float32":
         reason = "its config asks for it" if model.dtype else f"this {device} has no fast bfloat16"
         _LOGGER.info("%s is embedded in float32: %s", model.identity.name, reason)
     return Placement(device, dtype)
+
+
+def resolve_device(device: str) -> str:
+    """``cpu`` or ``cuda``; ``auto`` is CUDA where there is one.
+
+    Raises:
+        BadInput: CUDA is asked for and not there.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device 'cuda' is not available to torch here; give --device cpu")
+    return device
+
+
+def best_dtype(device: str) -> str:
+    """The narrowest dtype in which ``cpu`` or ``cuda`` is both fast and exact enough here."""
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if fast else "float32"
 
 
 def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.float32]:
@@ -315,13 +341,6 @@ def _tokens_per_batch(model: Model, placement: Placement) -> int:
         return most
     size = 4 if placement.dtype == "float32" else 2
     return max(512, min(most, _BYTES_PER_BATCH // (size * model.intermediate_size)))
-
-
-def _best_dtype(device: str) -> str:
-    if device == "cuda":
-        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
-    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if fast else "float32"
 
 
 def _least_cosine(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> float:

@@ -70,7 +70,7 @@ def kept_lessons(work: Path, vocabulary: int, budget: int, seed: int) -> Lessons
     def none() -> Teacher:
         raise BadInput(f"{work} lacks a part of the teacher's vectors: run albeam distill again")
 
-    lectures = Lectures(none, [], work / note["vectors"], rows=PART_ROWS, max_tokens=0, budget=0)
+    lectures = Lectures(none, [], work / note["vectors"], rows=PART_ROWS, max_tokens=0)
     return Lessons(tokens, lectures, note["texts"], budget, seed, standing=True)
 
 

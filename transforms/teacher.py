@@ -17,9 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from transforms.encoder import load_encoder
 from transforms.errors import BadInput
+from transforms.model import ModelOptions, Placement, find_model
+from transforms.network import pool
+from transforms.roads import Batch
 
 Int32 = npt.NDArray[np.int32]
 
@@ -98,36 +102,37 @@ def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 class Teacher:
     """A mean-pooled sentence encoder, read from a sentence-transformers folder."""
 
-    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, folder: Path, placement: Placement) -> None:
         """Load it. Raises BadInput where the folder has no mean-pooled sentence vectors."""
         check_teacher(folder)
+        self.encoder = load_encoder(find_model(ModelOptions(str(folder))), placement)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self.model: Any = AutoModel.from_pretrained(
-            folder, dtype=dtype, attn_implementation="eager"
-        )
-        self.model = self.model.to(device).eval()
-        self.device = device
-        self.dim = int(self.model.config.hidden_size)
+        self.dim = self.encoder.identity.dim
 
-    @torch.inference_mode()
     def encode(
-        self, texts: Sequence[str], max_tokens: int, budget: int
+        self, texts: Sequence[str], max_tokens: int
     ) -> tuple[npt.NDArray[np.float16], list[npt.NDArray[np.float16]]]:
         """Encode texts: float16 [texts, dim] of unit length, and for each text [words + 2, dim]."""
         ids, words = tokenize(self.tokenizer, texts, max_tokens)
         vectors = np.empty((len(texts), self.dim), dtype=np.float16)
         spans: list[Any] = [None] * len(texts)
+        tokens = pa.array(ids, pa.list_(pa.int32()))
         lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
-        for batch in batches_by_length(lengths, budget):
-            tokens = pad([ids[i] for i in batch], -1).to(self.device)
-            mask, slots = tokens >= 0, pad([words[i] for i in batch], -1).to(self.device)
-            found = self.model(input_ids=tokens.clamp(min=0), attention_mask=mask.long())
-            hidden = found.last_hidden_state
-            vectors[batch] = mean_pool(hidden, mask).half().cpu().numpy()
+
+        def fill(rows: npt.NDArray[np.int64]) -> None:
+            states = self.encoder.states(Batch.take(tokens, rows)).float().cpu()
+            counts = torch.from_numpy(lengths[rows])
+            means = torch.nn.functional.normalize(pool(states, counts, "mean"), dim=-1)
+            vectors[rows] = means.half().numpy()
+            slots = pad([words[i] for i in rows], -1)
             most = int(slots.max()) + 1
-            means = word_means(hidden.float(), slots, most).half().cpu().numpy()
-            for row, i in enumerate(batch):
-                spans[i] = means[row, : int(words[i][-1]) + 1].copy()
+            texts_of = torch.split(states, counts.tolist())
+            stacked = torch.nn.utils.rnn.pad_sequence(list(texts_of), batch_first=True)
+            found = word_means(stacked, slots, most).half().numpy()
+            for row, i in enumerate(rows):
+                spans[i] = found[row, : int(words[i][-1]) + 1].copy()
+
+        self.encoder.spread(fill, batches_by_length(lengths, self.encoder.budget))
         return vectors, spans
 
 
@@ -195,11 +200,10 @@ class Lectures:
         *,
         rows: int,
         max_tokens: int,
-        budget: int,
     ) -> None:
         """Prepare; the teacher is loaded with the first part that does not stand yet."""
         self.teacher, self.texts, self.folder = teacher, texts, folder
-        self.rows, self.max_tokens, self.budget = rows, max_tokens, budget
+        self.rows, self.max_tokens = rows, max_tokens
         self.loaded: Teacher | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -215,5 +219,5 @@ class Lectures:
         if not path.exists():
             self.loaded = self.loaded or self.teacher()
             texts = self.texts[number * self.rows : (number + 1) * self.rows]
-            write_part(path, *self.loaded.encode(texts, self.max_tokens, self.budget))
+            write_part(path, *self.loaded.encode(texts, self.max_tokens))
         return read_part(path)
