@@ -240,6 +240,9 @@ def _bench_arguments(sub: argparse.ArgumentParser) -> None:
         help="only the memory of embedding N rows and ten times as many",
     )
     sub.add_argument(
+        "--store", action="store_true", help="only what keeping a store up to date costs"
+    )
+    sub.add_argument(
         "--json",
         nargs="?",
         const="-",

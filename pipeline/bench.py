@@ -19,6 +19,7 @@ import numpy as np
 from pipeline import bench_peers
 from pipeline.bench_machine import describe_machine
 from pipeline.bench_memory import MemoryOptions, measure_memory
+from pipeline.bench_store import StoreOptions, measure_store
 from pipeline.bench_systems import (
     Albeam,
     AlbeamFloat32,
@@ -82,6 +83,7 @@ class BenchOptions:
         device: ``auto``, ``cpu`` or ``cuda``.
         data: a folder with ``squad_dev/passages.parquet``; None for made-up texts.
         memory: rows of the memory test; None to leave it out.
+        store: what a store is kept up to date with; None to leave it out.
         folders: model folders by shape, instead of those of `model_folder`.
     """
 
@@ -91,6 +93,7 @@ class BenchOptions:
     device: str = "auto"
     data: Path | None = None
     memory: MemoryOptions | None = MemoryOptions()
+    store: StoreOptions | None = StoreOptions()
     folders: dict[str, str] = field(default_factory=dict)
 
 
@@ -119,7 +122,8 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
     """Measure; ``tell`` hears what is being done.
 
     Returns:
-        ``machine``, ``rows``, ``targets`` and, where measured, ``tokenizer`` and ``memory``.
+        ``machine``, ``rows``, ``targets`` and, where measured, ``tokenizer``, ``memory`` and
+        ``store``.
 
     Raises:
         BadInput: nothing would be measured, or an option is none of those that there are.
@@ -154,6 +158,9 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
     if options.memory is not None:
         tell("memory")
         report["memory"] = measure_memory(options.memory)
+    if options.store is not None:
+        tell("store")
+        report["store"] = measure_store(options.store)
     report["targets"] = judge(report)
     return report
 
@@ -165,7 +172,7 @@ def _check(options: BenchOptions) -> None:
             f"{effort.fewest} texts in {effort.rounds} rounds measure nothing; "
             "give 1 or more of both"
         )
-    if not options.pairs and options.memory is None:
+    if not options.pairs and options.memory is None and options.store is None:
         raise BadInput("no shape and corpus to measure on")
     for shape, corpus in options.pairs:
         if corpus not in CORPORA or shape not in (*SHAPES, *options.folders):
@@ -364,4 +371,4 @@ def quick(options: BenchOptions) -> BenchOptions:
     """A first answer within ten minutes on two cores: less of everything."""
     pairs = tuple(pair for pair in options.pairs if pair != ("albeam-small", "skewed"))
     memory = replace(options.memory, rows=200) if options.memory is not None else None
-    return replace(options, effort=QUICK, pairs=pairs, memory=memory)
+    return replace(options, effort=QUICK, pairs=pairs, memory=memory, store=None)

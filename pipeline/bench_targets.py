@@ -88,6 +88,13 @@ def _targets(report: dict[str, Any]) -> Iterator[Target]:
         yield Target("tokenizer, tokens/s", 500_000, "squad", rate)
     if "memory" in report:
         yield Target("memory of ten times the rows", 1.1, "", report["memory"]["ratio"], below=True)
+    if "store" in report:
+        found = report["store"]
+        where = f"{found['rows']:,} rows"
+        yield Target("sync, nothing changed / embed", 0.05, where, found["unchanged_share"], True)
+        yield Target("sync, 1 % changed / embed", 0.07, where, found["changed_share"], True)
+        where = f"{found['parts']:,} parts"
+        yield Target("opening a store, seconds", 0.3, where, found["open_seconds"], True)
     if not cuda:
         for ours, theirs, bound in _CUDA:
             yield Target(f"{ours} / {theirs}", bound, "cuda", note="not run: no GPU")

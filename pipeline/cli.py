@@ -181,6 +181,7 @@ def _bench(arguments: Any) -> None:
     from pathlib import Path
 
     from pipeline.bench import BenchOptions, quick, run
+    from pipeline.bench_store import StoreOptions
     from pipeline.bench_texts import CORPORA, SHAPES
     from pipeline.report import print_bench, print_json
 
@@ -194,10 +195,15 @@ def _bench(arguments: Any) -> None:
     if any(chosen):
         shapes, corpora = chosen[0] or SHAPES, chosen[1] or CORPORA
         options = replace(options, pairs=tuple((s, c) for s in shapes for c in corpora))
-    if arguments.memory:
-        options = replace(options, pairs=())
+    if arguments.memory or arguments.store:
+        options = replace(
+            options,
+            pairs=(),
+            memory=options.memory if arguments.memory else None,
+            store=StoreOptions() if arguments.store else None,
+        )
     elif any(chosen) or options.systems:
-        options = replace(options, memory=None)
+        options = replace(options, memory=None, store=None)
     given = {"fewest": arguments.texts, "most": arguments.texts, "rounds": arguments.rounds}
     given = {name: value for name, value in given.items() if value is not None}
     report = run(replace(options, effort=replace(options.effort, **given)), _tell)

@@ -146,6 +146,14 @@ def print_bench(report: dict[str, Any]) -> None:
         pairs = zip(report["memory"]["rows"], report["memory"]["peak_bytes"], strict=True)
         peaks = ", ".join(f"{rows:,} rows {peak / 1e6:,.0f} MB" for rows, peak in pairs)
         print(f"\nmemory  {peaks}: ratio {report['memory']['ratio']:.3f}")
+    if "store" in report:
+        found = report["store"]
+        print(
+            f"\nstore  {found['rows']:,} rows embedded in {found['embed_seconds']:.0f} s; of that a "
+            f"sync of the same {found['unchanged_share']:.1%}, with 1 % changed "
+            f"{found['changed_share']:.1%}; {found['parts']:,} parts open in "
+            f"{1000 * found['open_seconds']:.0f} ms"
+        )
     if report["targets"]:
         verdicts = {True: "pass", False: "fail", None: "-"}
         print()

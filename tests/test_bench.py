@@ -14,6 +14,7 @@ from pipeline import bench, bench_peers
 from pipeline.bench import BenchOptions, Effort
 from pipeline.bench_memory import MemoryOptions, measure_memory
 from pipeline.bench_peers import padded_batches
+from pipeline.bench_store import StoreOptions, measure_store
 from pipeline.bench_systems import counted_positions
 from pipeline.bench_targets import judge, ratio
 from pipeline.bench_texts import make_base, make_corpus, neighbours, paragraphs, skewed
@@ -30,7 +31,8 @@ KEYS = {"system", "shape", "corpus", "tokens_per_second", "peak_share", "padding
 
 def options(albert: Path, *systems: str, **rest: Any) -> BenchOptions:
     pairs = (("tiny", "skewed"),)
-    given = {"effort": EFFORT, "pairs": pairs, "memory": None, "folders": {"tiny": str(albert)}}
+    none = {"memory": None, "store": None}
+    given = {"effort": EFFORT, "pairs": pairs, "folders": {"tiny": str(albert)}, **none}
     return BenchOptions(systems=systems, **given | rest)
 
 
@@ -211,6 +213,21 @@ def test_memory_is_that_of_the_embedding_process(albert: Path) -> None:
     assert memory["rows"] == [5, 50]
     assert all(50e6 < peak < 20e9 for peak in memory["peak_bytes"])
     assert memory["ratio"] == memory["peak_bytes"][1] / memory["peak_bytes"][0]
+
+
+def test_the_cost_of_a_sync_is_a_share_of_embedding(
+    albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = measure_store(StoreOptions(rows=60, parts=7, model=str(albert)))
+    assert (found["rows"], found["parts"]) == (60, 7)
+    assert min(found.values()) > 0
+    judged = judge({"machine": {"device": "cpu"}, "rows": [], "store": found})
+    measured = {target["name"]: target["measured"] for target in judged}
+    assert measured["sync, nothing changed / embed"] == found["unchanged_share"]
+    print_bench({"rows": [], "targets": judged, "store": found})
+    out = capsys.readouterr().out
+    assert "7 parts open in" in out
+    assert "<= 0.05" in out
 
 
 def test_the_large_shape_loads_offline_in_albeam_and_its_peers(

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -101,6 +102,53 @@ def test_a_full_disk_is_an_error_that_says_so_and_the_next_run_goes_on(
         assert snapshot_numbers(store)[-1] == snapshots[-1] + 1
         vacuum.run(store, keep=1, older_than=0, dry_run=False)
     verify.run(store if command != "embed" else str(tmp_path / "new"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], str]]:
+    """A function that gives a mounted disk so many bytes; what is on it stays."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> int:
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        return subprocess.run(words, capture_output=True, check=False).returncode
+
+    if shutil.which("mount") is None or mount("size=4k"):
+        pytest.skip("a disk can be mounted by root alone; the full disk above stands for it")
+    try:
+        yield lambda size: (mount(f"remount,size={size}") and "") or str(place)
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("index", ["flat", "IVF2,SQ8"])
+def test_a_real_disk_that_is_full_at_any_byte_is_an_error_and_no_loss(
+    index: str, small_disk: Callable[[int], str], corpus: Path, albert: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    place = small_disk(16 << 10)
+    monkeypatch.setattr("tempfile.tempdir", place)
+    words = [
+        "embed", str(corpus), "--store", f"{place}/store", "--model", str(albert),
+        "--max-tokens", "48", "--rows-per-part", "100", "--index", index,
+    ]  # fmt: skip
+    size, fulls = 16 << 10, 0
+    while main(words):
+        captured = capsys.readouterr()
+        assert "No space left on device" in captured.err, captured.err
+        assert "Traceback" not in captured.err
+        fulls += 1
+        size += 28 << 10
+        assert fulls < 60
+        small_disk(size)
+    assert fulls >= 4
+    verify.run(f"{place}/store")
+    assert main(["verify", f"{place}/store", "--deep"]) == 0
+    small_disk(64 << 20)
+    fresh = [f"{place}/fresh" if word.endswith("/store") else word for word in words]
+    assert main(fresh) == 0
+    assert live_ids(f"{place}/store") == live_ids(f"{place}/fresh")
 
 
 @pytest.fixture
