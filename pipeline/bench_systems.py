@@ -254,7 +254,7 @@ class LinearPeak(System):
 
     def run(self, texts: Sequence[str]) -> Vectors | None:  # noqa: ARG002
         """Multiply, a batch a core as the encoder does: that is the faster way here too."""
-        self._albeam.encoder.spread(self._multiply, self._inputs)
+        self._albeam.encoder.cores.map(self._multiply, self._inputs)
         return None
 
     def _multiply(self, states: torch.Tensor) -> None:

@@ -149,8 +149,8 @@ def print_bench(report: dict[str, Any]) -> None:
     if "store" in report:
         found = report["store"]
         print(
-            f"\nstore  {found['rows']:,} rows embedded in {found['embed_seconds']:.0f} s; of that a "
-            f"sync of the same {found['unchanged_share']:.1%}, with 1 % changed "
+            f"\nstore  {found['rows']:,} rows embedded in {found['embed_seconds']:.0f} s; a sync "
+            f"of the same in {found['unchanged_share']:.1%} of that, with 1 % changed in "
             f"{found['changed_share']:.1%}; {found['parts']:,} parts open in "
             f"{1000 * found['open_seconds']:.0f} ms"
         )

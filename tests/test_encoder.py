@@ -1,7 +1,6 @@
 """Every road of the encoder against the unmodified network, one text at a time."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -288,7 +287,7 @@ def test_vectors_do_not_depend_on_the_number_of_cores(albert: Path, threads: int
     try:
         torch.set_num_threads(threads)
         encoder = load_encoder(model, Placement("cpu", "float32"))
-        assert (encoder._pool is None) == (threads == 1)
+        assert encoder.cores.count == threads
         assert torch.get_num_threads() == threads
         ids = framed(encoder, make_texts(60, seed=8))
         assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
@@ -300,9 +299,9 @@ def test_small_inputs_are_shared_evenly_among_the_cores(albert: Path) -> None:
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     lengths = np.full(40, 10)
     order = np.arange(40)
-    encoder.budget, encoder._threads, encoder._pool = 300, 2, ThreadPoolExecutor(2)
+    encoder.budget, encoder.cores.count = 300, 2
     assert [len(rows) for rows in encoder._batches(order, lengths)] == [20, 20]
-    encoder._pool = None
+    encoder.cores.count = 1
     assert [len(rows) for rows in encoder._batches(order, lengths)] == [30, 10]
 
 

@@ -84,7 +84,13 @@ def test_rejected_rows_go_to_a_file_of_their_own(paths: SegmentPaths) -> None:
     table = pq.read_table(url)
     assert table.schema == REJECT_SCHEMA
     assert table.to_pylist() == [
-        {"document_id": f"d3-{number}-{row}", "file": f"f{number}", "row": row, "reason": reason}
+        {
+            "document_id": f"d3-{number}-{row}",
+            "file": f"f{number}",
+            "row": row,
+            "reason": reason,
+            "text_hash": bytes(16),
+        }
         for number, row, reason in (
             (0, 4, "empty text"),
             (1, 2, "empty text"),

@@ -119,7 +119,7 @@ class Writer:
         comparison = Comparison(self.paths, survey, base, self.mode, "error")
         live = [RECORD_SCHEMA.empty_table()]
         for place, ref in enumerate(base.segments if base is not None else ()):
-            unit = Unit(True, place, 0, 0, read_segment(self.store, ref).rows)
+            unit = Unit("live", place, 0, 0, read_segment(self.store, ref).rows)
             live.append(read_records(comparison, unit))
         records = [
             {

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline.embed
+from pipeline import compact
 from pipeline.embed import EmbedSummary, run
 from pipeline.options import EmbedOptions
 from pipeline.verify import run as verify
@@ -192,6 +193,29 @@ def test_documents_that_are_rejected_now_are_gone_and_said(options: EmbedOptions
     again = embed(options, poor)
     assert "nothing to do" in again.notice
     assert again.snapshot == 2
+
+
+def test_a_text_without_tokens_is_tried_once(options: EmbedOptions) -> None:
+    embed(options, FIRST)
+    # Accents alone are a text, of which the tokenizer leaves nothing.
+    poor = FIRST | {"d03": ("\u0301", 2000), "z": ("\u0301", 2000)}
+    first = embed(options, poor)
+    assert kinds(first)[0:2] == (1, 1)
+    assert first.rejects == {"no tokens": 2}
+    assert "d03" not in {key[0] for key in rows_of(options.store)}
+    again = embed(replace(options, stride=9), poor)
+    assert kinds(again) == (0, 0, 0, 19, 0)
+    assert again.rejects == {"no tokens": 2}
+    assert "nothing to do" in again.notice
+    compact.run(options.store)
+    assert "nothing to do" in embed(replace(options, stride=10), poor).notice
+    good = poor | {"z": (TEXTS[31], 2000)}
+    assert kinds(embed(options, good))[:2] == (1, 0)
+    # Known to be without tokens already, and live with another text: gone again.
+    assert "1 documents that were live are rejected now" in embed(options, poor, "append").notice
+    assert {key[0] for key in rows_of(options.store)} == set(FIRST) - {"d03"}
+    embed(options, FIRST)
+    assert_like_fresh(options, FIRST)
 
 
 @pytest.mark.parametrize("live", [False, True])

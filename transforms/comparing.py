@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms import coder, storage  # noqa: F401
 from transforms.changes import Bucket, write_bucket
@@ -18,10 +19,13 @@ from transforms.comparison import (
     compare,
     input_records,
     live_records,
+    refusal_records,
+    refuse,
     split_records,
 )
 from transforms.parquet import open_parquet, reading
 from transforms.planning import Slice, Survey
+from transforms.records import NO_TOKENS
 from transforms.segment import SegmentPaths, parse
 from transforms.snapshot import Snapshot, read_segment
 from transforms.source import read_ids, read_slice
@@ -81,14 +85,14 @@ class Unit:
     """What one worker reads at once: a row group of an input file, or a part of a live segment.
 
     Attributes:
-        live: whether it is a part.
+        kind: ``input``, ``live``, or ``rejects`` of a part.
         place: the file's or the segment's number.
         number: the row group's or the part's.
         first: the number of its first row in the file or the segment.
         rows: how many it has.
     """
 
-    live: bool
+    kind: str
     place: int
     number: int
     first: int
@@ -101,21 +105,25 @@ def units_of(comparison: Comparison) -> list[Unit]:
     for place, groups in enumerate(comparison.survey.groups):
         first = 0
         for number, group in enumerate(groups):
-            units += [Unit(False, place, number, first, group.rows)] if group.rows else []
+            units += [Unit("input", place, number, first, group.rows)] if group.rows else []
             first += group.rows
     base = comparison.base
     for place, ref in enumerate(base.segments if base is not None else ()):
         first = 0
         for part in read_segment(comparison.paths.store, ref).parts:
-            units += [Unit(True, place, part.number, first, part.rows)] if part.rows else []
+            units += [Unit("live", place, part.number, first, part.rows)] if part.rows else []
+            refused = part.rejects.get(NO_TOKENS, 0)
+            units += [Unit("rejects", place, part.number, 0, refused)] if refused else []
             first += part.rows
     return units
 
 
 def read_records(comparison: Comparison, unit: Unit) -> pa.Table:
     """The records of one unit; without a base their hashes are null, since nothing is compared."""
-    if unit.live:
+    if unit.kind == "live":
         return _live_records(comparison, unit)
+    if unit.kind == "rejects":
+        return _refusal_records(comparison, unit)
     survey = comparison.survey
     piece = Slice(unit.place, unit.number, 0, unit.rows, unit.first)
     read = read_slice if comparison.base is not None else read_ids
@@ -136,6 +144,17 @@ def _live_records(comparison: Comparison, unit: Unit) -> pa.Table:
     return live_records(table.filter(pa.array(live)), np.flatnonzero(live) + unit.first, unit.place)
 
 
+def _refusal_records(comparison: Comparison, unit: Unit) -> pa.Table:
+    assert comparison.base is not None
+    ref = comparison.base.segments[unit.place]
+    paths = SegmentPaths(comparison.paths.store, ref.name)
+    part = read_segment(paths.store, ref).parts[unit.number]
+    url = storage.join(paths.rejects, part.rejects_name)
+    with reading(url):
+        table = open_parquet(url).read(columns=["document_id", "text_hash", "reason"])
+    return refusal_records(table)
+
+
 class _ReadFn(beam.DoFn):
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
@@ -152,11 +171,12 @@ class _CompareFn(beam.DoFn):
     def process(self, element: tuple[int, Iterable[pa.Table]]) -> Iterator[int]:
         number, tables = element
         records = pa.concat_tables([RECORD_SCHEMA.empty_table(), *tables]).combine_chunks()
-        theirs = records.column("segment").is_valid()
-        ours = records.column("segment").is_null()
+        ours = records.column("file").is_valid()
+        live = records.column("segment").is_valid()
+        refused = pc.invert(pc.or_(ours, live))
         result = compare(
-            records.filter(ours),
-            records.filter(theirs),
+            refuse(records.filter(ours), records.filter(refused)),
+            records.filter(live),
             self._comparison.mode,
             self._comparison.on_duplicate,
         )

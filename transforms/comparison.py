@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import BadInput
-from transforms.records import HASH, REJECT, ROW, text_hashes
+from transforms.records import HASH, NO_TOKENS, REJECT, ROW, text_hashes
 
 ON_DUPLICATE = ("error", "first", "last")
 #: What may become of a document. A duplicate is one that gave way to another of its id.
@@ -21,6 +21,7 @@ CHANGES = ("new", "changed", "metadata", "unchanged", "removed", "rejected", "du
 
 #: A record of either side: an input document has ``file`` and ``row``, and the reason why it can't
 #: be embedded; a live one has the number of its segment, its first row there and how many it has.
+#: One with a reason and no place is a reject of the store, see `refuse`.
 RECORD_SCHEMA: pa.Schema = pa.schema(
     [
         ("document_id", pa.string()),
@@ -101,6 +102,32 @@ def compare(inputs: pa.Table, live: pa.Table, mode: str, on_duplicate: str) -> p
     )
 
 
+def refuse(inputs: pa.Table, refusals: pa.Table) -> pa.Table:
+    """The input's records with the reasons of those that were rejected before for their text.
+
+    Args:
+        inputs: records of the input.
+        refusals: id, text's hash and reason of rejects that no later run can take.
+    """
+    known = set(refusals.column("document_id").to_pylist())
+    places = np.flatnonzero(
+        pc.is_in(inputs.column("document_id"), value_set=pa.array(known, pa.string())).to_numpy()
+    )
+    if not len(places):
+        return inputs
+    names = ("document_id", "text_hash")
+    keys = zip(*(refusals.column(name).to_pylist() for name in names), strict=True)
+    why = dict(zip(keys, refusals.column("reason").to_pylist(), strict=True))
+    reasons = inputs.column("reason").to_pylist()
+    chosen = inputs.take(pa.array(places))
+    theirs = zip(*(chosen.column(name).to_pylist() for name in names), strict=True)
+    for place, key in zip(places.tolist(), theirs, strict=True):
+        reasons[place] = reasons[place] or why.get(key)
+    column = RECORD_SCHEMA.get_field_index("reason")
+    field = RECORD_SCHEMA.field(column)
+    return inputs.set_column(column, field, pa.array(reasons, field.type))
+
+
 def _codes(ids: pa.ChunkedArray, others: pa.ChunkedArray) -> tuple[Ints, Ints, int]:
     """A number for each id, the same for the same one; -1 for null; and how many there are."""
     both = pa.chunked_array([*ids.chunks, *others.chunks], pa.string()).combine_chunks()
@@ -142,6 +169,17 @@ def input_records(table: pa.Table, file: int) -> pa.Table:
         columns["metadata_hash"] = table.column("metadata_hash")
     columns["file"] = pa.array(np.full(rows, file), pa.int32())
     return _records(columns, rows)
+
+
+def refusal_records(table: pa.Table) -> pa.Table:
+    """Records of rejects that no later run can take, for `refuse`; they have no place.
+
+    Args:
+        table: ``document_id, text_hash, reason`` of rejects.
+    """
+    table = table.filter(pc.equal(table.column("reason"), NO_TOKENS))
+    columns = {name: table.column(name) for name in ("document_id", "text_hash", "reason")}
+    return _records(columns, table.num_rows)
 
 
 def live_records(table: pa.Table, rows: Ints, segment: int) -> pa.Table:

@@ -3,10 +3,8 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +12,12 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
+from transforms.cores import Cores
 from transforms.errors import BadInput
 from transforms.model import Model, Placement
 from transforms.network import load_network, pool
 from transforms.roads import Batch, Road, load_road, roads_for
 from transforms.tokenizer import Tokenizer, load_tokenizer
-
-T = TypeVar("T")
 
 #: The least cosine between the chosen road and the plain float32 model that a load accepts.
 _LEAST_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "float16": 0.9995}
@@ -57,6 +54,7 @@ class Encoder:
 
     Attributes:
         budget: the most tokens of a batch.
+        cores: what batches are spread over.
     """
 
     def __init__(self, model: Model, placement: Placement) -> None:
@@ -69,8 +67,7 @@ class Encoder:
         self._lock = threading.Lock()
         self._exact: Road | None = None
         self.budget = _tokens_per_batch(model, resolved)
-        self._threads = torch.get_num_threads() if self.device == "cpu" else 1
-        self._pool = _make_pool(self._threads) if self._threads > 1 else None
+        self.cores = Cores(self.device)
         self._settle_road()
 
     def encode_texts(self, texts: list[str], prompt: str = "") -> npt.NDArray[np.float32]:
@@ -109,7 +106,7 @@ class Encoder:
             if progress is not None:
                 progress(len(rows), int(lengths[rows].sum()))
 
-        self.spread(fill, list(self._batches(order, lengths)))
+        self.cores.map(fill, list(self._batches(order, lengths)))
         self._mend(encoding, tokens)
         return encoding
 
@@ -117,15 +114,6 @@ class Encoder:
         """The tokens' states after the model's layer, ``[total_tokens, hidden]``."""
         with torch.inference_mode():
             return self._road(batch)
-
-    def spread(self, work: Callable[[T], object], items: Sequence[T]) -> None:
-        """Do ``work`` on each item, one on each core at a time; a single item has all cores."""
-        if self._pool is None or len(items) == 1:
-            for item in items:
-                work(item)
-        else:
-            for _ in self._pool.map(work, items):
-                pass
 
     def _fill(self, encoding: Encoding, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> None:
         """Embed the sequences of one batch, in halves where memory runs out."""
@@ -154,10 +142,10 @@ class Encoder:
         """
         padded = self.road == "padded"
         budget = self.budget
-        if self._pool is not None:
+        if self.cores.count > 1:
             total = int(lengths.sum())
-            turns = -(-total // (budget * self._threads))
-            budget = min(budget, -(-total // max(turns * self._threads, 1)))
+            turns = -(-total // (budget * self.cores.count))
+            budget = min(budget, -(-total // max(turns * self.cores.count, 1)))
         first, total = 0, 0
         for place, row in enumerate(order):
             width = int(lengths[order[first] if padded else row])
@@ -319,20 +307,6 @@ def expected_rate(model: Model, placement: Placement) -> float:
     else:
         rate = (6e10 if resolved.dtype != "float32" else 2.5e10) * (os.cpu_count() or 1)
     return rate / per_token
-
-
-def _make_pool(count: int) -> ThreadPoolExecutor:
-    """A thread a core, each of which computes alone.
-
-    Threads that share each operation wait for the slowest at its end; where another process has a
-    core for a while, all of them wait for that one.
-    """
-    pool = ThreadPoolExecutor(count, "albeam-encoder", torch.set_num_threads, (1,))
-    # All of them start now: the setting is also what later threads of this process begin with.
-    barrier = threading.Barrier(count)
-    list(pool.map(lambda _: barrier.wait(), range(count)))
-    torch.set_num_threads(count)
-    return pool
 
 
 def _tokens_per_batch(model: Model, placement: Placement) -> int:

@@ -169,7 +169,7 @@ class PartWriter:
 
     def _keep_rejects(self, table: pa.Table) -> None:
         rejects = pa.table(
-            [table.column(name) for name in ("document_id", FILE, ROW, REJECT)],
+            [table.column(name) for name in ("document_id", FILE, ROW, REJECT, "text_hash")],
             schema=REJECT_SCHEMA,
         )
         self._reasons.update(rejects.column("reason").to_pylist())

@@ -20,6 +20,7 @@ from transforms.model import ModelOptions, find_model
 from transforms.records import (
     FILE,
     METRICS,
+    NO_TOKENS,
     PASSAGE_FIELDS,
     REJECT,
     ROW,
@@ -116,8 +117,8 @@ def split_passages(table: pa.Table, tokenizer: Tokenizer, options: PassageOption
     sources[parts] = len(texts) + np.arange(len(parts))
     empty = np.zeros(table.num_rows, np.bool_)
     empty[good[lengths == 0]] = True
-    reasons = pc.if_else(pa.array(empty), "no tokens", reasons)
     hashes = text_hashes(pc.if_else(pc.is_null(reasons), texts, None))
+    reasons = pc.if_else(pa.array(empty), NO_TOKENS, reasons)
 
     places = pa.array(rows)
     taken = table.drop_columns(["text"]).take(places)

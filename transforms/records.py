@@ -48,8 +48,11 @@ REJECT_SCHEMA: pa.Schema = pa.schema(
         ("file", pa.string()),
         ("row", pa.int64()),
         ("reason", pa.string()),
+        ("text_hash", HASH),
     ]
 )
+#: Why a text is rejected that is all blanks to the tokenizer: known only once it is tokenized.
+NO_TOKENS = "no tokens"
 
 #: Where Beam counts what albeam does.
 METRICS = "albeam"

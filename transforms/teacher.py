@@ -132,7 +132,7 @@ class Teacher:
             for row, i in enumerate(rows):
                 spans[i] = found[row, : int(words[i][-1]) + 1].copy()
 
-        self.encoder.spread(fill, batches_by_length(lengths, self.encoder.budget))
+        self.encoder.cores.map(fill, batches_by_length(lengths, self.encoder.budget))
         return vectors, spans
 
 
