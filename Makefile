@@ -29,8 +29,9 @@ bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
 	$(BIN)/python -m tests.reference
 
-faults: $(BIN)/.installed ## kill commands at random moments: ARGS="--seed 1 --kills 50", minutes
-	$(BIN)/python -m tests.faults $(ARGS)
+faults: $(BIN)/.installed ## kill commands at random moments, let writers meet: SEED=1, minutes
+	$(BIN)/python -m tests.faults --seed $(or $(SEED),0)
+	$(BIN)/python -m tests.writers --seed $(or $(SEED),0)
 
 model: $(BIN)/.installed ## train the default model again: DATA=folder of corpora, hours
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt '.[train]'

@@ -1,9 +1,10 @@
-"""A filesystem in memory that fails: calls that do not arrive, answers that get lost, old listings.
+"""A filesystem in memory that fails: lost requests, lost answers, stalls, old listings.
 
 Registered as ``flaky://``. What fails is decided by a seed and by how many calls were made before.
 """
 
 import random
+import time
 from typing import Any, ClassVar
 
 import fsspec
@@ -17,13 +18,20 @@ class FlakyFileSystem(MemoryFileSystem):
     store: ClassVar[dict[str, Any]] = {}
     pseudo_dirs: ClassVar[list[str]] = [""]
     _chosen = random.Random(0)
-    _lost = _late = _stale = 0.0
+    _lost = _late = _stale = _stalled = 0.0
     _seen: ClassVar[dict[str, list[Any]]] = {}
-    #: How many calls failed, and how many listings were old.
-    failed = stale = 0
+    #: How many calls failed or stalled, and how many listings were old.
+    failed = stalled = stale = 0
 
     @classmethod
-    def arm(cls, seed: int, lost: float = 0.0, late: float = 0.0, stale: float = 0.0) -> None:
+    def arm(
+        cls,
+        seed: int,
+        lost: float = 0.0,
+        late: float = 0.0,
+        stale: float = 0.0,
+        stalled: float = 0.0,
+    ) -> None:
         """Empty the filesystem and set the shares of calls that go wrong.
 
         Args:
@@ -31,18 +39,19 @@ class FlakyFileSystem(MemoryFileSystem):
             lost: of requests that fail without having done anything.
             late: of requests that are done and fail nevertheless.
             stale: of listings that show what the listing before showed.
+            stalled: of calls that take a while.
         """
         cls.store.clear()
         cls.pseudo_dirs[:] = [""]
         cls._seen.clear()
         cls._chosen = random.Random(seed)
-        cls._lost, cls._late, cls._stale = lost, late, stale
-        cls.failed = cls.stale = 0
+        cls._lost, cls._late, cls._stale, cls._stalled = lost, late, stale, stalled
+        cls.failed = cls.stalled = cls.stale = 0
 
     @classmethod
     def arm_only_healthy(cls) -> None:
         """From now on nothing goes wrong."""
-        cls._lost = cls._late = cls._stale = 0.0
+        cls._lost = cls._late = cls._stale = cls._stalled = 0.0
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
@@ -52,6 +61,9 @@ class FlakyFileSystem(MemoryFileSystem):
         cls = type(self)
         luck = cls._chosen.random()
         kind = cls._chosen.choice([ConnectionError, TimeoutError])
+        if cls._chosen.random() < cls._stalled:
+            cls.stalled += 1
+            time.sleep(0.05)
         if luck < cls._lost:
             cls.failed += 1
             raise kind(f"{name}: the request got lost")

@@ -14,9 +14,12 @@ from transforms.comparison import (
     check_duplicates,
     compare,
     live_records,
+    refusal_records,
+    refuse,
     split_records,
 )
 from transforms.errors import BadInput
+from transforms.records import HASH
 
 IDS = st.sampled_from(["a", "b", "c", "d", "é", ""])
 HASHES = st.sampled_from([bytes(16), b"x" * 15 + b"\0", b"x" * 16])
@@ -124,6 +127,32 @@ def test_each_document_becomes_what_plain_loops_say(
     order.shuffle(ours)
     order.shuffle(theirs)
     assert compare(table_of(ours), table_of(theirs), mode, on_duplicate).equals(found)
+
+
+def test_a_text_that_was_refused_before_is_rejected_and_no_other() -> None:
+    inputs = table_of(
+        inputs_of(
+            [
+                ("a", b"n" * 16, b"m" * 16, False),
+                ("b", b"n" * 16, b"m" * 16, False),
+                ("c", b"o" * 16, b"m" * 16, False),
+                ("d", b"n" * 16, b"m" * 16, True),
+            ]
+        )
+    )
+    rejects = pa.table(
+        {
+            "document_id": ["a", "c", "d", "e", "b"],
+            "text_hash": pa.array([b"n" * 16] * 5, HASH),
+            "reason": ["no tokens", "no tokens", "no tokens", "no tokens", "out of memory"],
+        }
+    )
+    found = refuse(inputs, refusal_records(rejects))
+    before = inputs.column("reason").to_pylist()
+    assert found.column("reason").to_pylist() == ["no tokens", None, None, before[3]]
+    assert before[3] is not None
+    assert found.drop_columns(["reason"]).equals(inputs.drop_columns(["reason"]))
+    assert refuse(inputs, refusal_records(rejects.slice(0, 0))) is inputs
 
 
 def test_a_result_has_the_hashes_and_passages_that_a_commit_wants() -> None:

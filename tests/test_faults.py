@@ -35,6 +35,16 @@ def test_killed_commands_leave_the_store_of_those_that_were_not(tmp_path: Path) 
     assert "the same store as without" in done.stdout
 
 
+def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.writers", "--writers", "3", "--rounds", "2"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3_000:]
+    assert "every acknowledged document once" in done.stdout
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> str:
     store = str(tmp_path / "store")
@@ -160,11 +170,11 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FlakyFileSystem]]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_lost_requests_lost_answers_and_old_listings_change_nothing(
+def test_lost_requests_lost_answers_stalls_and_old_listings_change_nothing(
     store: str, flaky: type[FlakyFileSystem], seed: int
 ) -> None:
     remote = "flaky://bucket/store"
-    flaky.arm(seed, lost=0.08, late=0.08, stale=0.1)
+    flaky.arm(seed, lost=0.08, late=0.08, stale=0.1, stalled=0.05)
     fill(remote)
     for place in (store, remote):
         remove_documents(place, ["b3", "a0"])
@@ -173,6 +183,8 @@ def test_lost_requests_lost_answers_and_old_listings_change_nothing(
         add_segment(place, "three", {f"c{n}": 1 for n in range(4)}, seed=3)
         compact.run(place)
     assert flaky.failed > 10
+    assert flaky.stalled > 3
+    assert flaky.stale > 0
     flaky.arm_only_healthy()
     assert live_ids(remote) == live_ids(store)
     assert found(remote, 40) == found(store, 40)

@@ -109,10 +109,8 @@ def refuse(inputs: pa.Table, refusals: pa.Table) -> pa.Table:
         inputs: records of the input.
         refusals: id, text's hash and reason of rejects that no later run can take.
     """
-    known = set(refusals.column("document_id").to_pylist())
-    places = np.flatnonzero(
-        pc.is_in(inputs.column("document_id"), value_set=pa.array(known, pa.string())).to_numpy()
-    )
+    known = pc.unique(refusals.column("document_id"))
+    places = np.flatnonzero(pc.is_in(inputs.column("document_id"), value_set=known).to_numpy())
     if not len(places):
         return inputs
     names = ("document_id", "text_hash")
