@@ -23,7 +23,7 @@ from transforms.comparing import CompareDocuments, Comparison
 from transforms.comparison import ON_DUPLICATE, check_duplicates
 from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
 from transforms.encoder import expected_rate, resolve_placement
-from transforms.errors import BadInput, Stale
+from transforms.errors import BadInput, Conflict, Damaged, Stale
 from transforms.generations import abandon, choose_generation
 from transforms.indexing import BuildIndex, CommitSnapshot
 from transforms.model import Model, ModelIdentity, Placement, find_model, options_for
@@ -38,6 +38,8 @@ from transforms.survey import survey_input
 from transforms.tokenizer import load_tokenizer
 from transforms.writing import WriteParts
 
+#: A run that finds nothing to do removes its comparison, and with it what another one has so far.
+_COMPARED_AT_ONCE = "another run compared the same input with {!r} just now; run again"
 _NOTHING = "this input is live already, in snapshot {}: nothing to do"
 
 
@@ -222,13 +224,20 @@ def _compare(job: _Run, comparison: Comparison) -> Changes:
     _ = pipeline | "CompareDocuments" >> CompareDocuments(comparison)
     run_pipeline(pipeline)
     buckets = comparison.finished()
+    if comparison.compared(buckets) != survey.rows:
+        raise Conflict(_COMPARED_AT_ONCE.format(paths.store))
     if comparison.on_duplicate == "error":
         examples = [name for bucket in buckets for name in bucket.examples]
         twice = sum(bucket.twice for bucket in buckets)
         if twice:
             remove_buckets(paths)
         check_duplicates(examples, twice, survey.columns.id_column)
-    return gather_changes(paths, comparison.base, comparison.mode, survey.rows, buckets)
+    try:
+        return gather_changes(paths, comparison.base, comparison.mode, survey.rows, buckets)
+    except Damaged as error:
+        if comparison.finished() == buckets:
+            raise
+        raise Conflict(_COMPARED_AT_ONCE.format(paths.store)) from error
 
 
 def _plan(job: _Run, paths: SegmentPaths, changes: Changes, survey: Survey) -> Plan:

@@ -20,6 +20,7 @@ from pipeline.verify import run as verify
 from tests.models import make_texts
 from tests.test_end_to_end import start
 from transforms import Store
+from transforms.changes import remove_buckets
 from transforms.commits import remove_documents
 from transforms.errors import BadInput, Conflict
 from transforms.model import ModelOptions, Placement
@@ -193,6 +194,29 @@ def test_documents_that_are_rejected_now_are_gone_and_said(options: EmbedOptions
     again = embed(options, poor)
     assert "nothing to do" in again.notice
     assert again.snapshot == 2
+
+
+@pytest.mark.parametrize("moment", ["before it is read", "while it is read"])
+def test_a_comparison_that_another_run_removed_is_a_conflict(
+    options: EmbedOptions, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(options, FIRST)
+    real = pipeline.embed.Comparison.finished
+    waiting = [remove_buckets]
+
+    def finished(self: Any) -> Any:
+        before = real(self)
+        if waiting:
+            waiting.pop()(self.paths)
+            return before if moment == "while it is read" else real(self)
+        return before
+
+    monkeypatch.setattr(pipeline.embed.Comparison, "finished", finished)
+    with pytest.raises(Conflict, match="run again"):
+        embed(options, changed(FIRST))
+    assert {key[0] for key in rows_of(options.store)} == set(FIRST)
+    embed(options, changed(FIRST))
+    assert_like_fresh(options, changed(FIRST))
 
 
 def test_a_text_without_tokens_is_tried_once(options: EmbedOptions) -> None:

@@ -16,6 +16,7 @@ from transforms import coder, storage  # noqa: F401
 from transforms.changes import Bucket, write_bucket
 from transforms.comparison import (
     RECORD_SCHEMA,
+    STORED,
     compare,
     input_records,
     live_records,
@@ -78,6 +79,16 @@ class Comparison:
             if name.startswith(self._prefix) and name.endswith(".json")
         ]
         return tuple(parse(storage.read_bytes(url), url, Bucket.from_dict) for url in urls)
+
+    @staticmethod
+    def compared(buckets: Iterable[Bucket]) -> int:
+        """How many input rows are in buckets: all of them, where no bucket is missing."""
+        return sum(
+            count
+            for bucket in buckets
+            for kind, count in bucket.counts.items()
+            if kind not in STORED
+        )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from transforms.records import HASH, NO_TOKENS, REJECT, ROW, text_hashes
 ON_DUPLICATE = ("error", "first", "last")
 #: What may become of a document. A duplicate is one that gave way to another of its id.
 CHANGES = ("new", "changed", "metadata", "unchanged", "removed", "rejected", "duplicate", "copy")
+#: Those of them that are records of the store alone.
+STORED = frozenset({"removed", "copy"})
 
 #: A record of either side: an input document has ``file`` and ``row``, and the reason why it can't
 #: be embedded; a live one has the number of its segment, its first row there and how many it has.
