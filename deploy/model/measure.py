@@ -1,54 +1,69 @@
-"""The model card's table: retrieval and similarity of several models on the same data.
+"""The model card's table: models and BM25 on the same data, in one run.
 
-`python deploy/model/measure.py --data DATA NAME=FOLDER…` prints Markdown rows. The data are used
-for measuring only.
+`python -m deploy.model.measure --data DATA NAME=FOLDER…` prints Markdown rows. Each model embeds a
+corpus by `albeam embed` and answers by `albeam evaluate`. The data are used for measuring only.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
-from sentence_transformers import SentenceTransformer
 
-Vectors = npt.NDArray[np.float32]
+from pipeline import embed, evaluate
+from pipeline.options import EmbedOptions
+from transforms.encoder import load_encoder
+from transforms.metrics import measure
+from transforms.model import ModelOptions, Placement, find_model
+from transforms.store import Store
 
-
-def encode(model: SentenceTransformer, texts: list[str]) -> Vectors:
-    """Encode texts: unit vectors, float32 [texts, dim]."""
-    return (
-        model.encode(texts, batch_size=32, normalize_embeddings=True, convert_to_tensor=True)
-        .float()
-        .cpu()
-        .numpy()
-    )
+SHOWN = ("mrr@10", "success@1", "success@5", "success@20")
+DEPTH = 100
 
 
-def retrieval(model: SentenceTransformer, folder: Path, most: int | None) -> dict[str, float]:
-    """Rank all passages for each question by cosine: MRR@10, success at 1, 5 and 20."""
-    passages = pq.read_table(folder / "passages.parquet", columns=["id", "text"]).to_pydict()
-    asked = pq.read_table(folder / "questions.parquet", columns=["question", "relevant"])
-    rows = asked.to_pylist()
-    if most is not None and len(rows) > most:
-        chosen = np.random.default_rng(0).permutation(len(rows))[:most]
-        rows = [rows[int(i)] for i in chosen]
-    place = {name: number for number, name in enumerate(passages["id"])}
-    found = encode(model, passages["text"])
-    questions = encode(model, [row["question"] for row in rows])
-    ranks = np.empty(len(rows))
-    for start in range(0, len(rows), 1000):
-        scores = questions[start : start + 1000] @ found.T
-        for offset, row in enumerate(rows[start : start + 1000]):
-            top = max(scores[offset, place[name]] for name in row["relevant"])
-            ranks[start + offset] = 1 + int((scores[offset] > top).sum())
-    return {
-        "MRR@10": float(np.where(ranks <= 10, 1 / ranks, 0).mean()),
-        **{f"success@{k}": float((ranks <= k).mean()) for k in (1, 5, 20)},
+def retrieval(folder: str, corpus: Path, placement: Placement) -> dict[str, float]:
+    """What `albeam evaluate` measures with a model on a corpus."""
+    with tempfile.TemporaryDirectory(prefix="albeam-measure-") as work:
+        store = f"{work}/store"
+        embed.run(
+            EmbedOptions(
+                inputs=(str(corpus / "passages.parquet"),),
+                store=store,
+                model=ModelOptions(folder),
+                placement=placement,
+            )
+        )
+        opened = Store.open(store, device=placement.device, dtype=placement.dtype)
+        return dict(evaluate.run(opened, questions_of(corpus), DEPTH, "dense")["metrics"])
+
+
+def questions_of(corpus: Path) -> str:
+    """The file of a corpus' questions."""
+    return str(corpus / "questions.parquet")
+
+
+def lexical(corpus: Path) -> dict[str, float]:
+    """The same by BM25, with English stemming and stop words."""
+    import bm25s
+    import Stemmer
+
+    passages = pq.read_table(corpus / "passages.parquet", columns=["id", "text"]).to_pydict()
+    asked = evaluate.load_questions(questions_of(corpus))
+    options = {"stopwords": "en", "stemmer": Stemmer.Stemmer("english"), "show_progress": False}
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize(passages["text"], **options), show_progress=False)
+    tokens = bm25s.tokenize([one.question for one in asked], **options)
+    found, scores = index.retrieve(tokens, k=DEPTH, show_progress=False)
+    runs = {
+        one.question_id: [(passages["id"][int(n)], float(s)) for n, s in zip(*line, strict=True)]
+        for one, line in zip(asked, zip(found, scores, strict=True), strict=True)
     }
+    return measure(asked, runs, DEPTH)
 
 
 def spearman(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> float:
@@ -62,45 +77,44 @@ def spearman(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> f
     return float(np.corrcoef(ranks(left), ranks(right))[0, 1])
 
 
-def similarity(model: SentenceTransformer, path: Path) -> float:
+def similarity(folder: str, pairs: Path, placement: Placement) -> float:
     """Spearman correlation of cosine and human score on a file of sentence pairs."""
-    table = pq.read_table(path).to_pydict()
-    first, second = encode(model, table["sentence1"]), encode(model, table["sentence2"])
-    cosine = (first * second).sum(axis=1).astype(np.float64)
+    table = pq.read_table(pairs).to_pydict()
+    encoder = load_encoder(find_model(ModelOptions(folder)), placement)
+    first, second = (encoder.encode_texts(table[name]) for name in ("sentence1", "sentence2"))
+    cosine = (first.astype(np.float64) * second).sum(axis=1)
     return spearman(cosine, np.asarray(table["score"], dtype=np.float64))
 
 
+def rows(
+    models: list[tuple[str, str]], data: Path, corpora: list[str], placement: Placement
+) -> Iterator[tuple[str, list[float | None]]]:
+    """Name and figures of each model, in the order of the table's columns, and of BM25."""
+    for name, folder in models:
+        found = [retrieval(folder, data / corpus, placement) for corpus in corpora]
+        figures: list[float | None] = [one[metric] for one in found for metric in SHOWN]
+        yield name, [*figures, similarity(folder, data / "stsb/dev.parquet", placement)]
+    found = [lexical(data / corpus) for corpus in corpora]
+    yield "BM25", [*(one[metric] for one in found for metric in SHOWN), None]
+
+
 def main() -> None:
-    """Measure the models named and print a table, or JSON lines."""
+    """Measure the models named, and BM25; print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--retrieval", nargs="+", default=["squad_dev"])
-    parser.add_argument("--most", type=int, help="questions of a corpus at most")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--corpora", nargs="+", default=["squad_dev"])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
     options = parser.parse_args()
-    rows = []
-    for named in options.models:
-        name, _, folder = named.partition("=")
-        model = SentenceTransformer(
-            folder, device=options.device, model_kwargs={"dtype": options.dtype}
-        )
-        model.max_seq_length = 256
-        row: dict[str, float] = {}
-        for corpus in options.retrieval:
-            found = retrieval(model, options.data / corpus, options.most)
-            row |= {f"{corpus} {key}": value for key, value in found.items()}
-        row["STS-B dev"] = similarity(model, options.data / "stsb/dev.parquet")
-        if options.json:
-            print(json.dumps({"model": name, **row}), flush=True)
-        rows.append((name, row))
-    if not options.json:
-        print("| model | " + " | ".join(rows[0][1]) + " |")
-        print("| --- |" + " ---: |" * len(rows[0][1]))
-        for name, row in rows:
-            print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row.values()) + " |")
+    columns = [f"{corpus} {metric}" for corpus in options.corpora for metric in SHOWN]
+    print("| model | " + " | ".join([*columns, "STS-B dev Spearman"]) + " |")
+    print("| --- |" + " ---: |" * (len(columns) + 1))
+    models = [tuple(named.split("=", 1)) for named in options.models]
+    placement = Placement(options.device, options.dtype)
+    for name, figures in rows(models, options.data, options.corpora, placement):
+        cells = ["" if figure is None else f"{figure:.3f}" for figure in figures]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
