@@ -96,6 +96,8 @@ def run(
     sources = [Source.open(store, ref) for ref in chosen]
     form = compacted_format(sources)
     paths = SegmentPaths(store, compacted_name(chosen))
+    if paths.read_plan() is not None:
+        paths.claim()
     limits = {} if rows_per_part is None else {"rows": rows_per_part}
     plan = paths.settle_plan(plan_compaction(sources, form.metadata, **limits))
     factory, notice = _factory(sources, form.identity.dim, plan.rows)

@@ -58,6 +58,8 @@ def read_ids(path: str) -> list[str]:
     try:
         # Not `splitlines`, for which characters that an id may hold end a line too.
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"ids file {path!r} can't be read: {error}; give UTF-8 text") from error
+    except OSError as error:
+        raise BadInput(f"ids file {path!r} can't be read: {error.strerror}; name a file") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"ids file {path!r} is not text: {error}; give UTF-8") from error
     return [line for line in lines if line.strip()]

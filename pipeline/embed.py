@@ -1,8 +1,10 @@
 """``albeam embed``: Parquet in; vectors, an index and a snapshot out."""
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 
 import apache_beam as beam
 
@@ -14,6 +16,7 @@ from transforms.carrying import CarryParts, plan_carries
 from transforms.changes import (
     Changes,
     chosen_rows,
+    count_changes,
     gather_changes,
     remove_buckets,
     settle_changes,
@@ -23,11 +26,11 @@ from transforms.comparing import CompareDocuments, Comparison
 from transforms.comparison import ON_DUPLICATE, check_duplicates
 from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
 from transforms.encoder import expected_rate, resolve_placement
-from transforms.errors import BadInput, Conflict, Damaged, Stale
+from transforms.errors import BadInput, Conflict, Stale
 from transforms.generations import abandon, choose_generation
 from transforms.indexing import BuildIndex, CommitSnapshot
 from transforms.model import Model, ModelIdentity, Placement, find_model, options_for
-from transforms.parquet import PartFormat
+from transforms.parquet import PartFormat, rejected_ids
 from transforms.passages import PassageOptions, SplitPassages, check_passage_options
 from transforms.planning import Plan, Survey, check_metadata, plan_parts
 from transforms.segment import SegmentInfo, SegmentPaths, segment_name
@@ -118,6 +121,8 @@ def run(options: EmbedOptions) -> EmbedSummary:
         check_identity(job.store, base.identity, job.identity)
     generation = choose_generation(job.store, _name(job), options.mode, newest, options.resume)
     paths, changes = generation.paths, generation.changes
+    if changes is not None:
+        paths.claim()
     if generation.live:
         assert newest is not None
         assert changes is not None
@@ -134,6 +139,18 @@ def run(options: EmbedOptions) -> EmbedSummary:
         if base is not None and not changes.writes:
             return _remove(job, paths, changes)
         changes = settle_changes(paths, changes)
+    try:
+        return _write(job, paths, changes, survey, base)
+    except Stale:
+        abandon(paths)
+        raise
+
+
+def _write(
+    job: _Run, paths: SegmentPaths, changes: Changes, survey: Survey | None, base: Snapshot | None
+) -> EmbedSummary:
+    """Plan what is to be written, write it and make it live."""
+    options = job.options
     standing = paths.read_plan()
     plan = standing or paths.settle_plan(_plan(job, paths, changes, survey or _survey(job, base)))
     # Others may have been committed since a standing plan was made.
@@ -142,14 +159,16 @@ def run(options: EmbedOptions) -> EmbedSummary:
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
     done_before = paths.done_parts()
-    try:
-        loads = _embed(job, paths, plan, done_before, _factory(job, changes, plan, notices))
-    except Stale:
-        abandon(paths)
-        raise
+    loads = _embed(job, paths, plan, done_before, _factory(job, changes, plan, notices))
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     number = snapshot_of(job.store, paths.name)
-    return _summary(job, changes, info, number, len(done_before), loads, notices=notices)
+    # What the comparison could not know: documents that were rejected while they were embedded.
+    known = changes.rejects
+    reasons = {reason for reason, count in info.rejects.items() if count > known.get(reason, 0)}
+    late: Counter[str] = Counter()
+    if reasons and changes.base:
+        late = count_changes(paths, changes, rejected_ids(paths, info.parts, reasons))
+    return _summary(job, changes, info, number, len(done_before), loads, late, notices)
 
 
 def _prepare(options: EmbedOptions) -> _Run:
@@ -234,9 +253,7 @@ def _compare(job: _Run, comparison: Comparison) -> Changes:
         check_duplicates(examples, twice, survey.columns.id_column)
     try:
         return gather_changes(paths, comparison.base, comparison.mode, survey.rows, buckets)
-    except Damaged as error:
-        if comparison.finished() == buckets:
-            raise
+    except Stale as error:
         raise Conflict(_COMPARED_AT_ONCE.format(paths.store)) from error
 
 
@@ -322,10 +339,15 @@ def _summary(
     snapshot: int,
     parts_found_done: int = 0,
     model_loads: int = 0,
-    worked: bool = True,
+    late: Mapping[str, int] = MappingProxyType({}),
     notices: Iterable[str] = (),
+    worked: bool = True,
 ) -> EmbedSummary:
-    """What a run did; ``info`` is the segment that it wrote, if any."""
+    """What a run did.
+
+    ``info`` is the segment that it wrote, if any; ``late`` counts what became of documents in the
+    comparison that were rejected later.
+    """
     seconds = time.monotonic() - job.started
     counts = changes.counts
     written = info.total("documents") if info is not None else 0
@@ -336,8 +358,8 @@ def _summary(
     return EmbedSummary(
         documents=written + counts["unchanged"],
         # Compared with nothing, all rows are new; those that were rejected later are not.
-        new=counts["new"] if changes.base else written,
-        changed=counts["changed"],
+        new=counts["new"] - late.get("new", 0) if changes.base else written,
+        changed=counts["changed"] - late.get("changed", 0),
         metadata=counts["metadata"],
         unchanged=counts["unchanged"],
         removed=counts["removed"],
@@ -358,16 +380,17 @@ def _summary(
         store=job.store,
         segment=info.name if info is not None else "",
         snapshot=snapshot,
-        notice="; ".join(filter(None, [job.model.notice, *_notices(changes), *notices])),
+        notice="; ".join(filter(None, [job.model.notice, *_notices(changes, late), *notices])),
     )
 
 
-def _notices(changes: Changes) -> list[str]:
+def _notices(changes: Changes, late: Mapping[str, int]) -> list[str]:
     """What a person should know of a comparison."""
     said = []
     gave_way = changes.counts["duplicate"]
     if gave_way:
         said.append(f"{gave_way} input rows gave way to others of their ids")
-    if changes.lost:
-        said.append(f"{changes.lost} documents that were live are rejected now, and gone")
+    lost = changes.lost + late.get("changed", 0)
+    if lost:
+        said.append(f"{lost} documents that were live are rejected now, and gone")
     return said

@@ -62,7 +62,20 @@ def run(store: str, deep: bool = False, model: str | None = None) -> VerifyRepor
             problems.append(str(error))
             continue
         files += 1 + (ref.tombstones is not None)
+        sound, before = len(problems), len(seen)
         files += _check_segment(paths, info, dead, seen, problems)
+        live = (len(seen) - before, info.rows - len(dead))
+        said = (ref.live_documents, ref.live_passages)
+        if len(problems) == sound and live != said:
+            problems.append(
+                f"segment {ref.name}: {live} live documents and passages, and the snapshot says "
+                f"{said}; roll back or embed again"
+            )
+        if info.identity.difference(snapshot.identity):
+            problems.append(
+                f"segment {ref.name} is of another model than the snapshot: "
+                f"{info.identity.difference(snapshot.identity)}; embed again into a new store"
+            )
         counted = (info.total("documents"), info.rows)
         if counted != (ref.documents, ref.passages):
             problems.append(
@@ -91,9 +104,9 @@ def _check_segment(
             _check_part(paths, part, form, live_mask(dead, first, first + part.rows), seen)
             if part.rejects_name:
                 url = storage.join(paths.rejects, part.rejects_name)
-                check_file(url, storage.size(url), part.rejects_sha256)
-        except FileNotFoundError as error:
-            problems.append(f"{error} is missing; restore it, or embed again into a new store")
+                check_file(
+                    url, storage.size(url) if storage.exists(url) else 0, part.rejects_sha256
+                )
         except Damaged as error:
             problems.append(str(error))
         first += part.rows

@@ -1,5 +1,6 @@
 """Stores without a model: identities, parts with random vectors, segments."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -165,6 +166,13 @@ def _passages(
     for field in form.metadata:
         columns[field.name] = pa.array(range(every)).cast(field.type)
     return mark_chunk(pa.table(columns), Chunk(part, 0, last=True))
+
+
+def sign(value: dict[str, Any]) -> dict[str, Any]:
+    """A snapshot's JSON value with the digest of its content."""
+    content = {name: value[name] for name in ("number", "identity", "segments")}
+    digest = storage.digest(json.dumps(content, sort_keys=True).encode())
+    return value | {"commit": digest}
 
 
 def live_ids(store: str, snapshot: int | None = None) -> list[str]:

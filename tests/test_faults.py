@@ -14,7 +14,7 @@ import pytest
 from pipeline import compact, vacuum, verify
 from pipeline.cli import main
 from tests.flaky import FlakyFileSystem
-from tests.stores import DIM, add_segment, found, live_ids
+from tests.stores import DIM, add_segment, found, live_ids, sign
 from transforms import storage
 from transforms.commits import remove_documents, roll_back
 from transforms.errors import AlbeamError, Damaged
@@ -174,7 +174,7 @@ def test_lost_requests_lost_answers_stalls_and_old_listings_change_nothing(
     store: str, flaky: type[FlakyFileSystem], seed: int
 ) -> None:
     remote = "flaky://bucket/store"
-    flaky.arm(seed, lost=0.08, late=0.08, stale=0.1, stalled=0.05)
+    flaky.arm(seed, lost=0.08, late=0.08, stale=0.3, stalled=0.05)
     fill(remote)
     for place in (store, remote):
         remove_documents(place, ["b3", "a0"])
@@ -239,25 +239,52 @@ def test_damaged_tombstones_are_an_error_everywhere_and_never_a_dead_document(
     verify.run(store)
 
 
-def rewrite(store: str, change: Callable[[dict], None]) -> None:
-    path = Path(store, "snapshots", "00000003.json")
+def rewrite(store: str, change: Callable[[dict], None], number: int = 3) -> None:
+    """Change how a snapshot describes its first segment, digest included."""
+    path = Path(store, "snapshots", f"{number:08d}.json")
     value = json.loads(path.read_text())
-    change(value["segments"][0]["tombstones"])
-    path.write_text(json.dumps(value))
+    change(value["segments"][0])
+    path.write_text(json.dumps(sign(value)))
+
+
+def test_a_flipped_bit_in_a_snapshot_is_found_wherever_it_matters(store: str) -> None:
+    path = Path(store, "snapshots", "00000003.json")
+    whole = path.read_bytes()
+    value = json.loads(whole)
+    inside = whole.index(b'"identity"'), whole.index(b'"segments"')
+    missed = 0
+    for place in range(inside[0], len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            Store.open(store)
+        except AlbeamError as error:
+            assert str(path) in str(error) or "snapshot" in str(error)
+        else:
+            # A blank that became another one.
+            missed += 1
+            assert json.loads(path.read_bytes()) == value
+    assert missed < 60
+    # The remedy that the message names.
+    path.write_bytes(whole.replace(b'"pooling": "mean"', b'"pooling": "cls"'))
+    with pytest.raises(Damaged, match="earlier snapshot with albeam rollback"):
+        Store.open(store)
+    roll_back(store, 2)
+    verify.run(store)
 
 
 @pytest.mark.parametrize("name", ["../../../secret", "/etc/passwd", ".."])
 def test_tombstones_outside_the_store_are_refused(store: str, name: str) -> None:
-    rewrite(store, lambda value: value.update(name=name))
+    rewrite(store, lambda value: value["tombstones"].update(name=name))
     for use in (verify.run, found, compact.run):
         with pytest.raises(Damaged, match=r"00000003\.json: .* is not a file name inside"):
             use(store)
 
 
-@pytest.mark.parametrize("change", [{"passages": 1}, {"passages": 10**12}])
+@pytest.mark.parametrize("change", [{"passages": 1}, {"passages": 10**12}, {"documents": 1}])
 def test_counts_of_tombstones_that_are_not_true_are_found(store: str, change: dict) -> None:
-    rewrite(store, lambda value: value.update(change))
-    with pytest.raises(Damaged, match=r"has 4 rows, and the snapshot says 1"):
+    rewrite(store, lambda value: value["tombstones"].update(change))
+    said = r"has 4 rows, and the snapshot says 1|live documents and passages, and the snapshot"
+    with pytest.raises(Damaged, match=said):
         verify.run(store)
 
 
@@ -273,7 +300,7 @@ def test_a_hostile_index_file_is_an_error_and_no_crash(
     code = (
         "import sys; from pathlib import Path\n"
         "from transforms.errors import AlbeamError\n"
-        "from transforms.faiss_index import read_index, search_index\n"
+        "from transforms.faiss_index import check_rows, read_index, search_index, searching\n"
         "import numpy as np\n"
         "path, kind, value = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])\n"
         "whole = path.read_bytes()\n"
@@ -282,7 +309,10 @@ def test_a_hostile_index_file_is_an_error_and_no_crash(
         "    content[place:place + 8] = value.to_bytes(8, 'little')\n"
         "    path.write_bytes(content)\n"
         "    try:\n"
-        f"        read_index(path, kind, {DIM}, 40)\n"
+        f"        index = read_index(path, kind, {DIM}, 40)\n"
+        "        with searching(str(path)):\n"
+        f"            found = search_index(index, np.ones((2, {DIM}), np.float32), 3)\n"
+        "            check_rows(found[1], 40)\n"
         "    except AlbeamError: pass\n"
         "print('survived')\n"
     )
@@ -293,6 +323,37 @@ def test_a_hostile_index_file_is_an_error_and_no_crash(
     assert done.stdout == "survived\n", (done.returncode, done.stderr[-2_000:])
     path.write_bytes(whole)
     assert found(store)[0]
+
+
+@pytest.mark.parametrize("shift", [40, 4_000, -70])
+def test_rows_that_an_index_can_not_have_are_an_error_and_no_other_documents(
+    tmp_path: Path, shift: int
+) -> None:
+    import faiss
+
+    store = str(tmp_path / "store")
+    add_segment(store, "one", {f"a{n}": 1 for n in range(40)}, index="IVF4,Flat")
+    paths = SegmentPaths(store, "one")
+    [path] = Path(paths.index).iterdir()
+    index = faiss.read_index(str(path))
+    for number in range(4):
+        size = index.invlists.list_size(number)
+        faiss.rev_swig_ptr(index.invlists.get_ids(number), size)[:] += shift
+    faiss.write_index(index, str(path))
+    manifest = Path(paths.manifest)
+    value = json.loads(manifest.read_text())
+    [shard] = value["index"]["shards"]
+    shard |= {"sha256": storage.sha256(str(path)), "bytes": path.stat().st_size}
+    manifest.write_text(json.dumps(value))
+
+    def change(ref: dict) -> None:
+        ref["sha256"] = storage.sha256(str(manifest))
+
+    rewrite(store, change, 1)
+    add_segment(store, "two", {f"b{n}": 1 for n in range(40)}, seed=2)
+    with pytest.raises(Damaged, match=r"can't be searched: it has 40 rows and found row") as raised:
+        found(store, 3)
+    assert str(path) in str(raised.value)
 
 
 def test_what_is_wrong_is_albeams_own_error(store: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.stores import make_format, make_identity, make_segment, write_part
+from tests.stores import make_format, make_identity, make_segment, sign, write_part
 from transforms import storage
 from transforms.commits import check_identity, commit_segment
 from transforms.errors import BadInput, Conflict, Damaged
@@ -211,10 +211,9 @@ def test_a_writer_that_always_comes_late_gives_up_with_a_conflict(
     commit(store, "a")
     info, digest = SegmentPaths(store, "b").settle_segment(bare_segment("b"))
     real = storage.create_exclusively
-    others = iter(range(1_000))
 
     def overtaken(url: str, content: bytes) -> bool:
-        other = json.loads(content) | {"commit": f"other {next(others)}", "segments": []}
+        other = sign(json.loads(content) | {"segments": []})
         assert real(url, json.dumps(other).encode())
         return real(url, content)
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import vacuum, verify
-from tests.stores import add_segment, found, live_ids
-from transforms import storage
+from pipeline import compact, vacuum, verify
+from tests.stores import add_segment, found, live_ids, make_vectors
+from transforms import commits, storage
 from transforms.commits import remove_documents, roll_back
-from transforms.errors import BadInput, Damaged
-from transforms.orphans import find_orphans
+from transforms.errors import BadInput, Conflict, Damaged
+from transforms.generations import choose_generation
+from transforms.orphans import Orphans, find_orphans
 from transforms.segment import SegmentPaths
-from transforms.snapshot import snapshot_numbers
+from transforms.snapshot import Snapshot, snapshot_numbers
 from transforms.store import Store
 
 DAY = 86_400.0
@@ -148,9 +149,121 @@ def test_old_snapshots_go_and_young_ones_stay_whatever_is_kept_at_least(store: s
         path = Path(store, "snapshots", f"{number:08d}.json")
         os.utime(path, (time.time(),) * 2)
     done = vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
-    assert done.snapshots == (1, 2, 3)
-    assert snapshot_numbers(store) == [4, 5, 6]
-    assert found(store, snapshot=4)[0]
+    # The third was the newest until the fourth came.
+    assert done.snapshots == (1, 2)
+    assert snapshot_numbers(store) == [3, 4, 5, 6]
+    assert found(store, snapshot=3)[0]
+
+
+def test_what_was_the_store_until_just_now_stays_for_its_readers(store: str) -> None:
+    age(store, 30 * DAY)
+    reader, answers = Store.open(store), found(store)
+    remove_documents(store, ["c1"])
+    compact.run(store)
+    assert vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False).snapshots == (1, 2, 3, 4, 5)
+    hits = reader.search_vectors(make_vectors(8, seed=999), 10)
+    assert [[(h.document_id, h.passage, h.text, h.score) for h in line] for line in hits] == [
+        [tuple(hit) for hit in line] for line in answers
+    ]
+
+
+def test_a_rollback_keeps_what_it_goes_back_to_or_says_that_it_goes(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(store, 30 * DAY)
+    answers = found(store, snapshot=2)
+    removal = vacuum.remove_files
+    outcomes = []
+
+    def remove(place: str, orphans: Orphans) -> None:
+        # The snapshot itself is gone, its files stand yet.
+        try:
+            roll_back(store, 2)
+        except BadInput as error:
+            outcomes.append(str(error))
+        removal(place, orphans)
+
+    monkeypatch.setattr(vacuum, "remove_files", remove)
+    vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+    assert "snapshot 2 is not in" in outcomes[0]
+    verify.run(store)
+
+    add_segment(store, "four", {"d": 1}, seed=4)
+    remove_documents(store, ["d"])
+    age(store, 30 * DAY)
+    answers = found(store, snapshot=7)
+    real = commits.read_snapshot
+    waiting = [1]
+
+    def read(place: str, number: int | None = None) -> Snapshot:
+        snapshot = real(place, number)
+        if waiting:
+            waiting.pop()
+            # Between a look at the snapshot and the claim.
+            monkeypatch.setattr(vacuum, "remove_files", removal)
+            vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+        return snapshot
+
+    monkeypatch.setattr(commits, "read_snapshot", read)
+    with pytest.raises(BadInput, match="snapshot 7 is not in"):
+        roll_back(store, 7)
+    verify.run(store)
+    assert answers
+
+
+def test_who_claims_a_segment_and_vacuum_see_each_other(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftovers(store)
+    age(store, 30 * DAY)
+    paths = SegmentPaths(store, "cut")
+    real = storage.create_exclusively
+    order = []
+
+    def create(url: str, content: bytes) -> bool:
+        if url.endswith("/cut/vacuumed.json") and not order:
+            order.append("claimed before the mark")
+            paths.claim()
+        return real(url, content)
+
+    monkeypatch.setattr(storage, "create_exclusively", create)
+    before = files(store)
+    vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+    assert order
+    mine = {path for path in before if path.startswith("segments/cut/")}
+    assert mine <= files(store)
+    assert not Path(paths.root, "vacuumed.json").exists()
+    paths.claim()
+
+    # The other way round: the mark stands, and so nobody builds on what goes.
+    storage.create_exclusively(storage.join(paths.root, "vacuumed.json"), b"{}")
+    with pytest.raises(Conflict, match="being removed by a vacuum"):
+        paths.claim()
+    assert choose_generation(store, "cut", "append", None).paths.name == "cut-2"
+    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    assert not Path(paths.root).exists()
+    assert choose_generation(store, "cut", "append", None).paths.name == "cut"
+
+
+def test_an_old_listing_takes_nothing_that_is_needed(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, listing = storage.list_names, storage.list_files(store)
+    old = names(storage.join(store, "snapshots"))
+    remove_documents(store, ["c1"])
+    answers = found(store)
+
+    def list_names(url: str) -> list[str]:
+        return old if url.endswith("/snapshots") else names(url)
+
+    monkeypatch.setattr(storage, "list_names", list_names)
+    assert snapshot_numbers(store)[-1] == 7
+    assert remove_documents(store, ["c1"]).snapshot == 7
+    monkeypatch.setattr(storage, "list_files", lambda _: listing)
+    vacuum.run(store, keep=1, older_than=-60, dry_run=False)
+    monkeypatch.undo()
+    assert found(store) == answers
+    verify.run(store)
 
 
 class Killed(BaseException):

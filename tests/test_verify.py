@@ -15,6 +15,7 @@ import pytest
 from pipeline import embed, verify
 from pipeline.options import EmbedOptions
 from tests.models import make_texts, write_corpus
+from tests.stores import sign
 from transforms.errors import AlbeamError, BadInput, Damaged
 from transforms.model import ModelOptions, Placement
 from transforms.store import Store
@@ -105,7 +106,7 @@ def rewrite_snapshot(store: Path, change: Callable[[dict], None]) -> Path:
     path = store / "snapshots" / "00000001.json"
     value = json.loads(path.read_text())
     change(value)
-    path.write_text(json.dumps(value))
+    path.write_text(json.dumps(sign(value)))
     return path
 
 

@@ -19,7 +19,7 @@ from pyroaring import BitMap64
 
 from transforms import storage
 from transforms.comparison import CHANGES
-from transforms.errors import Damaged
+from transforms.errors import Damaged, Stale
 from transforms.parquet import open_parquet, reading
 from transforms.segment import SegmentPaths, check_name, parse
 from transforms.snapshot import SegmentRef, Snapshot
@@ -208,12 +208,18 @@ def read_buckets(
     """What became of the documents, a table a bucket.
 
     Raises:
-        Damaged: a file is missing or can't be read.
+        Damaged: a file can't be read.
+        Stale: a file is missing.
     """
     for bucket in buckets:
         url = storage.join(paths.changes, bucket.name)
-        with reading(url):
-            table = open_parquet(url).read(columns=columns)
+        try:
+            with reading(url):
+                table = open_parquet(url).read(columns=columns)
+        except Damaged as error:
+            if storage.exists(url):
+                raise
+            raise Stale(f"{url} is gone; run again, and the input is compared anew") from error
         if table.num_rows != sum(bucket.counts.values()):
             raise Damaged(f"{url} has {table.num_rows} rows; run again with --no-resume")
         yield table
@@ -281,8 +287,20 @@ def chosen_rows(
     return chosen
 
 
+def count_changes(paths: SegmentPaths, changes: Changes, ids: set[str]) -> Counter[str]:
+    """How many of the documents became what in the comparison."""
+    found: Counter[str] = Counter()
+    wanted = pa.array(sorted(ids), pa.string())
+    for table in read_buckets(paths, changes.buckets, ["document_id", "change"]):
+        chosen = table.filter(pc.is_in(table.column("document_id"), value_set=wanted))
+        found.update(chosen.column("change").to_pylist())
+    return found
+
+
 def remove_buckets(paths: SegmentPaths) -> None:
-    """Remove the files of a comparison, once nothing needs them; ``changes.json`` stays."""
+    """Remove the files of a comparison that led to nothing; frozen ones stay."""
+    if read_changes(paths) is not None:
+        return
     for name in storage.list_names(paths.changes):
         storage.remove(storage.join(paths.changes, name))
     for folder in (paths.changes, paths.root, storage.join(paths.store, "segments"), paths.store):

@@ -9,7 +9,7 @@ from pyroaring import BitMap64
 
 from transforms import storage
 from transforms.changes import Changes
-from transforms.errors import BadInput
+from transforms.errors import BadInput, Conflict
 from transforms.model import ModelIdentity
 from transforms.parquet import open_parquet, reading
 from transforms.rebase import Work, rebase
@@ -95,12 +95,18 @@ def commit_removals(
     work = Work(store, name, mode, changes)
 
     def build(parent: Snapshot | None) -> Content | None:
-        assert parent is not None
+        parent = _there(store, parent)
         check_identity(store, parent.identity, identity)
         segments = rebase(work, parent)
         return None if segments == parent.segments else Content(parent.identity, segments)
 
     return commit(store, command, build)
+
+
+def _there(store: str, parent: Snapshot | None) -> Snapshot:
+    if parent is None:
+        raise Conflict(f"{store!r} has no snapshot any more; run again")
+    return parent
 
 
 @dataclass(frozen=True)
@@ -129,13 +135,16 @@ def remove_documents(store: str, ids: list[str], command: str = "delete") -> Rem
     """
     if not ids:
         raise BadInput("no ids to delete; give some, or --ids FILE with one a line")
+    for name in ids:
+        if not _is_text(name):
+            raise BadInput(f"id {name!r} is not Unicode text and so in no store; leave it out")
     wanted = pa.array(sorted(set(ids)), pa.string())
     found: list[pa.Array] = []
     before = after = read_snapshot(store)
 
     def build(parent: Snapshot | None) -> Content | None:
         nonlocal before
-        assert parent is not None
+        parent = _there(store, parent)
         before = parent
         found.clear()
         refs = []
@@ -156,6 +165,14 @@ def remove_documents(store: str, ids: list[str], command: str = "delete") -> Rem
         before.passages - after.passages,
         tuple(missing),
     )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def bury(store: str, ref: SegmentRef, ids: pa.Array) -> tuple[SegmentRef, pa.Array]:
@@ -192,7 +209,12 @@ def roll_back(store: str, number: int) -> Snapshot:
     Raises:
         BadInput: there is no such snapshot.
         Damaged: a segment of it is gone, or its tombstones.
+        Conflict: a vacuum is removing what it needs.
     """
+    wanted = read_snapshot(store, number)
+    for ref in wanted.segments:
+        SegmentPaths(store, ref.name).claim()
+    # Once more: now no vacuum takes what it needs.
     wanted = read_snapshot(store, number)
     for ref in wanted.segments:
         read_tombstones(
@@ -204,4 +226,4 @@ def roll_back(store: str, number: int) -> Snapshot:
         same = parent is not None and Content(parent.identity, parent.segments) == content
         return None if same else content
 
-    return commit(store, f"rollback {number}", build)
+    return commit(store, f"rollback {number}", build, over_damage=True)

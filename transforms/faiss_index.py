@@ -5,6 +5,7 @@ product of normalized vectors.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,25 @@ def search_index(
         return scores, rows
     scores, rows = index.search(queries, k, params=_only(index, live))
     return scores, rows
+
+
+@contextmanager
+def searching(url: str) -> Iterator[None]:
+    """What FAISS can't do with the index file at ``url`` becomes Damaged."""
+    try:
+        yield
+    except (RuntimeError, IndexError) as error:
+        raise Damaged(
+            f"{url} can't be searched: {_reason(error)}; its digest is right, so it was written "
+            "wrong: embed again into a new store"
+        ) from error
+
+
+def check_rows(rows: Rows, count: int) -> None:
+    """Raise IndexError where an index of ``count`` rows found one that it can't have."""
+    wrong = rows[(rows < -1) | (rows >= count)]
+    if len(wrong):
+        raise IndexError(f"it has {count} rows and found row {wrong[0]}")
 
 
 def search_live(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from transforms import storage
 from transforms.changes import Changes, read_changes
-from transforms.segment import SegmentPaths
+from transforms.segment import VACUUMED, SegmentPaths
 from transforms.snapshot import Snapshot, read_snapshot, snapshot_numbers
 
 
@@ -48,6 +48,9 @@ def choose_generation(
         if changes is None and not {"plan.json", "segment.json"} & set(standing):
             return standing_last or Generation(paths)
         standing_last = None
+        if VACUUMED in standing:
+            number += 1
+            continue
         if changes is not None and resume and "abandoned.json" not in standing:
             if newest is not None and _is_live(paths.name, changes, mode, newest):
                 return Generation(paths, changes, live=True)

@@ -1,13 +1,18 @@
 """What a store holds that no kept snapshot needs, and its removal in an order that a kill survives.
 
 A segment that no snapshot names may be under way. Its youngest file is its heartbeat: a run writes
-a part every half minute or so.
+a part every half minute or so, and one that takes up old files first claims their segment. Vacuum
+marks a segment before it looks at its heartbeat for the last time, and who claims it looks for the
+mark afterwards: one of both sees the other.
 """
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 from transforms import storage
-from transforms.segment import SegmentPaths
+from transforms.segment import HEARTBEAT, VACUUMED, SegmentPaths
 from transforms.snapshot import Snapshot, read_segment, read_snapshot, snapshot_numbers
 from transforms.storage import StoredFile
 
@@ -19,10 +24,14 @@ class Orphans:
     Attributes:
         snapshots: numbers of those that are not kept.
         files: other files that nothing kept needs, in the order in which they are to go.
+        before: what is younger stays.
+        live: segments of kept snapshots.
     """
 
     snapshots: tuple[int, ...]
     files: tuple[StoredFile, ...]
+    before: float
+    live: frozenset[str]
 
     @property
     def bytes(self) -> int:
@@ -36,8 +45,8 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
     Args:
         store: the store's URL.
         keep: how many of the newest snapshots stay, however old; at least 1.
-        before: seconds since the epoch. What is younger stays: snapshots, and files that no
-            snapshot names together with the rest of their segment.
+        before: seconds since the epoch. What is younger stays: snapshots that were the newest
+            since, and files that no snapshot names together with the rest of their segment.
 
     Raises:
         BadInput: there is no store.
@@ -46,25 +55,36 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
     newest = read_snapshot(store).number
     listed = {file.path: file for file in storage.list_files(store)}
     numbers = [number for number in snapshot_numbers(store) if number <= newest]
+    # A snapshot is as old as its successor: until that came, it was the store.
     dropped = tuple(
-        number for number in numbers[: -max(keep, 1)] if listed[_manifest(number)].modified < before
+        number
+        for number, successor in list(pairwise(numbers))[: max(len(numbers) - max(keep, 1), 0)]
+        if _modified(listed, _manifest(successor)) < before
     )
     kept = [read_snapshot(store, number) for number in numbers if number not in dropped]
     needed = {_manifest(number) for number in snapshot_numbers(store)}
     for snapshot in kept:
         needed |= _needed(store, snapshot)
     heartbeat: dict[str, float] = {}
+    claimed: dict[str, float] = {}
     for file in listed.values():
         segment = _segment(file.path)
         heartbeat[segment] = max(heartbeat.get(segment, 0.0), file.modified)
+        if file.path.endswith("/" + HEARTBEAT):
+            claimed[segment] = file.modified
     live = {ref.name for snapshot in kept for ref in snapshot.segments}
     gone = [
         file
         for path, file in listed.items()
         if path not in needed
-        and (file.modified if _segment(path) in live else heartbeat[_segment(path)]) < before
+        and (
+            max(file.modified, claimed.get(_segment(path), 0.0))
+            if _segment(path) in live
+            else heartbeat[_segment(path)]
+        )
+        < before
     ]
-    return Orphans(dropped, tuple(sorted(gone, key=_turn)))
+    return Orphans(dropped, tuple(sorted(gone, key=_turn)), before, frozenset(live))
 
 
 def remove_snapshots(store: str, orphans: Orphans) -> None:
@@ -76,12 +96,37 @@ def remove_snapshots(store: str, orphans: Orphans) -> None:
 def remove_files(store: str, orphans: Orphans) -> None:
     """Remove the files that nothing kept needs, and the folders that they leave empty."""
     folders = set()
-    for file in orphans.files:
-        storage.remove(storage.join(store, file.path))
-        pieces = file.path.split("/")
-        folders |= {"/".join(pieces[:depth]) for depth in range(2, len(pieces))}
+    for segment, files in groupby(orphans.files, lambda file: _segment(file.path)):
+        for path in _unclaimed(store, segment, [file.path for file in files], orphans):
+            storage.remove(storage.join(store, path))
+            pieces = path.split("/")
+            folders |= {"/".join(pieces[:depth]) for depth in range(2, len(pieces))}
     for folder in sorted(folders, key=len, reverse=True):
         storage.remove_folder(storage.join(store, folder))
+
+
+def _unclaimed(store: str, segment: str, paths: list[str], orphans: Orphans) -> Iterator[str]:
+    """The paths, marked before the first of them; none where somebody has claimed the segment."""
+    if "/" in segment or segment == paths[0]:
+        # In no segment.
+        yield from paths
+        return
+    folder = SegmentPaths(store, segment)
+    mark = f"segments/{segment}/{VACUUMED}"
+    if segment not in orphans.live:
+        storage.create_exclusively(storage.join(store, mark), b"{}")
+    url = storage.join(folder.root, HEARTBEAT)
+    if storage.exists(url) and storage.modified(url) >= orphans.before:
+        storage.remove(storage.join(store, mark))
+        return
+    yield from (path for path in paths if path != mark)
+    if segment not in orphans.live:
+        yield mark
+
+
+def _modified(listed: dict[str, StoredFile], path: str) -> float:
+    """When a file was changed; now, where the listing is too old to have it."""
+    return listed[path].modified if path in listed else time.time()
 
 
 def _needed(store: str, snapshot: Snapshot) -> set[str]:
@@ -90,7 +135,7 @@ def _needed(store: str, snapshot: Snapshot) -> set[str]:
     for ref in snapshot.segments:
         root = SegmentPaths("", ref.name)
         info = read_segment(store, ref)
-        found = [root.plan, root.manifest]
+        found = [root.plan, root.manifest, storage.join(root.root, "changes.json")]
         for part in info.parts:
             found += [storage.join(root.vectors, part.name), root.marker(part.number)]
             if part.rejects_name:

@@ -213,6 +213,21 @@ def reading(url: str) -> Iterator[None]:
         raise Damaged(f"{url} can't be read as Parquet: {reason}; {remedy}") from error
 
 
+def rejected_ids(paths: SegmentPaths, parts: tuple[PartInfo, ...], reasons: set[str]) -> set[str]:
+    """The ids of documents that were rejected for one of some reasons."""
+    found: set[Any] = set()
+    for part in parts:
+        if reasons & part.rejects.keys():
+            url = storage.join(paths.rejects, part.rejects_name)
+            with reading(url):
+                table = open_parquet(url).read(columns=["document_id", "reason"])
+            rows = table.filter(pc.is_in(table.column("reason"), pa.array(sorted(reasons))))
+            found.update(
+                name for name in rows.column("document_id").to_pylist() if name is not None
+            )
+    return found
+
+
 def read_vectors(
     paths: SegmentPaths, parts: tuple[PartInfo, ...]
 ) -> Iterator[npt.NDArray[np.float32]]:

@@ -7,9 +7,11 @@
 import hashlib
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -156,6 +158,12 @@ class SegmentInfo:
         )
 
 
+#: In a segment's folder: its age is that of the last run which took up its files.
+HEARTBEAT = "heartbeat.json"
+#: In a segment's folder: its files are being removed.
+VACUUMED = "vacuumed.json"
+
+
 @dataclass(frozen=True)
 class SegmentPaths:
     """Where the files of a segment lie, and the writes that settle them."""
@@ -206,6 +214,18 @@ class SegmentPaths:
     def marker(self, part: int) -> str:
         """The marker of a part."""
         return storage.join(self.vectors, f"part-{part:05d}.json")
+
+    def claim(self) -> None:
+        """Keep what stands here from a vacuum, before it is relied on.
+
+        Raises:
+            Conflict: it is being removed.
+        """
+        content = json.dumps({"claimed": time.time()}).encode()
+        with storage.put_atomically(self.root, lambda _: HEARTBEAT) as path:
+            Path(path).write_bytes(content)
+        if storage.exists(storage.join(self.root, VACUUMED)):
+            raise Conflict(f"{self.root} is being removed by a vacuum; run again when it is done")
 
     def read_plan(self) -> Plan | None:
         """The plan that an earlier run of the same command stored, if any."""

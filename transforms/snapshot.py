@@ -133,7 +133,11 @@ class Snapshot:
 def snapshot_numbers(store: str) -> list[int]:
     """The numbers of a store's snapshots, oldest first."""
     names = storage.list_names(storage.join(store, "snapshots"))
-    return sorted(int(name[:-5]) for name in names if re.fullmatch(r"\d{8,}\.json", name))
+    numbers = sorted(int(name[:-5]) for name in names if re.fullmatch(r"\d{8,}\.json", name))
+    # By name: a listing may be too old to show the newest.
+    while numbers and storage.exists(_url(store, numbers[-1] + 1)):
+        numbers.append(numbers[-1] + 1)
+    return numbers
 
 
 def read_snapshot(store: str, number: int | None = None) -> Snapshot:
@@ -158,9 +162,19 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
 
 def _read(store: str, number: int) -> Snapshot:
     url = _url(store, number)
-    snapshot = Snapshot.from_json(storage.read_bytes(url), url)
+    try:
+        content = storage.read_bytes(url)
+    except FileNotFoundError as error:
+        raise BadInput(f"{url} is gone, by a vacuum perhaps; see albeam snapshots") from error
+    snapshot = Snapshot.from_json(content, url)
     if snapshot.number != number:
         raise Damaged(f"{url} holds snapshot {snapshot.number}; restore it from a backup")
+    found = Content(snapshot.identity, snapshot.segments).digest(number)
+    if found != snapshot.commit:
+        raise Damaged(
+            f"{url} has content with digest {found}, and it says {snapshot.commit}; restore it, "
+            "or go back to an earlier snapshot with albeam rollback"
+        )
     return snapshot
 
 
@@ -215,6 +229,7 @@ def commit(
     store: str,
     command: str,
     build: Callable[[Snapshot | None], Content | None],
+    over_damage: bool = False,
 ) -> Snapshot:
     """Create the next snapshot, exclusively; where another writer was faster, build on theirs.
 
@@ -224,17 +239,23 @@ def commit(
         build: from the newest snapshot (None in a new store) to the next one's content, or None
             where the newest is as it should be and is returned. It is called again after each
             lost race, and must give the same content for the same snapshot.
+        over_damage: a newest snapshot that can't be read is None to ``build``, and no error.
 
     Raises:
         Conflict: other writers were faster twenty times over.
     """
     for _ in range(_ATTEMPTS):
-        parent = newest_snapshot(store)
+        number = 1 + max(snapshot_numbers(store), default=0)
+        try:
+            parent = _read(store, number - 1) if number > 1 else None
+        except Damaged:
+            if not over_damage:
+                raise
+            parent = None
         content = build(parent)
         if content is None:
             assert parent is not None
             return parent
-        number = parent.number + 1 if parent is not None else 1
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         commit = content.digest(number)
         snapshot = Snapshot(number, now, command, commit, content.identity, content.segments)

@@ -153,6 +153,12 @@ def exists(url: str) -> bool:
     return bool(retry(lambda: fs.exists(path)))
 
 
+def modified(url: str) -> float:
+    """Seconds since the epoch when a file was written; raises FileNotFoundError without one."""
+    fs, path = open_filesystem(url)
+    return _modified(retry(lambda: fs.info(path)))
+
+
 def size(url: str) -> int:
     """The bytes of the file at ``url``; raises FileNotFoundError where there is none."""
     fs, path = open_filesystem(url)

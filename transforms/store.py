@@ -259,14 +259,18 @@ class Store:
             index = self._open_shard(segment.name, segment.index.factory, shard)
             live = live_mask(dead, first, stop) if dead else None
             wanted = min(k, shard.rows)
-            if live is None:
-                scores, rows = faiss_index.search_index(index, vectors, wanted)
-            else:
-                exactly = partial(self._search_rows, segment, first, stop, live)
-                factory = segment.index.factory
-                scores, rows = faiss_index.search_live(
-                    index, factory, vectors, wanted, live, exactly
-                )
+            with faiss_index.searching(
+                storage.join(SegmentPaths(self.url, segment.name).index, shard.name)
+            ):
+                if live is None:
+                    scores, rows = faiss_index.search_index(index, vectors, wanted)
+                else:
+                    exactly = partial(self._search_rows, segment, first, stop, live)
+                    factory = segment.index.factory
+                    scores, rows = faiss_index.search_live(
+                        index, factory, vectors, wanted, live, exactly
+                    )
+                faiss_index.check_rows(rows, shard.rows)
             yield scores, np.where(rows < 0, rows, rows + first)
 
     def _search_rows(
