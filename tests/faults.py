@@ -54,6 +54,7 @@ def scenario(folder: Path, store: str) -> list[list[str]]:
         embed("b"),
         ["delete", store, *first],
         ["compact", store],
+        [*embed("mixed"), "--mode", "sync"],
         embed("c"),
         ["delete", store, *second, *third],
         ["vacuum", store, "--keep", "2", "--older-than", "0"],
@@ -64,19 +65,34 @@ def scenario(folder: Path, store: str) -> list[list[str]]:
 
 
 def prepare(folder: Path) -> None:
-    """A tiny model and three corpora, by a child: this process must stay without threads."""
+    """A tiny model and four corpora, by a child: this process must stay without threads."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from tests.models import make_model, make_texts
 
     make_model(folder / "model")
-    for seed, name in enumerate("abc"):
-        texts = make_texts(ROWS, seed=seed)
-        years = pa.array(range(ROWS), pa.int16())
-        table = pa.table({"id": [f"{name}-{n}" for n in range(ROWS)], "text": texts, "year": years})
+
+    def write(name: str, rows: list[tuple[str, str, int]]) -> None:
+        ids, texts, years = zip(*rows, strict=True)
+        table = pa.table({"id": ids, "text": texts, "year": pa.array(years, pa.int16())})
         (folder / name).mkdir()
         pq.write_table(table, folder / name / "docs.parquet", row_group_size=23)
+
+    corpora = {
+        name: [(f"{name}-{n}", text, n) for n, text in enumerate(make_texts(ROWS, seed=seed))]
+        for seed, name in enumerate("abc")
+    }
+    for name, rows in corpora.items():
+        write(name, rows)
+    # Of two corpora the same documents, others with another text or another year, and some less.
+    other = make_texts(ROWS, seed=9)
+    mixed = [
+        (name, other[n] if n % 5 == 0 else text, year + 1 if n % 7 == 0 else year)
+        for n, (name, text, year) in enumerate(corpora["a"])
+        if n % 11
+    ]
+    write("mixed", [*mixed, *corpora["b"][: ROWS // 2]])
 
 
 def content(store: str) -> dict[str, Any]:
@@ -239,7 +255,7 @@ def run(seed: int, kills: int, folder: Path, short: bool = False) -> int:
     whole, cut = str(folder / "whole"), str(folder / "cut")
     plan, again = scenario(folder, whole), scenario(folder, cut)
     if short:
-        plan, again = ([steps[place] for place in (0, 2, 3, 9)] for steps in (plan, again))
+        plan, again = ([steps[place] for place in (0, 2, 3, 4, 10)] for steps in (plan, again))
     seconds, states = [], [(0, 0)]
     for words in plan:
         seconds.append(must(words, log))
@@ -282,7 +298,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--short", action="store_true", help="four commands instead of ten")
+    parser.add_argument("--short", action="store_true", help="five commands instead of eleven")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="albeam-faults-"))
     started = time.monotonic()

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_killed_commands_leave_the_store_of_those_that_were_not(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults", "--seed", "0", "--kills", "3", "--short"],
+        [sys.executable, "-m", "tests.faults", "--seed", "0", "--kills", "4", "--short"],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env=os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
