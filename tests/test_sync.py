@@ -25,7 +25,8 @@ from transforms.commits import remove_documents
 from transforms.errors import BadInput, Conflict
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
-from transforms.snapshot import snapshot_numbers
+from transforms.segment import SegmentPaths
+from transforms.snapshot import read_snapshot, snapshot_numbers
 
 TEXTS = make_texts(40, seed=5, longest=80)
 #: Id to text and year.
@@ -311,7 +312,9 @@ def test_a_run_whose_comparison_went_stale_conflicts_and_run_again_compares_anew
 
     def overtaken(*given: Any) -> int:
         monkeypatch.setattr(pipeline.embed, "_embed", real)
+        [ref] = read_snapshot(options.store).segments
         embed(options, some, "replace")
+        Path(SegmentPaths(options.store, ref.name).manifest).unlink()
         return real(*given)
 
     monkeypatch.setattr(pipeline.embed, "_embed", overtaken)
@@ -321,6 +324,24 @@ def test_a_run_whose_comparison_went_stale_conflicts_and_run_again_compares_anew
     assert {key[0] for key in rows_of(options.store)} == set(some)
     assert kinds(embed(options, after)) == (18, 0, 0, 3, 0)
     assert {key[0] for key in rows_of(options.store)} == set(after)
+
+
+def test_unchanged_documents_that_another_writer_took_out_come_back_as_they_were(
+    options: EmbedOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(options, FIRST)
+    real = pipeline.embed._embed
+    some = {name: FIRST[name] for name in list(FIRST)[:3]}
+
+    def overtaken(*given: Any) -> int:
+        monkeypatch.setattr(pipeline.embed, "_embed", real)
+        embed(options, some, "replace")
+        return real(*given)
+
+    monkeypatch.setattr(pipeline.embed, "_embed", overtaken)
+    after = FIRST | {"e": (TEXTS[30], 1)}
+    assert kinds(embed(options, after)) == (1, 0, 0, 20, 0)
+    assert_like_fresh(options, after)
 
 
 def test_a_small_change_of_a_store_with_lists_is_searched_exactly(options: EmbedOptions) -> None:

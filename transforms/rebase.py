@@ -16,7 +16,7 @@ from pyroaring import BitMap64
 from transforms import storage
 from transforms.changes import Changes, SegmentChange, read_buckets
 from transforms.comparison import RECORD_SCHEMA, live_records
-from transforms.errors import Stale
+from transforms.errors import Damaged, Stale
 from transforms.parquet import open_parquet, reading
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import SegmentRef, Snapshot, live_document_ids, read_segment
@@ -25,6 +25,7 @@ from transforms.tombstones import read_rows, read_tombstones, write_tombstones
 Bools = npt.NDArray[np.bool_]
 _NOTHING = Changes(0, "append", 0, (), ())
 _KEY = ("document_id", "text_hash", "metadata_hash")
+_LOST = (*_KEY, "segment", "first", "rows")
 
 
 @dataclass(frozen=True)
@@ -57,27 +58,35 @@ def rebase(work: Work, newest: Snapshot) -> tuple[SegmentRef, ...]:
     Planned tombstones are joined with those that stand. Rows that the comparison found unchanged
     live, also where somebody buried them since. In segments that came since, the run's documents
     die (with ``sync`` all die), but those that are unchanged ones of a segment that has vanished:
-    they were moved there. A segment that loses its last row is left out.
+    they were moved there. Where they were not, the segment comes back for them alone. A segment
+    that loses its last row is left out.
 
     Raises:
-        Stale: an unchanged document is nowhere any more.
+        Stale: an unchanged document's segment was removed by a vacuum.
+        Conflict: it is being removed.
         Damaged: a file of the store can't be read.
     """
     changes = work.changes or _NOTHING
     base = {each.base.name: each for each in changes.segments}
-    found = {}
+    found: dict[str, SegmentRef] = {}
     added = [ref for ref in newest.segments if ref.name not in base]
     lost = _lost(work, changes, {ref.name for ref in newest.segments})
+    back: list[SegmentRef] = []
     if added or len(lost):
-        found = _added(work, added, lost)
+        found, missing = _added(work, added, lost)
+        numbers = missing.column("segment").to_numpy()
+        for number in np.unique(numbers).tolist():
+            rows = missing.filter(pa.array(numbers == number))
+            back.append(_revive(work, changes.segments[number].base, rows))
     for ref in newest.segments:
         if ref.name in base:
             found[ref.name] = _shared(work, base[ref.name], ref)
-    return tuple(
+    stay = (
         found[ref.name]
         for ref in newest.segments
         if found[ref.name] == ref or found[ref.name].live_passages
     )
+    return (*back, *stay)
 
 
 def _shared(work: Work, change: SegmentChange, ref: SegmentRef) -> SegmentRef:
@@ -107,8 +116,28 @@ def _shared(work: Work, change: SegmentChange, ref: SegmentRef) -> SegmentRef:
     return _bury(paths, ref, dead, documents)
 
 
-def _added(work: Work, added: list[SegmentRef], lost: pa.Table) -> dict[str, SegmentRef]:
-    """The segments that came since, as they are to be."""
+def _revive(work: Work, ref: SegmentRef, records: pa.Table) -> SegmentRef:
+    """A segment that is no longer in the store, with these documents alone."""
+    paths = SegmentPaths(work.store, ref.name)
+    paths.claim()
+    try:
+        read_segment(work.store, ref)
+    except Damaged as error:
+        name = records.column("document_id")[0].as_py()
+        raise Stale(
+            f"{work.store!r}: another writer changed {name!r} and perhaps more of these documents "
+            "while this command ran, and a vacuum took what they were; run again"
+        ) from error
+    dead, alive = BitMap64(), BitMap64()
+    dead.add_range(0, ref.passages)
+    _add(alive, records)
+    return _bury(paths, ref, dead - alive, ref.documents - records.num_rows)
+
+
+def _added(
+    work: Work, added: list[SegmentRef], lost: pa.Table
+) -> tuple[dict[str, SegmentRef], pa.Table]:
+    """The segments that came since, as they are to be, and the lost documents not found there."""
     infos = [read_segment(work.store, ref) for ref in added]
     tables = [RECORD_SCHEMA.empty_table()]
     for number, info in enumerate(infos):
@@ -120,7 +149,7 @@ def _added(work: Work, added: list[SegmentRef], lost: pa.Table) -> dict[str, Seg
     ]
     segments, first = (records.column(name).to_pylist() for name in ("segment", "first"))
     lives = np.array([row not in dead[s] for s, row in zip(segments, first, strict=True)], np.bool_)
-    moved = _moved(work, records, lives, lost)
+    moved, missing = _moved(records, lives, lost)
     stays = moved | (lives & (work.mode != "sync") & ~_is_ours(work, records))
     result = {}
     for number, ref in enumerate(added):
@@ -131,41 +160,35 @@ def _added(work: Work, added: list[SegmentRef], lost: pa.Table) -> dict[str, Seg
         paths = SegmentPaths(work.store, ref.name)
         same = bool((stays == lives)[mine].all())
         result[ref.name] = ref if same else _bury(paths, ref, fallen, gone.num_rows)
-    return result
+    return result, missing
 
 
 def _lost(work: Work, changes: Changes, names: set[str]) -> pa.Table:
     """Unchanged documents whose segments have vanished."""
     gone = [i for i, each in enumerate(changes.segments) if each.base.name not in names]
     gone = [number for number in gone if changes.segments[number].kept is not None]
-    tables = [RECORD_SCHEMA.empty_table().select(_KEY)]
+    tables = [RECORD_SCHEMA.empty_table().select(_LOST)]
     if gone:
         paths = SegmentPaths(work.store, work.name)
-        for table in read_buckets(paths, changes.buckets, ["change", "segment", *_KEY]):
+        for table in read_buckets(paths, changes.buckets, ["change", *_LOST]):
             there = pc.is_in(table.column("segment"), value_set=pa.array(gone, pa.int32()))
             chosen = pc.and_(pc.equal(table.column("change"), "unchanged"), there)
-            tables.append(table.filter(chosen).select(_KEY))
+            tables.append(table.filter(chosen).select(_LOST))
     return pa.concat_tables(tables).combine_chunks()
 
 
-def _moved(work: Work, records: pa.Table, lives: Bools, lost: pa.Table) -> Bools:
-    """Which documents are the lost ones: of several the same, one that lives."""
+def _moved(records: pa.Table, lives: Bools, lost: pa.Table) -> tuple[Bools, pa.Table]:
+    """Which documents are the lost ones, of several the same one that lives; those not found."""
     found = np.zeros(records.num_rows, np.bool_)
     if not len(lost):
-        return found
+        return found, lost
     place = pc.fill_null(pc.index_in(_keys(records), value_set=_keys(lost)), -1)
     places = place.to_numpy(zero_copy_only=False)
     order = np.argsort(~lives, kind="stable")
     unique, at = np.unique(places[order], return_index=True)
     found[order[at[unique >= 0]]] = True
     missing = np.setdiff1d(np.arange(len(lost)), unique)
-    if len(missing):
-        name = lost.column("document_id")[int(missing[0])].as_py()
-        raise Stale(
-            f"{work.store!r}: another writer changed {name!r} and perhaps more of these documents "
-            "while this command ran; run again"
-        )
-    return found
+    return found, lost.take(pa.array(missing))
 
 
 def _keys(table: pa.Table) -> pa.Array:
