@@ -206,7 +206,7 @@ def test_embedding_and_vacuum_over_a_flaky_network_lose_nothing(
         ids = [f"d{texts.index(text)}" for text in rows]
         pq.write_table(pa.table({"id": ids, "text": rows}), tmp_path / f"{name}.parquet")
     remote, local = "flaky://bucket/store", str(tmp_path / "store")
-    flaky.arm(5, lost=0.08, late=0.08, stale=0.2, stalled=0.02)
+    flaky.arm(5, lost=0.08, late=0.08, stale=0.6, stalled=0.02)
     for place in (remote, local):
         for name in ("first", "second"):
             words = ["--model", str(albert), "--max-tokens", "48", "--rows-per-part", "5"]
