@@ -326,6 +326,20 @@ def test_a_run_whose_comparison_went_stale_conflicts_and_run_again_compares_anew
     assert {key[0] for key in rows_of(options.store)} == set(after)
 
 
+def test_no_resume_leaves_finished_parts_where_they_are(options: EmbedOptions) -> None:
+    first = embed(options, FIRST)
+    manifest = Path(options.store, "snapshots", "00000001.json")
+    # As if killed just before the commit.
+    manifest.unlink()
+    resumed = embed(options, FIRST)
+    assert (resumed.segment, resumed.parts_found_done) == (first.segment, first.parts)
+    manifest.unlink()
+    afresh = embed(options, FIRST, resume=False)
+    assert afresh.segment != first.segment
+    assert (afresh.parts_found_done, afresh.parts) == (0, first.parts)
+    assert_like_fresh(options, FIRST)
+
+
 def test_unchanged_documents_that_another_writer_took_out_come_back_as_they_were(
     options: EmbedOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ A commit is one exclusive create of ``snapshots/<number>.json``: everything beco
 nothing does.
 """
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -147,26 +148,25 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
         BadInput: there is no store, or no such snapshot.
         Damaged: its file can't be read.
     """
+    if number is not None:
+        # By name: a listing for each of many snapshots would take long.
+        with contextlib.suppress(FileNotFoundError):
+            return _read(store, number)
     numbers = snapshot_numbers(store)
     if not numbers:
         raise BadInput(f"{store!r} is not a store: it has no snapshot; make one with albeam embed")
     if number is None:
-        number = numbers[-1]
-    if number not in numbers:
-        raise BadInput(
-            f"snapshot {number} is not in {store!r}, which has "
-            f"{numbers[0]} to {numbers[-1]}; see albeam snapshots"
-        )
-    return _read(store, number)
+        with contextlib.suppress(FileNotFoundError):
+            return _read(store, numbers[-1])
+    raise BadInput(
+        f"snapshot {numbers[-1] if number is None else number} is not in {store!r}, which has "
+        f"{numbers[0]} to {numbers[-1]}; see albeam snapshots"
+    )
 
 
 def _read(store: str, number: int) -> Snapshot:
     url = _url(store, number)
-    try:
-        content = storage.read_bytes(url)
-    except FileNotFoundError as error:
-        raise BadInput(f"{url} is gone, by a vacuum perhaps; see albeam snapshots") from error
-    snapshot = Snapshot.from_json(content, url)
+    snapshot = Snapshot.from_json(storage.read_bytes(url), url)
     if snapshot.number != number:
         raise Damaged(f"{url} holds snapshot {snapshot.number}; restore it from a backup")
     found = Content(snapshot.identity, snapshot.segments).digest(number)
@@ -247,7 +247,7 @@ def commit(
     for _ in range(_ATTEMPTS):
         number = 1 + max(snapshot_numbers(store), default=0)
         try:
-            parent = _read(store, number - 1) if number > 1 else None
+            parent = read_snapshot(store, number - 1) if number > 1 else None
         except Damaged:
             if not over_damage:
                 raise
