@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -142,6 +143,8 @@ def test_distill_learns_and_writes_a_loadable_model(
     assert np.allclose(np.linalg.norm(ours, axis=1), 1, atol=2e-3)
     assert float((ours * theirs).sum(1).mean()) > 0.8
     assert model.max_seq_length == 48
+    saved = json.loads((distilling.output / "tokenizer.json").read_text())
+    assert (saved["truncation"], saved["padding"]) == (None, None)
 
 
 def test_distill_resumes_bit_for_bit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -45,7 +46,11 @@ def write_model(
     halves = {name: np.ascontiguousarray(a.astype(np.float16)) for name, a in weights.items()}
     save_file(halves, made / "model.safetensors", metadata={"format": "pt"})
     (made / "model.safetensors").chmod(0o644)  # safetensors keeps its files private
+    # Training has cut texts; whoever loads the model cuts at its own length.
+    backend = copy.deepcopy(tokenizer.backend_tokenizer)
+    backend.no_truncation()
     tokenizer.save_pretrained(made)
+    backend.save(str(made / "tokenizer.json"))
     modules = []
     for number, kind in enumerate(MODULES):
         path = "" if number == 0 else f"{number}_{kind}"
