@@ -121,8 +121,6 @@ def run(options: EmbedOptions) -> EmbedSummary:
         check_identity(job.store, base.identity, job.identity)
     generation = choose_generation(job.store, _name(job), options.mode, newest, options.resume)
     paths, changes = generation.paths, generation.changes
-    if changes is not None:
-        paths.claim()
     if generation.live:
         assert newest is not None
         assert changes is not None
@@ -132,7 +130,9 @@ def run(options: EmbedOptions) -> EmbedSummary:
         done = len(info.parts)
         return _summary(job, changes, info, newest.number, done, worked=False, notices=notices)
     survey: Survey | None = None
-    if changes is None:
+    if changes is not None:
+        paths.claim()
+    else:
         survey = _survey(job, base)
         faiss_index.choose_factory(options.index, job.identity.dim, survey.rows)
         changes = _compare(job, Comparison(paths, survey, base, options.mode, options.on_duplicate))

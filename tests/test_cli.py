@@ -440,12 +440,12 @@ def test_training_commands_pass_on_what_is_given_and_leave_the_rest_to_defaults(
     assert main([*finetune, "--output", str(out), "--work", "w", "--negatives", "none"]) == 0
     assert seen == [
         DistillOptions(
-            Path("t"), (Path("a"), Path("b")), out, tmp_path / "out.work",
+            teacher=Path("t"), texts=(Path("a"), Path("b")), output=out, work=tmp_path / "out.work",
             shape=Shape(layers=4), rate=0.1, resume=True,
         ),
         FinetuneOptions(
-            Path("m"), ((Path("p"), Path("q")), (Path("r"), Path("s"))), out, Path("w"),
-            negatives="none",
+            model=Path("m"), pairs=((Path("p"), Path("q")), (Path("r"), Path("s"))),
+            output=out, work=Path("w"), negatives="none",
         ),
     ]  # fmt: skip
 

@@ -152,8 +152,8 @@ def by_rows(table: pa.Table, options: PassageOptions) -> list[dict[str, Any]]:
             passage = {"passage": number, "start": begin, "end": end, "text": text[begin:end]}
             found.append(row | passage | {"text_hash": digest, TOKENS: ids})
         if not made:
-            columns = ("passage", "start", "end", "text", "text_hash", TOKENS)
-            found.append(row | dict.fromkeys(columns))
+            columns = dict.fromkeys(("passage", "start", "end", "text", TOKENS))
+            found.append(row | columns | {"text_hash": digest if reason is None else None})
     return found
 
 
