@@ -152,7 +152,7 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
             for corpus in [corpus for one, corpus in options.pairs if one == shape]:
                 case = _case(shape, corpus, model, systems[0], options)
                 report["rows"] += _compare(case, systems, options.effort, tell)
-        if not options.systems:
+        if options.pairs and not options.systems:
             tell("tokenizer")
             report["tokenizer"] = _tokenizer(model, options)
     if options.memory is not None:

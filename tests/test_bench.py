@@ -228,6 +228,8 @@ def test_the_cost_of_a_sync_is_a_share_of_embedding(
     out = capsys.readouterr().out
     assert "7 parts open in" in out
     assert "<= 0.05" in out
+    alone = bench.run(BenchOptions(pairs=(), memory=None, store=StoreOptions(20, 3, str(albert))))
+    assert (alone["rows"], alone["store"]["rows"]) == ([], 20)
 
 
 def test_the_large_shape_loads_offline_in_albeam_and_its_peers(
