@@ -228,7 +228,11 @@ def attempt(words: list[str], log: Path, kill: Kill) -> int:
         if done:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() >= deadline:
-            os.killpg(child, signal.SIGKILL)
+            try:
+                os.killpg(child, signal.SIGKILL)
+            except ProcessLookupError:
+                # It has no group of its own yet.
+                os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             if kill.seconds is None:
                 raise AssertionError(f"albeam {words[0]} hangs: {log.read_text()[-2_000:]}")
