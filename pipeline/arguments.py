@@ -13,8 +13,21 @@ EPILOG = "exit codes: 0 done, 1 failed or damaged, 2 bad input or options, 3 rec
 
 
 class _Parser(argparse.ArgumentParser):
+    _within = False
+
     def error(self, message: str) -> Any:
         self.exit(2, f"{self.prog}: {message}\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Let options stand between positionals of which the last may be left out."""
+        optional = any(action.nargs in ("?", "*") for action in self._get_positional_actions())
+        if self._within or not optional:
+            return super().parse_known_args(args, namespace)
+        self._within = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._within = False
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -459,3 +459,20 @@ def test_training_on_what_is_not_there_is_one_line_and_exit_code_2(
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["search", "s", "--snapshot", "1", "in two words", "-k", "2"],
+        ["search", "s", "in two words", "-k", "2", "--snapshot", "1"],
+        ["search", "--snapshot", "1", "-k", "2", "s", "in two words"],
+    ],
+)
+def test_options_may_stand_between_store_and_question(words: list[str]) -> None:
+    from pipeline.arguments import build_parser
+
+    found = build_parser().parse_args(words)
+    assert (found.store, found.question, found.snapshot, found.k) == ("s", "in two words", 1, 2)
+    found = build_parser().parse_args(["delete", "s", "--json", "a", "b"])
+    assert (found.store, found.ids, found.json) == ("s", ["a", "b"], True)
