@@ -128,7 +128,11 @@ def run(options: EmbedOptions) -> EmbedSummary:
         info = read_segment(job.store, ref)
         notices = [_NOTHING.format(newest.number)]
         done = len(info.parts)
-        return _summary(job, changes, info, newest.number, done, worked=False, notices=notices)
+        made = _summary(job, changes, info, newest.number, done, worked=False, notices=notices)
+        # What was new to the run that did the work is there now.
+        return replace(
+            made, new=0, changed=0, metadata=0, removed=0, unchanged=made.documents, tokens=0
+        )
     survey: Survey | None = None
     if changes is not None:
         paths.claim()

@@ -135,6 +135,7 @@ def test_sync_embeds_what_changed_carries_metadata_and_removes(options: EmbedOpt
     again = embed(options, FIRST)
     assert "nothing to do" in again.notice
     assert (again.snapshot, again.model_loads) == (3, 0)
+    assert (kinds(again), again.tokens) == ((0, 0, 0, 20, 0), 0)
 
 
 def test_append_adds_and_replaces_and_removes_nothing(options: EmbedOptions) -> None:
