@@ -71,10 +71,10 @@ def run(store: str, deep: bool = False, model: str | None = None) -> VerifyRepor
                 f"segment {ref.name}: {live} live documents and passages, and the snapshot says "
                 f"{said}; roll back or embed again"
             )
-        if info.identity.difference(snapshot.identity):
+        if difference := info.identity.difference(snapshot.identity):
             problems.append(
-                f"segment {ref.name} is of another model than the snapshot: "
-                f"{info.identity.difference(snapshot.identity)}; embed again into a new store"
+                f"segment {ref.name} is of another model than the snapshot: {difference}; "
+                "embed again into a new store"
             )
         counted = (info.total("documents"), info.rows)
         if counted != (ref.documents, ref.passages):

@@ -35,15 +35,20 @@ class Kill:
     after: bool = False
 
 
+def embed_command(inputs: Path, store: str, model: Path, rows: int) -> list[str]:
+    """Embed with a tiny model, so many rows a part."""
+    return [
+        "embed", str(inputs), "--store", store, "--model", str(model),
+        "--max-tokens", "48", "--stride", "8", "--rows-per-part", str(rows), "--device", "cpu",
+        "--dtype", "float32", "--all-columns",
+    ]  # fmt: skip
+
+
 def scenario(folder: Path, store: str) -> list[list[str]]:
     """The commands, in order."""
 
     def embed(name: str) -> list[str]:
-        return [
-            "embed", str(folder / name), "--store", store, "--model", str(folder / "model"),
-            "--max-tokens", "48", "--stride", "8", "--rows-per-part", "10", "--device", "cpu",
-            "--dtype", "float32", "--all-columns",
-        ]  # fmt: skip
+        return embed_command(folder / name, store, folder / "model", 10)
 
     chosen = random.Random(1)
     first, second, third = (

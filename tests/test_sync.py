@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -304,21 +305,30 @@ def test_a_sync_that_was_killed_between_parts_goes_on(
     verify(options.store)
 
 
+def meanwhile(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
+    """Let another writer commit once, between a run's comparison and its work."""
+    real = pipeline.embed._embed
+
+    def overtaken(*given: Any) -> int:
+        monkeypatch.setattr(pipeline.embed, "_embed", real)
+        other()
+        return real(*given)
+
+    monkeypatch.setattr(pipeline.embed, "_embed", overtaken)
+
+
 def test_a_run_whose_comparison_went_stale_conflicts_and_run_again_compares_anew(
     options: EmbedOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed(options, FIRST)
-    real = pipeline.embed._embed
     some = {name: FIRST[name] for name in list(FIRST)[:3]}
+    [ref] = read_snapshot(options.store).segments
 
-    def overtaken(*given: Any) -> int:
-        monkeypatch.setattr(pipeline.embed, "_embed", real)
-        [ref] = read_snapshot(options.store).segments
+    def other() -> None:
         embed(options, some, "replace")
         Path(SegmentPaths(options.store, ref.name).manifest).unlink()
-        return real(*given)
 
-    monkeypatch.setattr(pipeline.embed, "_embed", overtaken)
+    meanwhile(monkeypatch, other)
     after = FIRST | {"e": (TEXTS[30], 1)}
     with pytest.raises(Conflict, match=r"another writer changed 'd\d\d' and perhaps .*; run again"):
         embed(options, after)
@@ -345,15 +355,8 @@ def test_unchanged_documents_that_another_writer_took_out_come_back_as_they_were
     options: EmbedOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed(options, FIRST)
-    real = pipeline.embed._embed
     some = {name: FIRST[name] for name in list(FIRST)[:3]}
-
-    def overtaken(*given: Any) -> int:
-        monkeypatch.setattr(pipeline.embed, "_embed", real)
-        embed(options, some, "replace")
-        return real(*given)
-
-    monkeypatch.setattr(pipeline.embed, "_embed", overtaken)
+    meanwhile(monkeypatch, lambda: embed(options, some, "replace"))
     after = FIRST | {"e": (TEXTS[30], 1)}
     assert kinds(embed(options, after)) == (1, 0, 0, 20, 0)
     assert_like_fresh(options, after)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults import Kill, in_child, must, start
+from tests.faults import Kill, embed_command, in_child, must, start
 
 #: Documents that a writer appends in a round.
 ROWS = 6
@@ -97,11 +97,7 @@ def run(seed: int, writers: int, rounds: int, folder: Path) -> int:
                 in_child(write_input, path, [*own, f"shared-{turn}"], year)
                 after |= {name: {year} for name in own}
                 after.setdefault(f"shared-{turn}", set()).add(year)
-                commands.append([
-                    "embed", str(path), "--store", store, "--model", str(folder / "model"),
-                    "--max-tokens", "48", "--stride", "8", "--rows-per-part", "4",
-                    "--device", "cpu", "--dtype", "float32", "--all-columns",
-                ])  # fmt: skip
+                commands.append(embed_command(path, store, folder / "model", 4))
             elif kind == "delete":
                 gone = [free.pop() for _ in range(min(4, len(free)))]
                 for name in gone:

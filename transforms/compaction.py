@@ -19,7 +19,7 @@ from transforms import coder, storage  # noqa: F401
 from transforms.errors import BadInput, Conflict, Damaged
 from transforms.parquet import PartFormat, open_parquet, reading
 from transforms.planning import MOST_ROWS, MOST_TEXT_BYTES, ColumnOptions, Part, Plan, Slice
-from transforms.records import FILE, REJECT, REJECT_SCHEMA, ROW, SOURCE_FIELDS, TOKEN_FIELD
+from transforms.records import FILE, REJECT_COLUMNS, REJECT_SCHEMA, ROW, SOURCE_FIELDS, TOKEN_FIELD
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, segment_name
 from transforms.snapshot import Content, SegmentRef, Snapshot, commit, read_segment
 from transforms.source import BYTES_PER_CHUNK, ROWS_PER_CHUNK, join_tables, mark_chunks
@@ -227,8 +227,7 @@ def _pieces(sources: Sequence[Source], part: Part, form: PartFormat) -> Iterator
             url = storage.join(source.paths.rejects, old.rejects_name)
             with open_parquet(url) as file, reading(url):
                 rejects = file.read(REJECT_SCHEMA.names)
-            names = ["document_id", FILE, ROW, REJECT, "text_hash"]
-            yield _with_columns(rejects.rename_columns(names), form, {})
+            yield _with_columns(rejects.rename_columns(list(REJECT_COLUMNS)), form, {})
 
 
 def _whole_documents(

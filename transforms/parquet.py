@@ -19,11 +19,10 @@ from transforms import storage
 from transforms.errors import BadInput, Damaged
 from transforms.model import ModelIdentity
 from transforms.records import (
-    FILE,
     PASSAGE_FIELDS,
     REJECT,
+    REJECT_COLUMNS,
     REJECT_SCHEMA,
-    ROW,
     VECTOR,
     chunk_of,
     count_rows,
@@ -169,7 +168,7 @@ class PartWriter:
 
     def _keep_rejects(self, table: pa.Table) -> None:
         rejects = pa.table(
-            [table.column(name) for name in ("document_id", FILE, ROW, REJECT, "text_hash")],
+            [table.column(name) for name in REJECT_COLUMNS],
             schema=REJECT_SCHEMA,
         )
         self._reasons.update(rejects.column("reason").to_pylist())

@@ -51,6 +51,8 @@ REJECT_SCHEMA: pa.Schema = pa.schema(
         ("text_hash", HASH),
     ]
 )
+#: The columns of a chunk that `REJECT_SCHEMA` names, in its order.
+REJECT_COLUMNS = ("document_id", FILE, ROW, REJECT, "text_hash")
 #: Why a text is rejected that is all blanks to the tokenizer: known only once it is tokenized.
 NO_TOKENS = "no tokens"
 

@@ -180,7 +180,8 @@ def _read(store: str, number: int) -> Snapshot:
 
 def newest_snapshot(store: str) -> Snapshot | None:
     """The newest snapshot, or None where the store has none yet."""
-    return read_snapshot(store) if snapshot_numbers(store) else None
+    numbers = snapshot_numbers(store)
+    return read_snapshot(store, numbers[-1]) if numbers else None
 
 
 def snapshot_of(store: str, segment: str) -> int:
