@@ -20,7 +20,8 @@ class FinetuneOptions(TrainingOptions):
 
     deciding: ClassVar = (
         *TrainingOptions.deciding,
-        *("negatives", "passage_tokens", "passages", "questions", "temperature", "keep"),
+        *("negatives", "passage_tokens", "passages", "neighbours", "questions"),
+        *("temperature", "keep"),
     )
 
     model: Path
@@ -29,6 +30,7 @@ class FinetuneOptions(TrainingOptions):
     negatives: str = "bm25"
     passage_tokens: int = 256
     passages: int = 48
+    neighbours: int = 4
     questions: int = 4
     temperature: float = 0.05
     keep: float = 1.0
@@ -43,6 +45,10 @@ class FinetuneOptions(TrainingOptions):
         if self.passages < 2:
             raise BadInput(
                 f"--passages {self.passages} leaves nothing to tell apart: use 2 or more"
+            )
+        if not 1 <= self.neighbours <= self.passages:
+            raise BadInput(
+                f"--neighbours {self.neighbours} is not within 1 and --passages {self.passages}"
             )
         if not 0 < self.average <= 1:
             raise BadInput(f"--average {self.average} is not within 0 and 1")
@@ -91,7 +97,13 @@ def finetune(options: FinetuneOptions) -> None:
     ]
     say("mined the hard negatives" if hard else "takes negatives as they come")
     contests = Contests(
-        corpora, rivals, left_out, options.passages, 4, options.questions, options.seed
+        corpora,
+        rivals,
+        left_out,
+        passages=options.passages,
+        neighbours=options.neighbours,
+        questions=options.questions,
+        seed=options.seed,
     )
     student = Student(config, weights, place(options.device, options.precision))
     learning = Finetuning(

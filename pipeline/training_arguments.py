@@ -43,6 +43,7 @@ def finetune_arguments(sub: argparse.ArgumentParser) -> None:
     numbers = {
         "passage-tokens": (int, "tokens of a passage in training"),
         "passages": (int, "passages of a contrastive batch"),
+        "neighbours": (int, "passages of a batch that BM25 takes for each other, at most"),
         "questions": (int, "questions of a passage at most"),
         "temperature": (float, "of the contrastive loss"),
         "keep": (float, "weight of the distillation loss"),

@@ -277,6 +277,7 @@ def test_finetune_options_are_checked(tmp_path: Path) -> None:
     for change, words in (
         ({"negatives": "hard"}, "--negatives hard"),
         ({"passages": 1}, "--passages 1"),
+        ({"neighbours": 49}, "--neighbours 49"),
         ({"average": 0.0}, r"--average 0\.0"),
         ({"epochs": 0}, "--epochs 0"),
         ({"device": "tpu"}, "--device tpu"),
