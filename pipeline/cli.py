@@ -10,7 +10,6 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from pipeline.arguments import build_parser, option_names
@@ -152,22 +151,10 @@ def _snapshots(arguments: Any) -> None:
 
 
 def _verify(arguments: Any) -> None:
+    from pipeline.report import print_verified
     from pipeline.verify import run
 
-    report = run(arguments.store, arguments.deep, arguments.model)
-    if arguments.json:
-        print(json.dumps(asdict(report)))
-    else:
-        print(
-            f"{arguments.store}: snapshot {report.snapshot}, {report.files} files, "
-            f"{report.passages} passages: sound"
-        )
-        if report.deep is not None:
-            print(
-                f"{report.deep.sampled} vectors made again: least cosine "
-                f"{report.deep.least_cosine:.6f}; recall@10 of the index "
-                f"{report.deep.recall:.3f}"
-            )
+    print_verified(run(arguments.store, arguments.deep, arguments.model), arguments.json)
 
 
 def _demo(arguments: Any) -> None:

@@ -237,7 +237,7 @@ def _check_metadata(store: str, plan: Plan | Survey, base: Snapshot | None) -> N
 def _compare(job: _Run, comparison: Comparison) -> Changes:
     paths, survey = comparison.paths, comparison.survey
     try:
-        storage.create_exclusively(storage.join(paths.changes, "started.json"), b"{}")
+        storage.create_exclusively(comparison.began, b"{}")
     except OSError as error:
         raise BadInput(
             f"store {paths.store!r} can't be written to: {error}; "

@@ -12,12 +12,15 @@ from rich.live import Live
 from rich.text import Text
 
 from transforms import storage
+from transforms.errors import Conflict
 from transforms.segment import SegmentPaths
 from transforms.tally import TALLY, Tally
 
 _TERMINAL_SECONDS = 1.0
 _PLAIN_SECONDS = 5.0
 _REMOTE_SECONDS = 10.0
+#: So often a run says that it is still there, for a vacuum to see.
+_HEARTBEAT_SECONDS = 60.0
 #: Before this, the start-up makes the time left a wild guess.
 _EARLY_SECONDS = 10.0
 
@@ -26,7 +29,8 @@ _EARLY_SECONDS = 10.0
 def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iterator[None]:
     """Show, until the block ends, how many of ``parts`` are done; ``done`` were at the start.
 
-    ``rows`` input rows are to be done; they tell the time left before a first part is.
+    Meanwhile the segment is claimed from time to time. ``rows`` input rows are to be done; they
+    tell the time left before a first part is.
 
     Parts are counted by their markers, so this works for any runner. Passages and tokens are this
     process' own and show where the runner works in it.
@@ -39,7 +43,7 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
     period = _TERMINAL_SECONDS if console.is_terminal else _PLAIN_SECONDS
 
     def poll(live: Live | None) -> None:
-        listed = time.monotonic()
+        listed = claimed = time.monotonic()
         while not stop.wait(period):
             now = time.monotonic()
             if storage.is_local(paths.store) or now - listed >= _REMOTE_SECONDS:
@@ -47,6 +51,10 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
                 with suppress(OSError):
                     done_parts = len(paths.done_parts())
                     line.parts_done = max(line.parts_done, done_parts)
+            if now - claimed >= _HEARTBEAT_SECONDS:
+                claimed = now
+                with suppress(OSError, Conflict):
+                    paths.claim()
             text = line.text(TALLY)
             if live is not None:
                 live.update(Text(text))

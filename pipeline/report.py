@@ -77,25 +77,47 @@ def print_deleted(summary: Any, as_json: bool) -> None:
         print_json(asdict(summary))
         return
     print(
-        f"{summary.store}: {summary.documents:,} documents deleted "
-        f"({summary.passages:,} passages); snapshot {summary.snapshot}"
+        f"{summary.store}: {counted(summary.documents, 'document')} deleted "
+        f"({counted(summary.passages, 'passage')}); snapshot {summary.snapshot}"
     )
     if summary.missing:
         some = ", ".join(map(repr, summary.missing_ids))
         more = ", …" if summary.missing > len(summary.missing_ids) else ""
-        print(f"note: {summary.missing:,} ids were not there: {some}{more}")
+        were = "was" if summary.missing == 1 else "were"
+        print(f"note: {counted(summary.missing, 'id')} {were} not there: {some}{more}")
 
 
 def print_vacuumed(summary: Any, as_json: bool) -> None:
-    """A `VacuumSummary`."""
+    """A `VacuumSummary`; a dry run names what would go."""
     if as_json:
         print_json(asdict(summary))
         return
+    if summary.dry_run:
+        for number in summary.snapshots:
+            print(f"snapshot {number}")
+        for name in summary.names:
+            print(name)
     verb = "would be removed" if summary.dry_run else "removed"
     print(
-        f"{summary.store}: {len(summary.snapshots):,} snapshots, {summary.files:,} files, "
-        f"{summary.bytes:,} bytes {verb}"
+        f"{summary.store}: {counted(len(summary.snapshots), 'snapshot')}, "
+        f"{counted(summary.files, 'file')}, {counted(summary.bytes, 'byte')} {verb}"
     )
+
+
+def print_verified(report: Any, as_json: bool) -> None:
+    """A `VerifyReport`."""
+    if as_json:
+        print_json(asdict(report))
+        return
+    print(
+        f"{report.store}: snapshot {report.snapshot}, {counted(report.files, 'file')}, "
+        f"{counted(report.passages, 'passage')}: sound"
+    )
+    if report.deep is not None:
+        print(
+            f"{counted(report.deep.sampled, 'vector')} made again: least cosine "
+            f"{report.deep.least_cosine:.6f}; recall@10 of the index {report.deep.recall:.3f}"
+        )
 
 
 def print_compacted(summary: Any, as_json: bool) -> None:
@@ -169,6 +191,11 @@ def print_bench(report: dict[str, Any]) -> None:
                 for target in report["targets"]
             ],
         )
+
+
+def counted(number: int, name: str) -> str:
+    """``1,000 files``, or ``1 file``."""
+    return f"{number:,} {name}" + ("" if number == 1 else "s")
 
 
 def _number(value: float | None, form: str) -> str:

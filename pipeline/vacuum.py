@@ -10,13 +10,21 @@ from transforms.orphans import find_orphans, remove_files, remove_snapshots
 
 @dataclass(frozen=True)
 class VacuumSummary:
-    """What was removed, or would be in a dry run."""
+    """What was removed, or would be in a dry run.
+
+    Attributes:
+        snapshots: their numbers.
+        files: how many.
+        bytes: of the files.
+        names: of the files, paths below the store; in a dry run only.
+    """
 
     store: str
     snapshots: tuple[int, ...]
     files: int
     bytes: int
     dry_run: bool
+    names: tuple[str, ...] = ()
 
 
 def run(store: str, keep: int, older_than: float, dry_run: bool) -> VacuumSummary:
@@ -37,10 +45,11 @@ def run(store: str, keep: int, older_than: float, dry_run: bool) -> VacuumSummar
     store = storage.absolute(store)
     before = time.time() - older_than
     found = find_orphans(store, keep, before)
-    if not dry_run:
-        remove_snapshots(store, found)
-        # Looked for again: a snapshot may have come, or been rolled back to, meanwhile.
-        files = find_orphans(store, keep, before)
-        remove_files(store, files)
-        return VacuumSummary(store, found.snapshots, len(files.files), files.bytes, dry_run)
-    return VacuumSummary(store, found.snapshots, len(found.files), found.bytes, dry_run)
+    if dry_run:
+        names = tuple(file.path for file in found.files)
+        return VacuumSummary(store, found.snapshots, len(names), found.bytes, dry_run, names)
+    remove_snapshots(store, found)
+    # Looked for again: a snapshot may have come, or been rolled back to, meanwhile.
+    files = find_orphans(store, keep, before)
+    remove_files(store, files)
+    return VacuumSummary(store, found.snapshots, len(files.files), files.bytes, dry_run)

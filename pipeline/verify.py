@@ -25,6 +25,7 @@ from transforms.tombstones import live_mask, read_tombstones
 class VerifyReport:
     """What was checked and found sound."""
 
+    store: str
     snapshot: int
     segments: int
     files: int
@@ -90,7 +91,9 @@ def run(store: str, deep: bool = False, model: str | None = None) -> VerifyRepor
         found, problems = check_deeply(Store.open(store, snapshot.number, model))
         if problems:
             raise Damaged(f"{len(problems)} damaged: " + " | ".join(problems))
-    return VerifyReport(snapshot.number, len(snapshot.segments), files, snapshot.passages, found)
+    return VerifyReport(
+        store, snapshot.number, len(snapshot.segments), files, snapshot.passages, found
+    )
 
 
 def _check_segment(

@@ -130,7 +130,7 @@ def test_a_model_that_is_gone_is_named_and_its_new_place_is_taken(
         verify.run(store, deep=True)
     assert main(["verify", store, "--deep", "--model", str(tmp_path / "moved"), "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert list(value) == ["snapshot", "segments", "files", "passages", "deep"]
+    assert list(value) == ["store", "snapshot", "segments", "files", "passages", "deep"]
     assert list(value["deep"]) == ["sampled", "least_cosine", "recall"]
     assert main(["verify", store, "--deep", "--model", str(tmp_path / "moved")]) == 0
     assert "64 vectors made again: least cosine" in capsys.readouterr().out

@@ -1,8 +1,13 @@
 """The words of the progress line."""
 
+import time
+from pathlib import Path
+
 import pytest
 
-from pipeline.progress import ProgressLine, duration
+import pipeline.progress
+from pipeline.progress import ProgressLine, duration, show_progress
+from transforms.segment import HEARTBEAT, SegmentPaths
 from transforms.tally import Tally
 
 
@@ -33,3 +38,17 @@ def test_a_resumed_run_counts_its_own_parts() -> None:
     assert line.text(Tally(1, 50, 50, 5_000), 10) == (
         "3 of 4 parts, 50 passages, 500 tokens/s, 10s left, 10s so far"
     )
+
+
+def test_a_run_claims_its_segment_while_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline.progress, "_PLAIN_SECONDS", 0.01)
+    monkeypatch.setattr(pipeline.progress, "_HEARTBEAT_SECONDS", 0.02)
+    paths = SegmentPaths(str(tmp_path), "one")
+    heartbeat = Path(paths.root, HEARTBEAT)
+    with show_progress(paths, 1, 0, 1):
+        deadline = time.monotonic() + 30
+        while not heartbeat.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert heartbeat.exists()

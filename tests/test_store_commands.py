@@ -44,8 +44,8 @@ def test_delete_takes_ids_as_words(store: str, capsys: pytest.CaptureFixture[str
     assert len(live_ids(store)) == 8
     assert main(["delete", store, "a2", "nobody"]) == 0
     out = capsys.readouterr().out
-    assert "1 documents deleted (2 passages); snapshot 4" in out
-    assert "1 ids were not there: 'nobody'" in out
+    assert "1 document deleted (2 passages); snapshot 4" in out
+    assert "1 id was not there: 'nobody'" in out
 
 
 def test_delete_takes_ids_from_a_file(
@@ -115,16 +115,22 @@ def test_rollback_makes_a_new_snapshot(store: str, capsys: pytest.CaptureFixture
 
 def test_vacuum_says_what_went(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     roll_back(store, 1)
-    # One of the files is the rollback's claim.
+    # Two of the files are claims: the index's and the rollback's.
     wanted = {
-        "store": store, "snapshots": [1, 2], "files": 6, "bytes": 0, "dry_run": True,
+        "store": store, "snapshots": [1, 2], "files": 7, "bytes": 0, "dry_run": True,
     }  # fmt: skip
     said = printed(capsys, "vacuum", store, "--older-than", "0", "--dry-run")
+    names = said.pop("names")
     assert said | {"bytes": 0} == wanted
     assert said["bytes"] > 0
+    assert len(names) == 7
+    assert main(["vacuum", store, "--older-than", "0", "--dry-run"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[:-1] == ["snapshot 1", "snapshot 2", *names]
+    assert listed[-1].startswith(f"{store}: 2 snapshots, 7 files, ")
     assert printed(capsys, "vacuum", store)["snapshots"] == []
     done = printed(capsys, "vacuum", store, "--older-than", "0s")
-    assert done == said | {"dry_run": False}
+    assert done == said | {"dry_run": False, "names": []}
     assert main(["vacuum", store, "--older-than", "1h"]) == 0
     assert capsys.readouterr().out == f"{store}: 0 snapshots, 0 files, 0 bytes removed\n"
     assert "keep is 0" in fails(capsys, 2, "vacuum", store, "--keep", "0")

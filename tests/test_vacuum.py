@@ -5,17 +5,20 @@ import shutil
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline import compact, vacuum, verify
 from tests.stores import add_segment, found, live_ids, make_vectors
 from transforms import commits, storage
 from transforms.commits import remove_documents, roll_back
+from transforms.comparing import Comparison
 from transforms.errors import BadInput, Conflict, Damaged
 from transforms.generations import choose_generation
 from transforms.orphans import Orphans, find_orphans
+from transforms.planning import ColumnOptions, Survey
 from transforms.segment import SegmentPaths
-from transforms.snapshot import Snapshot, snapshot_numbers
+from transforms.snapshot import Snapshot, read_snapshot, snapshot_numbers
 from transforms.store import Store
 
 DAY = 86_400.0
@@ -115,7 +118,9 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(store: str) -> None:
     assert said.snapshots == done.snapshots == (1, 2, 3, 4)
     assert (said.dry_run, done.dry_run) == (True, False)
     assert (said.files, said.bytes) == (done.files, done.bytes)
-    assert len(before) - len(files(store)) == done.files + 4
+    manifests = {f"snapshots/{number:08d}.json" for number in said.snapshots}
+    assert before - files(store) == {*said.names, *manifests}
+    assert len(said.names) == said.files
 
 
 def test_what_is_young_stays(store: str) -> None:
@@ -141,6 +146,20 @@ def test_a_segment_under_way_is_as_young_as_its_youngest_file(store: str) -> Non
     age(store, 9 * DAY)
     vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
     assert not Path(SegmentPaths(store, "cut").root).exists()
+
+
+def test_what_a_run_under_way_was_compared_with_stays_as_long_as_it_does(store: str) -> None:
+    comparison = Comparison(
+        SegmentPaths(store, "cut"), Survey((), ColumnOptions(), (), pa.schema([])),
+        read_snapshot(store, 2), "sync", "error",
+    )  # fmt: skip
+    storage.create_exclusively(comparison.began, b"{}")
+    age(store, 9 * DAY)
+    os.utime(comparison.began, (time.time() - DAY / 2,) * 2)
+    assert vacuum.run(store, keep=1, older_than=DAY, dry_run=False).snapshots == (1, 3, 4, 5)
+    assert found(store, snapshot=2)[0]
+    age(store, 9 * DAY)
+    assert vacuum.run(store, keep=1, older_than=DAY, dry_run=False).snapshots == (2,)
 
 
 def test_old_snapshots_go_and_young_ones_stay_whatever_is_kept_at_least(store: str) -> None:

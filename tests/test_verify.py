@@ -114,7 +114,9 @@ def test_a_sound_store_is_verified_with_its_counts(store: Path) -> None:
     report = verify.run(str(store))
     passages = Store.open(str(store)).rows
     # The snapshot, segment.json, two parts, one file of rejects, one index file.
-    assert report == verify.VerifyReport(snapshot=1, segments=1, files=6, passages=passages)
+    assert report == verify.VerifyReport(
+        store=str(store), snapshot=1, segments=1, files=6, passages=passages
+    )
     assert passages > 60
     assert len({hit[0] for hit in search(store)[0]}) == 60
 

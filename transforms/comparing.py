@@ -34,6 +34,8 @@ from transforms.tombstones import live_mask, read_tombstones
 
 #: So many buckets, but of no fewer and no more records than these on average.
 _BUCKETS, _FEWEST_RECORDS, _MOST_RECORDS = 64, 1 << 12, 1 << 18
+#: How the name of `Comparison.began` ends; it starts with the base's number.
+BEGAN = "began"
 _LIVE = ["document_id", "text_hash", "metadata_hash"]
 
 
@@ -61,6 +63,11 @@ class Comparison:
         records = self.survey.rows + (self.base.passages if self.base is not None else 0)
         few = min(records // _FEWEST_RECORDS, _BUCKETS)
         return max(1, few, records // _MOST_RECORDS)
+
+    @property
+    def began(self) -> str:
+        """A file that says that the base is in use: vacuum keeps it for a run under way."""
+        return storage.join(self.paths.changes, f"{self._prefix}{BEGAN}")
 
     def marker(self, bucket: int) -> str:
         """Where what a finished bucket holds is written."""

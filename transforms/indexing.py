@@ -61,6 +61,7 @@ def build_shard(paths: SegmentPaths, shard: ShardPlan, factory: str, dim: int) -
     """Build and write the index file of a shard from its parts."""
     from transforms.faiss_index import build_index, write_index
 
+    paths.claim()
     built = build_index(factory, dim, shard.rows, lambda: read_vectors(paths, shard.parts))
     written: list[tuple[str, str]] = []
 

@@ -1,7 +1,8 @@
 """What a store holds that no kept snapshot needs, and its removal in an order that a kill survives.
 
 A segment that no snapshot names may be under way. Its youngest file is its heartbeat: a run writes
-a part every half minute or so, and one that takes up old files first claims their segment. Vacuum
+a part every half minute or so, its driver says once a minute that it is there, and one that takes
+up old files first claims their segment. What it was compared with stays as long as it does. Vacuum
 marks a segment before it looks at its heartbeat for the last time, and who claims it looks for the
 mark afterwards: one of both sees the other.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from transforms import storage
+from transforms.comparing import BEGAN
 from transforms.segment import HEARTBEAT, VACUUMED, SegmentPaths
 from transforms.snapshot import Snapshot, read_segment, read_snapshot, snapshot_numbers
 from transforms.storage import StoredFile
@@ -46,7 +48,8 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
         store: the store's URL.
         keep: how many of the newest snapshots stay, however old; at least 1.
         before: seconds since the epoch. What is younger stays: snapshots that were the newest
-            since, and files that no snapshot names together with the rest of their segment.
+            since, and files that no snapshot names together with the rest of their segment and
+            the snapshot that they were compared with.
 
     Raises:
         BadInput: there is no store.
@@ -55,16 +58,6 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
     newest = read_snapshot(store).number
     listed = {file.path: file for file in storage.list_files(store)}
     numbers = [number for number in snapshot_numbers(store) if number <= newest]
-    # A snapshot is as old as its successor: until that came, it was the store.
-    dropped = tuple(
-        number
-        for number, successor in list(pairwise(numbers))[: max(len(numbers) - max(keep, 1), 0)]
-        if _modified(listed, _manifest(successor)) < before
-    )
-    kept = [read_snapshot(store, number) for number in numbers if number not in dropped]
-    needed = {_manifest(number) for number in snapshot_numbers(store)}
-    for snapshot in kept:
-        needed |= _needed(store, snapshot)
     heartbeat: dict[str, float] = {}
     claimed: dict[str, float] = {}
     for file in listed.values():
@@ -72,6 +65,17 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
         heartbeat[segment] = max(heartbeat.get(segment, 0.0), file.modified)
         if file.path.endswith("/" + HEARTBEAT):
             claimed[segment] = file.modified
+    compared = {_base(path) for path in listed if heartbeat[_segment(path)] >= before}
+    # A snapshot is as old as its successor: until that came, it was the store.
+    dropped = tuple(
+        number
+        for number, successor in list(pairwise(numbers))[: max(len(numbers) - max(keep, 1), 0)]
+        if _modified(listed, _manifest(successor)) < before and number not in compared
+    )
+    kept = [read_snapshot(store, number) for number in numbers if number not in dropped]
+    needed = {_manifest(number) for number in snapshot_numbers(store)}
+    for snapshot in kept:
+        needed |= _needed(store, snapshot)
     live = {ref.name for snapshot in kept for ref in snapshot.segments}
     gone = [
         file
@@ -122,6 +126,14 @@ def _unclaimed(store: str, segment: str, paths: list[str], orphans: Orphans) -> 
     yield from (path for path in paths if path != mark)
     if segment not in orphans.live:
         yield mark
+
+
+def _base(path: str) -> int:
+    """The snapshot with which a run says in this file that it compares; 0 for any other file."""
+    folder, _, name = path.rpartition("/")
+    number = name.split("-")[0]
+    began = name.endswith("-" + BEGAN) and folder.endswith("/changes")
+    return int(number) if began and number.isdecimal() else 0
 
 
 def _modified(listed: dict[str, StoredFile], path: str) -> float:
