@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.progress import show_progress
 from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
 from transforms import faiss_index, storage
+from transforms.changes import began
 from transforms.compaction import (
     CommitCompaction,
     ReadLive,
@@ -18,6 +19,7 @@ from transforms.compaction import (
     plan_compaction,
 )
 from transforms.errors import BadInput
+from transforms.generations import free_name
 from transforms.indexing import BuildIndex
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import Snapshot, read_snapshot, snapshot_of
@@ -95,9 +97,10 @@ def run(
         return _nothing_to_do(store, snapshot, started)
     sources = [Source.open(store, ref) for ref in chosen]
     form = compacted_format(sources)
-    paths = SegmentPaths(store, compacted_name(chosen))
+    paths = SegmentPaths(store, free_name(store, compacted_name(chosen)))
     if paths.read_plan() is not None:
         paths.claim()
+    storage.create_exclusively(began(paths, snapshot.number, "compact"), b"{}")
     limits = {} if rows_per_part is None else {"rows": rows_per_part}
     plan = paths.settle_plan(plan_compaction(sources, form.metadata, **limits))
     factory, notice = _factory(sources, form.identity.dim, plan.rows)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import apache_beam as beam
 
+from pipeline.embed_summary import EmbedSummary, change_notices
 from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import show_progress
 from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
@@ -33,7 +34,7 @@ from transforms.model import Model, ModelIdentity, Placement, find_model, option
 from transforms.parquet import PartFormat, rejected_ids
 from transforms.passages import PassageOptions, SplitPassages, check_passage_options
 from transforms.planning import Plan, Survey, check_metadata, plan_parts
-from transforms.segment import SegmentInfo, SegmentPaths, segment_name
+from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, segment_name
 from transforms.snapshot import Snapshot, newest_snapshot, read_segment, snapshot_of
 from transforms.source import ReadParts
 from transforms.storage import FileInfo
@@ -43,46 +44,10 @@ from transforms.writing import WriteParts
 
 #: A run that finds nothing to do removes its comparison, and with it what another one has so far.
 _COMPARED_AT_ONCE = "another run compared the same input with {!r} just now; run again"
+_OTHER_MODE = (
+    "{!r}: a run with the same input and --mode {} began just now; run again when it has ended"
+)
 _NOTHING = "this input is live already, in snapshot {}: nothing to do"
-
-
-@dataclass(frozen=True)
-class EmbedSummary:
-    """What a run did, and what the store holds now of this input.
-
-    Attributes:
-        documents: of the input that the store holds now; ``passages`` are theirs.
-        new, changed: documents that were embedded.
-        metadata: documents whose metadata alone changed; their vectors were carried over.
-        unchanged: documents that the store had.
-        removed: live documents that the input lacks and that are gone now.
-        tokens, bytes, parts: what was written for the input's changes.
-    """
-
-    documents: int
-    new: int
-    changed: int
-    metadata: int
-    unchanged: int
-    removed: int
-    passages: int
-    tokens: int
-    rejects: dict[str, int]
-    bytes: int
-    seconds: float
-    tokens_per_second: float
-    parts: int
-    parts_found_done: int
-    model: str
-    model_loads: int
-    device: str
-    dtype: str
-    index: str
-    recall: float | None
-    store: str
-    segment: str
-    snapshot: int
-    notice: str
 
 
 @dataclass(frozen=True)
@@ -143,6 +108,8 @@ def run(options: EmbedOptions) -> EmbedSummary:
         if base is not None and not changes.writes:
             return _remove(job, paths, changes)
         changes = settle_changes(paths, changes)
+        if (changes.mode, changes.base > 0) != (options.mode, base is not None):
+            raise Conflict(_OTHER_MODE.format(job.store, changes.mode))
     try:
         return _write(job, paths, changes, survey, base)
     except Stale:
@@ -231,7 +198,7 @@ def _survey(job: _Run, base: Snapshot | None) -> Survey:
 
 def _check_metadata(store: str, plan: Plan | Survey, base: Snapshot | None) -> None:
     refs = base.segments if base is not None else ()
-    check_metadata(plan, ((ref.name, read_segment(store, ref).metadata) for ref in refs))
+    check_metadata(plan.schema, ((ref.name, read_segment(store, ref).metadata) for ref in refs))
 
 
 def _compare(job: _Run, comparison: Comparison) -> Changes:
@@ -246,9 +213,10 @@ def _compare(job: _Run, comparison: Comparison) -> Changes:
     pipeline = job.pipeline()
     _ = pipeline | "CompareDocuments" >> CompareDocuments(comparison)
     run_pipeline(pipeline)
-    buckets = comparison.finished()
-    if comparison.compared(buckets) != survey.rows:
-        raise Conflict(_COMPARED_AT_ONCE.format(paths.store))
+    try:
+        buckets = comparison.finished()
+    except Stale as error:
+        raise Conflict(_COMPARED_AT_ONCE.format(paths.store)) from error
     if comparison.on_duplicate == "error":
         examples = [name for bucket in buckets for name in bucket.examples]
         twice = sum(bucket.twice for bucket in buckets)
@@ -318,7 +286,7 @@ def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], factory: 
             | "CarryParts" >> CarryParts(paths, carried)
             | "WriteCarried" >> WriteParts(paths, form)
         )
-    if len(pending) > len(carried) or not carried:
+    if len(pending) > len(carried):
         written.append(
             pipeline
             | "ReadParts" >> ReadParts(paths, [part.number for part in pending if not part.carry])
@@ -326,6 +294,8 @@ def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], factory: 
             | "EmbedPassages" >> EmbedPassages(handler)
             | "WriteParts" >> WriteParts(paths, form)
         )
+    if not written:
+        written.append(pipeline | "NoParts" >> beam.Create([]).with_output_types(PartInfo))
     _ = (
         (tuple(written) | "AllParts" >> beam.Flatten() if len(written) > 1 else written[0])
         | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, factory)
@@ -384,17 +354,7 @@ def _summary(
         store=job.store,
         segment=info.name if info is not None else "",
         snapshot=snapshot,
-        notice="; ".join(filter(None, [job.model.notice, *_notices(changes, late), *notices])),
+        notice="; ".join(
+            filter(None, [job.model.notice, *change_notices(changes, late), *notices])
+        ),
     )
-
-
-def _notices(changes: Changes, late: Mapping[str, int]) -> list[str]:
-    """What a person should know of a comparison."""
-    said = []
-    gave_way = changes.counts["duplicate"]
-    if gave_way:
-        said.append(f"{gave_way} input rows gave way to others of their ids")
-    lost = changes.lost + late.get("changed", 0)
-    if lost:
-        said.append(f"{lost} documents that were live are rejected now, and gone")
-    return said

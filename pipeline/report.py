@@ -143,7 +143,11 @@ def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
         print_json(snapshots)
         return
     names = ("snapshot", "created", "command", "segments", "documents", "passages", "rejects")
-    _print_table(names, [_cells(snapshot, names) for snapshot in snapshots])
+    sound = [snapshot for snapshot in snapshots if "damaged" not in snapshot]
+    _print_table(names, [_cells(snapshot, names) for snapshot in sound])
+    for snapshot in snapshots:
+        if "damaged" in snapshot:
+            print(f"snapshot {snapshot['snapshot']} is damaged: {snapshot['damaged']}")
 
 
 def print_bench(report: dict[str, Any]) -> None:

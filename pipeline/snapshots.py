@@ -4,16 +4,15 @@ from collections import Counter
 from typing import Any
 
 from transforms import storage
-from transforms.errors import BadInput
+from transforms.errors import BadInput, Damaged
 from transforms.snapshot import read_snapshot, snapshot_numbers
 
 
 def run(store: str) -> list[dict[str, Any]]:
-    """One row a snapshot, oldest first.
+    """One row a snapshot, oldest first; of one that can't be read, its number and the damage.
 
     Raises:
         BadInput: there is no store.
-        Damaged: a snapshot can't be read.
     """
     store = storage.absolute(store)
     numbers = snapshot_numbers(store)
@@ -23,7 +22,10 @@ def run(store: str) -> list[dict[str, Any]]:
 
 
 def _row(store: str, number: int) -> dict[str, Any]:
-    snapshot = read_snapshot(store, number)
+    try:
+        snapshot = read_snapshot(store, number)
+    except Damaged as error:
+        return {"snapshot": number, "damaged": str(error)}
     rejects: Counter[str] = Counter()
     for segment in snapshot.segments:
         rejects.update(segment.rejects)

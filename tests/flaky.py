@@ -83,6 +83,12 @@ class FlakyFileSystem(MemoryFileSystem):
             found = before
         return found if detail else sorted(item["name"] for item in found)
 
+    def info(self, path: str, **options: Any) -> Any:
+        return self._call("info", path, **options)
+
+    def _open(self, path: str, *arguments: Any, **options: Any) -> Any:
+        return self._call("_open", path, *arguments, **options)
+
     def cat_file(self, path: str, *arguments: Any, **options: Any) -> Any:
         return self._call("cat_file", path, *arguments, **options)
 

@@ -1,5 +1,6 @@
 """The rows of a part, chunk by chunk, and why some can't be embedded."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from transforms import source
 from transforms.errors import BadInput, Damaged
 from transforms.planning import ColumnOptions, Part, Plan, plan_parts
 from transforms.records import FILE, REJECT, ROW, Chunk, chunk_of, metadata_hashes
-from transforms.source import read_part, reject_reasons
+from transforms.source import read_chunks, read_part, reject_reasons
 from transforms.storage import list_inputs
 from transforms.survey import survey_input
 
@@ -170,11 +171,11 @@ def test_a_file_that_is_corrupt_inside_is_named(tmp_path: Path) -> None:
     folder = one_file(
         tmp_path, id=[str(n) for n in range(500)], text=[f"{n:090}" for n in range(500)]
     )
-    plan = plan_of(folder)
     path = folder / "a.parquet"
     content = bytearray(path.read_bytes())
     content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
     path.write_bytes(content)
+    plan = plan_of(folder)
     with pytest.raises(BadInput, match=r"a\.parquet', row group 0, can't be read"):
         read(plan)
 
@@ -210,3 +211,17 @@ def test_files_with_and_without_a_type_for_a_column_agree_on_what_is_read(tmp_pa
     found = read(plan_of(tmp_path, all_columns=True))
     assert found.column("m").to_pylist() == [None, "m"]
     assert found.column("m").type == pa.string()
+
+
+def test_a_file_that_changes_between_plan_and_reading_stops_the_run(tmp_path: Path) -> None:
+    folder = one_file(tmp_path, id=["a", "b"], text=["river", "stone"])
+    plan = plan_of(folder)
+    [part] = plan.parts
+    assert sum(table.num_rows for table in read_chunks(plan, part)) == 2
+    path = folder / "a.parquet"
+    os.utime(path, (1, 1))
+    with pytest.raises(BadInput, match=r"a\.parquet' was changed while this run worked; run again"):
+        list(read_chunks(plan, part))
+    path.unlink()
+    with pytest.raises((BadInput, FileNotFoundError), match=r"a\.parquet"):
+        list(read_chunks(plan, part))

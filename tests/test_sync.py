@@ -17,12 +17,14 @@ import pipeline.embed
 from pipeline import compact
 from pipeline.embed import EmbedSummary, run
 from pipeline.options import EmbedOptions
+from pipeline.snapshots import run as list_snapshots
+from pipeline.vacuum import run as vacuum
 from pipeline.verify import run as verify
 from tests.models import make_texts
 from tests.test_end_to_end import start
-from transforms import Store
+from transforms import Store, commits
 from transforms.changes import remove_buckets
-from transforms.commits import remove_documents
+from transforms.commits import remove_documents, roll_back
 from transforms.errors import BadInput, Conflict
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
@@ -192,7 +194,7 @@ def test_documents_that_are_rejected_now_are_gone_and_said(options: EmbedOptions
     summary = embed(options, poor)
     assert kinds(summary) == (0, 0, 0, 18, 0)
     assert summary.rejects == {"blank text": 1, "empty text": 1, "null text": 1}
-    assert "2 documents that were live are rejected now, and gone" in summary.notice
+    assert "2 documents that lived, rejected now and gone" in summary.notice
     assert {key[0] for key in rows_of(options.store)} == set(FIRST) - {"d03", "d04"}
     again = embed(options, poor)
     assert "nothing to do" in again.notice
@@ -228,7 +230,7 @@ def test_a_text_without_tokens_is_tried_once(options: EmbedOptions) -> None:
     poor = FIRST | {"d03": ("\u0301", 2000), "z": ("\u0301", 2000)}
     first = embed(options, poor)
     assert kinds(first) == (0, 0, 0, 19, 0)
-    assert "1 documents that were live are rejected now" in first.notice
+    assert "1 document that lived, rejected now and gone" in first.notice
     assert first.rejects == {"no tokens": 2}
     assert "d03" not in {key[0] for key in rows_of(options.store)}
     again = embed(replace(options, stride=9), poor)
@@ -240,7 +242,7 @@ def test_a_text_without_tokens_is_tried_once(options: EmbedOptions) -> None:
     good = poor | {"z": (TEXTS[31], 2000)}
     assert kinds(embed(options, good))[:2] == (1, 0)
     # Known to be without tokens already, and live with another text: gone again.
-    assert "1 documents that were live are rejected now" in embed(options, poor, "append").notice
+    assert "1 document that lived, rejected now and gone" in embed(options, poor, "append").notice
     assert {key[0] for key in rows_of(options.store)} == set(FIRST) - {"d03"}
     embed(options, FIRST)
     assert_like_fresh(options, FIRST)
@@ -368,3 +370,86 @@ def test_a_small_change_of_a_store_with_lists_is_searched_exactly(options: Embed
     summary = embed(lists, FIRST | {"d03": (TEXTS[30], 2000)})
     assert (summary.index, summary.changed) == ("Flat", 1)
     assert "1 rows are too few for index IVF4,Flat" in summary.notice
+
+
+@pytest.mark.parametrize("mode", ["replace", "sync"])
+def test_two_modes_of_one_input_at_once_are_two_runs(
+    options: EmbedOptions, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    embed(options, FIRST)
+    after = changed(FIRST)
+    real = pipeline.embed.settle_changes
+
+    def settle(*given: Any) -> Any:
+        monkeypatch.setattr(pipeline.embed, "settle_changes", real)
+        embed(options, after, "append")
+        return real(*given)
+
+    monkeypatch.setattr(pipeline.embed, "settle_changes", settle)
+    with pytest.raises(Conflict, match="a run with the same input and --mode append began"):
+        embed(options, after, mode)
+    assert "d07" in {key[0] for key in rows_of(options.store)}
+    embed(options, after, mode)
+    assert_like_fresh(options, after)
+
+
+def test_a_killed_replacement_is_not_what_a_sync_goes_on_with(
+    options: EmbedOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(options, FIRST)
+    after = changed(FIRST)
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline.embed, "_embed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            embed(options, after, "replace")
+    assert kinds(embed(options, after)) == (1, 1, 2, 16, 1)
+    assert_like_fresh(options, after)
+
+
+def interrupted(*_: Any) -> int:
+    raise KeyboardInterrupt
+
+
+def test_a_damaged_snapshot_that_was_rolled_back_does_not_stop_its_command(
+    options: EmbedOptions,
+) -> None:
+    embed(options, FIRST)
+    after = changed(FIRST)
+    embed(options, after)
+    path = Path(options.store, "snapshots", "00000002.json")
+    path.write_bytes(path.read_bytes().replace(b'"documents": ', b'"documents": 1', 1))
+    roll_back(options.store, 1)
+    assert kinds(embed(options, after)) == (1, 1, 2, 16, 1)
+    assert_like_fresh(options, after)
+    rows = list_snapshots(options.store)
+    assert [row["snapshot"] for row in rows if "damaged" in row] == [2]
+
+
+def test_a_run_is_resumed_where_an_earlier_one_of_the_same_command_was_vacuumed(
+    options: EmbedOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(options, FIRST)
+    embed(options, {"z": (TEXTS[39], 1)})
+    real = pipeline.embed._embed
+
+    def stopped(job: Any, paths: SegmentPaths, *given: Any) -> int:
+        with monkeypatch.context() as inner:
+            inner.setattr(commits, "commit", interrupted)
+            return real(job, paths, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline.embed, "_embed", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            embed(options, FIRST)
+    [under_way] = [path for path in Path(options.store, "segments").iterdir() if "-" in path.name]
+    old = time.time() - 30 * 86_400
+    for path in Path(options.store).rglob("*"):
+        if under_way not in path.parents:
+            os.utime(path, (old, old))
+    first = Path(options.store, "segments", under_way.name.partition("-")[0])
+    # As if nothing kept it: the snapshot that has it is older than what the run compared with.
+    vacuum(options.store, keep=1, older_than=7 * 86_400, dry_run=False)
+    assert not first.exists()
+    back = embed(options, FIRST)
+    assert (back.parts_found_done, back.model_loads) == (back.parts, 0)
+    assert_like_fresh(options, FIRST)

@@ -4,13 +4,14 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from pipeline import compact, vacuum, verify
 from tests.stores import add_segment, found, live_ids, make_vectors
-from transforms import commits, storage
+from transforms import commits, compaction, storage
 from transforms.commits import remove_documents, roll_back
 from transforms.comparing import Comparison
 from transforms.errors import BadInput, Conflict, Damaged
@@ -373,3 +374,82 @@ def test_the_newest_snapshot_always_stays_and_a_store_is_needed(store: str, tmp_
         vacuum.run(store, keep=0, older_than=0, dry_run=False)
     with pytest.raises(BadInput, match="is not a store"):
         vacuum.run(str(tmp_path / "nothing"), keep=1, older_than=0, dry_run=False)
+
+
+def test_tombstones_that_are_written_again_meanwhile_stay(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove_documents(store, ["b5"])
+    roll_back(store, 6)
+    age(store, 30 * DAY)
+    removal = vacuum.remove_files
+
+    def remove(place: str, orphans: Orphans) -> None:
+        # The same rows die again, so the file has the same name; the listing is older.
+        remove_documents(place, ["b5"])
+        removal(place, orphans)
+
+    monkeypatch.setattr(vacuum, "remove_files", remove)
+    vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+    verify.run(store)
+    assert "b5" not in live_ids(store)
+
+
+def test_what_a_killed_vacuum_left_goes_however_young_its_mark_is(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftovers(store)
+    age(store, 30 * DAY)
+    real, seen = storage.remove, []
+
+    def remove(url: str) -> None:
+        if "/segments/cut/" in url:
+            seen.append(url)
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+        real(url)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "remove", remove)
+        with pytest.raises(KeyboardInterrupt):
+            vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+    paths = SegmentPaths(store, "cut")
+    assert Path(paths.root, "vacuumed.json").exists()
+    # Who wants it meanwhile is told so, and does not make it young by that.
+    with pytest.raises(Conflict, match="being removed by a vacuum"):
+        paths.claim()
+    assert choose_generation(store, "cut", "append", None).paths.name == "cut-2"
+    vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+    assert not Path(paths.root).exists()
+    verify.run(store)
+
+
+def test_files_that_are_not_the_stores_stay(store: str) -> None:
+    mine = [Path(store, "README.md"), Path(store, "corpus", "docs.parquet")]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    age(store, 30 * DAY)
+    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    assert all(path.read_text() == "mine" for path in mine)
+
+
+def test_a_compaction_under_way_keeps_what_it_reads(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = compaction.commit_compaction
+
+    def commit(*given: Any) -> Snapshot:
+        remove_documents(store, ["c1"])
+        for below in ("snapshots", "segments/two", "segments/three"):
+            age(store, 2 * 3600, below)
+        vacuum.run(store, keep=1, older_than=3600, dry_run=False)
+        return real(*given)
+
+    monkeypatch.setattr(compaction, "commit_compaction", commit)
+    done = compact.run(store)
+    assert done.segments_after == 1
+    assert set(live_ids(store)) == {f"b{n}" for n in (0, 1, 3, 5, 6, 7, 8, 9)} | {
+        f"c{n}" for n in (0, 2, 3, 4)
+    }
+    verify.run(store)

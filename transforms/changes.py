@@ -25,6 +25,8 @@ from transforms.segment import SegmentPaths, check_name, parse
 from transforms.snapshot import SegmentRef, Snapshot
 from transforms.tombstones import TombstoneRef, write_rows
 
+_BEGAN = "began"
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -170,6 +172,19 @@ def settle_changes(paths: SegmentPaths, changes: Changes) -> Changes:
     standing = read_changes(paths)
     assert standing is not None
     return standing
+
+
+def began(paths: SegmentPaths, base: int, mode: str) -> str:
+    """A file that says that a run under way needs a snapshot, for a vacuum to see."""
+    return storage.join(paths.changes, f"{base:08d}-{mode}-{_BEGAN}")
+
+
+def needed_base(path: str) -> int:
+    """The snapshot that a file of the store says is needed; 0 for any other file."""
+    folder, _, name = path.rpartition("/")
+    number = name.split("-")[0]
+    says = name.endswith("-" + _BEGAN) and folder.endswith("/changes")
+    return int(number) if says and number.isdecimal() else 0
 
 
 def write_bucket(paths: SegmentPaths, number: int, table: pa.Table) -> Bucket:

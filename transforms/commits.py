@@ -1,5 +1,6 @@
 """What changes a store: each function makes one new snapshot."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from transforms.changes import Changes
 from transforms.errors import BadInput, Conflict
 from transforms.model import ModelIdentity
 from transforms.parquet import open_parquet, reading
+from transforms.planning import check_metadata
 from transforms.rebase import Work, rebase
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import (
@@ -71,9 +73,20 @@ def commit_segment(
         check_identity(store, parent.identity, info.identity)
         if ref.name in {segment.name for segment in live}:
             return None
+        known = {each.base.name for each in changes.segments} if changes is not None else set()
+        _check_metadata(store, info, [each for each in live if each.name not in known])
         return Content(info.identity, (*rebase(work, parent), ref))
 
     return commit(store, command, build)
+
+
+def _check_metadata(store: str, info: SegmentInfo, others: Iterable[SegmentRef]) -> None:
+    """Raise Conflict where another writer has brought columns of other types meanwhile."""
+    schemas = ((ref.name, read_segment(store, ref).metadata) for ref in others)
+    try:
+        check_metadata(info.metadata, schemas)
+    except BadInput as error:
+        raise Conflict(f"another writer was faster, and now {error}") from error
 
 
 def commit_removals(

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import coder, storage  # noqa: F401
-from transforms.changes import Bucket, write_bucket
+from transforms.changes import Bucket, began, write_bucket
 from transforms.comparison import (
     RECORD_SCHEMA,
-    STORED,
     compare,
     input_records,
     live_records,
@@ -24,6 +23,7 @@ from transforms.comparison import (
     refuse,
     split_records,
 )
+from transforms.errors import Stale
 from transforms.parquet import open_parquet, reading
 from transforms.planning import Slice, Survey
 from transforms.records import NO_TOKENS
@@ -34,8 +34,6 @@ from transforms.tombstones import live_mask, read_tombstones
 
 #: So many buckets, but of no fewer and no more records than these on average.
 _BUCKETS, _FEWEST_RECORDS, _MOST_RECORDS = 64, 1 << 12, 1 << 18
-#: How the name of `Comparison.began` ends; it starts with the base's number.
-BEGAN = "began"
 _LIVE = ["document_id", "text_hash", "metadata_hash"]
 
 
@@ -67,7 +65,8 @@ class Comparison:
     @property
     def began(self) -> str:
         """A file that says that the base is in use: vacuum keeps it for a run under way."""
-        return storage.join(self.paths.changes, f"{self._prefix}{BEGAN}")
+        number = self.base.number if self.base is not None else 0
+        return began(self.paths, number, self.mode)
 
     def marker(self, bucket: int) -> str:
         """Where what a finished bucket holds is written."""
@@ -78,24 +77,19 @@ class Comparison:
         return f"{self.base.number if self.base is not None else 0:08d}-{self.mode}-"
 
     def finished(self) -> tuple[Bucket, ...]:
-        """The buckets whose markers stand; a bucket without records has none."""
-        names = storage.list_names(self.paths.changes)
-        urls = [
-            storage.join(self.paths.changes, name)
-            for name in names
-            if name.startswith(self._prefix) and name.endswith(".json")
-        ]
-        return tuple(parse(storage.read_bytes(url), url, Bucket.from_dict) for url in urls)
+        """All buckets.
 
-    @staticmethod
-    def compared(buckets: Iterable[Bucket]) -> int:
-        """How many input rows are in buckets: all of them, where no bucket is missing."""
-        return sum(
-            count
-            for bucket in buckets
-            for kind, count in bucket.counts.items()
-            if kind not in STORED
-        )
+        Raises:
+            Stale: a marker is missing: another run has removed it.
+        """
+        found = []
+        for number in range(self.buckets):
+            url = self.marker(number)
+            try:
+                found.append(parse(storage.read_bytes(url), url, Bucket.from_dict))
+            except FileNotFoundError as error:
+                raise Stale(f"{url} is gone; run again") from error
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -216,12 +210,21 @@ class CompareDocuments(beam.PTransform):
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[int]:
         """Spread the units over the workers, then wire `read_records` and `compare`."""
-        return (
+        every = range(self._comparison.buckets)
+        records = (
             pbegin
             | "Units" >> beam.Create(units_of(self._comparison)).with_output_types(Unit)
             | "Spread" >> beam.Reshuffle()
             | "Read"
             >> beam.ParDo(_ReadFn(self._comparison)).with_output_types(tuple[int, pa.Table])
+        )
+        # Each bucket says that it was compared, also where it has no record.
+        empty = pbegin | "EveryBucket" >> beam.Create(
+            [(number, RECORD_SCHEMA.empty_table()) for number in every]
+        ).with_output_types(tuple[int, pa.Table])
+        return (
+            (records, empty)
+            | "AllRecords" >> beam.Flatten()
             | "Buckets" >> beam.GroupByKey()
             | "Compare" >> beam.ParDo(_CompareFn(self._comparison)).with_output_types(int)
         )

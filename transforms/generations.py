@@ -4,12 +4,19 @@ A command that finds its own unfinished work goes on with it. One whose work was
 who finds that the store has changed since, works in the next free folder.
 """
 
+import contextlib
+import re
 from dataclasses import dataclass
 
 from transforms import storage
 from transforms.changes import Changes, read_changes
+from transforms.errors import Damaged
 from transforms.segment import VACUUMED, SegmentPaths
 from transforms.snapshot import Snapshot, read_snapshot, snapshot_numbers
+
+ABANDONED = "abandoned.json"
+#: Files of which one stands once it is settled what a run does.
+_SETTLED = frozenset({"changes.json", "plan.json", "segment.json"})
 
 
 @dataclass(frozen=True)
@@ -34,37 +41,60 @@ def choose_generation(
 
     Args:
         store: the store's URL.
-        name: the command's fingerprint.
+        name: the fingerprint of its input, options and model.
         mode: ``append``, ``sync`` or ``replace``.
         newest: the store's snapshot, if it has one.
         resume: go on with what stands; otherwise the first free folder is taken.
     """
-    number = 1
+    last = 0
     standing_last: Generation | None = None
-    while True:
-        paths = SegmentPaths(store, name if number == 1 else f"{name}-{number}")
-        standing = storage.list_names(paths.root)
+    for number in _numbers(store, name):
+        paths = _paths(store, name, number)
+        standing = set(storage.list_names(paths.root))
         changes = read_changes(paths) if "changes.json" in standing else None
-        if changes is None and not {"plan.json", "segment.json"} & set(standing):
-            return standing_last or Generation(paths)
-        standing_last = None
-        if VACUUMED in standing:
-            number += 1
+        if VACUUMED not in standing and changes is None and not standing & _SETTLED:
+            # Nothing but a comparison: any run may go on with it.
             continue
-        if changes is not None and resume and "abandoned.json" not in standing:
-            if newest is not None and _is_live(paths.name, changes, mode, newest):
-                return Generation(paths, changes, live=True)
-            # What a later folder has taken over is not gone on with.
-            if _fits(store, paths.name, changes, mode, "segment.json" in standing):
-                standing_last = Generation(paths, changes)
-            if mode == "replace" and standing_last is not None:
-                return standing_last
+        last, standing_last = number, None
+        if changes is None or not resume or standing & {VACUUMED, ABANDONED}:
+            continue
+        if newest is not None and _is_live(paths.name, changes, mode, newest):
+            return Generation(paths, changes, live=True)
+        # What a later folder has taken over is not gone on with.
+        if _fits(store, paths.name, changes, mode, newest, "segment.json" in standing):
+            standing_last = Generation(paths, changes)
+        if mode == "replace" and standing_last is not None:
+            return standing_last
+    if standing_last is not None:
+        return standing_last
+    # A listing may be old.
+    while storage.exists(_paths(store, name, last + 1).manifest):
+        last += 1
+    return Generation(_paths(store, name, last + 1))
+
+
+def free_name(store: str, name: str) -> str:
+    """The name, or the first ``name-N`` whose folder no vacuum is removing."""
+    number = 1
+    while storage.exists(storage.join(_paths(store, name, number).root, VACUUMED)):
         number += 1
+    return _paths(store, name, number).name
+
+
+def _numbers(store: str, name: str) -> list[int]:
+    """Which folders a command has, in order; an earlier one may be gone."""
+    found = re.compile(rf"{re.escape(name)}(?:-([0-9]+))?")
+    matches = map(found.fullmatch, storage.list_names(storage.join(store, "segments")))
+    return sorted(int(match[1] or 1) for match in matches if match)
+
+
+def _paths(store: str, name: str, number: int) -> SegmentPaths:
+    return SegmentPaths(store, name if number == 1 else f"{name}-{number}")
 
 
 def abandon(paths: SegmentPaths) -> None:
     """Leave a folder's work for good: what it was compared with is gone."""
-    storage.create_exclusively(storage.join(paths.root, "abandoned.json"), b"{}")
+    storage.create_exclusively(storage.join(paths.root, ABANDONED), b"{}")
 
 
 def _is_live(name: str, changes: Changes, mode: str, newest: Snapshot) -> bool:
@@ -78,17 +108,23 @@ def _is_live(name: str, changes: Changes, mode: str, newest: Snapshot) -> bool:
     return same and newest.number == changes.base + 1
 
 
-def _fits(store: str, name: str, changes: Changes, mode: str, finished: bool) -> bool:
+def _fits(
+    store: str, name: str, changes: Changes, mode: str, newest: Snapshot | None, finished: bool
+) -> bool:
     """Whether the work that stands in a folder is this command's, and can be gone on with."""
     if mode == "replace":
         return changes.base == 0
-    if changes.base and (changes.mode != mode or changes.base not in snapshot_numbers(store)):
+    if changes.mode != mode and (changes.base or newest is not None):
+        # What was compared with nothing would be embedded again.
+        return False
+    if changes.base and changes.base not in snapshot_numbers(store):
         return False
     return not (finished and _was_committed(store, name))
 
 
 def _was_committed(store: str, name: str) -> bool:
-    return any(
-        name in {ref.name for ref in read_snapshot(store, number).segments}
-        for number in reversed(snapshot_numbers(store))
-    )
+    for number in reversed(snapshot_numbers(store)):
+        with contextlib.suppress(Damaged):
+            if name in {ref.name for ref in read_snapshot(store, number).segments}:
+                return True
+    return False

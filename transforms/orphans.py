@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from transforms import storage
-from transforms.comparing import BEGAN
+from transforms.changes import needed_base
 from transforms.segment import HEARTBEAT, VACUUMED, SegmentPaths
 from transforms.snapshot import Snapshot, read_segment, read_snapshot, snapshot_numbers
 from transforms.storage import StoredFile
+
+_OURS = ("segments/", "snapshots/")
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,22 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
         Damaged: a kept manifest can't be read, so that what it needs is not known.
     """
     newest = read_snapshot(store).number
-    listed = {file.path: file for file in storage.list_files(store)}
+    # What else lies in the folder is not the store's.
+    listed = {f.path: f for f in storage.list_files(store) if f.path.startswith(_OURS)}
     numbers = [number for number in snapshot_numbers(store) if number <= newest]
     heartbeat: dict[str, float] = {}
     claimed: dict[str, float] = {}
     for file in listed.values():
         segment = _segment(file.path)
+        if file.path.endswith("/" + VACUUMED):
+            # An earlier vacuum's mark; it was not the run.
+            continue
         heartbeat[segment] = max(heartbeat.get(segment, 0.0), file.modified)
         if file.path.endswith("/" + HEARTBEAT):
             claimed[segment] = file.modified
-    compared = {_base(path) for path in listed if heartbeat[_segment(path)] >= before}
+    compared = {
+        needed_base(path) for path in listed if heartbeat.get(_segment(path), 0.0) >= before
+    }
     # A snapshot is as old as its successor: until that came, it was the store.
     dropped = tuple(
         number
@@ -84,7 +92,7 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
         and (
             max(file.modified, claimed.get(_segment(path), 0.0))
             if _segment(path) in live
-            else heartbeat[_segment(path)]
+            else heartbeat.get(_segment(path), 0.0)
         )
         < before
     ]
@@ -101,8 +109,11 @@ def remove_files(store: str, orphans: Orphans) -> None:
     """Remove the files that nothing kept needs, and the folders that they leave empty."""
     folders = set()
     for segment, files in groupby(orphans.files, lambda file: _segment(file.path)):
+        if "/" not in segment:
+            folders.add(f"segments/{segment}")
         for path in _unclaimed(store, segment, [file.path for file in files], orphans):
-            storage.remove(storage.join(store, path))
+            if not _removed(storage.join(store, path), orphans.before):
+                continue
             pieces = path.split("/")
             folders |= {"/".join(pieces[:depth]) for depth in range(2, len(pieces))}
     for folder in sorted(folders, key=len, reverse=True):
@@ -111,7 +122,7 @@ def remove_files(store: str, orphans: Orphans) -> None:
 
 def _unclaimed(store: str, segment: str, paths: list[str], orphans: Orphans) -> Iterator[str]:
     """The paths, marked before the first of them; none where somebody has claimed the segment."""
-    if "/" in segment or segment == paths[0]:
+    if "/" in segment:
         # In no segment.
         yield from paths
         return
@@ -119,21 +130,29 @@ def _unclaimed(store: str, segment: str, paths: list[str], orphans: Orphans) -> 
     mark = f"segments/{segment}/{VACUUMED}"
     if segment not in orphans.live:
         storage.create_exclusively(storage.join(store, mark), b"{}")
-    url = storage.join(folder.root, HEARTBEAT)
-    if storage.exists(url) and storage.modified(url) >= orphans.before:
-        storage.remove(storage.join(store, mark))
-        return
-    yield from (path for path in paths if path != mark)
+    for path in paths:
+        if _is_young(storage.join(folder.root, HEARTBEAT), orphans.before):
+            storage.remove(storage.join(store, mark))
+            return
+        if path != mark:
+            yield path
     if segment not in orphans.live:
-        yield mark
+        storage.remove(storage.join(store, mark))
 
 
-def _base(path: str) -> int:
-    """The snapshot with which a run says in this file that it compares; 0 for any other file."""
-    folder, _, name = path.rpartition("/")
-    number = name.split("-")[0]
-    began = name.endswith("-" + BEGAN) and folder.endswith("/changes")
-    return int(number) if began and number.isdecimal() else 0
+def _removed(url: str, before: float) -> bool:
+    """Remove a file, if it was not written again since it was listed."""
+    if _is_young(url, before):
+        return False
+    storage.remove(url)
+    return True
+
+
+def _is_young(url: str, before: float) -> bool:
+    try:
+        return storage.modified(url) >= before
+    except FileNotFoundError:
+        return False
 
 
 def _modified(listed: dict[str, StoredFile], path: str) -> float:

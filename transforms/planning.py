@@ -274,16 +274,16 @@ def _slice_value(piece: Slice) -> list[Any]:
     return [*value, piece.mask] if piece.mask else value
 
 
-def check_metadata(plan: Plan | Survey, others: Iterable[tuple[str, pa.Schema]]) -> None:
+def check_metadata(schema: pa.Schema, others: Iterable[tuple[str, pa.Schema]]) -> None:
     """Raise BadInput where metadata columns differ in type from those that the store has.
 
     Args:
-        plan: the input's.
+        schema: of the input's.
         others: names and metadata schemas of live segments.
     """
-    for name, schema in others:
+    for name, theirs in others:
         try:
-            pa.unify_schemas([schema, plan.schema])
+            pa.unify_schemas([theirs, schema])
         except pa.ArrowException as error:
             raise BadInput(
                 f"the metadata columns differ from those of segment {name!r}: {error}; "

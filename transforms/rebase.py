@@ -16,7 +16,7 @@ from pyroaring import BitMap64
 from transforms import storage
 from transforms.changes import Changes, SegmentChange, read_buckets
 from transforms.comparison import RECORD_SCHEMA, live_records
-from transforms.errors import Damaged, Stale
+from transforms.errors import Conflict, Damaged, Stale
 from transforms.parquet import open_parquet, reading
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import SegmentRef, Snapshot, live_document_ids, read_segment
@@ -62,8 +62,7 @@ def rebase(work: Work, newest: Snapshot) -> tuple[SegmentRef, ...]:
     that loses its last row is left out.
 
     Raises:
-        Stale: an unchanged document's segment was removed by a vacuum.
-        Conflict: it is being removed.
+        Stale: an unchanged document's segment was removed by a vacuum, or is being removed.
         Damaged: a file of the store can't be read.
     """
     changes = work.changes or _NOTHING
@@ -119,10 +118,10 @@ def _shared(work: Work, change: SegmentChange, ref: SegmentRef) -> SegmentRef:
 def _revive(work: Work, ref: SegmentRef, records: pa.Table) -> SegmentRef:
     """A segment that is no longer in the store, with these documents alone."""
     paths = SegmentPaths(work.store, ref.name)
-    paths.claim()
     try:
+        paths.claim()
         read_segment(work.store, ref)
-    except Damaged as error:
+    except (Conflict, Damaged) as error:
         name = records.column("document_id")[0].as_py()
         raise Stale(
             f"{work.store!r}: another writer changed {name!r} and perhaps more of these documents "
@@ -243,4 +242,6 @@ def _count_documents(paths: SegmentPaths, info: SegmentInfo, dead: BitMap64) -> 
 
 
 def _bury(paths: SegmentPaths, ref: SegmentRef, dead: BitMap64, documents: int) -> SegmentRef:
-    return replace(ref, tombstones=write_tombstones(paths, dead, documents) if dead else None)
+    if not dead:
+        return replace(ref, tombstones=None)
+    return replace(ref, tombstones=write_tombstones(paths, dead, documents))

@@ -221,9 +221,13 @@ class SegmentPaths:
         Raises:
             Conflict: it is being removed.
         """
+        self._check_claim()
         content = json.dumps({"claimed": time.time()}).encode()
         with storage.put_atomically(self.root, lambda _: HEARTBEAT) as path:
             Path(path).write_bytes(content)
+        self._check_claim()
+
+    def _check_claim(self) -> None:
         if storage.exists(storage.join(self.root, VACUUMED)):
             raise Conflict(f"{self.root} is being removed by a vacuum; run again when it is done")
 

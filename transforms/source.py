@@ -21,6 +21,7 @@ from transforms.records import (
     without_views,
 )
 from transforms.segment import SegmentPaths
+from transforms.storage import FileInfo
 
 #: A chunk of a part: what is in memory at once.
 ROWS_PER_CHUNK = 2_048
@@ -108,12 +109,12 @@ def read_slice(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
     """The meant rows of a slice, as `read_part` gives them, in tables of bounded size."""
     columns = plan.columns
     wanted = [columns.id_column, columns.text_column, *(old for _, old in columns.metadata)]
-    url = plan.files[piece.file].url
+    file = plan.files[piece.file]
 
     def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
-        return _source_table(batch, plan, url, rows)
+        return _source_table(batch, plan, file.url, rows)
 
-    yield from _read(url, piece, wanted, build)
+    yield from _read(file, piece, wanted, build)
 
 
 def read_ids(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
@@ -124,17 +125,23 @@ def read_ids(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
         ids, _ = _strings(batch.column(column))
         return pa.table({"document_id": pa.array(ids, pa.string()), ROW: pa.array(rows)})
 
-    yield from _read(plan.files[piece.file].url, piece, [column], build)
+    yield from _read(plan.files[piece.file], piece, [column], build)
 
 
 def _read(
-    url: str,
+    file: FileInfo,
     piece: Slice,
     wanted: list[str],
     build: Callable[[pa.RecordBatch, npt.NDArray[np.int64]], pa.Table],
 ) -> Iterator[pa.Table]:
-    """What ``build`` makes of the meant rows and their numbers in the file."""
+    """What ``build`` makes of the meant rows and their numbers in the file.
+
+    Raises:
+        BadInput: it is not what it was when it was listed, or can't be read.
+    """
+    url = file.url
     with storage.open_input(url) as source:
+        storage.check_unchanged(file)
         try:
             parquet = pq.ParquetFile(source)
             place = 0
@@ -151,6 +158,7 @@ def _read(
                 place += batch.num_rows
                 if place >= piece.stop:
                     break
+            storage.check_unchanged(file)
         except (TimeoutError, ConnectionError):
             raise
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

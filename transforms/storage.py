@@ -107,6 +107,30 @@ def list_inputs(patterns: tuple[str, ...], suffix: str = ".parquet") -> list[Fil
     return [found[url] for url in sorted(found)]
 
 
+def check_unchanged(file: FileInfo) -> None:
+    """Raise BadInput where an input file is not what it was when it was listed."""
+    fs, path = open_filesystem(file.url)
+    try:
+        info = retry(lambda: fs.info(path))
+    except FileNotFoundError as error:
+        raise BadInput(
+            f"input {file.url!r} was removed while this run worked; restore it and run again"
+        ) from error
+    if _same(info, file):
+        return
+    # A listing and a look at one file may say different things of the same version.
+    listed = retry(lambda: fs.ls(fs._parent(path), detail=True))
+    if not any(each["name"] == info["name"] and _same(each, file) for each in listed):
+        raise BadInput(
+            f"input {file.url!r} was changed while this run worked; run again, and it is read "
+            "and compared anew: write changed data under a new name, or while no run reads it"
+        )
+
+
+def _same(info: dict[str, Any], file: FileInfo) -> bool:
+    return (int(info["size"] or 0), _version(info)) == (file.size, file.version)
+
+
 def list_names(url: str) -> list[str]:
     """The names directly inside a folder, sorted; none where the folder is not there."""
     fs, path = open_filesystem(url)

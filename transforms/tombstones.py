@@ -39,7 +39,11 @@ class TombstoneRef:
 
 
 def write_tombstones(paths: SegmentPaths, rows: BitMap64, documents: int) -> TombstoneRef:
-    """Write a segment's tombstones; the same rows give the same file."""
+    """Write a segment's tombstones; the same rows give the same file.
+
+    That file may stand already, and be old: it is kept from a vacuum before it is relied on.
+    """
+    paths.claim()
     return write_rows(paths.tombstones, rows, documents)
 
 

@@ -1,0 +1,58 @@
+"""What ``albeam embed`` says when it is done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.report import counted
+from transforms.changes import Changes
+
+
+@dataclass(frozen=True)
+class EmbedSummary:
+    """What a run did, and what the store holds now of this input.
+
+    Attributes:
+        documents: of the input that the store holds now; ``passages`` are theirs.
+        new, changed: documents that were embedded.
+        metadata: documents whose metadata alone changed; their vectors were carried over.
+        unchanged: documents that the store had.
+        removed: live documents that the input lacks and that are gone now.
+        tokens, bytes, parts: what was written for the input's changes.
+    """
+
+    documents: int
+    new: int
+    changed: int
+    metadata: int
+    unchanged: int
+    removed: int
+    passages: int
+    tokens: int
+    rejects: dict[str, int]
+    bytes: int
+    seconds: float
+    tokens_per_second: float
+    parts: int
+    parts_found_done: int
+    model: str
+    model_loads: int
+    device: str
+    dtype: str
+    index: str
+    recall: float | None
+    store: str
+    segment: str
+    snapshot: int
+    notice: str
+
+
+def change_notices(changes: Changes, late: Mapping[str, int]) -> list[str]:
+    """What a person should know of a comparison."""
+    said = []
+    gave_way = changes.counts["duplicate"]
+    if gave_way:
+        said.append(f"{counted(gave_way, 'input row')} gave way to others of their ids")
+    lost = changes.lost + late.get("changed", 0)
+    if lost:
+        said.append(f"{counted(lost, 'document')} that lived, rejected now and gone")
+    return said
