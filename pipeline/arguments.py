@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import Any
 
+from pipeline.index_arguments import index_arguments
 from pipeline.store_arguments import store_arguments
 from pipeline.training_arguments import distill_arguments, finetune_arguments
 from transforms.model import DEFAULT_MODEL, DEVICES, DTYPES, POOLINGS
@@ -156,12 +157,7 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
         default="float32",
         help="as written (default: float32)",
     )
-    vectors.add_argument(
-        "--index",
-        default="auto",
-        metavar="KIND",
-        help="auto, flat, none, or a FAISS factory string (default: auto)",
-    )
+    index_arguments(vectors)
     running = sub.add_argument_group("running")
     _placement_arguments(running)
     running.add_argument(
@@ -192,6 +188,12 @@ def _search_arguments(sub: argparse.ArgumentParser) -> None:
         "--questions", metavar="FILE", help="many questions: .txt (a line each), .jsonl or .parquet"
     )
     sub.add_argument("-k", type=_whole, default=10, help="how many documents (default: 10)")
+    sub.add_argument(
+        "--where",
+        metavar="CONDITION",
+        help="only documents for which it holds: SQL over metadata columns, such as "
+        "\"lang = 'en' and year >= 2020\"",
+    )
     _reading_arguments(sub)
 
 

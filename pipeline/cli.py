@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pipeline.arguments import build_parser, option_names
-from transforms.errors import AlbeamError, BadInput, Conflict
+from transforms.errors import AlbeamError, BadInput, Conflict, RecallMissed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _COMMANDS[arguments.command](arguments)
     except BadInput as error:
         return _fail(error, 2)
+    except RecallMissed as error:
+        return _fail(error, 3)
     except Conflict as error:
         return _fail(error, 4)
     except AlbeamError as error:
@@ -70,7 +72,7 @@ def _embed(arguments: Any) -> None:
             stride=arguments.stride,
             placement=Placement(arguments.device, arguments.dtype),
             vector_dtype=arguments.vector_dtype,
-            index=arguments.index,
+            index=_index_options(arguments),
             rows_per_part=arguments.rows_per_part,
             mode=arguments.mode,
             on_duplicate=arguments.on_duplicate,
@@ -80,6 +82,14 @@ def _embed(arguments: Any) -> None:
         )
     )
     print_summary(summary, arguments.json)
+
+
+def _index_options(arguments: Any) -> Any:
+    from transforms.index_choice import IndexOptions
+
+    return IndexOptions(
+        arguments.index, arguments.recall_target, arguments.index_memory, arguments.gpu
+    )
 
 
 def _search(arguments: Any) -> None:
@@ -93,7 +103,7 @@ def _search(arguments: Any) -> None:
     )
     many = arguments.questions is not None
     questions = read_questions(arguments.questions) if many else [arguments.question]
-    run(store, questions, arguments.k, arguments.mode, arguments.json, many)
+    run(store, questions, arguments.k, arguments.mode, arguments.json, many, arguments.where)
 
 
 def _evaluate(arguments: Any) -> None:
@@ -148,6 +158,16 @@ def _snapshots(arguments: Any) -> None:
     from pipeline.snapshots import run
 
     print_snapshots(run(arguments.store), arguments.json)
+
+
+def _index(arguments: Any) -> None:
+    from pipeline.index import run
+    from pipeline.report import print_indexed
+
+    options = _index_options(arguments)
+    print_indexed(
+        run(arguments.store, options, arguments.runner, arguments.beam_args), arguments.json
+    )
 
 
 def _verify(arguments: Any) -> None:
@@ -280,7 +300,7 @@ def _compact(arguments: Any) -> None:
 
 
 #: Commands whose unknown options go to Beam.
-_ON_BEAM = ("embed", "compact")
+_ON_BEAM = ("embed", "compact", "index")
 _COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
     "search": _search,
@@ -290,6 +310,7 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "rollback": _rollback,
     "vacuum": _vacuum,
     "compact": _compact,
+    "index": _index,
     "verify": _verify,
     "demo": _demo,
     "distill": _distill,

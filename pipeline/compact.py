@@ -1,12 +1,11 @@
 """``albeam compact``: many segments become few, and dead rows go; no model is needed."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.progress import show_progress
 from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
-from transforms import faiss_index, storage
+from transforms import storage
 from transforms.changes import began
 from transforms.compaction import (
     CommitCompaction,
@@ -20,6 +19,7 @@ from transforms.compaction import (
 )
 from transforms.errors import BadInput
 from transforms.generations import free_name
+from transforms.index_choice import IndexOptions, check_index_options
 from transforms.indexing import BuildIndex
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import Snapshot, read_snapshot, snapshot_of
@@ -60,6 +60,7 @@ class CompactSummary:
     parts_found_done: int
     bytes: int
     index: str
+    index_reason: str
     recall: float | None
     seconds: float
     notice: str
@@ -103,14 +104,15 @@ def run(
     storage.create_exclusively(began(paths, snapshot.number, "compact"), b"{}")
     limits = {} if rows_per_part is None else {"rows": rows_per_part}
     plan = paths.settle_plan(plan_compaction(sources, form.metadata, **limits))
-    factory, notice = _factory(sources, form.identity.dim, plan.rows)
+    options = IndexOptions(compacted_factory(sources) or "none")
+    check_index_options(options, form.identity.dim)
     done = paths.done_parts()
     pending = [part.number for part in plan.parts if part.number not in done]
     _ = (
         pipeline
         | "ReadLive" >> ReadLive(paths, chosen, pending)
         | "WriteParts" >> WriteParts(paths, form)
-        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, factory)
+        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options)
         | "CommitCompaction" >> CommitCompaction(store, chosen)
     )
     rows = sum(plan.parts[number].rows for number in pending)
@@ -118,8 +120,6 @@ def run(
         run_pipeline(pipeline)
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     number = _committed(store, paths.name)
-    shards = info.index.shards if info.index is not None else ()
-    indexed = sum(shard.rows for shard in shards)
     return CompactSummary(
         store=store,
         snapshot=number,
@@ -131,11 +131,12 @@ def run(
         passages=info.rows,
         parts=len(info.parts),
         parts_found_done=len(done),
-        bytes=info.total("bytes") + sum(shard.bytes for shard in shards),
+        bytes=info.total("bytes") + (info.index.bytes if info.index is not None else 0),
         index=info.index.factory if info.index is not None else "none",
-        recall=sum(s.recall * s.rows for s in shards) / indexed if indexed else None,
+        index_reason=info.index.why if info.index is not None else "",
+        recall=info.index.recall if info.index is not None else None,
         seconds=round(time.monotonic() - started, 3),
-        notice=notice,
+        notice="",
     )
 
 
@@ -145,17 +146,6 @@ def _committed(store: str, segment: str) -> int:
         return snapshot_of(store, segment)
     except BadInput:
         return read_snapshot(store).number
-
-
-def _factory(sources: Sequence[Source], dim: int, rows: int) -> tuple[str | None, str]:
-    """The new segment's index, and a notice where it is not that of the old ones."""
-    factory = compacted_factory(sources)
-    if factory is None:
-        return None, ""
-    try:
-        return faiss_index.choose_factory(factory, dim, rows), ""
-    except BadInput:
-        return faiss_index.EXACT, f"{rows} rows are too few for {factory}: the index is exact"
 
 
 def _nothing_to_do(store: str, snapshot: Snapshot, started: float) -> CompactSummary:
@@ -173,6 +163,7 @@ def _nothing_to_do(store: str, snapshot: Snapshot, started: float) -> CompactSum
         parts_found_done=0,
         bytes=0,
         index="none",
+        index_reason="",
         recall=None,
         seconds=round(time.monotonic() - started, 3),
         notice="no tombstones, and no more segments than may remain: nothing to do",

@@ -104,7 +104,6 @@ def _check_index(
     slack = _TOLERANCE * np.maximum(np.abs(best), 1.0)
     width = best.shape[1]
     recall = float((real[:, :width] >= best[:, -1:] - slack).mean())
-    built = [shard for s in store.segments if s.index for shard in s.index.shards]
     factories = {s.index.factory for s in store.segments if s.index}
     if factories <= {faiss_index.EXACT}:
         wrong = (np.abs(scores - best) > slack) | (np.abs(real - best) > slack)
@@ -114,8 +113,8 @@ def _check_index(
             "embed again into a new store"
             for place in np.flatnonzero(wrong.any(axis=1))
         ]
-    total = sum(shard.rows for shard in built)
-    recorded = sum(shard.recall * shard.rows for shard in built) / max(total, 1)
+    indexed = [(s.index.recall, s.rows) for s in store.segments if s.index]
+    recorded = sum(known * rows for known, rows in indexed) / max(store.rows, 1)
     if recall < recorded - _RECALL_MARGIN:
         return recall, [
             f"{store.url}: the index finds {recall:.3f} of the nearest passages of "

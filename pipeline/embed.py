@@ -12,7 +12,7 @@ from pipeline.embed_summary import EmbedSummary, change_notices
 from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import show_progress
 from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
-from transforms import faiss_index, storage
+from transforms import storage
 from transforms.carrying import CarryParts, plan_carries
 from transforms.changes import (
     Changes,
@@ -29,6 +29,7 @@ from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
 from transforms.encoder import expected_rate, resolve_placement
 from transforms.errors import BadInput, Conflict, Stale
 from transforms.generations import abandon, choose_generation
+from transforms.index_choice import check_index_options
 from transforms.indexing import BuildIndex, CommitSnapshot
 from transforms.model import Model, ModelIdentity, Placement, find_model, options_for
 from transforms.parquet import PartFormat, rejected_ids
@@ -103,7 +104,8 @@ def run(options: EmbedOptions) -> EmbedSummary:
         paths.claim()
     else:
         survey = _survey(job, base)
-        faiss_index.choose_factory(options.index, job.identity.dim, survey.rows)
+        rows = survey.rows if base is None else None
+        check_index_options(options.index, job.identity.dim, rows)
         changes = _compare(job, Comparison(paths, survey, base, options.mode, options.on_duplicate))
         if base is not None and not changes.writes:
             return _remove(job, paths, changes)
@@ -130,7 +132,7 @@ def _write(
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
     done_before = paths.done_parts()
-    loads = _embed(job, paths, plan, done_before, _factory(job, changes, plan, notices))
+    loads = _embed(job, paths, plan, done_before)
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     number = snapshot_of(job.store, paths.name)
     # What the comparison could not know: documents that were rejected while they were embedded.
@@ -184,7 +186,6 @@ def _name(job: _Run) -> str:
             "stride": options.stride,
             "dtype": options.placement.dtype,
             "vector_dtype": options.vector_dtype,
-            "index": options.index,
             "on_duplicate": options.on_duplicate,
         }
     )
@@ -255,19 +256,7 @@ def _remove(job: _Run, paths: SegmentPaths, changes: Changes) -> EmbedSummary:
     return _summary(job, changes, None, number, worked=False, notices=notices)
 
 
-def _factory(job: _Run, changes: Changes, plan: Plan, notices: list[str]) -> str | None:
-    """The FAISS factory of a segment; an exact one where it is too small for what was asked."""
-    dim, wanted = job.identity.dim, job.options.index
-    try:
-        return faiss_index.choose_factory(wanted, dim, plan.rows)
-    except BadInput:
-        if not changes.base:
-            raise
-        notices.append(f"{plan.rows} rows are too few for index {wanted}: theirs is exact")
-        return faiss_index.choose_factory("flat", dim, plan.rows)
-
-
-def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], factory: str | None) -> int:
+def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int]) -> int:
     """Do what is not done of a plan, and commit it; how often the model was loaded."""
     options, identity = job.options, job.identity
     form = PartFormat(identity, options.vector_dtype, plan.schema)
@@ -298,7 +287,7 @@ def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], factory: 
         written.append(pipeline | "NoParts" >> beam.Create([]).with_output_types(PartInfo))
     _ = (
         (tuple(written) | "AllParts" >> beam.Flatten() if len(written) > 1 else written[0])
-        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, factory)
+        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index)
         | "CommitSnapshot" >> CommitSnapshot(job.store, options.mode)
     )
     with show_progress(paths, len(plan.parts), len(done), sum(part.rows for part in pending)):
@@ -327,8 +316,6 @@ def _summary(
     written = info.total("documents") if info is not None else 0
     tokens = info.total("tokens") if info is not None else 0
     index = info.index if info is not None else None
-    shards = index.shards if index is not None else ()
-    rows = sum(shard.rows for shard in shards)
     return EmbedSummary(
         documents=written + counts["unchanged"],
         # Compared with nothing, all rows are new; those that were rejected later are not.
@@ -340,7 +327,7 @@ def _summary(
         passages=(info.rows if info is not None else 0) + changes.kept_passages,
         tokens=tokens,
         rejects=info.rejects if info is not None else changes.rejects,
-        bytes=(info.total("bytes") if info is not None else 0) + sum(s.bytes for s in shards),
+        bytes=(info.total("bytes") if info is not None else 0) + (index.bytes if index else 0),
         seconds=round(seconds, 3),
         tokens_per_second=round(tokens / seconds, 1) if worked else 0.0,
         parts=len(info.parts) if info is not None else 0,
@@ -350,7 +337,8 @@ def _summary(
         device=job.placement.device,
         dtype=job.placement.dtype,
         index=index.factory if index is not None else "none",
-        recall=sum(s.recall * s.rows for s in shards) / rows if rows else None,
+        index_reason=index.why if index is not None else "",
+        recall=index.recall if index is not None else None,
         store=job.store,
         segment=info.name if info is not None else "",
         snapshot=snapshot,

@@ -39,6 +39,7 @@ class EmbedSummary:
     device: str
     dtype: str
     index: str
+    index_reason: str
     recall: float | None
     store: str
     segment: str

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from transforms.index_choice import IndexOptions
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
 
@@ -21,7 +22,7 @@ class EmbedOptions:
         stride: tokens that neighbouring passages share.
         placement: device and dtype.
         vector_dtype: ``float32`` or ``float16``, as written.
-        index: ``auto``, ``flat``, ``none`` or a FAISS factory.
+        index: which index, and what it must reach.
         rows_per_part: input rows of a part, or None to choose.
         mode: ``append``, ``sync`` or ``replace``.
         on_duplicate: ``error``, or which of several rows of one id counts: ``first`` or ``last``.
@@ -37,7 +38,7 @@ class EmbedOptions:
     stride: int = DEFAULT_STRIDE
     placement: Placement = Placement()
     vector_dtype: str = "float32"
-    index: str = "auto"
+    index: IndexOptions = IndexOptions()
     rows_per_part: int | None = None
     mode: str = "append"
     on_duplicate: str = "error"

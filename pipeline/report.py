@@ -53,7 +53,7 @@ def print_summary(summary: Any, as_json: bool) -> None:
         ("tokens/s", f"{summary.tokens_per_second:,.0f}"),
         ("model", summary.model),
         ("device, dtype", f"{summary.device}, {summary.dtype}"),
-        ("index", f"{summary.index}{recall}"),
+        ("index", f"{summary.index_reason or summary.index}{recall}"),
         ("store", summary.store),
         ("snapshot", str(summary.snapshot)),
     ]
@@ -135,6 +135,21 @@ def print_compacted(summary: Any, as_json: bool) -> None:
             f"{summary.passages:,} passages, {summary.bytes:,} bytes in "
             f"{summary.seconds:.1f} seconds; snapshot {summary.snapshot}"
         )
+        if summary.index_reason:
+            print(f"index: {summary.index_reason}")
+
+
+def print_indexed(summary: Any, as_json: bool) -> None:
+    """An `IndexSummary`."""
+    if as_json:
+        print_json(asdict(summary))
+        return
+    kinds = ", ".join(sorted(set(summary.factories.values()))) or "nothing"
+    print(
+        f"{summary.store}: {kinds} over {counted(summary.passages, 'passage')} in "
+        f"{counted(summary.segments, 'segment')}, {summary.bytes:,} bytes, recall@10 "
+        f"{summary.recall:.3f}, in {summary.seconds:.1f} seconds; snapshot {summary.snapshot}"
+    )
 
 
 def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:

@@ -18,12 +18,18 @@ _AT_ONCE = 256
 
 
 def run(
-    store: Store, questions: Sequence[str], k: int, mode: str, as_json: bool, many: bool
+    store: Store,
+    questions: Sequence[str],
+    k: int,
+    mode: str,
+    as_json: bool,
+    many: bool,
+    where: str | None = None,
 ) -> None:
     """Print the hits of each question; with JSON one array, a line for each question."""
     for start in range(0, len(questions), _AT_ONCE):
         some = questions[start : start + _AT_ONCE]
-        for question, hits in zip(some, store.search(some, k, mode), strict=True):
+        for question, hits in zip(some, store.search(some, k, mode, where), strict=True):
             if as_json:
                 print_json([asdict(hit) for hit in hits])
             else:
@@ -40,7 +46,7 @@ def print_hits(hits: Sequence[Hit]) -> None:
         short = textwrap.shorten(hit.text, 2 * width, placeholder=" …")
         print(textwrap.indent(textwrap.fill(short, width), "     "))
     if not hits:
-        print("  nothing: the store is empty")
+        print("  nothing: the store is empty, or no document meets the condition")
 
 
 def read_questions(url: str) -> list[str]:

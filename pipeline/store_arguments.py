@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from pipeline.index_arguments import index_arguments
+
 Command = Callable[[str, str], argparse.ArgumentParser]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -43,6 +45,15 @@ def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
         "those with dead rows (default: 1)",
     )
     compact.add_argument(
+        "--runner",
+        default="direct",
+        metavar="NAME",
+        help="direct, or a Beam runner's name (default: direct); "
+        "options that albeam does not know go to Beam",
+    )
+    index = _on_store(command("index", "build another index for the vectors that a store has"))
+    index_arguments(index)
+    index.add_argument(
         "--runner",
         default="direct",
         metavar="NAME",

@@ -16,8 +16,9 @@ from transforms import storage
 from transforms.errors import Damaged
 from transforms.parquet import MODEL_KEY, PartFormat
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
+from transforms.shards import SegmentIndex, check_file
 from transforms.snapshot import read_segment, read_snapshot
-from transforms.store import Store, check_file, open_part, open_shard
+from transforms.store import Store, open_part
 from transforms.tombstones import live_mask, read_tombstones
 
 
@@ -115,10 +116,17 @@ def _check_segment(
         first += part.rows
     if info.index is not None:
         with tempfile.TemporaryDirectory() as cache:
+            index = SegmentIndex(paths, info.index, info.identity.dim, Path(cache))
+            files += len(list(info.index.files))
             for shard in info.index.shards:
-                files += 1
                 try:
-                    open_shard(paths, info.index.factory, shard, info.identity.dim, Path(cache))
+                    index.open(shard)
+                except Damaged as error:
+                    problems.append(str(error))
+            if (trained := info.index.trained) is not None:
+                try:
+                    url = storage.join(paths.index, trained.name)
+                    check_file(url, trained.bytes, trained.sha256)
                 except Damaged as error:
                     problems.append(str(error))
         indexed = sum(shard.rows for shard in info.index.shards)

@@ -10,7 +10,8 @@ import pytest
 
 from transforms import storage
 from transforms.commits import commit_segment
-from transforms.indexing import build_shard, describe_segment, plan_shards
+from transforms.index_choice import IndexOptions
+from transforms.indexing import build_index, describe_segment
 from transforms.model import ModelIdentity
 from transforms.parquet import PartFormat, PartWriter
 from transforms.planning import ColumnOptions, Plan
@@ -117,6 +118,7 @@ def add_segment(
     vector_dtype: str = "float32",
     metadata: dict[str, pa.DataType] | None = None,
     rejects: int = 0,
+    recall_target: float = 0.5,
 ) -> Snapshot:
     """Append a segment to a store: ``documents`` maps ids to their numbers of passages."""
     paths = SegmentPaths(store, name)
@@ -132,9 +134,8 @@ def add_segment(
         refused = rejects if number == parts - 1 else 0
         writer.write(_passages({i: documents[i] for i in mine}, form, refused, seed, number))
         infos.append(writer.finish())
-    shards = plan_shards(tuple(infos), DIM, 1 << 30) if index is not None else []
-    built = [build_shard(paths, shard, index or "", DIM) for shard in shards]
-    info = describe_segment(paths, plan, form, index, tuple(infos), built)
+    built = build_index(paths, tuple(infos), DIM, IndexOptions(index or "none", recall_target))
+    info = describe_segment(paths, plan, form, tuple(infos), built)
     info, digest = paths.settle_segment(info)
     return commit_segment(store, info, digest, "append", "test")
 

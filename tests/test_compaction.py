@@ -171,10 +171,8 @@ def test_an_index_for_which_too_few_rows_are_left_becomes_exact(tmp_path: Path) 
     add_segment(store, "one", {f"a{n}": 1 for n in range(20)}, index="IVF8,Flat")
     remove_documents(store, [f"a{n}" for n in range(15)])
     done = compact.run(store)
-    assert (done.index, done.notice) == (
-        "Flat",
-        "5 rows are too few for IVF8,Flat: the index is exact",
-    )
+    assert done.index == "Flat"
+    assert done.index_reason == "5 rows are too few for IVF8,Flat: exact search"
     verify.run(store)
 
 
@@ -419,8 +417,8 @@ def test_what_the_command_prints(store: str, capsys: pytest.CaptureFixture[str])
     value = json.loads(capsys.readouterr().out)
     assert list(value) == [
         "store", "snapshot", "segments_before", "segments_after", "compacted", "segment",
-        "documents", "passages", "parts", "parts_found_done", "bytes", "index", "recall",
-        "seconds", "notice",
+        "documents", "passages", "parts", "parts_found_done", "bytes", "index", "index_reason",
+        "recall", "seconds", "notice",
     ]  # fmt: skip
     assert (value["segments_before"], value["segments_after"], value["compacted"]) == (3, 2, 2)
     assert main(["compact", store]) == 0

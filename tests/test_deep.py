@@ -19,6 +19,7 @@ from transforms import storage
 from transforms.commits import remove_documents
 from transforms.errors import BadInput, Damaged
 from transforms.faiss_index import read_index, write_index
+from transforms.index_choice import IndexOptions
 from transforms.model import ModelOptions, Placement
 from transforms.records import vectors_to_arrow, vectors_to_numpy
 from transforms.store import Store
@@ -29,7 +30,9 @@ def options(albert: Path, tmp_path_factory: pytest.TempPathFactory) -> EmbedOpti
     folder = tmp_path_factory.mktemp("deep")
     corpus = write_corpus(folder / "corpus", list(make_texts(60, seed=3, longest=90)))
     model = ModelOptions(str(albert), max_tokens=48)
-    options = EmbedOptions((str(corpus),), str(folder / "store"), model, stride=8, index="flat")
+    options = EmbedOptions(
+        (str(corpus),), str(folder / "store"), model, stride=8, index=IndexOptions("flat")
+    )
     options = dataclasses.replace(options, placement=Placement("cpu", "float32"), rows_per_part=40)
     embed.run(options)
     return options
@@ -54,7 +57,11 @@ def test_other_indexes_and_widths_are_sound_with_dead_rows_and_compacted(
     options: EmbedOptions, tmp_path: Path, index: str, vector_dtype: str
 ) -> None:
     store = str(tmp_path / "other")
-    embed.run(dataclasses.replace(options, store=store, index=index, vector_dtype=vector_dtype))
+    embed.run(
+        dataclasses.replace(
+            options, store=store, index=IndexOptions(index, 0.3), vector_dtype=vector_dtype
+        )
+    )
     assert verify.run(store, deep=True).deep.recall > 0.4
     remove_documents(store, ["doc-00001", "doc-00044"])
     assert verify.run(store, deep=True).deep.least_cosine > 0.999
@@ -107,7 +114,7 @@ def test_an_index_of_other_vectors_is_found(store: Path) -> None:
     write_index(other, str(path))
 
     def vouch(value: dict) -> None:
-        shard = value["index"]["shards"][0]
+        shard = value["index"]["shards"][0]["file"]
         shard.update(sha256=storage.sha256(str(path)), bytes=path.stat().st_size)
 
     rewrite_manifest(store, vouch)

@@ -30,6 +30,7 @@ from transforms import Store
 from transforms.commits import commit_segment
 from transforms.encoder import reference_vectors
 from transforms.errors import BadInput
+from transforms.index_choice import IndexOptions
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.planning import ColumnOptions
 from transforms.records import vectors_to_numpy
@@ -149,7 +150,7 @@ def test_duckdb_and_pandas_read_the_vectors_as_they_are(options: EmbedOptions) -
 @pytest.mark.parametrize("index", ["none", "IVF4,Flat", "HNSW16"])
 def test_other_indexes_answer_like_the_exact_one(options: EmbedOptions, index: str) -> None:
     run(options)
-    other = replace(options, store=options.store + "-other", index=index)
+    other = replace(options, store=options.store + "-other", index=IndexOptions(index, 0.5))
     summary = run(other)
     assert summary.index == index
     assert (summary.recall is None) == (index == "none")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.stores import make_identity, make_segment
 from transforms import storage
 from transforms.errors import Conflict, Damaged
+from transforms.index_info import IndexFile, IndexInfo, IndexShard
 from transforms.planning import ColumnOptions, Plan, RowGroup, cut_parts
+from transforms.recall import Setting
 from transforms.segment import (
-    IndexInfo,
-    IndexShard,
     PartInfo,
     SegmentInfo,
     SegmentPaths,
@@ -32,7 +32,21 @@ HOSTILE = [
     "s3://b/c", "~", "%2e%2e", "é", None, 7, ["a"],
 ]  # fmt: skip
 INDEX = IndexInfo(
-    "Flat", "inner_product", (IndexShard(0, "shard-00000-ab.faiss", 10, 0, 9, "d" * 64, 0.5),)
+    "IVF4,SQ8",
+    "inner_product",
+    (
+        IndexShard(
+            0,
+            10,
+            0,
+            IndexFile("shard-00000-ab.faiss", 9, "d" * 64),
+            IndexFile("raw-00000-ab.f16", 8, "e" * 64),
+        ),
+    ),
+    (Setting(1.0, 8, 0.97, 0.95), Setting(0.5, 0, 1.0, 1.0)),
+    IndexFile("trained-ab.faiss", 7, "f" * 64),
+    0.25,
+    "IVF4,SQ8 for 10 rows",
 )
 FULL = make_segment(index=INDEX, inputs=(FileInfo("/in/a.parquet", 5, "mtime=1"),))
 TEXT = st.text(max_size=8)
@@ -42,7 +56,14 @@ PART = st.builds(
     PartInfo, COUNT, NAME, COUNT, COUNT, TEXT, COUNT, COUNT, COUNT,
     st.dictionaries(TEXT, COUNT, max_size=3), st.just("") | NAME, TEXT,
 )  # fmt: skip
-SHARD = st.builds(IndexShard, COUNT, NAME, COUNT, COUNT, COUNT, TEXT, st.floats(0, 1))
+FILE = st.builds(IndexFile, NAME, COUNT, TEXT)
+SHARD = st.builds(IndexShard, COUNT, COUNT, COUNT, FILE, st.none() | FILE)
+SHARE = st.floats(0, 1)
+SETTING = st.builds(Setting, SHARE, COUNT, SHARE, SHARE)
+INDEXES = st.builds(
+    IndexInfo, TEXT, TEXT, st.lists(SHARD, max_size=2).map(tuple),
+    st.lists(SETTING, max_size=2).map(tuple), st.none() | FILE, st.none() | SHARE, TEXT,
+)  # fmt: skip
 SEGMENT = st.builds(
     SegmentInfo,
     name=NAME,
@@ -51,7 +72,7 @@ SEGMENT = st.builds(
     inputs=st.lists(st.builds(FileInfo, TEXT, COUNT, TEXT), max_size=3).map(tuple),
     metadata=st.just(pa.schema([("a", pa.list_(pa.timestamp("ns")))])),
     parts=st.lists(PART, max_size=3).map(tuple),
-    index=st.none() | st.builds(IndexInfo, TEXT, TEXT, st.lists(SHARD, max_size=2).map(tuple)),
+    index=st.none() | INDEXES,
 )
 
 
@@ -97,7 +118,14 @@ def test_only_plain_file_names_are_names(name: object) -> None:
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b"])
 @pytest.mark.parametrize(
     "keys",
-    [("name",), ("parts", 0, "name"), ("parts", 0, "rejects_name"), ("index", "shards", 0, "name")],
+    [
+        ("name",),
+        ("parts", 0, "name"),
+        ("parts", 0, "rejects_name"),
+        ("index", "shards", 0, "file", "name"),
+        ("index", "shards", 0, "raw", "name"),
+        ("index", "trained", "name"),
+    ],
 )
 def test_a_segment_whose_names_leave_the_store_is_refused_and_its_file_named(
     keys: tuple[str | int, ...], name: str

@@ -26,6 +26,7 @@ from transforms import Store, commits
 from transforms.changes import remove_buckets
 from transforms.commits import remove_documents, roll_back
 from transforms.errors import BadInput, Conflict
+from transforms.index_choice import IndexOptions
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
 from transforms.segment import SegmentPaths
@@ -365,7 +366,7 @@ def test_unchanged_documents_that_another_writer_took_out_come_back_as_they_were
 
 
 def test_a_small_change_of_a_store_with_lists_is_searched_exactly(options: EmbedOptions) -> None:
-    lists = replace(options, index="IVF4,Flat")
+    lists = replace(options, index=IndexOptions("IVF4,Flat", 0.5))
     embed(lists, FIRST)
     summary = embed(lists, FIRST | {"d03": (TEXTS[30], 2000)})
     assert (summary.index, summary.changed) == ("Flat", 1)

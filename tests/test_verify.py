@@ -17,6 +17,7 @@ from pipeline.options import EmbedOptions
 from tests.models import make_texts, write_corpus
 from tests.stores import sign
 from transforms.errors import AlbeamError, BadInput, Damaged
+from transforms.index_choice import IndexOptions
 from transforms.model import ModelOptions, Placement
 from transforms.store import Store
 
@@ -30,7 +31,7 @@ def embedded(albert: Path, folder: Path, index: str) -> Path:
     model = ModelOptions(str(albert), max_tokens=48)
     store = folder / "store"
     options = EmbedOptions((str(corpus),), str(store), model, stride=8, placement=PLACEMENT)
-    embed.run(dataclasses.replace(options, index=index, rows_per_part=40))
+    embed.run(dataclasses.replace(options, index=IndexOptions(index), rows_per_part=40))
     return store
 
 
@@ -238,8 +239,8 @@ def test_a_snapshot_that_points_outside_the_store_is_refused(store: Path, name: 
 @pytest.mark.parametrize("place", ["parts", "index"])
 def test_a_segment_that_points_outside_the_store_is_refused(store: Path, place: str) -> None:
     def change(value: dict) -> None:
-        files = value["parts"] if place == "parts" else value["index"]["shards"]
-        files[0]["name"] = "../../../secret"
+        file = value["parts"][0] if place == "parts" else value["index"]["shards"][0]["file"]
+        file["name"] = "../../../secret"
 
     rewrite_manifest(store, change)
     for use in (verify.run, Store.open):

@@ -1,6 +1,6 @@
 """What changes a store: each function makes one new snapshot."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from pyroaring import BitMap64
 from transforms import storage
 from transforms.changes import Changes
 from transforms.errors import BadInput, Conflict
+from transforms.index_info import IndexFile
 from transforms.model import ModelIdentity
 from transforms.parquet import open_parquet, reading
 from transforms.planning import check_metadata
@@ -120,6 +121,23 @@ def _there(store: str, parent: Snapshot | None) -> Snapshot:
     if parent is None:
         raise Conflict(f"{store!r} has no snapshot any more; run again")
     return parent
+
+
+def commit_indexes(store: str, indexes: Mapping[str, IndexFile], command: str) -> Snapshot:
+    """Give segments other indexes, in a new snapshot; those that live no more are passed over.
+
+    Raises:
+        Conflict: other writers were faster twenty times over.
+    """
+
+    def build(parent: Snapshot | None) -> Content | None:
+        parent = _there(store, parent)
+        refs = tuple(
+            replace(ref, index=indexes.get(ref.name, ref.index)) for ref in parent.segments
+        )
+        return None if refs == parent.segments else Content(parent.identity, refs)
+
+    return commit(store, command, build)
 
 
 @dataclass(frozen=True)

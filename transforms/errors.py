@@ -19,3 +19,7 @@ class Conflict(AlbeamError):
 
 class Stale(Conflict):
     """What a command compared its input with is gone: it has to compare again."""
+
+
+class RecallMissed(AlbeamError):
+    """An index whose measured recall is below what was asked for; it was not published."""

@@ -1,12 +1,14 @@
-"""FAISS: choose, train, add, measure, write, read, search. The only file that imports it.
+"""FAISS: make, train, add, write, read, search. The only file that imports it.
 
 Row ids are places in the index: a shard's index holds its rows in order. Cosine is the inner
 product of normalized vectors.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,39 +30,40 @@ Vectors = npt.NDArray[np.float32]
 
 METRIC = "inner_product"
 EXACT = "Flat"
-_TRAINING_ROWS_PER_LIST = 64
+#: Rows that a list's centre is trained on: what FAISS asks for at least, and what is worth reading.
+LEAST_PER_LIST, TRAINING_PER_LIST = 39, 64
+#: Rows that codes are trained on.
 _TRAINING_ROWS = 65_536
-_RECALL_QUERIES = 64
-_RECALL_AT = 10
-#: The share of live rows below which an approximate index is not asked.
-_LEAST_LIVE = 0.5
+#: A toy index on which a factory is probed.
+_TOY_ROWS = 320
+_MOST_EF = 1_024
+#: Rows of a graph that a search looks at for each row that it keeps, about.
+_ROWS_PER_EF = 32
 #: Rows scored at once by `exact_search`.
 _BLOCK = 16_384
 
 
 @dataclass(frozen=True)
-class Measured:
-    """An index and its recall@10 against exact search; 1.0 where it is exact itself."""
+class Kind:
+    """What FAISS makes of a factory string.
 
-    index: Any
-    recall: float
-
-
-def choose_factory(option: str, dim: int, rows: int) -> str | None:
-    """The FAISS factory string for an ``--index`` option; None for ``none``.
-
-    Args:
-        option: ``auto``, ``flat``, ``none`` or a factory string.
-        dim: width of the vectors.
-        rows: how many there will be, about.
-
-    Raises:
-        BadInput: FAISS does not know the string, or it wants more rows than there are.
+    Attributes:
+        lists: of an inverted file; 0 where there are none.
+        setting: what is raised for recall: ``nprobe``, ``efSearch``, or "" where nothing is.
+        training: rows worth training on; 0 where it needs no training.
+        least: rows that it can be trained on at least.
+        selects: whether it can leave rows out of a search.
     """
-    if option == "none":
-        return None
-    if option in ("auto", "flat", EXACT):
-        return EXACT
+
+    lists: int
+    setting: str
+    training: int
+    least: int
+    selects: bool
+
+
+def check_factory(option: str, dim: int) -> None:
+    """Raise BadInput where FAISS can't make an index of inner products of a factory string."""
     try:
         index = faiss.index_factory(dim, option, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
@@ -68,70 +71,91 @@ def choose_factory(option: str, dim: int, rows: int) -> str | None:
             f"index {option!r} is no FAISS factory for {dim} dimensions "
             f"({_reason(error)}); give auto, flat, none or a string such as 'IVF256,Flat'"
         ) from error
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise BadInput(f"index {option!r} knows no inner product; give auto, flat or IVF256,Flat")
+
+
+@lru_cache(64)
+def kind_of(factory: str, dim: int) -> Kind:
+    """Find out what a factory string makes, on a toy index where that must be tried."""
+    index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     lists = _lists(index)
-    if lists > rows:
-        raise BadInput(
-            f"index {option!r} has {lists} lists for {rows} rows; give at most {rows}, or flat"
+    setting = "nprobe" if lists else "efSearch" if _hnsw(index) is not None else ""
+    # Whether rows can be left out does not depend on the numbers of lists and codes.
+    toy_factory = re.sub(r"PQ\d+", "PQ2", re.sub(r"(?<=IVF)\d+", "1", factory))
+    toy = faiss.index_factory(dim, toy_factory, faiss.METRIC_INNER_PRODUCT)
+    vectors = np.random.default_rng(0).normal(size=(_TOY_ROWS, dim)).astype(np.float32)
+    selects = True
+    try:
+        if not toy.is_trained:
+            toy.train(vectors)
+        toy.add(vectors)
+        live = np.arange(_TOY_ROWS) % 2 == 0
+        _, rows = search_index(toy, vectors[:4], 8, live)
+        selects = bool((rows[rows >= 0] % 2 == 0).all())
+    except (RuntimeError, TypeError, AssertionError):
+        selects = False
+    needs = not index.is_trained
+    coded = needs and not factory.endswith(",Flat")
+    training = max(_TRAINING_ROWS if coded else 0, TRAINING_PER_LIST * lists) if needs else 0
+    return Kind(lists, setting, training, max(lists, 256 if "PQ" in factory else 1), selects)
+
+
+def ladder(factory: str, dim: int, rows: int) -> tuple[int, ...]:
+    """The search-time settings that are worth trying, cheapest first; (1,) where none matters."""
+    kind = kind_of(factory, dim)
+    if kind.setting == "nprobe":
+        return (*(1 << power for power in range((kind.lists - 1).bit_length())), kind.lists)
+    if kind.setting == "efSearch":
+        return tuple(
+            16 << power for power in range(7) if 16 << power <= max(16, min(rows, _MOST_EF))
         )
-    return option
+    return (1,)
 
 
-def build_index(
-    factory: str, dim: int, rows: int, chunks: Callable[[], Iterator[Vectors]]
-) -> Measured:
-    """Train an index on an even sample, add all rows, and measure its recall.
-
-    Args:
-        factory: a FAISS factory string.
-        dim: width of the vectors.
-        rows: how many ``chunks`` gives.
-        chunks: gives the vectors in order, ``[n, dim]`` float32; it is called more than once.
+def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> Any:
+    """An empty index, trained on a sample ``[n, dim]``; with ``gpu`` on the GPUs that FAISS sees.
 
     Raises:
         BadInput: FAISS can't train on these vectors.
     """
     index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    if gpu and _lists(index) and gpus():
+        make: Any = faiss
+        make.extract_index_ivf(index).clustering_index = make.index_cpu_to_all_gpus(
+            make.IndexFlatIP(dim)
+        )
     if not index.is_trained:
-        wanted = max(_TRAINING_ROWS, _TRAINING_ROWS_PER_LIST * _lists(index))
         try:
-            index.train(even_sample(chunks(), rows, wanted)[1])
+            index.train(np.ascontiguousarray(sample))
         except RuntimeError as error:
             raise BadInput(
-                f"index {factory!r} can't be trained on {rows} rows ({_reason(error)}); "
+                f"index {factory!r} can't be trained on {len(sample)} rows ({_reason(error)}); "
                 "give --index flat"
             ) from error
-    for chunk in chunks():
-        index.add(chunk)
-    if index.ntotal != rows:
-        raise Damaged(f"the index got {index.ntotal} rows where the parts have {rows}")
-    exact = factory == EXACT
-    return Measured(index, 1.0 if exact else measure_recall(index, rows, chunks))
+    return index
 
 
-def measure_recall(index: Any, rows: int, chunks: Callable[[], Iterator[Vectors]]) -> float:
-    """Recall@10 of an index against exact search, a query's own row left out of both."""
-    own, queries = even_sample(chunks(), rows, _RECALL_QUERIES)
-    k = min(_RECALL_AT + 1, rows)
-    _, exact = exact_search(chunks(), queries, k)
-    _, found = search_index(index, queries, k)
-    hits = wanted = 0
-    for row, best, ours in zip(own, exact, found, strict=True):
-        neighbours = [r for r in best if r != row][:_RECALL_AT]
-        hits += len(set(neighbours) & set([r for r in ours if r != row][:_RECALL_AT]))
-        wanted += len(neighbours)
-    return hits / wanted if wanted else 1.0
+def cost(kind: Kind, value: int, rows: int) -> float:
+    """How many rows a search with a setting looks at, about."""
+    if kind.setting == "nprobe":
+        return rows * value / kind.lists
+    return _ROWS_PER_EF * value if kind.setting else rows
 
 
-def even_sample(chunks: Iterable[Vectors], rows: int, most: int) -> tuple[Rows, Vectors]:
-    """At most ``most`` of ``rows`` vectors, evenly spaced: their row numbers and themselves."""
-    wanted = np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
-    taken = []
-    first = 0
-    for chunk in chunks:
-        inside = wanted[(wanted >= first) & (wanted < first + len(chunk))]
-        taken.append(chunk[inside - first])
-        first += len(chunk)
-    return wanted, np.concatenate(taken)
+def coding_error(index: Any, vectors: Vectors) -> float | None:
+    """Mean squared distance of vectors from what a trained index makes of them, if it can say."""
+    try:
+        codes = index.sa_encode(np.ascontiguousarray(vectors))
+        return float(np.square(index.sa_decode(codes) - vectors).sum(axis=1).mean())
+    except RuntimeError:
+        return None
+
+
+def gpus() -> int:
+    """How many GPUs FAISS sees."""
+    count: Callable[[], int] | None = getattr(faiss, "get_num_gpus", None)
+    return count() if count is not None else 0
 
 
 def exact_search(
@@ -165,8 +189,21 @@ def exact_search(
     return best
 
 
+def assign_lists(index: Any, queries: Vectors, nprobe: int) -> tuple[Scores, Rows] | None:
+    """The lists that a plain inverted file would search, for all shards that share its centres."""
+    if type(index).__name__.startswith("IndexIVF") and hasattr(index, "search_preassigned"):
+        scores, lists = index.quantizer.search(np.ascontiguousarray(queries), nprobe)
+        return scores, lists
+    return None
+
+
 def search_index(
-    index: Any, queries: Vectors, k: int, live: npt.NDArray[np.bool_] | None = None
+    index: Any,
+    queries: Vectors,
+    k: int,
+    live: npt.NDArray[np.bool_] | None = None,
+    setting: int = 0,
+    lists: tuple[Scores, Rows] | None = None,
 ) -> tuple[Scores, Rows]:
     """The best ``k`` rows of an index, ``[queries, k]``; row -1 where it found fewer.
 
@@ -175,12 +212,18 @@ def search_index(
         queries: float32 ``[queries, dim]``.
         k: how many rows.
         live: which of the index's rows may be found; all by default.
+        setting: nprobe or efSearch; 0 leaves it as the index has it.
+        lists: what `assign_lists` gave for the same setting.
     """
     queries = np.ascontiguousarray(queries)
-    if live is None or live.all():
+    chosen = None if live is None or live.all() else live
+    params = _parameters(index, chosen, setting)
+    if lists is not None:
+        scores, rows = _search_assigned(index, queries, k, lists, params)
+    elif params is None:
         scores, rows = index.search(queries, k)
-        return scores, rows
-    scores, rows = index.search(queries, k, params=_only(index, live))
+    else:
+        scores, rows = index.search(queries, k, params=params)
     return scores, rows
 
 
@@ -203,51 +246,42 @@ def check_rows(rows: Rows, count: int) -> None:
         raise IndexError(f"it has {count} rows and found row {wrong[0]}")
 
 
-def search_live(
-    index: Any,
-    factory: str,
-    queries: Vectors,
-    k: int,
-    live: npt.NDArray[np.bool_],
-    exactly: Callable[[Vectors, int], tuple[Scores, Rows]],
+def _search_assigned(
+    index: Any, queries: Vectors, k: int, lists: tuple[Scores, Rows], params: Any
 ) -> tuple[Scores, Rows]:
-    """The best ``k`` live rows, and as many as there are, however few of the rows live.
-
-    Args:
-        index: what to search.
-        factory: what it was made by.
-        queries: float32 ``[queries, dim]``.
-        k: how many rows.
-        live: which of the index's rows may be found.
-        exactly: finds them without the index, from queries and k.
-
-    An approximate index walks mostly over dead rows where few live, and finds hardly any.
-    """
-    count = int(live.sum())
-    if not count:
-        empty = (len(queries), 0)
-        return np.empty(empty, np.float32), np.empty(empty, np.int64)
-    k = min(k, count)
-    if factory == EXACT or count == len(live):
-        return search_index(index, queries, k, live)
-    if count < _LEAST_LIVE * len(live):
-        return exactly(queries, k)
-    scores, rows = search_index(index, queries, k, live)
-    short = np.flatnonzero((rows < 0).any(axis=1))
-    if len(short):
-        scores[short], rows[short] = exactly(queries[short], k)
+    """FAISS' own function for it: the one for arrays takes no parameters."""
+    make: Any = faiss
+    scores = np.empty((len(queries), k), np.float32)
+    rows = np.empty((len(queries), k), np.int64)
+    near, numbers = (np.ascontiguousarray(each) for each in lists)
+    pointers = (make.swig_ptr(each) for each in (numbers, near, scores, rows))
+    index.search_preassigned_c(len(queries), make.swig_ptr(queries), k, *pointers, False, params)
     return scores, rows
 
 
-def _only(index: Any, live: npt.NDArray[np.bool_]) -> Any:
-    """Search parameters that find live rows only, of the kind that the index wants."""
+def _parameters(index: Any, live: npt.NDArray[np.bool_] | None, setting: int) -> Any:
+    """Search parameters of the kind that the index wants; None where nothing is asked."""
     make: Any = faiss
-    selector = make.IDSelectorBitmap(np.packbits(live, bitorder="little"))
+    if live is None and not setting:
+        return None
+    only = (
+        {} if live is None else {"sel": make.IDSelectorBitmap(np.packbits(live, bitorder="little"))}
+    )
+    if isinstance(index, make.IndexPreTransform):
+        inner = _parameters(make.downcast_index(index.index), live, setting)
+        return make.SearchParametersPreTransform(index_params=inner)
     if _lists(index):
-        return make.SearchParametersIVF(sel=selector, nprobe=make.extract_index_ivf(index).nprobe)
-    if isinstance(index, make.IndexHNSW):
-        return make.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
-    return make.SearchParameters(sel=selector)
+        probes = setting or make.extract_index_ivf(index).nprobe
+        return make.SearchParametersIVF(nprobe=probes, **only)
+    hnsw = _hnsw(index)
+    if hnsw is not None:
+        return make.SearchParametersHNSW(efSearch=setting or hnsw.efSearch, **only)
+    return make.SearchParameters(**only) if only else None
+
+
+def _hnsw(index: Any) -> Any:
+    make: Any = faiss
+    return index.hnsw if isinstance(index, make.IndexHNSW) else None
 
 
 def write_index(index: Any, path: str) -> None:
@@ -255,8 +289,8 @@ def write_index(index: Any, path: str) -> None:
     faiss.write_index(index, path)
 
 
-def read_index(path: Path, factory: str, dim: int, rows: int) -> Any:
-    """Open an index file, memory-mapped where its type can be.
+def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = True) -> Any:
+    """Open an index file, memory-mapped where its type can be and rows are not to be added.
 
     Raises:
         Damaged: it can't be read, or has another size than the manifest says.
@@ -268,9 +302,12 @@ def read_index(path: Path, factory: str, dim: int, rows: int) -> Any:
             f"index file {path} has {size} bytes, too few for {rows} rows of {dim} dimensions; "
             "restore it, or embed again into a new store"
         )
-    # No single array of an honest file is longer than the file.
-    faiss.set_deserialization_vector_byte_limit(size)
-    flags = faiss.IO_FLAG_MMAP_IFC if factory == EXACT else 0
+    # No array of an honest file is longer than the file, but for tables made when it is read.
+    faiss.set_deserialization_vector_byte_limit(size + _table_bytes(factory, dim))
+    # Lists and flat codes are mapped; all else is read whole.
+    flags = 0
+    if mapped:
+        flags = faiss.IO_FLAG_MMAP_IFC if factory == EXACT else _map_flag(factory)
     try:
         index = faiss.read_index(str(path), flags)
     except (RuntimeError, MemoryError) as error:
@@ -278,12 +315,43 @@ def read_index(path: Path, factory: str, dim: int, rows: int) -> Any:
             f"index file {path} can't be read by FAISS {faiss.__version__} ({_reason(error)}); "
             "restore it, or embed again into a new store"
         ) from error
+    if flags == faiss.IO_FLAG_MMAP and not _lists_fit(index, factory, dim, size):
+        raise Damaged(
+            f"index file {path} has lists that are not inside it; restore it, or embed again into "
+            "a new store"
+        )
     if (index.d, index.ntotal) != (dim, rows):
         raise Damaged(
             f"index file {path} has {index.ntotal} rows of {index.d} dimensions, and the manifest "
             f"says {rows} of {dim}; restore it, or embed again into a new store"
         )
     return index
+
+
+def _lists_fit(index: Any, factory: str, dim: int, size: int) -> bool:
+    """Whether mapped lists lie inside their file; FAISS does not look, and would crash."""
+    ivf: Any = faiss.extract_index_ivf(index)
+    lists = ivf.invlists
+    if ivf.nlist != kind_of(factory, dim).lists or lists.nlist != ivf.nlist:
+        return False
+    found = sum(lists.list_size(number) for number in range(lists.nlist))
+    row = lists.code_size + np.dtype(np.int64).itemsize
+    return bool(
+        found == ivf.ntotal == index.ntotal
+        and lists.code_size == ivf.code_size > 0
+        and found * row <= size
+    )
+
+
+def _table_bytes(factory: str, dim: int) -> int:
+    """What FAISS may compute beside the lists of a product quantizer when it reads one."""
+    codes = re.search(r"PQ(\d+)(?:x(\d+))?", factory)
+    lists = kind_of(factory, dim).lists
+    return 8 * lists * int(codes[1]) << int(codes[2] or 8) if codes and lists else 0
+
+
+def _map_flag(factory: str) -> int:
+    return int(faiss.IO_FLAG_MMAP) if "IVF" in factory and "fs" not in factory else 0
 
 
 def _lists(index: Any) -> int:

@@ -1,94 +1,38 @@
-"""The transforms from parts to a live snapshot: index shards, ``segment.json``, commit."""
+"""The transforms from parts to a live snapshot: index, ``segment.json``, commit."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms import storage
 from transforms.changes import read_changes
 from transforms.commits import commit_segment
-from transforms.parquet import PartFormat, read_vectors
-from transforms.planning import Plan
-from transforms.segment import (
-    IndexInfo,
-    IndexShard,
-    PartInfo,
-    SegmentInfo,
-    SegmentPaths,
-    complete_parts,
+from transforms.index_building import (
+    BuiltShard,
+    ShardSample,
+    Trained,
+    build_shard,
+    finish_index,
+    sample_shard,
+    settle_index,
+    train,
 )
+from transforms.index_choice import IndexOptions
+from transforms.index_info import IndexFile, IndexInfo
+from transforms.index_plan import IndexPlan, ShardPlan, plan_index
+from transforms.parquet import PartFormat
+from transforms.planning import Plan
+from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, complete_parts
 from transforms.snapshot import Snapshot
-
-#: Vectors of an index shard at most, in bytes; it bounds the memory of building one.
-MOST_SHARD_BYTES = 1 << 30
-
-
-@dataclass(frozen=True)
-class ShardPlan:
-    """Consecutive parts whose rows share an index file."""
-
-    number: int
-    first_row: int
-    parts: tuple[PartInfo, ...]
-
-    @property
-    def rows(self) -> int:
-        """Rows of all its parts."""
-        return sum(part.rows for part in self.parts)
-
-
-def plan_shards(parts: tuple[PartInfo, ...], dim: int, most_bytes: int) -> list[ShardPlan]:
-    """Group parts, in order, into shards of at most ``most_bytes`` of float32 vectors.
-
-    A part is never split, so one alone may exceed it; a part without rows joins its neighbours.
-    """
-    shards: list[ShardPlan] = []
-    group: list[PartInfo] = []
-    first = rows = 0
-    for part in parts:
-        if rows and (rows + part.rows) * dim * 4 > most_bytes:
-            shards.append(ShardPlan(len(shards), first, tuple(group)))
-            first, rows, group = first + rows, 0, []
-        group.append(part)
-        rows += part.rows
-    if rows:
-        shards.append(ShardPlan(len(shards), first, tuple(group)))
-    return shards
-
-
-def build_shard(paths: SegmentPaths, shard: ShardPlan, factory: str, dim: int) -> IndexShard:
-    """Build and write the index file of a shard from its parts."""
-    from transforms.faiss_index import build_index, write_index
-
-    paths.claim()
-    built = build_index(factory, dim, shard.rows, lambda: read_vectors(paths, shard.parts))
-    written: list[tuple[str, str]] = []
-
-    def name(digest: str) -> str:
-        written.append((f"shard-{shard.number:05d}-{digest[:8]}.faiss", digest))
-        return written[-1][0]
-
-    with storage.put_atomically(paths.index, name) as path:
-        write_index(built.index, path)
-    file, digest = written[-1]
-    size = storage.size(storage.join(paths.index, file))
-    return IndexShard(shard.number, file, shard.rows, shard.first_row, size, digest, built.recall)
 
 
 def describe_segment(
     paths: SegmentPaths,
     plan: Plan,
     form: PartFormat,
-    factory: str | None,
     parts: tuple[PartInfo, ...],
-    shards: list[IndexShard],
+    index: IndexInfo | None,
 ) -> SegmentInfo:
     """What ``segment.json`` will say."""
-    index = None
-    if factory is not None:
-        ordered = tuple(sorted(shards, key=_shard_number))
-        index = IndexInfo(factory, "inner_product", ordered)
     return SegmentInfo(
         name=paths.name,
         identity=form.identity,
@@ -100,41 +44,139 @@ def describe_segment(
     )
 
 
-def _shard_number(shard: IndexShard) -> int:
-    return shard.number
+def build_index(
+    paths: SegmentPaths, parts: tuple[PartInfo, ...], dim: int, options: IndexOptions
+) -> IndexInfo | None:
+    """All of `BuildIndex` in one process, a shard after another."""
+    plan = plan_index(parts, dim, options)
+    if plan is None:
+        return None
+    shards = plan.shards
+    samples = [] if plan.exact else [sample_shard(paths, plan, shard) for shard in shards]
+    trained = train(paths, plan, samples)
+    built = [build_shard(paths, plan, shard, samples, trained) for shard in shards]
+    return finish_index(paths, plan, samples, trained, built)
 
 
-class _PlanShardsFn(beam.DoFn):
-    def __init__(self, paths: SegmentPaths, parts: int, dim: int) -> None:
-        self._paths, self._parts, self._dim = paths, parts, dim
+class _PlanFn(beam.DoFn):
+    def __init__(self, dim: int, options: IndexOptions) -> None:
+        self._dim, self._options = dim, options
 
-    def process(self, _: None, infos: list[PartInfo]) -> Iterator[ShardPlan]:
-        parts = complete_parts(self._paths, self._parts, infos)
-        yield from plan_shards(parts, self._dim, MOST_SHARD_BYTES)
+    def process(self, element: tuple[PartInfo, ...]) -> Iterator[IndexPlan]:
+        plan = plan_index(element, self._dim, self._options)
+        if plan is not None:
+            yield plan
 
 
-class _BuildShardFn(beam.DoFn):
-    def __init__(self, paths: SegmentPaths, factory: str, dim: int) -> None:
-        self._paths, self._factory, self._dim = paths, factory, dim
+class _ShardsFn(beam.DoFn):
+    def process(self, element: IndexPlan) -> Iterator[tuple[IndexPlan, ShardPlan]]:
+        for shard in element.shards:
+            yield element, shard
 
-    def process(self, element: ShardPlan) -> Iterator[IndexShard]:
-        yield build_shard(self._paths, element, self._factory, self._dim)
+
+class _SampleFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths) -> None:
+        self._paths = paths
+
+    def process(self, element: tuple[IndexPlan, ShardPlan]) -> Iterator[ShardSample]:
+        plan, shard = element
+        if not plan.exact:
+            yield sample_shard(self._paths, plan, shard)
+
+
+class _TrainFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths) -> None:
+        self._paths = paths
+
+    def process(self, element: IndexPlan, samples: list[ShardSample]) -> Iterator[Trained]:
+        yield train(self._paths, element, samples)
+
+
+class _BuildFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths) -> None:
+        self._paths = paths
+
+    def process(
+        self,
+        element: tuple[IndexPlan, ShardPlan],
+        samples: list[ShardSample],
+        trained: list[Trained],
+    ) -> Iterator[BuiltShard]:
+        plan, shard = element
+        yield build_shard(self._paths, plan, shard, samples, trained[0])
+
+
+class _FinishFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths) -> None:
+        self._paths = paths
+
+    def process(
+        self,
+        element: IndexPlan,
+        samples: list[ShardSample],
+        trained: list[Trained],
+        built: list[BuiltShard],
+    ) -> Iterator[IndexInfo]:
+        yield finish_index(self._paths, element, samples, trained[0], built)
+
+
+class IndexParts(beam.PTransform):
+    """All parts of a segment, as one element, to its `IndexInfo`; to none where none is wanted.
+
+    Each shard is sampled, built and searched on its own worker; only training and the choice of
+    settings are one step for all.
+    """
+
+    def __init__(self, paths: SegmentPaths, dim: int, options: IndexOptions) -> None:
+        super().__init__()
+        self._paths, self._dim, self._options = paths, dim, options
+
+    def expand(self, pcoll: beam.PCollection[tuple[PartInfo, ...]]) -> beam.PCollection[IndexInfo]:
+        """Wire the functions of `transforms.index_building`."""
+        paths = self._paths
+        as_list = beam.pvalue.AsList
+        plan = pcoll | "PlanIndex" >> beam.ParDo(
+            _PlanFn(self._dim, self._options)
+        ).with_output_types(IndexPlan)
+        shards = (
+            plan
+            | "Shards" >> beam.ParDo(_ShardsFn()).with_output_types(tuple[IndexPlan, ShardPlan])
+            | "Spread" >> beam.Reshuffle()
+        )
+        sampled = as_list(
+            shards | "Sample" >> beam.ParDo(_SampleFn(paths)).with_output_types(ShardSample)
+        )
+        trained = as_list(
+            plan | "Train" >> beam.ParDo(_TrainFn(paths), sampled).with_output_types(Trained)
+        )
+        built = as_list(
+            shards
+            | "BuildShard"
+            >> beam.ParDo(_BuildFn(paths), sampled, trained).with_output_types(BuiltShard)
+        )
+        finish = beam.ParDo(_FinishFn(paths), sampled, trained, built)
+        return plan | "ChooseSettings" >> finish.with_output_types(IndexInfo)
+
+
+class _CompleteFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths, parts: int) -> None:
+        self._paths, self._parts = paths, parts
+
+    def process(self, _: None, infos: list[PartInfo]) -> Iterator[tuple[PartInfo, ...]]:
+        yield complete_parts(self._paths, self._parts, infos)
 
 
 class _DescribeFn(beam.DoFn):
-    def __init__(
-        self, paths: SegmentPaths, parts: int, form: PartFormat, factory: str | None
-    ) -> None:
-        self._paths, self._parts = paths, parts
-        self._form, self._factory = form, factory
+    def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
+        self._paths, self._form = paths, form
 
     def process(
-        self, _: None, infos: list[PartInfo], shards: list[IndexShard]
+        self, element: tuple[PartInfo, ...], index: list[IndexInfo]
     ) -> Iterator[SegmentInfo]:
         plan = self._paths.read_plan()
         assert plan is not None
-        parts = complete_parts(self._paths, self._parts, infos)
-        yield describe_segment(self._paths, plan, self._form, self._factory, parts, shards)
+        made = index[0] if index else None
+        yield describe_segment(self._paths, plan, self._form, element, made)
 
 
 class BuildIndex(beam.PTransform):
@@ -144,28 +186,49 @@ class BuildIndex(beam.PTransform):
     """
 
     def __init__(
-        self, paths: SegmentPaths, parts: int, form: PartFormat, factory: str | None
+        self, paths: SegmentPaths, parts: int, form: PartFormat, options: IndexOptions
     ) -> None:
         super().__init__()
         self._paths, self._parts = paths, parts
-        self._form, self._factory = form, factory
+        self._form, self._options = form, options
 
     def expand(self, pcoll: beam.PCollection[PartInfo]) -> beam.PCollection[SegmentInfo]:
-        """Wire planning, one build a shard, and the description."""
-        dim = self._form.identity.dim
-        infos = beam.pvalue.AsList(pcoll)
-        start = pcoll.pipeline | "Start" >> beam.Create([None])
-        if self._factory is None:
-            shards = pcoll.pipeline | "NoShards" >> beam.Create([]).with_output_types(IndexShard)
-        else:
-            shards = (
-                start
-                | "PlanShards" >> beam.ParDo(_PlanShardsFn(self._paths, self._parts, dim), infos)
-                | "Spread" >> beam.Reshuffle()
-                | "BuildShard" >> beam.ParDo(_BuildShardFn(self._paths, self._factory, dim))
+        """Wire `IndexParts` and the description."""
+        complete = _CompleteFn(self._paths, self._parts)
+        parts = (
+            pcoll.pipeline
+            | "Start" >> beam.Create([None])
+            | "Complete"
+            >> beam.ParDo(complete, beam.pvalue.AsList(pcoll)).with_output_types(
+                tuple[PartInfo, ...]
             )
-        describe = _DescribeFn(self._paths, self._parts, self._form, self._factory)
-        return start | "Describe" >> beam.ParDo(describe, infos, beam.pvalue.AsList(shards))
+        )
+        index = parts | "IndexParts" >> IndexParts(
+            self._paths, self._form.identity.dim, self._options
+        )
+        describe = _DescribeFn(self._paths, self._form)
+        return parts | "Describe" >> beam.ParDo(describe, beam.pvalue.AsList(index))
+
+
+class _SettleFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths, options: IndexOptions) -> None:
+        self._paths, self._options = paths, options
+
+    def process(self, element: IndexInfo) -> Iterator[IndexFile]:
+        yield settle_index(self._paths, self._options, element)
+
+
+class SettleIndex(beam.PTransform):
+    """An `IndexInfo` to a file beside the index, for a segment that has a manifest already."""
+
+    def __init__(self, paths: SegmentPaths, options: IndexOptions) -> None:
+        super().__init__()
+        self._paths, self._options = paths, options
+
+    def expand(self, pcoll: beam.PCollection[IndexInfo]) -> beam.PCollection[IndexFile]:
+        """Wire `settle_index`."""
+        settle = beam.ParDo(_SettleFn(self._paths, self._options))
+        return pcoll | "Settle" >> settle.with_output_types(IndexFile)
 
 
 class _CommitFn(beam.DoFn):

@@ -172,7 +172,9 @@ def _needed(store: str, snapshot: Snapshot) -> set[str]:
             if part.rejects_name:
                 found.append(storage.join(root.rejects, part.rejects_name))
         if info.index is not None:
-            found += [storage.join(root.index, shard.name) for shard in info.index.shards]
+            found += [storage.join(root.index, file.name) for file in info.index.files]
+        if ref.index is not None:
+            found.append(storage.join(root.index, ref.index.name))
         if ref.tombstones is not None:
             found.append(storage.join(root.tombstones, ref.tombstones.name))
         paths |= {path.lstrip("/") for path in found}

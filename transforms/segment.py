@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import Conflict, Damaged
+from transforms.index_info import IndexInfo
 from transforms.model import ModelIdentity
 from transforms.planning import Plan
 from transforms.storage import FileInfo
@@ -55,38 +56,6 @@ class PartInfo:
     rejects: dict[str, int]
     rejects_name: str = ""
     rejects_sha256: str = ""
-
-
-@dataclass(frozen=True)
-class IndexShard:
-    """One index file in ``index/``.
-
-    Attributes:
-        number: its place.
-        name: the file.
-        rows: how many it holds.
-        first_row: the segment's row that is its row 0.
-        bytes: the file's size.
-        sha256: the file's digest.
-        recall: recall@10 against exact search, measured when it was built.
-    """
-
-    number: int
-    name: str
-    rows: int
-    first_row: int
-    bytes: int
-    sha256: str
-    recall: float
-
-
-@dataclass(frozen=True)
-class IndexInfo:
-    """The index of a segment: FAISS factory, metric (``inner_product``) and shards."""
-
-    factory: str
-    metric: str
-    shards: tuple[IndexShard, ...]
 
 
 @dataclass(frozen=True)
@@ -142,10 +111,9 @@ class SegmentInfo:
     def _from_value(cls, value: dict[str, Any]) -> "SegmentInfo":
         index = value["index"]
         if index is not None:
-            shards = tuple(IndexShard(**shard) for shard in index.pop("shards"))
-            index = IndexInfo(shards=shards, **index)
-            for shard in shards:
-                check_name(shard.name)
+            index = IndexInfo.from_dict(index)
+            for file in index.files:
+                check_name(file.name)
         parts = tuple(_checked_part(part) for part in value["parts"])
         return cls(
             name=check_name(value["name"]),

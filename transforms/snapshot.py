@@ -10,13 +10,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from transforms import storage
 from transforms.errors import BadInput, Conflict, Damaged
+from transforms.index_info import IndexFile, IndexInfo
 from transforms.model import ModelIdentity
 from transforms.parquet import open_parquet, reading
 from transforms.segment import SegmentInfo, SegmentPaths, check_name, parse
@@ -37,6 +38,7 @@ class SegmentRef:
         passages: that it was written with, dead ones counted.
         rejects: reason to number of rejected rows.
         tombstones: its dead rows; None where all live.
+        index: a file that says what its index is, where it is not the one it was written with.
     """
 
     name: str
@@ -45,6 +47,7 @@ class SegmentRef:
     passages: int
     rejects: dict[str, int]
     tombstones: TombstoneRef | None = None
+    index: IndexFile | None = None
 
     @property
     def live_documents(self) -> int:
@@ -59,8 +62,12 @@ class SegmentRef:
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "SegmentRef":
         """The reference that ``dataclasses.asdict`` wrote."""
-        dead = value.pop("tombstones", None)
-        return cls(**value, tombstones=TombstoneRef(**dead) if dead is not None else None)
+        dead, index = value.pop("tombstones", None), value.pop("index", None)
+        return cls(
+            **value,
+            tombstones=TombstoneRef(**dead) if dead is not None else None,
+            index=IndexFile(**index) if index is not None else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,8 @@ class Snapshot:
         segments = tuple(SegmentRef.from_dict(segment) for segment in value.pop("segments"))
         for segment in segments:
             check_name(segment.name)
+            if segment.index is not None:
+                check_name(segment.index.name)
         identity = ModelIdentity.from_dict(value.pop("identity"))
         return cls(segments=segments, identity=identity, **value)
 
@@ -135,9 +144,9 @@ def snapshot_numbers(store: str) -> list[int]:
     """The numbers of a store's snapshots, oldest first."""
     names = storage.list_names(storage.join(store, "snapshots"))
     numbers = sorted(int(name[:-5]) for name in names if re.fullmatch(r"\d{8,}\.json", name))
-    # By name: a listing may be too old to show the newest.
-    while numbers and storage.exists(_url(store, numbers[-1] + 1)):
-        numbers.append(numbers[-1] + 1)
+    # By name: a listing may be too old to show the newest, or any.
+    while storage.exists(_url(store, (following := numbers[-1] + 1 if numbers else 1))):
+        numbers.append(following)
     return numbers
 
 
@@ -197,23 +206,34 @@ def snapshot_of(store: str, segment: str) -> int:
 
 
 def read_segment(store: str, ref: SegmentRef) -> SegmentInfo:
-    """A live segment's description, checked against the snapshot's digest.
+    """A live segment's description with the index that it has now, checked by their digests.
 
     Raises:
         Damaged: it is missing or differs.
     """
-    url = SegmentPaths(store, ref.name).manifest
+    paths = SegmentPaths(store, ref.name)
+    info = SegmentInfo.from_json(_read_checked(paths.manifest, ref.sha256), paths.manifest)
+    if ref.index is None:
+        return info
+    url = storage.join(paths.index, ref.index.name)
+    index = parse(_read_checked(url, ref.index.sha256), url, IndexInfo.from_dict)
+    for file in index.files:
+        check_name(file.name)
+    return replace(info, index=index)
+
+
+def _read_checked(url: str, sha256: str) -> bytes:
     try:
         content = storage.read_bytes(url)
     except FileNotFoundError as error:
         raise Damaged(f"{url} is missing; restore it, or embed again into a new store") from error
     found = hashlib.sha256(content).hexdigest()
-    if found != ref.sha256:
+    if found != sha256:
         raise Damaged(
-            f"{url} has SHA-256 {found}, and the snapshot says {ref.sha256}; "
+            f"{url} has SHA-256 {found}, and the snapshot says {sha256}; "
             "restore it, or embed again into a new store"
         )
-    return SegmentInfo.from_json(content, url)
+    return content
 
 
 def live_document_ids(store: str, segments: Iterable[SegmentRef]) -> Iterator[pa.ChunkedArray]:

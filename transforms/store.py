@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,13 @@ from pyroaring import BitMap64
 
 from transforms import faiss_index, storage
 from transforms.errors import BadInput, Damaged
+from transforms.filters import check_condition, matching, unified
 from transforms.model import Placement, find_model, options_for
 from transforms.parquet import open_parquet, read_vectors, reading
 from transforms.ranking import Rows, Scores, best_of_each, merge_top_k
 from transforms.records import PASSAGE_FIELDS, VECTOR, plain_rows
-from transforms.segment import IndexShard, PartInfo, SegmentInfo, SegmentPaths
+from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
+from transforms.shards import SegmentIndex
 from transforms.snapshot import Snapshot, read_segment, read_snapshot
 from transforms.tombstones import live_mask, read_tombstones
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 MODES = ("dense",)
 _OPEN_PARTS = 256
 _CACHED_GROUPS = 4_096
+_CACHED_MASKS = 16
+_ID = "document_id"
 _HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
 _OWN = frozenset(field.name for field in PASSAGE_FIELDS)
 
@@ -82,8 +86,9 @@ class Store:
         #: The first global row of each part, and the number of all rows at the end.
         self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
         self._dead = lru_cache(None)(self._dead_uncached)
+        self._live = lru_cache(_CACHED_MASKS)(self._live_uncached)
         self._open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
-        self._open_shard = lru_cache(None)(self._open_shard_uncached)
+        self._index = lru_cache(None)(self._index_uncached)
         self._ids_of_group = lru_cache(_CACHED_GROUPS)(self._ids_of_group_uncached)
 
     @classmethod
@@ -139,11 +144,24 @@ class Store:
             self._encoder = load_encoder(model, self._placement)
         return self._encoder
 
-    def search(self, questions: Sequence[str], k: int = 10, mode: str = "dense") -> list[list[Hit]]:
+    def search(
+        self,
+        questions: Sequence[str],
+        k: int = 10,
+        mode: str = "dense",
+        where: str | None = None,
+    ) -> list[list[Hit]]:
         """The best ``k`` documents for each question, by their best passages.
 
+        Args:
+            questions: what to ask.
+            k: how many documents.
+            mode: ``dense``.
+            where: a condition on metadata columns; only documents for which it holds are ranked.
+
         Raises:
-            BadInput: a blank question, a k below 1, or an unknown mode.
+            BadInput: a blank question, a k below 1, an unknown mode, or a condition that can't be
+                used.
         """
         if mode not in MODES:
             raise BadInput(f"mode {mode!r} is not one of {', '.join(MODES)}")
@@ -153,15 +171,20 @@ class Store:
             if not question.strip():
                 raise BadInput(f"question {number} is blank; ask something")
         prompt = self.snapshot.identity.query_prompt
-        return self.search_vectors(self.encoder.encode_texts(list(questions), prompt), k)
+        if where is not None:
+            # Before the model is loaded.
+            check_condition(where, self._conditioned)
+        return self.search_vectors(self.encoder.encode_texts(list(questions), prompt), k, where)
 
-    def search_vectors(self, vectors: npt.NDArray[np.float32], k: int = 10) -> list[list[Hit]]:
+    def search_vectors(
+        self, vectors: npt.NDArray[np.float32], k: int = 10, where: str | None = None
+    ) -> list[list[Hit]]:
         """The same for vectors, float32 ``[questions, dim]``.
 
         Raises:
-            BadInput: vectors of another shape, or a k below 1.
+            BadInput: vectors of another shape, a k below 1, or a condition that can't be used.
         """
-        ranked = self.rank(vectors, k)
+        ranked = self.rank(vectors, k, where)
         rows = sorted({row for rows, _ in ranked for row in rows})
         found = dict(zip(rows, self._fetch(rows), strict=True))
         return [
@@ -172,7 +195,9 @@ class Store:
             for rows, scores in ranked
         ]
 
-    def rank(self, vectors: npt.NDArray[np.float32], k: int) -> list[tuple[list[int], list[float]]]:
+    def rank(
+        self, vectors: npt.NDArray[np.float32], k: int, where: str | None = None
+    ) -> list[tuple[list[int], list[float]]]:
         """Global rows and scores of the best passage of each of the best ``k`` documents."""
         dim = self.snapshot.identity.dim
         if vectors.ndim != 2 or vectors.shape[1] != dim:
@@ -183,12 +208,15 @@ class Store:
             raise BadInput(f"k is {k}; give 1 or more")
         results: dict[int, tuple[list[int], list[float]]] = {}
         live_rows = self.snapshot.passages
+        if where is not None:
+            masks = (self._live(number, where) for number in range(len(self.segments)))
+            live_rows = sum(int(mask.sum()) for mask in masks if mask is not None)
         if not live_rows:
             return [([], []) for _ in vectors]
         pending = list(range(len(vectors)))
         wanted = min(live_rows, k + max(k // 2, 10))
         while pending:
-            scores, rows = self.nearest(vectors[pending], wanted)
+            scores, rows = self.nearest(vectors[pending], wanted, where)
             keys = self.document_ids(rows)
             unsettled = []
             for place, question in enumerate(pending):
@@ -235,62 +263,48 @@ class Store:
             tables.append(table.select(columns).take(pa.array(inside)))
         return pa.concat_tables(tables, promote_options="permissive")
 
-    def nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
+    def nearest(
+        self, vectors: npt.NDArray[np.float32], k: int, where: str | None = None
+    ) -> tuple[Scores, Rows]:
         """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
         found = [(np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64))]
         first = 0
         for number, segment in enumerate(self.segments):
-            for scores, rows in self._search_segment(number, vectors, k):
-                found.append((scores, np.where(rows < 0, rows, rows + first)))
+            scores, rows = self._search_segment(number, vectors, k, where)
+            found.append((scores, np.where(rows < 0, rows, rows + first)))
             first += segment.rows
         return merge_top_k(found, k)
 
     def _search_segment(
-        self, number: int, vectors: npt.NDArray[np.float32], k: int
-    ) -> Iterator[tuple[Scores, Rows]]:
-        segment, dead = self.segments[number], self._dead(number)
+        self, number: int, vectors: npt.NDArray[np.float32], k: int, where: str | None
+    ) -> tuple[Scores, Rows]:
+        segment, live = self.segments[number], self._live(number, where)
         if segment.index is None:
             chunks = read_vectors(SegmentPaths(self.url, segment.name), segment.parts)
-            live = live_mask(dead, 0, segment.rows) if dead else None
-            yield faiss_index.exact_search(chunks, vectors, k, live)
-            return
-        for shard in segment.index.shards:
-            first, stop = shard.first_row, shard.first_row + shard.rows
-            index = self._open_shard(segment.name, segment.index.factory, shard)
-            live = live_mask(dead, first, stop) if dead else None
-            wanted = min(k, shard.rows)
-            with faiss_index.searching(
-                storage.join(SegmentPaths(self.url, segment.name).index, shard.name)
-            ):
-                if live is None:
-                    scores, rows = faiss_index.search_index(index, vectors, wanted)
-                else:
-                    exactly = partial(self._search_rows, segment, first, stop, live)
-                    factory = segment.index.factory
-                    scores, rows = faiss_index.search_live(
-                        index, factory, vectors, wanted, live, exactly
-                    )
-                faiss_index.check_rows(rows, shard.rows)
-            yield scores, np.where(rows < 0, rows, rows + first)
+            return faiss_index.exact_search(chunks, vectors, k, live)
+        return self._index(number).search(vectors, k, live)
 
-    def _search_rows(
-        self,
-        segment: SegmentInfo,
-        first: int,
-        stop: int,
-        live: npt.NDArray[np.bool_],
-        vectors: npt.NDArray[np.float32],
-        k: int,
-    ) -> tuple[Scores, Rows]:
-        """Exact search of the live rows of the parts from row ``first`` to ``stop``."""
-        edges = np.cumsum([0] + [part.rows for part in segment.parts])
-        parts = tuple(
-            part
-            for part, edge in zip(segment.parts, edges, strict=False)
-            if first <= edge and edge + part.rows <= stop
-        )
-        chunks = read_vectors(SegmentPaths(self.url, segment.name), parts)
-        return faiss_index.exact_search(chunks, vectors, k, live)
+    def _live_uncached(self, number: int, where: str | None) -> npt.NDArray[np.bool_] | None:
+        """Which rows of a segment live and meet a condition; None for all."""
+        segment, dead = self.segments[number], self._dead(number)
+        live = live_mask(dead, 0, segment.rows) if dead else None
+        if where is None:
+            return live
+        masks = [np.ones(0, np.bool_)]
+        names = [_ID, *segment.metadata.names]
+        place = sum(len(each.parts) for each in self.segments[:number])
+        for part in range(place, place + len(segment.parts)):
+            with reading(self._part_url(part)):
+                table = self._open_part(part).read(columns=names)
+            masks.append(matching(_as(table, self._conditioned), where))
+        met = np.concatenate(masks)
+        return met if live is None else live & met
+
+    @property
+    def _conditioned(self) -> pa.Schema:
+        """The columns that a condition may name."""
+        schemas = [segment.metadata for segment in self.segments]
+        return unified([pa.schema([(_ID, pa.string())]), *schemas])
 
     def _dead_uncached(self, number: int) -> BitMap64:
         ref, segment = self.snapshot.segments[number], self.segments[number]
@@ -342,9 +356,23 @@ class Store:
         paths, part = self._parts[place]
         return open_part(paths, part)
 
-    def _open_shard_uncached(self, segment: str, factory: str, shard: IndexShard) -> Any:
-        paths = SegmentPaths(self.url, segment)
-        return open_shard(paths, factory, shard, self.snapshot.identity.dim, Path(self._cache.name))
+    def _index_uncached(self, number: int) -> SegmentIndex:
+        segment = self.segments[number]
+        assert segment.index is not None
+        paths = SegmentPaths(self.url, segment.name)
+        dim = self.snapshot.identity.dim
+        return SegmentIndex(paths, segment.index, dim, Path(self._cache.name))
+
+
+def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns of a schema; null where it lacks one."""
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
@@ -361,31 +389,6 @@ def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
             "restore it, or embed again into a new store"
         )
     return file
-
-
-def open_shard(paths: SegmentPaths, factory: str, shard: IndexShard, dim: int, cache: Path) -> Any:
-    """An index file, its digest checked before FAISS sees it.
-
-    Raises:
-        Damaged: it is missing, differs from its digest, or FAISS can't read it.
-    """
-    url = storage.join(paths.index, shard.name)
-    check_file(url, shard.bytes, shard.sha256)
-    return faiss_index.read_index(storage.fetch(url, cache), factory, dim, shard.rows)
-
-
-def check_file(url: str, size: int, sha256: str) -> None:
-    """Raise Damaged where a file is missing, or has other bytes than its manifest says."""
-    remedy = "restore it, or embed again into a new store"
-    try:
-        found = storage.size(url)
-        if found != size:
-            raise Damaged(f"{url} has {found} bytes, and the manifest says {size}; {remedy}")
-        digest = storage.sha256(url)
-    except FileNotFoundError as error:
-        raise Damaged(f"{url} is missing; {remedy}") from error
-    if digest != sha256:
-        raise Damaged(f"{url} has SHA-256 {digest}, and the manifest says {sha256}; {remedy}")
 
 
 def _hit(rank: int, score: float, row: dict[str, Any]) -> Hit:

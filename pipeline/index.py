@@ -1,0 +1,98 @@
+"""``albeam index``: another index for the vectors that a store has."""
+
+import time
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
+from transforms import storage
+from transforms.commits import commit_indexes
+from transforms.errors import BadInput
+from transforms.index_building import settled_index
+from transforms.index_choice import IndexOptions, check_index_options
+from transforms.index_info import IndexFile
+from transforms.indexing import IndexParts, SettleIndex
+from transforms.segment import PartInfo, SegmentPaths
+from transforms.snapshot import read_segment, read_snapshot
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """What was built.
+
+    Attributes:
+        segments: how many got an index.
+        passages: theirs, dead ones counted.
+        factories: FAISS factories, by segment.
+        bytes: of all index files.
+        recall: recall@10 of the worst segment.
+    """
+
+    store: str
+    snapshot: int
+    segments: int
+    passages: int
+    factories: dict[str, str]
+    bytes: int
+    recall: float
+    seconds: float
+
+
+def run(
+    store: str, options: IndexOptions, runner: str = "direct", beam_args: tuple[str, ...] = ()
+) -> IndexSummary:
+    """Build an index of every live segment, and make them live together.
+
+    Args:
+        store: the store.
+        options: which index, and what it must reach.
+        runner: ``direct``, or a Beam runner's name.
+        beam_args: Beam's own options.
+
+    Raises:
+        BadInput: there is no store, or the options can't be used.
+        Damaged: a part can't be read.
+        RecallMissed: an index does not find what was asked for; the store is as it was.
+        Conflict: other writers were faster.
+    """
+    started = time.monotonic()
+    beam_options = pipeline_options(runner, beam_args)
+    store = storage.absolute(store)
+    storage.check_exclusive(store)
+    snapshot = read_snapshot(store)
+    rows = max((ref.passages for ref in snapshot.segments), default=0)
+    if options.index == "none":
+        raise BadInput("index none builds nothing; give auto, flat, hnsw, ivf, ivfpq or a factory")
+    check_index_options(options, snapshot.identity.dim, rows)
+    made: dict[str, IndexFile] = {}
+    for ref in snapshot.segments:
+        paths = SegmentPaths(store, ref.name)
+        paths.claim()
+        if settled_index(paths, options) is None:
+            pipeline = make_pipeline(runner, beam_options)
+            parts = pipeline | "Parts" >> beam.Create(
+                [read_segment(store, ref).parts]
+            ).with_output_types(tuple[PartInfo, ...])
+            _ = (
+                parts
+                | "IndexParts" >> IndexParts(paths, snapshot.identity.dim, options)
+                | "SettleIndex" >> SettleIndex(paths, options)
+            )
+            run_pipeline(pipeline)
+        found = settled_index(paths, options)
+        assert found is not None
+        made[ref.name] = found
+    number = commit_indexes(store, made, "index").number if made else snapshot.number
+    ours = [ref for ref in read_snapshot(store, number).segments if ref.name in made]
+    infos = [read_segment(store, ref) for ref in ours]
+    return IndexSummary(
+        store=store,
+        snapshot=number,
+        segments=len(infos),
+        passages=sum(info.rows for info in infos),
+        factories={info.name: info.index.factory for info in infos if info.index is not None},
+        bytes=sum(info.index.bytes for info in infos if info.index is not None),
+        recall=min((info.index.recall for info in infos if info.index is not None), default=1.0),
+        seconds=round(time.monotonic() - started, 3),
+    )

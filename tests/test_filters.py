@@ -1,0 +1,68 @@
+"""Conditions on metadata: what they leave, and what they can't reach."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from transforms.errors import BadInput
+from transforms.filters import check_condition, matching, unified
+
+TABLE = pa.table(
+    {
+        "lang": ["en", "de", "en", None],
+        "year": pa.array([2019, 2020, 2021, 2022], pa.int16()),
+        "tags": [["a"], ["a", "b"], [], None],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("where", "rows"),
+    [
+        ("lang = 'en'", [0, 2]),
+        ("lang = 'en' and year >= 2020", [2]),
+        ("lang <> 'en'", [1]),
+        ("lang is null or year < 2020", [0, 3]),
+        ("list_contains(tags, 'b')", [1]),
+        ("year between 2020 and 2021", [1, 2]),
+        ("true", [0, 1, 2, 3]),
+        ("false", []),
+        ("year > (select avg(column0) from (values (2020), (2021)) as t(column0))", [2, 3]),
+    ],
+)
+def test_a_condition_leaves_the_rows_for_which_it_holds(where: str, rows: list[int]) -> None:
+    assert np.flatnonzero(matching(TABLE, where)).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "language = 'en'", "lang =", "lang = 'en'; drop table x", "", "  ",
+        "1=1) union select 0 --", "exists (select * from read_text('/etc/passwd'))",
+        "exists (select * from secret)", "year = getenv('HOME')", "lang = 7 +",
+        "exists (select * from read_csv('https://example.org/x.csv'))",
+    ],
+)  # fmt: skip
+def test_what_is_no_condition_over_the_columns_is_refused(where: str) -> None:
+    secret = pa.table({"x": [1]})
+    assert secret.num_rows
+    with pytest.raises(BadInput, match="condition"):
+        matching(TABLE, where)
+
+
+def test_an_unknown_column_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"language.*the columns are lang \(string\), year"):
+        check_condition("language = 'en'", TABLE.schema)
+    check_condition("year > 3", TABLE.schema)
+    target = tmp_path / "out.csv"
+    with pytest.raises(BadInput, match="condition"):
+        matching(TABLE, f"(copy (select 1) to '{target}')")
+    assert not target.exists()
+
+
+def test_columns_of_all_segments_are_put_together() -> None:
+    one, two = pa.schema([("year", pa.int16())]), pa.schema([("lang", pa.string())])
+    assert unified([one, two]).names == ["year", "lang"]
+    assert unified([one, pa.schema([("year", pa.int64())])]).field("year").type == pa.int64()

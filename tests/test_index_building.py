@@ -1,0 +1,288 @@
+"""Indexes of segments, built in shards: what they find, and what stops them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline import index, vacuum, verify
+from pipeline.cli import main
+from tests.stores import DIM, add_segment, live_ids, make_vectors
+from transforms import faiss_index, index_plan, shards, storage
+from transforms.commits import remove_documents
+from transforms.errors import BadInput, Damaged, RecallMissed
+from transforms.index_building import build_shard, sample_shard, train
+from transforms.index_choice import IndexOptions
+from transforms.index_plan import IndexPlan, plan_index
+from transforms.indexing import build_index
+from transforms.parquet import read_vectors
+from transforms.segment import SegmentPaths
+from transforms.snapshot import read_segment, read_snapshot
+from transforms.store import Store
+
+ROWS = 1_200
+FACTORIES = ["Flat", "IVF8,Flat", "IVF8,SQ8", "IVF8,PQ4x4", "HNSW16", "SQ8", "OPQ4,IVF8,PQ4x4"]
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of a third of a segment, so that there are three."""
+    monkeypatch.setattr(index_plan, "MOST_SHARD_BYTES", ROWS * DIM * 4 // 3)
+
+
+def make_store(folder: Path, factory: str, target: float = 0.9) -> str:
+    store = str(folder / "store")
+    documents = {f"d{n:04d}": 1 for n in range(ROWS)}
+    add_segment(store, "one", documents, parts=6, index=factory, recall_target=target)
+    return store
+
+
+def vectors_of(store: str) -> np.ndarray:
+    opened = Store.open(store)
+    chunks = [
+        chunk
+        for info in opened.segments
+        for chunk in read_vectors(SegmentPaths(store, info.name), info.parts)
+    ]
+    return np.concatenate(chunks)
+
+
+def recall_at_10(store: str, live: np.ndarray, where: str | None = None) -> float:
+    vectors, queries = vectors_of(store), make_vectors(100, seed=77)
+    products = np.where(live, queries @ vectors.T, -np.inf)
+    exact = np.argsort(-products, axis=1)[:, :10]
+    scores, rows = Store.open(store).nearest(queries, 10, where)
+    for line, found, score in zip(products, rows, scores, strict=True):
+        np.testing.assert_allclose(score, line[found], atol=2e-3)
+    shares = [len(set(a) & set(b)) / 10 for a, b in zip(exact, rows.tolist(), strict=True)]
+    return float(np.mean(shares))
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_an_index_in_shards_finds_what_was_asked_for_whatever_lives(
+    tmp_path: Path, factory: str
+) -> None:
+    store = make_store(tmp_path, factory)
+    [info] = Store.open(store).segments
+    assert info.index is not None
+    assert info.index.factory == factory
+    assert len(info.index.shards) == 3
+    assert (info.index.trained is not None) == (factory not in ("Flat", "HNSW16"))
+    assert {s.live for s in info.index.settings} <= {1.0, 0.5, 0.25, 0.1, 0.01, 0.001}
+    assert 0.9 <= info.index.recall <= 1
+    assert recall_at_10(store, np.ones(ROWS, bool)) >= 0.85
+    verify.run(store)
+    for keep in (600, 60, 3):
+        names = live_ids(store)
+        dice = np.random.default_rng(keep)
+        gone = dice.permutation(names)[keep:].tolist()
+        remove_documents(store, gone)
+        live = np.isin([f"d{n:04d}" for n in range(ROWS)], live_ids(store))
+        assert live.sum() == keep
+        if keep >= 10:
+            assert recall_at_10(store, live) >= 0.85
+        hits = Store.open(store).search_vectors(make_vectors(5, seed=78), 10)
+        assert [len(line) for line in hits] == [min(keep, 10)] * 5
+    left = storage.list_names(SegmentPaths(store, "one").index)
+    assert not [name for name in left if name.startswith("sample")]
+
+
+def test_the_same_rows_give_the_same_files(tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        [info] = Store.open(make_store(tmp_path / name, "IVF8,SQ8")).segments
+        made.append(info.index)
+    assert made[0] == made[1]
+
+
+def test_a_target_that_is_missed_publishes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So few rows would otherwise all be candidates.
+    monkeypatch.setattr(shards, "_LEAST_CANDIDATES", 10)
+    monkeypatch.setattr(shards, "_CANDIDATES_PER_HIT", 1)
+    store = make_store(tmp_path, "Flat")
+    with pytest.raises(RecallMissed, match=r"index PQ2x4 of 1,200 rows: recall@10 is 0\..*0.99"):
+        index.run(store, IndexOptions("PQ2x4", 0.99))
+    assert main(["index", store, "--index", "PQ2x4", "--recall-target", "0.99"]) == 3
+    assert "run again with a lower --recall-target" in capsys.readouterr().err
+    assert read_snapshot(store).number == 1
+    vacuum.run(store, keep=1, older_than=-60, dry_run=False)
+    verify.run(store)
+    assert recall_at_10(store, np.ones(ROWS, bool)) == 1.0
+
+
+def test_another_index_takes_the_place_of_the_first_and_the_first_is_kept_for_its_readers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path, "Flat")
+    add_segment(store, "two", {f"e{n}": 1 for n in range(40)}, seed=5)
+    remove_documents(store, ["d0001", "e3"])
+    before = live_ids(store)
+    assert main(["index", store, "--index", "IVF8,SQ8", "--recall-target", "0.9", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["factories"] == {"one": "IVF8,SQ8", "two": "IVF8,SQ8"}
+    assert (done["snapshot"], done["segments"], done["passages"]) == (4, 2, ROWS + 40)
+    assert done["recall"] >= 0.9
+    assert live_ids(store) == before
+    kinds = [
+        [read_segment(store, ref).index.factory for ref in read_snapshot(store, n).segments]
+        for n in (3, 4)
+    ]
+    assert kinds == [["Flat", "Flat"], ["IVF8,SQ8", "IVF8,SQ8"]]
+    verify.run(store)
+    live = np.ones(ROWS + 40, bool)
+    live[[1, ROWS + 3]] = False
+    assert recall_at_10(store, live) >= 0.85
+    # The same again is there already; a file that is gone is said.
+    assert index.run(store, IndexOptions("IVF8,SQ8", 0.9)).snapshot == 4
+    vacuum.run(store, keep=1, older_than=-60, dry_run=False)
+    verify.run(store)
+    assert recall_at_10(store, live) >= 0.85
+    assert main(["index", store, "--index", "flat"]) == 0
+    assert "Flat over 1,240 passages in 2 segments" in capsys.readouterr().out
+    assert recall_at_10(store, live) == 1.0
+
+
+def test_an_index_that_was_built_is_not_built_again_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path, "Flat")
+    options = IndexOptions("IVF8,SQ8", 0.9)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(index, "commit_indexes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            index.run(store, options)
+    with monkeypatch.context() as patched:
+        patched.setattr(index, "run_pipeline", killed)
+        assert index.run(store, options).snapshot == 2
+    verify.run(store)
+
+
+@pytest.mark.parametrize("file", ["shard", "raw", "trained", "index-"])
+def test_a_damaged_file_of_an_index_is_named(tmp_path: Path, file: str) -> None:
+    store = make_store(tmp_path, "Flat")
+    index.run(store, IndexOptions("IVF8,SQ8", 0.9))
+    folder = Path(SegmentPaths(store, "one").index)
+    current = read_segment(store, read_snapshot(store).segments[0]).index
+    assert current is not None
+    names = {each.name for each in current.files} | {p.name for p in folder.glob("index-*")}
+    path = folder / min(name for name in names if name.startswith(file))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=path.name):
+        verify.run(store)
+    path.write_bytes(content[:-3])
+    with pytest.raises(Damaged, match=path.name):
+        verify.run(store)
+    path.unlink()
+    with pytest.raises(Damaged, match=path.name):
+        verify.run(store)
+
+
+def built(vectors: np.ndarray, factory: str, folder: Path, target: float = 0.0) -> Any:
+    """An index of these very vectors, of one shard."""
+    store = str(folder / "store")
+    add_segment(store, "one", {f"d{n}": 1 for n in range(len(vectors))}, index=None)
+    [info] = Store.open(store).segments
+    paths = SegmentPaths(store, "one")
+    plan = plan_index(info.parts, DIM, IndexOptions(factory, 1e-9))
+    assert isinstance(plan, IndexPlan)
+    with pytest.MonkeyPatch.context() as patched:
+        for module in ("transforms.index_building.read_vectors",):
+            patched.setattr(module, lambda *_: iter([vectors]))
+        samples = [sample_shard(paths, plan, shard) for shard in plan.shards]
+        trained = train(paths, plan, samples)
+        return [build_shard(paths, plan, shard, samples, trained) for shard in plan.shards]
+
+
+@pytest.mark.parametrize("factory", ["IVF8,SQ8", "IVF8,Flat", "HNSW16"])
+def test_equal_vectors_and_duplicates_are_found(tmp_path: Path, factory: str) -> None:
+    equal = np.tile(make_vectors(1, 1), (400, 1))
+    [shard] = built(equal, factory, tmp_path)
+    assert shard.report is not None
+    assert (shard.report.exact[1.0][1][:, 0] >= 0).all()
+
+
+def test_a_vector_that_is_not_finite_is_damage(tmp_path: Path) -> None:
+    wrong = make_vectors(400, 1)
+    wrong[123, 2] = np.nan
+    with pytest.raises(Damaged, match="the vector of row 123 of .*one is not finite"):
+        built(wrong, "IVF8,SQ8", tmp_path)
+
+
+def test_parts_with_other_rows_than_they_said_are_damage(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    add_segment(store, "one", {f"d{n}": 1 for n in range(400)}, index=None)
+    [info] = Store.open(store).segments
+    with pytest.MonkeyPatch.context() as patched:
+        short = make_vectors(399, 1)
+        patched.setattr("transforms.index_building.read_vectors", lambda *_: iter([short]))
+        with pytest.raises(Damaged, match="have 399 rows where their markers say 400"):
+            build_index(SegmentPaths(store, "one"), info.parts, DIM, IndexOptions("IVF8,SQ8"))
+
+
+def test_too_few_rows_for_what_was_asked_are_searched_exactly(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    add_segment(store, "one", {"a": 3, "b": 2}, index="IVF8,SQ8")
+    [info] = Store.open(store).segments
+    assert info.index is not None
+    assert info.index.factory == "Flat"
+    plan = plan_index(info.parts, DIM, IndexOptions("IVF8,SQ8"))
+    assert plan is not None
+    assert plan.why == "5 rows are too few for IVF8,SQ8: exact search"
+    with pytest.raises(BadInput, match="has 64 lists for 5 rows"):
+        index.run(store, IndexOptions("IVF64,Flat"))
+    with pytest.raises(BadInput, match="index none builds nothing"):
+        index.run(store, IndexOptions("none"))
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF8,SQ8", "HNSW16"])
+def test_a_condition_is_applied_before_ranking(tmp_path: Path, factory: str) -> None:
+    store = make_store(tmp_path, factory)
+    remove_documents(store, ["d0200", "d0201"])
+    opened = Store.open(store)
+    years = np.concatenate([t.column("year").to_numpy() for t in opened.documents(["year"])])
+    names = np.array(live_ids(store))
+    queries = make_vectors(4, seed=78)
+    for where, meets in (
+        ("year < 100", years < 100),
+        ("year = 7", years == 7),
+        ("document_id > 'd1190'", names > "d1190"),
+        ("year < 0", years < 0),
+    ):
+        hits = opened.search_vectors(queries, 10, where)
+        assert [len(line) for line in hits] == [min(10, int(meets.sum()))] * 4
+        assert {hit.document_id for line in hits for hit in line} <= set(names[meets])
+    with pytest.raises(BadInput, match=r"color.*the columns are document_id .*year"):
+        opened.search_vectors(queries, 10, "color = 'red'")
+
+
+def test_a_column_that_a_segment_lacks_is_null_there(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    add_segment(store, "one", {"a": 1, "b": 1}, metadata={"year": pa.int16()})
+    add_segment(store, "two", {"c": 1, "d": 1}, metadata={"size": pa.int16()}, seed=2)
+    opened = Store.open(store)
+
+    def found(where: str) -> set[str]:
+        hits = opened.search_vectors(make_vectors(1, seed=78), 10, where)
+        return {hit.document_id for hit in hits[0]}
+
+    assert found("year is null") == {"c", "d"}
+    assert found("year >= 0 or size = 1") == {"a", "b", "d"}
+    assert found("size is null") == {"a", "b"}
+
+
+def test_a_gpu_that_is_not_there_is_not_asked() -> None:
+    assert faiss_index.gpus() >= 0
+    made = faiss_index.train_index("IVF4,Flat", DIM, make_vectors(200, 1), gpu=True)
+    assert made.is_trained

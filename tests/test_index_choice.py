@@ -1,0 +1,70 @@
+"""Which index is chosen, and what is refused."""
+
+import pytest
+
+from transforms.errors import BadInput
+from transforms.index_choice import IndexOptions, check_index_options, choose_index, lists_for
+
+DIM = 384
+
+
+@pytest.mark.parametrize(
+    ("option", "rows", "memory", "factory"),
+    [
+        ("auto", 10, 8 << 30, "Flat"),
+        ("auto", 200_000, 8 << 30, "Flat"),
+        ("auto", 900_000, 8 << 30, "HNSW32"),
+        ("auto", 900_000, 1 << 30, "IVF4096,SQ8"),
+        ("auto", 10_000_000, 8 << 30, "IVF16384,SQ8"),
+        ("auto", 10_000_000, 3 << 30, "IVF16384,PQ96"),
+        ("auto", 10_000_000, 600 << 20, "IVF16384,PQ48"),
+        ("flat", 10_000_000, 1, "Flat"),
+        ("FLAT", 10, 1, "Flat"),
+        ("hnsw", 10, 1, "HNSW32"),
+        ("ivf", 1_000_000, 1, "IVF4096,SQ8"),
+        ("ivfpq", 1_000_000, 8 << 30, "IVF4096,PQ96"),
+        ("ivf", 20, 8 << 30, "Flat"),
+        ("IVF7,Flat", 1_000, 8 << 30, "IVF7,Flat"),
+    ],
+)
+def test_the_index_fits_rows_and_memory(option: str, rows: int, memory: int, factory: str) -> None:
+    choice = choose_index(IndexOptions(option, memory=memory), DIM, rows)
+    assert choice.factory == factory
+    assert choice.why.startswith(f"{factory} for {rows:,} × 384: ")
+
+
+def test_no_index_and_why() -> None:
+    assert choose_index(IndexOptions("none"), DIM, 10).factory is None
+    why = choose_index(IndexOptions("auto", memory=1 << 20), DIM, 10_000_000).why
+    assert "more than the 1 MB of --index-memory" in why
+    exact = choose_index(IndexOptions("flat"), DIM, 10_000_000).why
+    assert exact == (
+        "Flat for 10,000,000 × 384: 15.4 GB, exact, each search reads all of it, "
+        "more than the 8.0 GB of --index-memory"
+    )
+    assert (
+        "768 MB of float16 vectors on disk" in choose_index(IndexOptions("ivf"), DIM, 1_000_000).why
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (IndexOptions(recall_target=0), "recall-target 0 is not above 0"),
+        (IndexOptions(recall_target=1.1), r"recall-target 1\.1 is not above 0"),
+        (IndexOptions(memory=0), "index-memory 0 is no size"),
+        (IndexOptions(gpu="always"), "gpu 'always' is not auto or never"),
+        (IndexOptions("Nonsense"), "index 'Nonsense' is no FAISS factory for 384"),
+        (IndexOptions("IVF64,Flat"), "'IVF64,Flat' has 64 lists for 63 rows; give at most 63"),
+    ],
+)
+def test_what_can_not_be_built_is_refused(options: IndexOptions, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        check_index_options(options, DIM, 63)
+
+
+def test_lists_have_rows_enough_to_be_trained_on() -> None:
+    for rows in (0, 1, 77, 78, 1_000, 50_000, 1_000_000, 10_000_000):
+        lists = lists_for(rows)
+        assert lists == 1 or lists * 39 <= rows
+    assert [lists_for(n) for n in (1_000, 1_000_000, 10_000_000)] == [16, 4096, 16384]

@@ -1,0 +1,52 @@
+"""Bare float16 rows: written, mapped, scored and scanned, against numpy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.stores import make_vectors
+from transforms import raw_vectors
+from transforms.errors import Damaged
+from transforms.raw_vectors import open_raw, rescore, rounded, scan, write_raw
+
+
+def test_what_is_written_is_mapped_back(tmp_path: Path) -> None:
+    vectors = make_vectors(50, 1)
+    path = tmp_path / "raw.f16"
+    write_raw(str(path), np.split(vectors, [7, 7, 30]))
+    raw = open_raw(path, 50, vectors.shape[1])
+    np.testing.assert_array_equal(np.asarray(raw, np.float32), rounded(vectors))
+    assert not raw.flags.writeable
+    with pytest.raises(Damaged, match=r"raw\.f16 has 800 bytes, and 51 rows .* have 816"):
+        open_raw(path, 51, vectors.shape[1])
+    write_raw(str(path), [])
+    assert open_raw(path, 0, 8).shape == (0, 8)
+
+
+@given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 20), st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_a_scan_finds_the_best_live_rows(rows: int, k: int, block: int, seed: int) -> None:
+    raw = make_vectors(rows, seed).astype(np.float16)
+    queries = make_vectors(3, seed + 1)
+    live = np.random.default_rng(seed).random(rows) < 0.6
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(raw_vectors, "_BLOCK", block)
+        scores, found = scan(raw, queries, k, live)
+    products = np.where(live, queries @ raw.astype(np.float32).T, -np.inf)
+    order = np.argsort(-products, axis=1, kind="stable")[:, : min(k, int(live.sum()))]
+    np.testing.assert_array_equal(found, order)
+    np.testing.assert_allclose(scores, np.take_along_axis(products, order, 1), atol=1e-6)
+
+
+def test_candidates_are_ranked_by_their_exact_scores() -> None:
+    raw = make_vectors(20, 2).astype(np.float16)
+    queries = make_vectors(2, 3)
+    candidates = np.array([[3, 9, 17, -1], [5, -1, -1, -1]])
+    scores, rows = rescore(raw, queries, candidates, 3)
+    products = queries @ raw.astype(np.float32).T
+    best = sorted([3, 9, 17], key=lambda row: -products[0, row])
+    assert rows.tolist() == [best, [5, -1, -1]]
+    np.testing.assert_allclose(scores[0], products[0, best], atol=1e-6)

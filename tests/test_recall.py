@@ -1,0 +1,98 @@
+"""Recall and the settings that reach a target, against plain loops."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.errors import RecallMissed
+from transforms.recall import (
+    Setting,
+    ShardReport,
+    choose_settings,
+    live_rows,
+    recall,
+    setting_for,
+)
+
+
+def lists_of(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each query's rows by their scores, best first."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.take_along_axis(scores, order, 1), rows[order]
+
+
+@given(st.integers(0, 99), st.integers(1, 12), st.integers(2, 30))
+@settings(max_examples=60, deadline=None)
+def test_recall_is_the_share_of_neighbours_found_without_the_own_row(
+    seed: int, at: int, rows: int
+) -> None:
+    dice = np.random.default_rng(seed)
+    scores = dice.random((4, rows)).astype(np.float32)
+    own = np.array([0, 1, -1, rows - 1])
+    exact = lists_of(scores, np.arange(rows))
+    kept = dice.random(rows) < 0.5
+    found = lists_of(scores[:, kept], np.arange(rows)[kept])
+    expected = []
+    for query, row in enumerate(own.tolist()):
+        neighbours = [r for r in exact[1][query].tolist() if r != row][:at]
+        ours = [r for r in found[1][query].tolist() if r != row][:at]
+        expected.append(len(set(neighbours) & set(ours)) / len(neighbours))
+    np.testing.assert_allclose(recall(exact, found, own, at), expected)
+
+
+def test_any_of_equal_rows_counts() -> None:
+    exact = np.full((1, 5), 0.5, np.float32), np.array([[0, 1, 2, 3, 4]])
+    found = np.full((1, 2), 0.5, np.float32), np.array([[9, 8]])
+    assert recall(exact, found, np.array([-1]), 2).tolist() == [1.0]
+
+
+def report(shares: dict[tuple[float, int], int], first: int = 0) -> ShardReport:
+    """Twenty rows of which each setting finds so many of the best, for four queries."""
+    scores = np.linspace(1, 0.1, 20, dtype=np.float32) - first * 1e-3
+    every = np.tile(scores, (4, 1)), np.tile(np.arange(20) + first, (4, 1))
+    found = {}
+    for key, count in shares.items():
+        few = every[0][:, 10 - count :], every[1][:, 10 - count :]
+        found[key] = few, few
+    return ShardReport({share: every for share, _ in shares}, found)
+
+
+def test_the_cheapest_setting_that_reaches_the_target_is_chosen() -> None:
+    one = report({(1.0, 1): 5, (1.0, 2): 9, (1.0, 4): 10, (0.5, 2): 4, (0.5, 4): 8})
+    chosen = choose_settings([one], np.full(4, -1), 0.9, "index")
+    assert [(s.live, s.value) for s in chosen] == [(1.0, 2), (0.5, 0)]
+    assert chosen[0].recall_at_10 == pytest.approx(0.9)
+    assert chosen[1].recall_at_10 == 1.0
+
+
+def test_recall_is_that_of_all_shards_together() -> None:
+    # The second shard was not tried beyond the setting that found all that it has.
+    both = [report({(1.0, 1): 0, (1.0, 8): 10}), report({(1.0, 1): 10}, first=20)]
+    chosen = choose_settings(both, np.full(4, -1), 0.4, "index")
+    assert [s.value for s in chosen] == [1]
+    assert chosen[0].recall_at_10 == pytest.approx(0.5)
+    assert choose_settings(both, np.full(4, -1), 0.9, "index")[0].value == 8
+
+
+def test_a_target_that_is_not_reached_says_what_was_and_what_helps() -> None:
+    words = (
+        r"index: recall@10 is 0\.7000 at most \(setting 4\), and 0\.95 was asked for.*--index flat"
+    )
+    with pytest.raises(RecallMissed, match=words):
+        choose_settings([report({(1.0, 2): 6, (1.0, 4): 7})], np.full(4, -1), 0.95, "index")
+
+
+def test_fewer_live_rows_take_the_setting_measured_for_fewer() -> None:
+    known = (Setting(1.0, 4, 1, 1), Setting(0.5, 16, 1, 1), Setting(0.1, 0, 1, 1))
+    shares = [(1.0, 4), (0.99, 16), (0.5, 16), (0.49, 0), (0.1, 0), (0.01, 0)]
+    assert [(share, setting_for(known, share).value) for share, _ in shares] == shares
+
+
+def test_rows_live_by_seed_and_share() -> None:
+    assert live_rows(1.0, 10, 0) is None
+    half = live_rows(0.5, 10_000, 3)
+    assert half is not None
+    assert 4_800 < half.sum() < 5_200
+    assert (live_rows(0.5, 10_000, 3) == half).all()
+    assert (live_rows(0.5, 10_000, 4) != half).any()

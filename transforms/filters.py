@@ -1,0 +1,66 @@
+"""Which passages a condition on metadata columns leaves, by DuckDB."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.errors import BadInput
+
+_ROW = "_row"
+
+
+def check_condition(where: str, schema: pa.Schema) -> None:
+    """Raise BadInput where a condition is not one over these columns."""
+    matching(schema.empty_table(), where)
+
+
+def matching(table: pa.Table, where: str) -> npt.NDArray[np.bool_]:
+    """Which rows of a table a condition holds for, null counted as no.
+
+    Args:
+        table: metadata columns.
+        where: an SQL expression over them, such as ``lang = 'en' and year >= 2020``.
+
+    Nothing but the table can be read: files, other tables, extensions and settings are out of
+    reach.
+
+    Raises:
+        BadInput: the condition can't be parsed, or names what is not there.
+    """
+    import duckdb
+
+    if not where.strip():
+        raise BadInput("the condition is blank; give one such as lang = 'en', or none")
+    rows = pa.array(np.arange(table.num_rows, dtype=np.int64))
+    numbered = table.append_column(_ROW, rows)
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "python_enable_replacements": "false",
+        "autoload_known_extensions": "false",
+        "autoinstall_known_extensions": "false",
+        "threads": "1",
+    }
+    with duckdb.connect(config=settings) as connection:
+        connection.execute("SET lock_configuration = true")
+        try:
+            found = connection.from_arrow(numbered).filter(where).project(_ROW).fetchnumpy()
+        except duckdb.Error as error:
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            raise BadInput(
+                f"condition {where!r} can't be used: {lines[0]}; the columns are "
+                f"{', '.join(_named(table.schema)) or 'none'}"
+            ) from error
+    mask = np.zeros(table.num_rows, np.bool_)
+    mask[found[_ROW]] = True
+    return mask
+
+
+def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The columns of all segments; one that some lack is null there."""
+    return pa.unify_schemas(list(schemas), promote_options="permissive")
+
+
+def _named(schema: pa.Schema) -> list[str]:
+    return [f"{field.name} ({field.type})" for field in schema]

@@ -1,0 +1,336 @@
+"""Build the index of a segment: sample, train once, build each shard, measure, choose settings.
+
+Every function works on files of one segment and is bounded by a shard or by the training sample;
+what passes between them is small. `transforms.indexing` wires them.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms import faiss_index, storage
+from transforms.errors import Damaged
+from transforms.index_choice import IndexOptions
+from transforms.index_info import IndexFile, IndexInfo, IndexShard
+from transforms.index_plan import IndexPlan, ShardPlan, even_rows
+from transforms.parquet import read_vectors
+from transforms.ranking import Rows
+from transforms.raw_vectors import Raw, open_raw, rescore, write_raw
+from transforms.recall import (
+    EXACT_AT,
+    LIVE_SHARES,
+    QUERIES,
+    Lists,
+    Setting,
+    ShardReport,
+    choose_settings,
+    live_rows,
+    recall,
+)
+from transforms.segment import SegmentPaths, segment_name
+from transforms.shards import candidates, fetch_checked
+
+Vectors = npt.NDArray[np.float32]
+
+#: A setting that finds so much in a shard is not raised there.
+_ENOUGH = 0.9999
+_BLOCK = 8_192
+#: Sampled rows of which the error of their codes is measured.
+_ERROR_ROWS = 4_096
+_NO_ROWS: Vectors = np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class ShardSample:
+    """What is taken from a shard before the index is trained.
+
+    Attributes:
+        number: the shard's.
+        raw: its vectors as bare rows.
+        training: a file of rows to train on, where any are wanted.
+        own: the segment's rows that are queries, and their vectors.
+    """
+
+    number: int
+    raw: IndexFile
+    training: IndexFile | None
+    own: Rows
+    queries: Vectors
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The trained index without rows, if one was needed, and its error on the sample."""
+
+    file: IndexFile | None
+    error: float | None
+
+
+@dataclass(frozen=True)
+class BuiltShard:
+    """A shard's files, and what was found in it for the queries; None where it is exact."""
+
+    shard: IndexShard
+    report: ShardReport | None
+
+
+def sample_shard(paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan) -> ShardSample:
+    """Write a shard's vectors as bare rows, and take its share of training rows and queries.
+
+    Raises:
+        Damaged: the parts have other rows than their markers say, or one is not finite.
+    """
+    paths.claim()
+    stop = shard.first_row + shard.rows
+    own = _within(even_rows(plan.rows, QUERIES), shard.first_row, stop)
+    wanted = faiss_index.kind_of(plan.factory, plan.dim).training
+    training = None
+    with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
+        with _written(paths, f"raw-{shard.number:05d}", "f16") as raw_file:
+            write_raw(raw_file.path, _finite(paths, shard))
+        raw = _open_raw(paths, plan, shard, raw_file.info, Path(cache))
+        if wanted:
+            places = _within(even_rows(plan.rows, wanted), shard.first_row, stop)
+            with _written(paths, f"sample-{shard.number:05d}", "npy") as kept:
+                _save(kept.path, raw[places - shard.first_row])
+            training = kept.info
+        queries = np.asarray(raw[own - shard.first_row], np.float32)
+    return ShardSample(shard.number, raw_file.info, training, own, queries)
+
+
+def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) -> Trained:
+    """Train the index on all shards' samples, and write it without rows.
+
+    Raises:
+        BadInput: FAISS can't train on them.
+    """
+    files = [sample.training for sample in _ordered(samples) if sample.training is not None]
+    if not files:
+        return Trained(None, None)
+    paths.claim()
+    with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
+        pieces = []
+        for file in files:
+            path = fetch_checked(storage.join(paths.index, file.name), file, Path(cache))
+            pieces.append(np.load(path, mmap_mode="r", allow_pickle=False))
+        rows = np.empty((sum(map(len, pieces)), plan.dim), np.float32)
+        np.concatenate(pieces, out=rows, casting="same_kind")
+    index = faiss_index.train_index(plan.factory, plan.dim, rows, plan.gpu)
+    error = faiss_index.coding_error(index, rows[:: max(1, len(rows) // _ERROR_ROWS)])
+    with _written(paths, "trained", "faiss") as written:
+        faiss_index.write_index(index, written.path)
+    return Trained(written.info, error)
+
+
+def build_shard(
+    paths: SegmentPaths,
+    plan: IndexPlan,
+    shard: ShardPlan,
+    samples: Sequence[ShardSample],
+    trained: Trained,
+) -> BuiltShard:
+    """Add a shard's rows to the trained index, write it, and search it for the queries.
+
+    Raises:
+        Damaged: the parts have other rows than their markers say, or one is not finite.
+    """
+    paths.claim()
+    with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
+        if trained.file is None:
+            index = faiss_index.train_index(plan.factory, plan.dim, _NO_ROWS)
+        else:
+            url = storage.join(paths.index, trained.file.name)
+            path = fetch_checked(url, trained.file, Path(cache))
+            index = faiss_index.read_index(path, plan.factory, plan.dim, 0, mapped=False)
+        for chunk in _finite(paths, shard):
+            index.add(chunk)
+        sample = next((each for each in samples if each.number == shard.number), None)
+        report = None
+        if sample is not None:
+            raw = _open_raw(paths, plan, shard, sample.raw, Path(cache))
+            queries = np.concatenate([each.queries for each in _ordered(samples)])
+            report = report_shard(plan, shard, index, raw, queries)
+        with _written(paths, f"shard-{shard.number:05d}", "faiss") as written:
+            faiss_index.write_index(index, written.path)
+    raw_info = sample.raw if sample is not None else None
+    made = IndexShard(shard.number, shard.rows, shard.first_row, written.info, raw_info)
+    return BuiltShard(made, report)
+
+
+def report_shard(
+    plan: IndexPlan, shard: ShardPlan, index: Any, raw: Raw, queries: Vectors
+) -> ShardReport:
+    """What exact search and each setting worth trying find in a shard, with the segment's rows.
+
+    A setting is not tried where it costs more than to scan the live rows, nor after one that found
+    all that there is in this shard.
+    """
+    kind = faiss_index.kind_of(plan.factory, plan.dim)
+    exact: dict[float, Lists] = {}
+    found: dict[tuple[float, int], tuple[Lists, Lists]] = {}
+    none = np.full(len(queries), -1, np.int64)
+    for share in LIVE_SHARES:
+        live = live_rows(share, shard.rows, shard.number)
+        best = faiss_index.exact_search(_blocks(raw), queries, EXACT_AT, live)
+        exact[share] = _moved(best, shard.first_row)
+        if live is not None and not kind.selects:
+            continue
+        for value in faiss_index.ladder(plan.factory, plan.dim, plan.rows):
+            if share < 1 and faiss_index.cost(kind, value, shard.rows) > share * shard.rows:
+                break
+            _, rows = faiss_index.search_index(
+                index, queries, min(candidates(EXACT_AT), shard.rows), live, value
+            )
+            few = rows[:, : candidates(11)]
+            pair = rescore(raw, queries, few, 11), rescore(raw, queries, rows, EXACT_AT)
+            found[share, value] = (
+                _moved(pair[0], shard.first_row), _moved(pair[1], shard.first_row)
+            )  # fmt: skip
+            if recall(best, pair[1], none, 100).mean() >= _ENOUGH:
+                break
+    return ShardReport(exact, found)
+
+
+def finish_index(
+    paths: SegmentPaths,
+    plan: IndexPlan,
+    samples: Sequence[ShardSample],
+    trained: Trained,
+    built: Sequence[BuiltShard],
+) -> IndexInfo:
+    """Choose the search-time settings, and say what the manifest will.
+
+    Raises:
+        RecallMissed: no setting reaches the target.
+    """
+    built = sorted(built, key=_shard_number)
+    settings: tuple[Setting, ...] = ()
+    if not plan.exact:
+        own = np.concatenate([sample.own for sample in _ordered(samples)])
+        reports = [each.report for each in built if each.report is not None]
+        what = f"index {plan.factory} of {plan.rows:,} rows"
+        settings = choose_settings(reports, own, plan.target, what)
+    shards = tuple(each.shard for each in built)
+    for sample in samples:
+        if sample.training is not None:
+            # It was for training alone; what is left behind, a vacuum takes.
+            with contextlib.suppress(OSError):
+                storage.remove(storage.join(paths.index, sample.training.name))
+    return IndexInfo(
+        plan.factory, faiss_index.METRIC, shards, settings, trained.file, trained.error, plan.why
+    )
+
+
+def settle_index(paths: SegmentPaths, options: IndexOptions, info: IndexInfo) -> IndexFile:
+    """Write what a manifest would say of an index into a file beside it, or adopt what stands."""
+    content = json.dumps(asdict(info), sort_keys=True).encode()
+    storage.create_exclusively(storage.join(paths.index, index_name(options)), content)
+    standing = settled_index(paths, options)
+    assert standing is not None
+    return standing
+
+
+def settled_index(paths: SegmentPaths, options: IndexOptions) -> IndexFile | None:
+    """The file that an earlier run with the same options left, if any."""
+    name = index_name(options)
+    try:
+        content = storage.read_bytes(storage.join(paths.index, name))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return IndexFile(name, len(content), storage.digest(content))
+
+
+def index_name(options: IndexOptions) -> str:
+    """The file that says what an index of these options is."""
+    return f"index-{segment_name(asdict(options))}.json"
+
+
+def _shard_number(built: BuiltShard) -> int:
+    return built.shard.number
+
+
+def _sample_number(sample: ShardSample) -> int:
+    return sample.number
+
+
+def _ordered(samples: Sequence[ShardSample]) -> list[ShardSample]:
+    return sorted(samples, key=_sample_number)
+
+
+def _within(rows: Rows, first: int, stop: int) -> Rows:
+    return rows[(rows >= first) & (rows < stop)]
+
+
+def _moved(lists: Lists, first: int) -> Lists:
+    scores, rows = lists
+    return scores, np.where(rows < 0, rows, rows + first)
+
+
+def _save(path: str, rows: Raw) -> None:
+    # By a file object: with a name NumPy appends a suffix of its own.
+    with open(path, "wb") as file:
+        np.save(file, rows, allow_pickle=False)
+
+
+def _blocks(raw: Raw) -> Iterator[Vectors]:
+    for start in range(0, len(raw), _BLOCK):
+        yield np.asarray(raw[start : start + _BLOCK], np.float32)
+
+
+def _finite(paths: SegmentPaths, shard: ShardPlan) -> Iterator[Vectors]:
+    """A shard's vectors, all of them finite and as many as there should be."""
+    first = shard.first_row
+    for chunk in read_vectors(paths, shard.parts):
+        wrong = np.flatnonzero(~np.isfinite(chunk).all(axis=1))
+        if len(wrong):
+            raise Damaged(
+                f"the vector of row {first + int(wrong[0])} of {paths.root} is not finite; "
+                "embed again into a new store"
+            )
+        first += len(chunk)
+        yield chunk
+    if first - shard.first_row != shard.rows:
+        raise Damaged(
+            f"the parts of {paths.root} have {first - shard.first_row} rows where their markers "
+            f"say {shard.rows}; embed again into a new store"
+        )
+
+
+def _open_raw(
+    paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan, file: IndexFile, cache: Path
+) -> Raw:
+    path = storage.fetch(storage.join(paths.index, file.name), cache)
+    return open_raw(path, shard.rows, plan.dim)
+
+
+@dataclass
+class _Writing:
+    """A file that is being written to a local path; ``info`` is there when it is whole."""
+
+    path: str
+    info: IndexFile
+
+
+@contextlib.contextmanager
+def _written(paths: SegmentPaths, stem: str, suffix: str) -> Iterator[_Writing]:
+    """Write a file of the index, named by its content."""
+    names: list[tuple[str, str]] = []
+
+    def name(digest: str) -> str:
+        names.append((f"{stem}-{digest[:16]}.{suffix}", digest))
+        return names[-1][0]
+
+    with storage.put_atomically(paths.index, name) as path:
+        writing = _Writing(path, IndexFile("", 0, ""))
+        yield writing
+        size = os.stat(path).st_size
+    [(file, digest)] = names
+    writing.info = IndexFile(file, size, digest)

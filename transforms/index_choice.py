@@ -1,0 +1,166 @@
+"""Choose a segment's index from its rows, their width, the memory and what the user wants."""
+
+import os
+import re
+from dataclasses import dataclass
+
+from transforms import faiss_index
+from transforms.errors import BadInput
+
+#: Up to so many bytes of float32 vectors, exact search takes some 20 ms on a laptop.
+_EXACT_BYTES = 320_000_000
+#: Up to so many rows a graph is built in bearable time.
+_GRAPH_ROWS = 1_000_000
+_GRAPH_LINKS = 32
+#: Multiply-adds a second of one core, about; it tells minutes from hours.
+_RATE = 2.5e10
+_KMEANS_ITERATIONS = 10
+NAMES = ("auto", "flat", "hnsw", "ivf", "ivfpq", "none")
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """What a user wants of an index.
+
+    Attributes:
+        index: one of `NAMES`, or a FAISS factory string.
+        recall_target: recall@10 that an approximate index must reach.
+        memory: bytes that the index may take when it is searched.
+        gpu: ``auto`` trains on the GPUs that FAISS sees, ``never`` on the CPU.
+    """
+
+    index: str = "auto"
+    recall_target: float = 0.95
+    memory: int = 8_000_000_000
+    gpu: str = "auto"
+
+
+@dataclass(frozen=True)
+class IndexChoice:
+    """A FAISS factory, or None for no index, and why it was chosen, in one line."""
+
+    factory: str | None
+    why: str
+
+
+def check_index_options(options: IndexOptions, dim: int, rows: int | None = None) -> None:
+    """Raise BadInput for what can't be built, of ``rows`` rows at most where that is known."""
+    if not 0 < options.recall_target <= 1:
+        raise BadInput(
+            f"recall-target {options.recall_target} is not above 0 and at most 1; 0.95 is usual"
+        )
+    if options.memory < 1:
+        raise BadInput(f"index-memory {options.memory} is no size; give one such as 8GB")
+    if options.gpu not in ("auto", "never"):
+        raise BadInput(f"gpu {options.gpu!r} is not auto or never")
+    if options.index in NAMES:
+        return
+    factory = _plain(options.index)
+    faiss_index.check_factory(factory, dim)
+    lists = faiss_index.kind_of(factory, dim).lists
+    if rows is not None and lists > rows:
+        raise BadInput(
+            f"index {factory!r} has {lists} lists for {rows} rows; give at most {rows}, or flat"
+        )
+
+
+def choose_index(options: IndexOptions, dim: int, rows: int) -> IndexChoice:
+    """Choose the FAISS factory for so many rows; see `check_index_options`."""
+    if options.index == "none":
+        return IndexChoice(None, "no index was asked for: searches scan the vectors")
+    factory = _factory(options, dim, rows)
+    return IndexChoice(factory, _why(factory, options, dim, rows))
+
+
+def fits(factory: str, dim: int, rows: int) -> bool:
+    """Whether so many rows are enough to train such an index."""
+    return faiss_index.kind_of(factory, dim).least <= rows
+
+
+def _factory(options: IndexOptions, dim: int, rows: int) -> str:
+    exact = faiss_index.EXACT
+    if options.index not in NAMES:
+        return _plain(options.index)
+    graph = f"HNSW{_GRAPH_LINKS}"
+    lists = lists_for(rows)
+    if options.index == "flat" or (options.index == "auto" and rows * dim * 4 <= _EXACT_BYTES):
+        return exact
+    if options.index == "hnsw":
+        return graph
+    if (
+        options.index == "auto"
+        and rows <= _GRAPH_ROWS
+        and _bytes(graph, dim, rows) <= options.memory
+    ):
+        return graph
+    if lists < 2:
+        return exact
+    scalar = f"IVF{lists},SQ8"
+    if options.index == "ivf" or (
+        options.index == "auto" and _bytes(scalar, dim, rows) <= options.memory
+    ):
+        return scalar
+    widths = [width for width in (dim // 4, dim // 8, dim // 16) if width and dim % width == 0]
+    for width in widths or [1]:
+        product = f"IVF{lists},PQ{width}"
+        if _bytes(product, dim, rows) <= options.memory:
+            break
+    return product if fits(product, dim, rows) else exact
+
+
+def lists_for(rows: int) -> int:
+    """Lists of an inverted file: the power of two nearest to four times the root of the rows.
+
+    Fewer where a list's centre could not be trained on as many rows as FAISS asks for.
+    """
+    lists = 1
+    while lists * lists * 2 <= 16 * rows and 2 * lists * faiss_index.LEAST_PER_LIST <= rows:
+        lists *= 2
+    return lists
+
+
+def _plain(option: str) -> str:
+    return faiss_index.EXACT if option.lower() == "flat" else option
+
+
+def _bytes(factory: str, dim: int, rows: int) -> int:
+    """What an index takes in memory, lists that are mapped included."""
+    if "PQ" in factory:
+        width = re.search(r"PQ(\d+)", factory)
+        code = int(width[1]) if width else dim
+    else:
+        code = dim if "SQ8" in factory else 2 * dim if "SQfp16" in factory else 4 * dim
+    links = 8 * _GRAPH_LINKS + 16 if "HNSW" in factory else 0
+    ids = 8 if "IVF" in factory else 0
+    return rows * (code + links + ids)
+
+
+def _why(factory: str, options: IndexOptions, dim: int, rows: int) -> str:
+    kind = faiss_index.kind_of(factory, dim)
+    size = _bytes(factory, dim, rows)
+    words = [f"{factory} for {rows:,} × {dim}: {_size(size)}"]
+    if factory == faiss_index.EXACT:
+        words.append("exact")
+        if size > _EXACT_BYTES:
+            words.append("each search reads all of it")
+    else:
+        words.append(f"and {_size(2 * rows * dim)} of float16 vectors on disk to re-rank with")
+        train = min(kind.training, rows) * kind.lists * dim * _KMEANS_ITERATIONS
+        work = train + rows * dim * (kind.lists or 4_000)
+        words.append(f"about {_time(work / (_RATE * (os.cpu_count() or 1)))}")
+        words.append(f"recall@10 of {options.recall_target:g} asked for")
+    if size > options.memory:
+        words.append(f"more than the {_size(options.memory)} of --index-memory")
+    return ", ".join(words)
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _time(seconds: float) -> str:
+    return "a minute" if seconds < 90 else f"{seconds / 60:.0f} minutes"

@@ -1,0 +1,93 @@
+"""What a manifest says of a segment's index."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from transforms.recall import Setting
+
+
+@dataclass(frozen=True)
+class IndexFile:
+    """A file in ``index/``: its name, its size in bytes and its SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class IndexShard:
+    """Consecutive rows that share an index file.
+
+    Attributes:
+        number: its place.
+        rows: how many it holds.
+        first_row: the segment's row that is its row 0.
+        file: the index.
+        raw: its vectors as bare float16 rows; None beside an exact index.
+    """
+
+    number: int
+    rows: int
+    first_row: int
+    file: IndexFile
+    raw: IndexFile | None = None
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """The index of a segment.
+
+    Attributes:
+        factory: FAISS factory.
+        metric: ``inner_product``.
+        shards: in order of their rows.
+        settings: how to search, by the share of rows that live; none for an exact index.
+        trained: the trained index without rows that all shards began with, if any.
+        error: mean squared distance of sampled rows from what the trained index makes of them.
+        why: what was chosen and why, in a line for people.
+    """
+
+    factory: str
+    metric: str
+    shards: tuple[IndexShard, ...]
+    settings: tuple[Setting, ...] = ()
+    trained: IndexFile | None = None
+    error: float | None = None
+    why: str = ""
+
+    @property
+    def recall(self) -> float:
+        """Recall@10 against exact search with all rows live; 1 for an exact index."""
+        return self.settings[0].recall_at_10 if self.settings else 1.0
+
+    @property
+    def files(self) -> Iterator[IndexFile]:
+        """All files that it is made of."""
+        for shard in self.shards:
+            yield shard.file
+            if shard.raw is not None:
+                yield shard.raw
+        if self.trained is not None:
+            yield self.trained
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(file.bytes for file in self.files)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "IndexInfo":
+        """The index that ``dataclasses.asdict`` wrote."""
+        shards = tuple(
+            IndexShard(**each | {"file": IndexFile(**each["file"]), "raw": _file(each["raw"])})
+            for each in value["shards"]
+        )
+        settings = tuple(Setting(**each) for each in value["settings"])
+        changed = {"shards": shards, "settings": settings, "trained": _file(value["trained"])}
+        return cls(**value | changed)
+
+
+def _file(value: dict[str, Any] | None) -> IndexFile | None:
+    return IndexFile(**value) if value is not None else None

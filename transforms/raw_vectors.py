@@ -1,0 +1,73 @@
+"""The vectors of an index shard as a bare float16 file, to re-rank candidates and to scan exactly.
+
+The file is the rows in order, ``[rows, dim]`` little-endian float16, and nothing else; it is read
+memory-mapped, so that a search touches only the rows that it looks at.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import Damaged
+from transforms.ranking import Rows, Scores, merge_top_k
+
+Vectors = npt.NDArray[np.float32]
+Raw = npt.NDArray[np.float16]
+
+_TYPE = np.dtype("<f2")
+#: Rows read at once by a scan.
+_BLOCK = 16_384
+
+
+def rounded(vectors: Vectors) -> Vectors:
+    """The vectors as the file gives them back."""
+    return vectors.astype(_TYPE).astype(np.float32)
+
+
+def write_raw(path: str, chunks: Iterable[Vectors]) -> None:
+    """Write rows to a local file."""
+    with open(path, "wb") as file:
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk.astype(_TYPE)).data)
+
+
+def open_raw(path: Path, rows: int, dim: int) -> Raw:
+    """Map a file.
+
+    Raises:
+        Damaged: it has another size than so many rows.
+    """
+    size, wanted = path.stat().st_size, rows * dim * _TYPE.itemsize
+    if size != wanted:
+        raise Damaged(
+            f"{path} has {size} bytes, and {rows} rows of {dim} dimensions have {wanted}; "
+            "restore it, or build the index again with albeam index"
+        )
+    if not rows:
+        return np.empty((0, dim), np.float16)
+    return np.memmap(path, _TYPE, "r", shape=(rows, dim))
+
+
+def rescore(raw: Raw, queries: Vectors, rows: Rows, k: int) -> tuple[Scores, Rows]:
+    """The best ``k`` of each query's candidates ``[queries, n]`` by exact scores; -1 is none."""
+    theirs = np.asarray(raw[np.maximum(rows, 0)], np.float32)
+    scores = np.einsum("qd,qnd->qn", queries, theirs).astype(np.float32)
+    return merge_top_k([(scores, rows)], k)
+
+
+def scan(raw: Raw, queries: Vectors, k: int, live: npt.NDArray[np.bool_]) -> tuple[Scores, Rows]:
+    """The best ``k`` live rows by exact scores; only live rows are read."""
+    places = np.flatnonzero(live)
+    best: tuple[Scores, Rows] = (
+        np.empty((len(queries), 0), np.float32),
+        np.empty((len(queries), 0), np.int64),
+    )
+    for start in range(0, len(places), _BLOCK):
+        block = places[start : start + _BLOCK]
+        scores = queries @ np.asarray(raw[block], np.float32).T
+        few = min(k, len(block))
+        top = np.argpartition(-scores, few - 1, axis=1)[:, :few]
+        best = merge_top_k([best, (np.take_along_axis(scores, top, 1), block[top])], k)
+    return best

@@ -1,0 +1,153 @@
+"""Recall of an index against exact search, and the search-time settings that reach a target.
+
+Each shard reports what exact search and each setting find in it; lists of all shards are merged
+here, so that recall is that of the whole segment, and no stage holds more than a shard.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import RecallMissed
+from transforms.ranking import Rows, Scores, merge_top_k
+
+Lists = tuple[Scores, Rows]
+
+#: The shares of live rows for which recall is measured, by bitmaps of random rows.
+LIVE_SHARES = (1.0, 0.5, 0.25, 0.1, 0.01, 0.001)
+QUERIES = 256
+#: Neighbours that exact search keeps: a hundred, and the query's own row.
+EXACT_AT = 101
+#: Equal scores may differ so much when they are summed in another order.
+_TIE = 1e-5
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to search where a share of the rows lives.
+
+    Attributes:
+        live: the share, or more.
+        value: nprobe or efSearch; 0 scans the live rows exactly.
+        recall_at_10, recall_at_100: measured with it; 1 for a scan.
+    """
+
+    live: float
+    value: int
+    recall_at_10: float
+    recall_at_100: float
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What is found in a shard for the sampled queries, with the segment's row numbers.
+
+    Attributes:
+        exact: share of live rows to lists of `EXACT_AT`.
+        found: share and setting to lists of ten and of a hundred.
+    """
+
+    exact: dict[float, Lists]
+    found: dict[tuple[float, int], tuple[Lists, Lists]]
+
+    def at(self, live: float, value: int) -> tuple[Lists, Lists]:
+        """What a setting finds; the highest that was tried stands for those above it."""
+        tried = [v for share, v in self.found if share == live]
+        return self.found[live, min(value, max(tried))]
+
+
+def live_rows(share: float, rows: int, shard: int) -> npt.NDArray[np.bool_] | None:
+    """The random rows of a shard that live; None for all."""
+    if share == 1:
+        return None
+    dice = np.random.default_rng([shard, round(share * 1_000_000)])
+    return dice.random(rows) < share
+
+
+def recall(exact: Lists, found: Lists, own: Rows, at: int) -> npt.NDArray[np.float64]:
+    """For each query the share of its nearest ``at`` rows that were found, its own left out.
+
+    A row that scores as well as the last of the nearest counts: of equal ones any may be found.
+    """
+    shares = np.ones(len(own))
+    for number, row in enumerate(own.tolist()):
+        best = exact[0][number][(exact[1][number] >= 0) & (exact[1][number] != row)][:at]
+        if not len(best):
+            continue
+        ours = found[0][number][(found[1][number] >= 0) & (found[1][number] != row)][:at]
+        shares[number] = min(1.0, float((ours >= best[-1] - _TIE).sum()) / len(best))
+    return shares
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Mean recall of the tuning half of the queries and of the other, at ten and at a hundred."""
+
+    tuned: float
+    held_out: float
+    at_10: float
+    at_100: float
+
+
+def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) -> Figures:
+    """The recall of a setting over all shards."""
+    exact = merge_top_k([report.exact[live] for report in reports], EXACT_AT)
+    pairs = [report.at(live, value) for report in reports]
+    at_10 = recall(exact, merge_top_k([ten for ten, _ in pairs], 11), own, 10)
+    at_100 = recall(exact, merge_top_k([hundred for _, hundred in pairs], EXACT_AT), own, 100)
+    half = (at_10[0::2], at_10[1::2] if len(at_10) > 1 else at_10)
+    return Figures(
+        float(half[0].mean()), float(half[1].mean()), float(at_10.mean()), float(at_100.mean())
+    )
+
+
+def choose_settings(
+    reports: Sequence[ShardReport], own: Rows, target: float, what: str
+) -> tuple[Setting, ...]:
+    """The cheapest settings that reach a recall@10 on both halves of the queries.
+
+    A share of live rows for which none does is scanned exactly.
+
+    Args:
+        reports: of all shards.
+        own: the row of each query in the segment, -1 where it is none.
+        target: recall@10.
+        what: names the index in errors.
+
+    Raises:
+        RecallMissed: with all rows live, no setting reaches the target.
+    """
+    settings = []
+    for live in sorted({share for report in reports for share in report.exact}, reverse=True):
+        values = sorted({v for report in reports for share, v in report.found if share == live})
+        last = Figures(0.0, 0.0, 0.0, 0.0)
+        for value in values:
+            last = measure(reports, own, live, value)
+            if min(last.tuned, last.held_out) >= target:
+                settings.append(Setting(live, value, last.at_10, last.at_100))
+                break
+        else:
+            if live == 1:
+                raise RecallMissed(
+                    f"{what}: recall@10 is {last.at_10:.4f} at most (setting {values[-1]}), and "
+                    f"{target} was asked for; nothing was published, and the vectors are kept: "
+                    "run again with a lower --recall-target, with --index flat, or with finer "
+                    "codes such as SQ8"
+                )
+            settings.append(Setting(live, 0, 1.0, 1.0))
+    return tuple(settings)
+
+
+def setting_for(settings: Sequence[Setting], live: float) -> Setting:
+    """The setting measured for the largest share of live rows that is not above this one.
+
+    Where fewer live than in any, they are scanned exactly.
+    """
+    fitting = [setting for setting in settings if setting.live <= live]
+    return max(fitting, key=_share) if fitting else Setting(live, 0, 1.0, 1.0)
+
+
+def _share(setting: Setting) -> float:
+    return setting.live

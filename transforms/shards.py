@@ -1,0 +1,140 @@
+"""Search the index of one segment: all its shards together."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms import faiss_index, storage
+from transforms.errors import Damaged
+from transforms.index_info import IndexFile, IndexInfo, IndexShard
+from transforms.ranking import Rows, Scores, merge_top_k
+from transforms.raw_vectors import Raw, open_raw, rescore, scan
+from transforms.recall import setting_for
+from transforms.segment import SegmentPaths
+
+Bools = npt.NDArray[np.bool_]
+Vectors = npt.NDArray[np.float32]
+
+_LEAST_CANDIDATES = 100
+_CANDIDATES_PER_HIT = 4
+
+
+def candidates(k: int) -> int:
+    """How many rows a shard's index is asked for, of which exact scores choose the best ``k``."""
+    return max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k)
+
+
+class SegmentIndex:
+    """The index files of a segment, opened when they are first needed."""
+
+    def __init__(self, paths: SegmentPaths, info: IndexInfo, dim: int, cache: Path) -> None:
+        """``cache`` is the folder in which copies of remote files are kept."""
+        self._paths, self._info, self._dim, self._cache = paths, info, dim, cache
+        self._open: dict[int, tuple[object, Raw | None]] = {}
+
+    def search(self, queries: Vectors, k: int, live: Bools | None = None) -> tuple[Scores, Rows]:
+        """The best ``k`` live rows of the segment by their scores; row -1 where there are fewer.
+
+        ``live`` says which of the segment's rows may be found, all by default.
+
+        Raises:
+            Damaged: a file is missing, differs from its digest, or can't be searched.
+        """
+        found = [(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))]
+        share = 1.0 if live is None else float(live.mean()) if len(live) else 1.0
+        lists: tuple[Scores, Rows] | None = None
+        value = setting_for(self._info.settings, share).value
+        for shard in self._info.shards:
+            stop = shard.first_row + shard.rows
+            mine = live[shard.first_row : stop] if live is not None else None
+            if mine is not None and not mine.any():
+                continue
+            index, raw = self.open(shard)
+            with faiss_index.searching(self._url(shard.file)):
+                if raw is None:
+                    wanted = min(k, shard.rows if mine is None else int(mine.sum()))
+                    scores, rows = faiss_index.search_index(index, queries, wanted, mine)
+                    faiss_index.check_rows(rows, shard.rows)
+                else:
+                    if lists is None and value and len(self._info.shards) > 1:
+                        lists = faiss_index.assign_lists(index, queries, value)
+                    scores, rows = search_shard(index, raw, queries, k, mine, value, lists)
+            found.append((scores, np.where(rows < 0, rows, rows + shard.first_row)))
+        return merge_top_k(found, k)
+
+    def open(self, shard: IndexShard) -> tuple[object, Raw | None]:
+        """A shard's index and its bare vectors, if it has some; digests are checked first."""
+        if shard.number not in self._open:
+            raw = None
+            if shard.raw is not None:
+                raw = open_raw(self._fetch(shard.raw), shard.rows, self._dim)
+            path = self._fetch(shard.file)
+            index = faiss_index.read_index(path, self._info.factory, self._dim, shard.rows)
+            self._open[shard.number] = index, raw
+        return self._open[shard.number]
+
+    def _url(self, file: IndexFile) -> str:
+        return storage.join(self._paths.index, file.name)
+
+    def _fetch(self, file: IndexFile) -> Path:
+        return fetch_checked(self._url(file), file, self._cache)
+
+
+def search_shard(
+    index: object,
+    raw: Raw,
+    queries: Vectors,
+    k: int,
+    live: Bools | None,
+    value: int,
+    lists: tuple[Scores, Rows] | None = None,
+) -> tuple[Scores, Rows]:
+    """The best ``k`` live rows of a shard, candidates of its index by exact scores.
+
+    Args:
+        index: the shard's.
+        raw: its vectors.
+        queries: float32 ``[queries, dim]``.
+        k: how many rows.
+        live: which rows may be found; all by default.
+        value: nprobe or efSearch; 0 scans the live rows.
+        lists: see `transforms.faiss_index.assign_lists`.
+    """
+    every = np.ones(len(raw), np.bool_) if live is None else live
+    count = int(every.sum())
+    k = min(k, count)
+    if not value:
+        return scan(raw, queries, k, every)
+    wanted = min(candidates(k), count)
+    _, rows = faiss_index.search_index(index, queries, wanted, live, value, lists)
+    faiss_index.check_rows(rows, len(raw))
+    scores, rows = rescore(raw, queries, rows, k)
+    short = np.flatnonzero((rows < 0).any(axis=1))
+    if len(short):
+        scores[short], rows[short] = scan(raw, queries[short], k, every)
+    return scores, rows
+
+
+def fetch_checked(url: str, file: IndexFile, cache: Path) -> Path:
+    """A local path of a file whose digest is right.
+
+    Raises:
+        Damaged: it is missing, or differs from its digest.
+    """
+    check_file(url, file.bytes, file.sha256)
+    return storage.fetch(url, cache)
+
+
+def check_file(url: str, size: int, sha256: str) -> None:
+    """Raise Damaged where a file is missing, or has other bytes than its manifest says."""
+    remedy = "restore it, or embed again into a new store"
+    try:
+        found = storage.size(url)
+        if found != size:
+            raise Damaged(f"{url} has {found} bytes, and the manifest says {size}; {remedy}")
+        digest = storage.sha256(url)
+    except FileNotFoundError as error:
+        raise Damaged(f"{url} is missing; {remedy}") from error
+    if digest != sha256:
+        raise Damaged(f"{url} has SHA-256 {digest}, and the manifest says {sha256}; {remedy}")
