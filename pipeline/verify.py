@@ -14,9 +14,10 @@ from pyroaring import BitMap64
 from pipeline.deep import DeepReport, check_deeply
 from transforms import storage
 from transforms.errors import Damaged
+from transforms.file_cache import FileCache, check_file
 from transforms.parquet import MODEL_KEY, PartFormat
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
-from transforms.shards import SegmentIndex, check_file
+from transforms.shards import SegmentIndex
 from transforms.snapshot import read_segment, read_snapshot
 from transforms.store import Store, open_part
 from transforms.tombstones import live_mask, read_tombstones
@@ -116,7 +117,7 @@ def _check_segment(
         first += part.rows
     if info.index is not None:
         with tempfile.TemporaryDirectory() as cache:
-            index = SegmentIndex(paths, info.index, info.identity.dim, Path(cache))
+            index = SegmentIndex(paths, info.index, info.identity.dim, FileCache(Path(cache)))
             files += len(list(info.index.files))
             for shard in info.index.shards:
                 try:

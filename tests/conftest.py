@@ -17,7 +17,9 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quiet_libraries() -> None:
+def _quiet_libraries(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # What is remembered of files lies below it.
+    os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -62,5 +62,16 @@ def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
     return pa.unify_schemas(list(schemas), promote_options="permissive")
 
 
+def as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns of a schema; null where it lacks one."""
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
 def _named(schema: pa.Schema) -> list[str]:
     return [f"{field.name} ({field.type})" for field in schema]

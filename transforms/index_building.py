@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from transforms import faiss_index, storage
 from transforms.errors import Damaged
+from transforms.file_cache import FileCache
 from transforms.index_choice import IndexOptions
 from transforms.index_info import IndexFile, IndexInfo, IndexShard
 from transforms.index_plan import IndexPlan, ShardPlan, even_rows
@@ -36,7 +37,7 @@ from transforms.recall import (
     recall,
 )
 from transforms.segment import SegmentPaths, segment_name
-from transforms.shards import candidates, fetch_checked
+from transforms.shards import candidates
 
 Vectors = npt.NDArray[np.float32]
 
@@ -96,7 +97,7 @@ def sample_shard(paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan) -> Shar
     with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
         with _written(paths, f"raw-{shard.number:05d}", "f16") as raw_file:
             write_raw(raw_file.path, _finite(paths, shard))
-        raw = _open_raw(paths, plan, shard, raw_file.info, Path(cache))
+        raw = _open_raw(paths, plan, shard, raw_file.info, cache)
         if wanted:
             places = _within(even_rows(plan.rows, wanted), shard.first_row, stop)
             with _written(paths, f"sample-{shard.number:05d}", "npy") as kept:
@@ -119,7 +120,7 @@ def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) 
     with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
         pieces = []
         for file in files:
-            path = fetch_checked(storage.join(paths.index, file.name), file, Path(cache))
+            path = _fetch(paths, file, cache)
             pieces.append(np.load(path, mmap_mode="r", allow_pickle=False))
         rows = np.empty((sum(map(len, pieces)), plan.dim), np.float32)
         np.concatenate(pieces, out=rows, casting="same_kind")
@@ -147,15 +148,14 @@ def build_shard(
         if trained.file is None:
             index = faiss_index.train_index(plan.factory, plan.dim, _NO_ROWS)
         else:
-            url = storage.join(paths.index, trained.file.name)
-            path = fetch_checked(url, trained.file, Path(cache))
+            path = _fetch(paths, trained.file, cache)
             index = faiss_index.read_index(path, plan.factory, plan.dim, 0, mapped=False)
         for chunk in _finite(paths, shard):
             index.add(chunk)
         sample = next((each for each in samples if each.number == shard.number), None)
         report = None
         if sample is not None:
-            raw = _open_raw(paths, plan, shard, sample.raw, Path(cache))
+            raw = _open_raw(paths, plan, shard, sample.raw, cache)
             queries = np.concatenate([each.queries for each in _ordered(samples)])
             report = report_shard(plan, shard, index, raw, queries)
         with _written(paths, f"shard-{shard.number:05d}", "faiss") as written:
@@ -305,10 +305,14 @@ def _finite(paths: SegmentPaths, shard: ShardPlan) -> Iterator[Vectors]:
 
 
 def _open_raw(
-    paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan, file: IndexFile, cache: Path
+    paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan, file: IndexFile, cache: str
 ) -> Raw:
-    path = storage.fetch(storage.join(paths.index, file.name), cache)
-    return open_raw(path, shard.rows, plan.dim)
+    return open_raw(_fetch(paths, file, cache), shard.rows, plan.dim)
+
+
+def _fetch(paths: SegmentPaths, file: IndexFile, cache: str) -> Path:
+    url = storage.join(paths.index, file.name)
+    return FileCache(Path(cache)).fetch(url, file.bytes, file.sha256)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms import faiss_index, storage
-from transforms.errors import Damaged
+from transforms.file_cache import FileCache
 from transforms.index_info import IndexFile, IndexInfo, IndexShard
 from transforms.ranking import Rows, Scores, merge_top_k
 from transforms.raw_vectors import Raw, open_raw, rescore, scan
@@ -28,8 +28,8 @@ def candidates(k: int) -> int:
 class SegmentIndex:
     """The index files of a segment, opened when they are first needed."""
 
-    def __init__(self, paths: SegmentPaths, info: IndexInfo, dim: int, cache: Path) -> None:
-        """``cache`` is the folder in which copies of remote files are kept."""
+    def __init__(self, paths: SegmentPaths, info: IndexInfo, dim: int, cache: FileCache) -> None:
+        """``cache`` checks the files, and keeps copies of remote ones."""
         self._paths, self._info, self._dim, self._cache = paths, info, dim, cache
         self._open: dict[int, tuple[object, Raw | None]] = {}
 
@@ -78,7 +78,7 @@ class SegmentIndex:
         return storage.join(self._paths.index, file.name)
 
     def _fetch(self, file: IndexFile) -> Path:
-        return fetch_checked(self._url(file), file, self._cache)
+        return self._cache.fetch(self._url(file), file.bytes, file.sha256)
 
 
 def search_shard(
@@ -114,27 +114,3 @@ def search_shard(
     if len(short):
         scores[short], rows[short] = scan(raw, queries[short], k, every)
     return scores, rows
-
-
-def fetch_checked(url: str, file: IndexFile, cache: Path) -> Path:
-    """A local path of a file whose digest is right.
-
-    Raises:
-        Damaged: it is missing, or differs from its digest.
-    """
-    check_file(url, file.bytes, file.sha256)
-    return storage.fetch(url, cache)
-
-
-def check_file(url: str, size: int, sha256: str) -> None:
-    """Raise Damaged where a file is missing, or has other bytes than its manifest says."""
-    remedy = "restore it, or embed again into a new store"
-    try:
-        found = storage.size(url)
-        if found != size:
-            raise Damaged(f"{url} has {found} bytes, and the manifest says {size}; {remedy}")
-        digest = storage.sha256(url)
-    except FileNotFoundError as error:
-        raise Damaged(f"{url} is missing; {remedy}") from error
-    if digest != sha256:
-        raise Damaged(f"{url} has SHA-256 {digest}, and the manifest says {sha256}; {remedy}")

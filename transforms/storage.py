@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import hashlib
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -287,18 +286,9 @@ def check_exclusive(url: str) -> None:
         )
 
 
-def fetch(url: str, folder: Path) -> Path:
-    """A local path with the content of ``url``: the file itself, or a copy inside ``folder``."""
-    fs, path = open_filesystem(url)
-    if _is_local_fs(fs):
-        return Path(path)
-    target = folder / path.replace("/", "_")
-    if not target.exists():
-        partial = target.with_suffix(f".{os.getpid()}.partial")
-        with open_input(url) as source, open(partial, "wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-        partial.replace(target)
-    return target
+def local_path(url: str) -> str:
+    """The path on this machine's disk of a local URL."""
+    return str(open_filesystem(url)[1])
 
 
 def _match(fs: Any, path: str, suffix: str) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """The reader's face of a store: open, search, documents."""
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,8 @@ from pyroaring import BitMap64
 
 from transforms import faiss_index, storage
 from transforms.errors import BadInput, Damaged
-from transforms.filters import check_condition, matching, unified
+from transforms.file_cache import FileCache, default_folder
+from transforms.filters import as_schema, check_condition, matching, unified
 from transforms.model import Placement, find_model, options_for
 from transforms.parquet import open_parquet, read_vectors, reading
 from transforms.ranking import Rows, Scores, best_of_each, merge_top_k
@@ -70,6 +70,7 @@ class Store:
         segments: tuple[SegmentInfo, ...],
         model: str | None,
         placement: Placement,
+        cache: Path | None = None,
     ) -> None:
         """Hold a snapshot that was read; use `Store.open`."""
         self.url = url
@@ -77,7 +78,7 @@ class Store:
         self.segments = segments
         self._model, self._placement = model, placement
         self._encoder: Encoder | None = None
-        self._cache = tempfile.TemporaryDirectory(prefix="albeam-")
+        self._cache = FileCache(cache or default_folder())
         self._parts = [
             (SegmentPaths(url, segment.name), part)
             for segment in segments
@@ -99,6 +100,7 @@ class Store:
         model: str | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        cache: Path | None = None,
     ) -> "Store":
         """Open a snapshot of a store, the newest by default.
 
@@ -108,6 +110,8 @@ class Store:
             model: where the store's model lies now, if it has moved.
             device: where questions are embedded: ``auto``, ``cpu`` or ``cuda``.
             dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+            cache: a folder in which it is remembered which index files were checked, and in which
+                copies of remote ones are kept; ``~/.cache/albeam`` by default.
 
         Raises:
             BadInput: there is no store or no such snapshot.
@@ -116,7 +120,7 @@ class Store:
         url = storage.absolute(url)
         found = read_snapshot(url, snapshot)
         segments = tuple(read_segment(url, ref) for ref in found.segments)
-        return cls(url, found, segments, model, Placement(device, dtype))
+        return cls(url, found, segments, model, Placement(device, dtype), cache)
 
     @property
     def rows(self) -> int:
@@ -296,7 +300,7 @@ class Store:
         for part in range(place, place + len(segment.parts)):
             with reading(self._part_url(part)):
                 table = self._open_part(part).read(columns=names)
-            masks.append(matching(_as(table, self._conditioned), where))
+            masks.append(matching(as_schema(table, self._conditioned), where))
         met = np.concatenate(masks)
         return met if live is None else live & met
 
@@ -361,18 +365,7 @@ class Store:
         assert segment.index is not None
         paths = SegmentPaths(self.url, segment.name)
         dim = self.snapshot.identity.dim
-        return SegmentIndex(paths, segment.index, dim, Path(self._cache.name))
-
-
-def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the columns of a schema; null where it lacks one."""
-    columns = [
-        table.column(field.name).cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+        return SegmentIndex(paths, segment.index, dim, self._cache)
 
 
 def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
