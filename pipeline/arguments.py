@@ -194,6 +194,18 @@ def _search_arguments(sub: argparse.ArgumentParser) -> None:
         help="only documents for which it holds: SQL over metadata columns, such as "
         "\"lang = 'en' and year >= 2020\"",
     )
+    sub.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write the hits of --questions (.parquet) to this Parquet file, as a Beam job",
+    )
+    sub.add_argument(
+        "--runner",
+        default="direct",
+        metavar="NAME",
+        help="with --output: direct, or a Beam runner's name (default: direct); options that "
+        "albeam does not know go to Beam",
+    )
     _reading_arguments(sub)
 
 

@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command not in _ON_BEAM:
+    many = arguments.command == "search" and arguments.output is not None
+    if rest and arguments.command not in _ON_BEAM and not many:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.beam_args = tuple(rest)
     _quiet(arguments.verbose)
@@ -98,12 +99,43 @@ def _search(arguments: Any) -> None:
 
     if (arguments.question is None) == (arguments.questions is None):
         raise BadInput("give one QUESTION, or --questions FILE")
+    if arguments.output is not None:
+        _search_many(arguments)
+        return
     store = Store.open(
         arguments.store, arguments.snapshot, arguments.model, arguments.device, arguments.dtype
     )
     many = arguments.questions is not None
     questions = read_questions(arguments.questions) if many else [arguments.question]
     run(store, questions, arguments.k, arguments.mode, arguments.json, many, arguments.where)
+
+
+def _search_many(arguments: Any) -> None:
+    from pipeline.report import print_run
+    from pipeline.search_many import run
+    from transforms.searching import SearchOptions
+
+    if arguments.questions is None:
+        raise BadInput("--output is for many questions: give --questions FILE.parquet")
+    options = SearchOptions(
+        arguments.store,
+        0,
+        arguments.k,
+        arguments.mode,
+        arguments.where,
+        arguments.model,
+        arguments.device,
+        arguments.dtype,
+    )
+    summary = run(
+        options,
+        arguments.snapshot,
+        arguments.questions,
+        arguments.output,
+        arguments.runner,
+        arguments.beam_args,
+    )
+    print_run(summary, arguments.json)
 
 
 def _evaluate(arguments: Any) -> None:

@@ -139,6 +139,18 @@ def print_compacted(summary: Any, as_json: bool) -> None:
             print(f"index: {summary.index_reason}")
 
 
+def print_run(summary: Any, as_json: bool) -> None:
+    """A `RunSummary`."""
+    if as_json:
+        print_json(asdict(summary))
+        return
+    print(
+        f"{summary.output}: {counted(summary.rows, 'row')} for "
+        f"{counted(summary.questions, 'question')} to snapshot {summary.snapshot} of "
+        f"{summary.store}, in {summary.seconds:.1f} seconds"
+    )
+
+
 def print_indexed(summary: Any, as_json: bool) -> None:
     """An `IndexSummary`."""
     if as_json:

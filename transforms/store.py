@@ -177,7 +177,7 @@ class Store:
         prompt = self.snapshot.identity.query_prompt
         if where is not None:
             # Before the model is loaded.
-            check_condition(where, self._conditioned)
+            check_condition(where, self.columns)
         return self.search_vectors(self.encoder.encode_texts(list(questions), prompt), k, where)
 
     def search_vectors(
@@ -300,13 +300,13 @@ class Store:
         for part in range(place, place + len(segment.parts)):
             with reading(self._part_url(part)):
                 table = self._open_part(part).read(columns=names)
-            masks.append(matching(as_schema(table, self._conditioned), where))
+            masks.append(matching(as_schema(table, self.columns), where))
         met = np.concatenate(masks)
         return met if live is None else live & met
 
     @property
-    def _conditioned(self) -> pa.Schema:
-        """The columns that a condition may name."""
+    def columns(self) -> pa.Schema:
+        """The columns that a condition may name: ``document_id`` and all metadata."""
         schemas = [segment.metadata for segment in self.segments]
         return unified([pa.schema([(_ID, pa.string())]), *schemas])
 

@@ -1,0 +1,78 @@
+"""``albeam search --output``: many questions as a Beam job, a run of them as Parquet."""
+
+import time
+from dataclasses import dataclass, replace
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+
+from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
+from transforms import storage
+from transforms.errors import BadInput
+from transforms.filters import check_condition
+from transforms.searching import QuestionSlice, SearchOptions, SearchQuestions, plan_questions
+from transforms.snapshot import read_snapshot
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What was searched, and where the run lies."""
+
+    store: str
+    snapshot: int
+    questions: int
+    rows: int
+    output: str
+    seconds: float
+
+
+def run(
+    options: SearchOptions,
+    snapshot: int | None,
+    questions: str,
+    output: str,
+    runner: str = "direct",
+    beam_args: tuple[str, ...] = (),
+) -> RunSummary:
+    """Answer all questions of Parquet files, and write one row a question and document.
+
+    Args:
+        options: how to search; its snapshot is set here.
+        snapshot: which one, the newest by default.
+        questions: Parquet with ``question`` and, if there is one, ``question_id``.
+        output: the Parquet file to write.
+        runner: ``direct``, or a Beam runner's name.
+        beam_args: Beam's own options.
+
+    Raises:
+        BadInput: the store, the questions or an option can't be used; nothing was written.
+    """
+    started = time.monotonic()
+    beam_options = pipeline_options(runner, beam_args)
+    pipeline = make_pipeline(runner, beam_options)
+    if options.k < 1:
+        raise BadInput(f"k is {options.k}; give 1 or more")
+    if not output.endswith(".parquet"):
+        raise BadInput(f"output {output!r} does not end in .parquet; a run is one Parquet file")
+    store, output = storage.absolute(options.store), storage.absolute(output)
+    number = read_snapshot(store, snapshot).number
+    options = replace(options, store=store, snapshot=number)
+    if options.where is not None:
+        check_condition(options.where, options.open().columns)
+    slices = plan_questions(questions)
+    _ = (
+        pipeline
+        | "Questions" >> beam.Create(slices).with_output_types(QuestionSlice)
+        | "SearchQuestions" >> SearchQuestions(options, output)
+    )
+    run_pipeline(pipeline)
+    with storage.open_input(output) as source:
+        rows = pq.ParquetFile(source).metadata.num_rows
+    return RunSummary(
+        store=store,
+        snapshot=number,
+        questions=sum(piece.rows for piece in slices),
+        rows=rows,
+        output=output,
+        seconds=round(time.monotonic() - started, 3),
+    )

@@ -1,0 +1,112 @@
+"""Many questions as a job: the same hits as one by one, in order, in one file."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.cli import main
+from pipeline.embed import run as embed
+from pipeline.options import EmbedOptions
+from tests.models import make_texts
+from transforms import searching
+from transforms.errors import BadInput
+from transforms.model import ModelOptions, Placement
+from transforms.planning import ColumnOptions
+from transforms.searching import RUN_SCHEMA, plan_questions, read_questions
+from transforms.store import Store
+
+QUESTIONS = make_texts(23, seed=8, longest=6)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, corpus: Path, albert: Path) -> str:
+    url = str(tmp_path_factory.mktemp("searching") / "store")
+    options = EmbedOptions(
+        (str(corpus),), url, ModelOptions(str(albert), max_tokens=48),
+        columns=ColumnOptions(all_columns=True), placement=Placement("cpu", "float32"),
+    )  # fmt: skip
+    embed(options)
+    return url
+
+
+def write(path: Path, groups: int = 10, **columns: object) -> str:
+    pq.write_table(pa.table(columns), path, row_group_size=groups)
+    return str(path)
+
+
+def test_a_run_has_what_each_question_finds(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_questions, "__defaults__", (4,))
+    names = [f"q{n}" for n in range(len(QUESTIONS))]
+    path = write(tmp_path / "q.parquet", question=QUESTIONS, question_id=names)
+    output = tmp_path / "run.parquet"
+    command = ["search", store, "--questions", path, "--output", str(output), "-k", "7"]
+    assert main([*command, "--dtype", "float32", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["questions"], said["rows"], said["snapshot"]) == (23, 161, 1)
+    table = pq.read_table(output)
+    assert table.schema.equals(RUN_SCHEMA)
+    found = Store.open(store, dtype="float32").search(QUESTIONS, 7)
+    expected = [
+        (name, hit.rank, hit.document_id, hit.passage)
+        for name, hits in zip(names, found, strict=True)
+        for hit in hits
+    ]
+    rows = table.to_pylist()
+    keys = ("question_id", "rank", "document_id", "passage")
+    assert [tuple(row[key] for key in keys) for row in rows] == expected
+    scores = [hit.score for hits in found for hit in hits]
+    assert [row["score"] for row in rows] == pytest.approx(scores, abs=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["q.parquet", "run.parquet"]
+    # Again, with a condition, over the file that is there.
+    assert main([*command, "--where", "document_id < 'doc-00003'"]) == 0
+    assert "run.parquet: 69 rows for 23 questions to snapshot 1" in capsys.readouterr().out
+    ids = set(pq.read_table(output).column("document_id").to_pylist())
+    assert ids == {"doc-00000", "doc-00001", "doc-00002"}
+
+
+def test_questions_are_cut_and_numbered_from_footers(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", question=QUESTIONS[:15])
+    write(tmp_path / "b.parquet", question=QUESTIONS[15:], question_id=list(range(90, 98)))
+    slices = plan_questions(str(tmp_path), 6)
+    assert [piece.rows for piece in slices] == [6, 4, 5, 6, 2]
+    assert [piece.first for piece in slices] == [0, 6, 10, 15, 21]
+    assert [piece.number for piece in slices] == list(range(5))
+    read = [read_questions(piece) for piece in slices]
+    assert [q for _, questions in read for q in questions] == QUESTIONS
+    ids = [name for names, _ in read for name in names]
+    assert ids == [*map(str, range(15)), *map(str, range(90, 98))]
+
+
+def test_questions_that_can_not_be_asked_are_refused(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*words: str) -> str:
+        assert main(["search", store, *words]) == 2
+        return capsys.readouterr().err
+
+    run = str(tmp_path / "run.parquet")
+    other = write(tmp_path / "other.parquet", query=["a"])
+    assert "have no column 'question', but query" in refused("--questions", other, "--output", run)
+    blank = write(tmp_path / "blank.parquet", question=["a", " "])
+    assert "row 1 of row group 0 of" in refused("--questions", blank, "--output", run)
+    empty = write(tmp_path / "empty.parquet", question=pa.array([], pa.string()))
+    assert "hold no row" in refused("--questions", empty, "--output", run)
+    text = tmp_path / "text.parquet"
+    text.write_text("no parquet")
+    assert "can't be read as Parquet" in refused("--questions", str(text), "--output", run)
+    good = write(tmp_path / "good.parquet", question=["a"])
+    assert "does not end in .parquet" in refused("--questions", good, "--output", "run.tsv")
+    assert "color" in refused("--questions", good, "--output", run, "--where", "color = 'red'")
+    assert "k is 0" in refused("--questions", good, "--output", run, "-k", "0")
+    assert "give --questions FILE" in refused("a question", "--output", run)
+    with pytest.raises(SystemExit):
+        main(["search", store, "a question", "--nonsense", "1"])
+    assert not Path(run).exists()
+    assert searching.RUN_SCHEMA is RUN_SCHEMA
+    with pytest.raises(BadInput, match="matches no file"):
+        plan_questions(str(tmp_path / "none.parquet"))

@@ -1,0 +1,230 @@
+"""Search many questions as a Beam job: a run, one row a question and document.
+
+Questions are read, embedded and answered a slice at a time; a store is opened once a worker.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.errors import BadInput
+from transforms.store import Store
+
+#: A row of a run: ranks count from 1, and equal questions have equal rows.
+RUN_SCHEMA: pa.Schema = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("rank", pa.int32()),
+        ("document_id", pa.string()),
+        ("passage", pa.int32()),
+        ("score", pa.float32()),
+    ]
+)
+#: Questions that are answered at once.
+_AT_ONCE = 1_024
+_QUESTION, _ID = "question", "question_id"
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to search.
+
+    Attributes:
+        store: the store's URL.
+        snapshot: the snapshot's number.
+        k: documents a question.
+        mode: how to rank.
+        where: a condition on metadata columns, or None.
+        model: where the store's model lies now, if it has moved.
+        device, dtype: see `Store.open`.
+    """
+
+    store: str
+    snapshot: int
+    k: int = 100
+    mode: str = "dense"
+    where: str | None = None
+    model: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def open(self) -> Store:
+        """The store."""
+        return Store.open(self.store, self.snapshot, self.model, self.device, self.dtype)
+
+
+@dataclass(frozen=True)
+class QuestionSlice:
+    """Questions that are answered at once: rows of a row group.
+
+    Attributes:
+        number: its place among all slices.
+        url: the file.
+        group: the row group.
+        start, rows: within it.
+        first: the number of its first question among all.
+    """
+
+    number: int
+    url: str
+    group: int
+    start: int
+    rows: int
+    first: int
+
+
+def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]:
+    """Cut the questions of Parquet files into slices, from footers alone.
+
+    Raises:
+        BadInput: there is no such file, it is no Parquet, or has no column ``question``.
+    """
+    slices: list[QuestionSlice] = []
+    first = 0
+    for file in storage.list_inputs((storage.absolute(pattern),)):
+        with storage.open_input(file.url) as source:
+            try:
+                parquet = pq.ParquetFile(source)
+            except pa.ArrowException as error:
+                reason = str(error).splitlines()[0]
+                raise BadInput(
+                    f"questions {file.url!r} can't be read as Parquet: {reason}; replace it"
+                ) from error
+            if _QUESTION not in parquet.schema_arrow.names:
+                raise BadInput(
+                    f"questions {file.url!r} have no column {_QUESTION!r}, but "
+                    f"{', '.join(parquet.schema_arrow.names)}; rename one"
+                )
+            for group in range(parquet.metadata.num_row_groups):
+                rows = parquet.metadata.row_group(group).num_rows
+                for start in range(0, rows, at_once):
+                    count = min(at_once, rows - start)
+                    number = len(slices)
+                    slices.append(QuestionSlice(number, file.url, group, start, count, first))
+                    first += count
+    if not slices:
+        raise BadInput(f"questions {pattern!r} hold no row; give some")
+    return slices
+
+
+def read_questions(piece: QuestionSlice) -> tuple[list[str], list[str]]:
+    """Ids and texts of a slice's questions; where there is no ``question_id``, it is the number.
+
+    Raises:
+        BadInput: a question or an id is null or blank.
+    """
+    with storage.open_input(piece.url) as source:
+        parquet = pq.ParquetFile(source)
+        names = [name for name in (_ID, _QUESTION) if name in parquet.schema_arrow.names]
+        table = parquet.read_row_group(piece.group, columns=names).slice(piece.start, piece.rows)
+    questions = table.column(_QUESTION).to_pylist()
+    if _ID in names:
+        ids = table.column(_ID).to_pylist()
+    else:
+        ids = list(range(piece.first, piece.first + piece.rows))
+    for place, (name, question) in enumerate(zip(ids, questions, strict=True)):
+        if name is None or not isinstance(question, str) or not question.strip():
+            raise BadInput(
+                f"row {piece.start + place} of row group {piece.group} of {piece.url!r} has "
+                f"question {question!r} and id {name!r}; give both, or take the row out"
+            )
+    return [str(name) for name in ids], questions
+
+
+def answer(store: Store, piece: QuestionSlice, options: SearchOptions) -> pa.Table:
+    """The rows of a run for a slice of questions, `RUN_SCHEMA`."""
+    ids, questions = read_questions(piece)
+    found = store.search(questions, options.k, options.mode, options.where)
+    hits = [hit for line in found for hit in line]
+    columns = {
+        _ID: [name for name, line in zip(ids, found, strict=True) for _ in line],
+        "rank": [hit.rank for hit in hits],
+        "document_id": [hit.document_id for hit in hits],
+        "passage": [hit.passage for hit in hits],
+        "score": [hit.score for hit in hits],
+    }
+    return pa.table(columns, schema=RUN_SCHEMA)
+
+
+def write_run(output: str, parts: list[tuple[int, str]]) -> int:
+    """Join the parts of a run, in order, in one Parquet file; how many rows it has.
+
+    Args:
+        output: the file's URL.
+        parts: numbers and URLs; their folder is removed.
+    """
+    folder, _, name = output.rpartition("/")
+    rows = 0
+
+    def target(_: str) -> str:
+        return name
+
+    with (
+        storage.put_atomically(folder, target) as path,
+        pq.ParquetWriter(path, RUN_SCHEMA, compression="zstd") as writer,
+    ):
+        for _, url in sorted(parts):
+            with storage.open_input(url) as source:
+                table = pq.read_table(source)
+            writer.write_table(table)
+            rows += table.num_rows
+    # Those too that an earlier try has left.
+    for left in storage.list_names(f"{output}.parts"):
+        storage.remove(storage.join(f"{output}.parts", left))
+    storage.remove_folder(f"{output}.parts")
+    return rows
+
+
+class _AnswerFn(beam.DoFn):
+    def __init__(self, options: SearchOptions, folder: str) -> None:
+        self._options, self._folder = options, folder
+
+    def setup(self) -> None:
+        self._store = self._options.open()
+
+    def process(self, element: QuestionSlice) -> Iterator[tuple[int, str]]:
+        table = answer(self._store, element, self._options)
+        written: list[str] = []
+
+        def name(digest: str) -> str:
+            written.append(f"part-{element.number:06d}-{digest[:16]}.parquet")
+            return written[-1]
+
+        with storage.put_atomically(self._folder, name) as path:
+            pq.write_table(table, path, compression="zstd")
+        yield element.number, storage.join(self._folder, written[-1])
+
+
+class _WriteRunFn(beam.DoFn):
+    def __init__(self, output: str) -> None:
+        self._output = output
+
+    def process(self, _: None, parts: list[tuple[int, str]]) -> Iterator[int]:
+        # A slice that was answered twice has the same number.
+        yield write_run(self._output, list(dict(parts).items()))
+
+
+class SearchQuestions(beam.PTransform):
+    """`QuestionSlice`s to one Parquet file with `RUN_SCHEMA`; gives its number of rows."""
+
+    def __init__(self, options: SearchOptions, output: str) -> None:
+        super().__init__()
+        self._options, self._output = options, output
+
+    def expand(self, pcoll: beam.PCollection[QuestionSlice]) -> beam.PCollection[int]:
+        """Spread the slices over the workers, then wire `answer` and `write_run`."""
+        answered = (
+            pcoll
+            | "Spread" >> beam.Reshuffle()
+            | "Answer"
+            >> beam.ParDo(_AnswerFn(self._options, f"{self._output}.parts")).with_output_types(
+                tuple[int, str]
+            )
+        )
+        write = beam.ParDo(_WriteRunFn(self._output), beam.pvalue.AsList(answered))
+        start = pcoll.pipeline | "Start" >> beam.Create([None])
+        return start | "WriteRun" >> write.with_output_types(int)
