@@ -117,25 +117,11 @@ def _search_many(arguments: Any) -> None:
 
     if arguments.questions is None:
         raise BadInput("--output is for many questions: give --questions FILE.parquet")
-    options = SearchOptions(
-        arguments.store,
-        0,
-        arguments.k,
-        arguments.mode,
-        arguments.where,
-        arguments.model,
-        arguments.device,
-        arguments.dtype,
-    )
-    summary = run(
-        options,
-        arguments.snapshot,
-        arguments.questions,
-        arguments.output,
-        arguments.runner,
-        arguments.beam_args,
-    )
-    print_run(summary, arguments.json)
+    given = arguments
+    how = (given.k, given.mode, given.where, given.model, given.device, given.dtype)
+    options = SearchOptions(given.store, 0, *how)
+    what = (given.snapshot, given.questions, given.output, given.runner, given.beam_args)
+    print_run(run(options, *what), given.json)
 
 
 def _evaluate(arguments: Any) -> None:
@@ -200,6 +186,15 @@ def _index(arguments: Any) -> None:
     print_indexed(
         run(arguments.store, options, arguments.runner, arguments.beam_args), arguments.json
     )
+
+
+def _tune(arguments: Any) -> None:
+    from pipeline.report import print_tuned
+    from pipeline.tune import run
+    from transforms.store import Store
+
+    store = Store.open(arguments.store, arguments.snapshot)
+    print_tuned(run(store, arguments.queries, arguments.plot), arguments.json)
 
 
 def _verify(arguments: Any) -> None:
@@ -343,6 +338,7 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "vacuum": _vacuum,
     "compact": _compact,
     "index": _index,
+    "tune": _tune,
     "verify": _verify,
     "demo": _demo,
     "distill": _distill,

@@ -151,6 +151,28 @@ def print_run(summary: Any, as_json: bool) -> None:
     )
 
 
+def print_tuned(report: Any, as_json: bool) -> None:
+    """A `TuneReport`."""
+    if as_json:
+        print_json(asdict(report))
+        return
+    print(
+        f"{report.store}: snapshot {report.snapshot}, {counted(report.passages, 'passage')}, "
+        f"{', '.join(sorted(set(report.factories)))}; {report.queries:,} of its vectors, each left "
+        "out of its own answer"
+    )
+    _print_table(
+        ("setting", "recall@10", "recall@100", "ms a query", ""),
+        [
+            (
+                *(str(row.setting or "-"), f"{row.recall_at_10:.4f}", f"{row.recall_at_100:.4f}"),
+                *(f"{row.milliseconds:.3f}", "<- used" if row.chosen else ""),
+            )
+            for row in report.rows
+        ],
+    )
+
+
 def print_indexed(summary: Any, as_json: bool) -> None:
     """An `IndexSummary`."""
     if as_json:

@@ -60,6 +60,16 @@ def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
         help="direct, or a Beam runner's name (default: direct); "
         "options that albeam does not know go to Beam",
     )
+    tune = _on_store(command("tune", "measure recall against latency of a store's index"))
+    tune.add_argument(
+        "--queries",
+        type=whole,
+        default=200,
+        metavar="N",
+        help="stored vectors to search for, each left out of its own answer (default: 200)",
+    )
+    tune.add_argument("--plot", metavar="FILE", help="draw it as a PNG")
+    tune.add_argument("--snapshot", type=whole, metavar="N", help="not the newest snapshot but N")
     verify = _on_store(command("verify", "check every file of a store against its manifests"))
     verify.add_argument(
         "--deep",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from pipeline import index, vacuum, verify
 from pipeline.cli import main
@@ -280,6 +281,50 @@ def test_a_column_that_a_segment_lacks_is_null_there(tmp_path: Path) -> None:
     assert found("year is null") == {"c", "d"}
     assert found("year >= 0 or size = 1") == {"a", "b", "d"}
     assert found("size is null") == {"a", "b"}
+
+
+def test_every_setting_is_measured_and_the_used_one_is_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path, "IVF8,SQ8")
+    remove_documents(store, ["d0003"])
+    plot = tmp_path / "tune.png"
+    assert main(["tune", store, "--queries", "50", "--plot", str(plot), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    rows = said["rows"]
+    assert [row["setting"] for row in rows] == [1, 2, 4, 8]
+    assert (said["queries"], said["factories"]) == (50, ["IVF8,SQ8"])
+    recalls = [row["recall_at_10"] for row in rows]
+    assert recalls == sorted(recalls)
+    assert recalls[0] < recalls[-1] == 1.0
+    assert all(row["milliseconds"] > 0 for row in rows)
+    settings = Store.open(store).segments[0].index.settings
+    assert [row["setting"] for row in rows if row["chosen"]] == [settings[0].value]
+    with Image.open(plot) as image:
+        assert image.format == "PNG"
+        assert len(image.getcolors() or []) > 4
+    assert main(["tune", store, "--queries", "5"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[1].split() == ["setting", "recall@10", "recall@100", "ms", "a", "query"]
+    assert sum("<- used" in line for line in table) == 1
+
+
+def test_what_can_not_be_tuned_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exact = make_store(tmp_path, "Flat")
+    assert main(["tune", exact, "--queries", "5", "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["setting"], row["recall_at_10"], row["chosen"]) == (0, 1.0, True)
+    assert main(["tune", exact, "--queries", "0"]) == 2
+    assert "queries is 0" in capsys.readouterr().err
+    bare = str(tmp_path / "bare")
+    add_segment(bare, "one", {"a": 1}, index=None)
+    assert main(["tune", bare]) == 2
+    assert "build one with albeam index" in capsys.readouterr().err
+    remove_documents(bare, ["a"])
+    assert main(["tune", bare]) == 2
+    assert "has no passage" in capsys.readouterr().err
 
 
 def test_a_gpu_that_is_not_there_is_not_asked() -> None:

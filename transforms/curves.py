@@ -35,3 +35,34 @@ def curve(history: Sequence[Mapping[str, float]], path: Path) -> None:
         draw.text((4, bottom - 10), f"{low:.3g}", fill="black")
         draw.text((SIZE - MARGIN - 70, bottom + 2), f"step {int(max(steps))}", fill="black")
     image.save(path)
+
+
+def frontier(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draw recall@10 over milliseconds, a point a setting, the chosen one filled; write a PNG."""
+    image = Image.new("RGB", (SIZE, 2 * PANEL + 60), "white")
+    draw = ImageDraw.Draw(image)
+    top, bottom = 40, 2 * PANEL
+    times = [row["milliseconds"] for row in rows]
+    low = min(0.9, *(row["recall_at_10"] for row in rows))
+    across = (SIZE - 2 * MARGIN) / max(1e-9, max(times) - min(times))
+    up = (bottom - top) / max(1e-9, 1 - low)
+    points = [
+        (
+            MARGIN + (row["milliseconds"] - min(times)) * across,
+            bottom - (row["recall_at_10"] - low) * up,
+        )
+        for row in rows
+    ]
+    draw.rectangle((MARGIN, top, SIZE - MARGIN, bottom), outline="#bbbbbb")
+    draw.text((MARGIN, top - 18), "recall@10 over milliseconds a query, by setting", fill="black")
+    draw.text((4, top), "1", fill="black")
+    draw.text((4, bottom - 10), f"{low:.3g}", fill="black")
+    draw.text((MARGIN, bottom + 4), f"{min(times):.3g} ms", fill="black")
+    draw.text((SIZE - MARGIN - 60, bottom + 4), f"{max(times):.3g} ms", fill="black")
+    if len(points) > 1:
+        draw.line(points, fill=COLOURS[0], width=2)
+    for row, (x, y) in zip(rows, points, strict=True):
+        fill = COLOURS[1] if row["chosen"] else "white"
+        draw.ellipse((x - 5, y - 5, x + 5, y + 5), outline=COLOURS[1], fill=fill)
+        draw.text((x + 7, y + 3), str(row["setting"]), fill="black")
+    image.save(path)

@@ -73,12 +73,20 @@ def recall(exact: Lists, found: Lists, own: Rows, at: int) -> npt.NDArray[np.flo
     """
     shares = np.ones(len(own))
     for number, row in enumerate(own.tolist()):
-        best = exact[0][number][(exact[1][number] >= 0) & (exact[1][number] != row)][:at]
+        best, names = _others(exact, number, row, at)
         if not len(best):
             continue
-        ours = found[0][number][(found[1][number] >= 0) & (found[1][number] != row)][:at]
-        shares[number] = min(1.0, float((ours >= best[-1] - _TIE).sum()) / len(best))
+        ours, rows = _others(found, number, row, at)
+        hits = np.isin(rows, names) | (ours >= best[-1] - _TIE)
+        shares[number] = min(1.0, float(hits.sum()) / len(best))
     return shares
+
+
+def _others(lists: Lists, number: int, own: int, at: int) -> Lists:
+    """A query's best rows, its own left out."""
+    scores, rows = lists[0][number], lists[1][number]
+    others = (rows >= 0) & (rows != own)
+    return scores[others][:at], rows[others][:at]
 
 
 @dataclass(frozen=True)

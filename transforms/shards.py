@@ -33,10 +33,16 @@ class SegmentIndex:
         self._paths, self._info, self._dim, self._cache = paths, info, dim, cache
         self._open: dict[int, tuple[object, Raw | None]] = {}
 
-    def search(self, queries: Vectors, k: int, live: Bools | None = None) -> tuple[Scores, Rows]:
+    def search(
+        self, queries: Vectors, k: int, live: Bools | None = None, value: int | None = None
+    ) -> tuple[Scores, Rows]:
         """The best ``k`` live rows of the segment by their scores; row -1 where there are fewer.
 
-        ``live`` says which of the segment's rows may be found, all by default.
+        Args:
+            queries: float32 ``[queries, dim]``.
+            k: how many rows.
+            live: which of the segment's rows may be found; all by default.
+            value: the search-time setting; by default the one that was measured for so many live.
 
         Raises:
             Damaged: a file is missing, differs from its digest, or can't be searched.
@@ -44,7 +50,8 @@ class SegmentIndex:
         found = [(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))]
         share = 1.0 if live is None else float(live.mean()) if len(live) else 1.0
         lists: tuple[Scores, Rows] | None = None
-        value = setting_for(self._info.settings, share).value
+        if value is None:
+            value = setting_for(self._info.settings, share).value
         for shard in self._info.shards:
             stop = shard.first_row + shard.rows
             mine = live[shard.first_row : stop] if live is not None else None

@@ -87,9 +87,9 @@ class Store:
         #: The first global row of each part, and the number of all rows at the end.
         self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
         self._dead = lru_cache(None)(self._dead_uncached)
-        self._live = lru_cache(_CACHED_MASKS)(self._live_uncached)
+        self.live = lru_cache(_CACHED_MASKS)(self._live_uncached)
         self._open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
-        self._index = lru_cache(None)(self._index_uncached)
+        self.index = lru_cache(None)(self._index_uncached)
         self._ids_of_group = lru_cache(_CACHED_GROUPS)(self._ids_of_group_uncached)
 
     @classmethod
@@ -213,7 +213,7 @@ class Store:
         results: dict[int, tuple[list[int], list[float]]] = {}
         live_rows = self.snapshot.passages
         if where is not None:
-            masks = (self._live(number, where) for number in range(len(self.segments)))
+            masks = (self.live(number, where) for number in range(len(self.segments)))
             live_rows = sum(int(mask.sum()) for mask in masks if mask is not None)
         if not live_rows:
             return [([], []) for _ in vectors]
@@ -282,13 +282,13 @@ class Store:
     def _search_segment(
         self, number: int, vectors: npt.NDArray[np.float32], k: int, where: str | None
     ) -> tuple[Scores, Rows]:
-        segment, live = self.segments[number], self._live(number, where)
+        segment, live = self.segments[number], self.live(number, where)
         if segment.index is None:
             chunks = read_vectors(SegmentPaths(self.url, segment.name), segment.parts)
             return faiss_index.exact_search(chunks, vectors, k, live)
-        return self._index(number).search(vectors, k, live)
+        return self.index(number).search(vectors, k, live)
 
-    def _live_uncached(self, number: int, where: str | None) -> npt.NDArray[np.bool_] | None:
+    def _live_uncached(self, number: int, where: str | None = None) -> npt.NDArray[np.bool_] | None:
         """Which rows of a segment live and meet a condition; None for all."""
         segment, dead = self.segments[number], self._dead(number)
         live = live_mask(dead, 0, segment.rows) if dead else None
