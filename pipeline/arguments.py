@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import Any
 
-from pipeline.index_arguments import index_arguments
+from pipeline.shared_arguments import index_arguments, runner_argument
 from pipeline.store_arguments import store_arguments
 from pipeline.training_arguments import distill_arguments, finetune_arguments
 from transforms.model import DEFAULT_MODEL, DEVICES, DTYPES, POOLINGS
@@ -172,13 +172,7 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start afresh, whatever an earlier run of this command has left",
     )
-    running.add_argument(
-        "--runner",
-        default="direct",
-        metavar="NAME",
-        help="direct, or a Beam runner's name (default: direct); "
-        "options that albeam does not know go to Beam",
-    )
+    runner_argument(running)
 
 
 def _search_arguments(sub: argparse.ArgumentParser) -> None:
@@ -199,13 +193,7 @@ def _search_arguments(sub: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the hits of --questions (.parquet) to this Parquet file, as a Beam job",
     )
-    sub.add_argument(
-        "--runner",
-        default="direct",
-        metavar="NAME",
-        help="with --output: direct, or a Beam runner's name (default: direct); options that "
-        "albeam does not know go to Beam",
-    )
+    runner_argument(sub, "with --output: ")
     _reading_arguments(sub)
 
 

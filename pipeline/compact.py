@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from pipeline.progress import show_progress
+from pipeline.progress import claiming, show_progress
 from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
 from transforms import storage
 from transforms.changes import began
@@ -116,7 +116,7 @@ def run(
         | "CommitCompaction" >> CommitCompaction(store, chosen)
     )
     rows = sum(plan.parts[number].rows for number in pending)
-    with show_progress(paths, len(plan.parts), len(done), rows):
+    with claiming(paths), show_progress(paths, len(plan.parts), len(done), rows):
         run_pipeline(pipeline)
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     number = _committed(store, paths.name)

@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from pipeline.embed_summary import EmbedSummary, change_notices
 from pipeline.options import MODES, EmbedOptions
-from pipeline.progress import show_progress
+from pipeline.progress import claiming, show_progress
 from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
 from transforms import storage
 from transforms.carrying import CarryParts, plan_carries
@@ -135,6 +135,11 @@ def _write(
     loads = _embed(job, paths, plan, done_before)
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     number = snapshot_of(job.store, paths.name)
+    if base is not None and number > changes.base + 1:
+        notices.append(
+            f"others have committed since snapshot {changes.base}, with which the input was "
+            "compared: what they changed is not in these counts"
+        )
     # What the comparison could not know: documents that were rejected while they were embedded.
     known = changes.rejects
     reasons = {reason for reason, count in info.rejects.items() if count > known.get(reason, 0)}
@@ -213,7 +218,8 @@ def _compare(job: _Run, comparison: Comparison) -> Changes:
         ) from error
     pipeline = job.pipeline()
     _ = pipeline | "CompareDocuments" >> CompareDocuments(comparison)
-    run_pipeline(pipeline)
+    with claiming(paths):
+        run_pipeline(pipeline)
     try:
         buckets = comparison.finished()
     except Stale as error:
@@ -290,7 +296,8 @@ def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int]) -> int:
         | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index)
         | "CommitSnapshot" >> CommitSnapshot(job.store, options.mode)
     )
-    with show_progress(paths, len(plan.parts), len(done), sum(part.rows for part in pending)):
+    rows = sum(part.rows for part in pending)
+    with claiming(paths), show_progress(paths, len(plan.parts), len(done), rows):
         result = run_pipeline(pipeline)
     return counters(result).get("model_loads", 0)
 

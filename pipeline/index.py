@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
+from pipeline.progress import claiming
 from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
 from transforms import storage
 from transforms.commits import commit_indexes
@@ -79,7 +80,8 @@ def run(
                 | "IndexParts" >> IndexParts(paths, snapshot.identity.dim, options)
                 | "SettleIndex" >> SettleIndex(paths, options)
             )
-            run_pipeline(pipeline)
+            with claiming(paths):
+                run_pipeline(pipeline)
         found = settled_index(paths, options)
         assert found is not None
         made[ref.name] = found

@@ -29,8 +29,7 @@ _EARLY_SECONDS = 10.0
 def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iterator[None]:
     """Show, until the block ends, how many of ``parts`` are done; ``done`` were at the start.
 
-    Meanwhile the segment is claimed from time to time. ``rows`` input rows are to be done; they
-    tell the time left before a first part is.
+    ``rows`` input rows are to be done; they tell the time left before a first part is.
 
     Parts are counted by their markers, so this works for any runner. Passages and tokens are this
     process' own and show where the runner works in it.
@@ -43,7 +42,7 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
     period = _TERMINAL_SECONDS if console.is_terminal else _PLAIN_SECONDS
 
     def poll(live: Live | None) -> None:
-        listed = claimed = time.monotonic()
+        listed = time.monotonic()
         while not stop.wait(period):
             now = time.monotonic()
             if storage.is_local(paths.store) or now - listed >= _REMOTE_SECONDS:
@@ -51,10 +50,6 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
                 with suppress(OSError):
                     done_parts = len(paths.done_parts())
                     line.parts_done = max(line.parts_done, done_parts)
-            if now - claimed >= _HEARTBEAT_SECONDS:
-                claimed = now
-                with suppress(OSError, Conflict):
-                    paths.claim()
             text = line.text(TALLY)
             if live is not None:
                 live.update(Text(text))
@@ -70,6 +65,25 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
 
 def _polling(poll: object, live: Live | None, stop: threading.Event) -> Iterator[None]:
     thread = threading.Thread(target=poll, args=(live,), daemon=True)  # type: ignore[arg-type]
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def claiming(paths: SegmentPaths) -> Iterator[None]:
+    """Say, until the block ends, once a minute that the segment is in work, for a vacuum to see."""
+    stop = threading.Event()
+
+    def claim() -> None:
+        while not stop.wait(_HEARTBEAT_SECONDS):
+            with suppress(OSError, Conflict):
+                paths.claim()
+
+    thread = threading.Thread(target=claim, daemon=True)
     thread.start()
     try:
         yield

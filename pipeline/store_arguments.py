@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from pipeline.index_arguments import index_arguments
+from pipeline.shared_arguments import index_arguments, runner_argument
 
 Command = Callable[[str, str], argparse.ArgumentParser]
 
@@ -44,22 +44,10 @@ def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
         help="how many may remain: the smallest are joined, or, where there are no more than N, "
         "those with dead rows (default: 1)",
     )
-    compact.add_argument(
-        "--runner",
-        default="direct",
-        metavar="NAME",
-        help="direct, or a Beam runner's name (default: direct); "
-        "options that albeam does not know go to Beam",
-    )
+    runner_argument(compact)
     index = _on_store(command("index", "build another index for the vectors that a store has"))
     index_arguments(index)
-    index.add_argument(
-        "--runner",
-        default="direct",
-        metavar="NAME",
-        help="direct, or a Beam runner's name (default: direct); "
-        "options that albeam does not know go to Beam",
-    )
+    runner_argument(index)
     tune = _on_store(command("tune", "measure recall against latency of a store's index"))
     tune.add_argument(
         "--queries",

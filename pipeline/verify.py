@@ -151,10 +151,16 @@ def _check_part(
     file = open_part(paths, part)
     schema: pa.Schema = file.schema_arrow
     if not schema.equals(form.schema):
-        raise Damaged(f"{url} has columns {schema.names}, and {form.schema.names} were expected")
+        raise Damaged(
+            f"{url} has columns {schema.names}, and {form.schema.names} were expected; restore it, "
+            "or embed again into a new store"
+        )
     identity = json.loads((schema.metadata or {}).get(MODEL_KEY, b"null"))
     if identity != form.identity.to_dict():
-        raise Damaged(f"{url} was made by model {identity}, and the manifest says otherwise")
+        raise Damaged(
+            f"{url} was made by model {identity}, and the manifest says otherwise; restore it, or "
+            "embed again into a new store"
+        )
     table = file.read(columns=["document_id", "passage"])
     documents = set(pc.unique(table.column("document_id").filter(pa.array(live))).to_pylist())
     twice = sorted(documents & seen)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import pipeline.progress
-from pipeline.progress import ProgressLine, duration, show_progress
+from pipeline.progress import ProgressLine, claiming, duration
 from transforms.segment import HEARTBEAT, SegmentPaths
 from transforms.tally import Tally
 
@@ -43,11 +43,10 @@ def test_a_resumed_run_counts_its_own_parts() -> None:
 def test_a_run_claims_its_segment_while_it_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.progress, "_PLAIN_SECONDS", 0.01)
     monkeypatch.setattr(pipeline.progress, "_HEARTBEAT_SECONDS", 0.02)
     paths = SegmentPaths(str(tmp_path), "one")
     heartbeat = Path(paths.root, HEARTBEAT)
-    with show_progress(paths, 1, 0, 1):
+    with claiming(paths):
         deadline = time.monotonic() + 30
         while not heartbeat.exists() and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -278,7 +278,8 @@ def check_name(name: str) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Damaged(
-            f"{name!r} is not a file name inside the store; the manifest was tampered with"
+            f"{name!r} is not a file name inside the store; the manifest was tampered with: "
+            "restore it from a backup, or go back with albeam rollback"
         )
     return name
 

@@ -5,6 +5,7 @@ A path is any fsspec URL; a plain path is a local one. Nothing here knows what t
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import os
 import tempfile
@@ -27,6 +28,8 @@ T = TypeVar("T")
 #: Filesystems whose exclusive create is one conditional request (or a lock in this process).
 _CONDITIONAL_PUT = frozenset({"s3", "s3a", "gs", "gcs", "memory"})
 _TRANSIENT = (TimeoutError, ConnectionError)
+#: What the link of a filesystem without hard links fails with.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 #: fsspec's memory filesystem looks first and writes then; under this it is one step.
 _MEMORY_LOCK = threading.Lock()
 
@@ -351,6 +354,13 @@ def _link_exclusively(path: str, content: bytes) -> bool:
             os.link(temporary, path)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            raise BadInput(
+                f"the filesystem of {folder!r} has no hard links ({error.strerror}), without which "
+                "two writers could destroy each other's work; use another disk, s3:// or gs://"
+            ) from error
         _sync_folder(folder)
         return True
     finally:

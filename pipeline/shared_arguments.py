@@ -1,4 +1,4 @@
-"""The options of an index, which several commands share."""
+"""Options that several commands share."""
 
 import argparse
 import re
@@ -32,6 +32,17 @@ def index_arguments(group: Any) -> None:
         choices=("auto", "never"),
         default="auto",
         help="train on the GPUs that FAISS sees (default: auto)",
+    )
+
+
+def runner_argument(sub: Any, prefix: str = "") -> None:
+    """The option that says which engine runs a job; ``prefix`` begins its help."""
+    sub.add_argument(
+        "--runner",
+        default="direct",
+        metavar="NAME",
+        help=f"{prefix}direct, or a Beam runner's name (default: direct); "
+        "options that albeam does not know go to Beam",
     )
 
 
