@@ -74,6 +74,7 @@ def _embed(arguments: Any) -> None:
             placement=Placement(arguments.device, arguments.dtype),
             vector_dtype=arguments.vector_dtype,
             index=_index_options(arguments),
+            recall_questions=arguments.recall_questions,
             rows_per_part=arguments.rows_per_part,
             mode=arguments.mode,
             on_duplicate=arguments.on_duplicate,
@@ -183,9 +184,9 @@ def _index(arguments: Any) -> None:
     from pipeline.report import print_indexed
 
     options = _index_options(arguments)
-    print_indexed(
-        run(arguments.store, options, arguments.runner, arguments.beam_args), arguments.json
-    )
+    asked = arguments.recall_questions
+    done = run(arguments.store, options, arguments.runner, arguments.beam_args, asked)
+    print_indexed(done, arguments.json)
 
 
 def _tune(arguments: Any) -> None:

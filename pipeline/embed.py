@@ -12,6 +12,7 @@ from pipeline.embed_summary import EmbedSummary, change_notices
 from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import claiming, show_progress
 from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
+from pipeline.search import recall_questions
 from transforms import storage
 from transforms.carrying import CarryParts, plan_carries
 from transforms.changes import (
@@ -26,10 +27,12 @@ from transforms.commits import check_identity, commit_removals
 from transforms.comparing import CompareDocuments, Comparison
 from transforms.comparison import ON_DUPLICATE, check_duplicates
 from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
-from transforms.encoder import expected_rate, resolve_placement
+from transforms.encoder import expected_rate, load_encoder, resolve_placement
 from transforms.errors import BadInput, Conflict, Stale
 from transforms.generations import abandon, choose_generation
+from transforms.index_building import write_questions
 from transforms.index_choice import check_index_options
+from transforms.index_plan import IndexHelp, trained_before
 from transforms.indexing import BuildIndex, CommitSnapshot
 from transforms.model import Model, ModelIdentity, Placement, find_model, options_for
 from transforms.parquet import PartFormat, rejected_ids
@@ -132,7 +135,7 @@ def _write(
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
     done_before = paths.done_parts()
-    loads = _embed(job, paths, plan, done_before)
+    loads = _embed(job, paths, plan, done_before, _help(job, paths, base))
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     number = snapshot_of(job.store, paths.name)
     if base is not None and number > changes.base + 1:
@@ -262,7 +265,19 @@ def _remove(job: _Run, paths: SegmentPaths, changes: Changes) -> EmbedSummary:
     return _summary(job, changes, None, number, worked=False, notices=notices)
 
 
-def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int]) -> int:
+def _help(job: _Run, paths: SegmentPaths, base: Snapshot | None) -> IndexHelp:
+    """Trained indexes of the store, and the questions for the recall, embedded."""
+    refs = base.segments if base is not None else ()
+    before = trained_before(read_segment(job.store, ref) for ref in refs)
+    if job.options.recall_questions is None:
+        return IndexHelp(before)
+    questions = recall_questions(job.options.recall_questions)
+    encoder = load_encoder(job.model, job.placement)
+    vectors = encoder.encode_texts(questions, job.identity.query_prompt)
+    return IndexHelp(before, write_questions(paths, vectors))
+
+
+def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], help_: IndexHelp) -> int:
     """Do what is not done of a plan, and commit it; how often the model was loaded."""
     options, identity = job.options, job.identity
     form = PartFormat(identity, options.vector_dtype, plan.schema)
@@ -293,7 +308,7 @@ def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int]) -> int:
         written.append(pipeline | "NoParts" >> beam.Create([]).with_output_types(PartInfo))
     _ = (
         (tuple(written) | "AllParts" >> beam.Flatten() if len(written) > 1 else written[0])
-        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index)
+        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index, help_)
         | "CommitSnapshot" >> CommitSnapshot(job.store, options.mode)
     )
     rows = sum(part.rows for part in pending)

@@ -7,15 +7,18 @@ import apache_beam as beam
 
 from pipeline.progress import claiming
 from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
+from pipeline.search import recall_questions
 from transforms import storage
 from transforms.commits import commit_indexes
 from transforms.errors import BadInput
-from transforms.index_building import settled_index
+from transforms.index_building import settled_index, write_questions
 from transforms.index_choice import IndexOptions, check_index_options
 from transforms.index_info import IndexFile
+from transforms.index_plan import IndexHelp
 from transforms.indexing import IndexParts, SettleIndex
 from transforms.segment import PartInfo, SegmentPaths
 from transforms.snapshot import read_segment, read_snapshot
+from transforms.store import Store
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,11 @@ class IndexSummary:
 
 
 def run(
-    store: str, options: IndexOptions, runner: str = "direct", beam_args: tuple[str, ...] = ()
+    store: str,
+    options: IndexOptions,
+    runner: str = "direct",
+    beam_args: tuple[str, ...] = (),
+    questions: str | None = None,
 ) -> IndexSummary:
     """Build an index of every live segment, and make them live together.
 
@@ -50,6 +57,7 @@ def run(
         options: which index, and what it must reach.
         runner: ``direct``, or a Beam runner's name.
         beam_args: Beam's own options.
+        questions: a file of questions for which it must reach that too.
 
     Raises:
         BadInput: there is no store, or the options can't be used.
@@ -66,23 +74,30 @@ def run(
     if options.index == "none":
         raise BadInput("index none builds nothing; give auto, flat, hnsw, ivf, ivfpq or a factory")
     check_index_options(options, snapshot.identity.dim, rows)
+    vectors = None
+    if questions is not None:
+        prompt = snapshot.identity.query_prompt
+        opened = Store.open(store, snapshot.number)
+        vectors = opened.encoder.encode_texts(recall_questions(questions), prompt)
     made: dict[str, IndexFile] = {}
     for ref in snapshot.segments:
         paths = SegmentPaths(store, ref.name)
         paths.claim()
-        if settled_index(paths, options) is None:
+        asked = write_questions(paths, vectors) if vectors is not None else None
+        dim = snapshot.identity.dim
+        if settled_index(paths, options, asked) is None:
             pipeline = make_pipeline(runner, beam_options)
             parts = pipeline | "Parts" >> beam.Create(
                 [read_segment(store, ref).parts]
             ).with_output_types(tuple[PartInfo, ...])
             _ = (
                 parts
-                | "IndexParts" >> IndexParts(paths, snapshot.identity.dim, options)
-                | "SettleIndex" >> SettleIndex(paths, options)
+                | "IndexParts" >> IndexParts(paths, dim, options, IndexHelp((), asked))
+                | "SettleIndex" >> SettleIndex(paths, options, asked)
             )
             with claiming(paths):
                 run_pipeline(pipeline)
-        found = settled_index(paths, options)
+        found = settled_index(paths, options, asked)
         assert found is not None
         made[ref.name] = found
     number = commit_indexes(store, made, "index").number if made else snapshot.number

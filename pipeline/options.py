@@ -23,6 +23,7 @@ class EmbedOptions:
         placement: device and dtype.
         vector_dtype: ``float32`` or ``float16``, as written.
         index: which index, and what it must reach.
+        recall_questions: a file of questions for which it must reach that too.
         rows_per_part: input rows of a part, or None to choose.
         mode: ``append``, ``sync`` or ``replace``.
         on_duplicate: ``error``, or which of several rows of one id counts: ``first`` or ``last``.
@@ -39,6 +40,7 @@ class EmbedOptions:
     placement: Placement = Placement()
     vector_dtype: str = "float32"
     index: IndexOptions = IndexOptions()
+    recall_questions: str | None = None
     rows_per_part: int | None = None
     mode: str = "append"
     on_duplicate: str = "error"

@@ -15,6 +15,7 @@ from transforms.errors import BadInput
 from transforms.store import Hit, Store
 
 _AT_ONCE = 256
+_RECALL_QUESTIONS = 512
 
 
 def run(
@@ -63,6 +64,13 @@ def read_questions(url: str) -> list[str]:
     if not questions:
         raise BadInput(f"{url!r} has no questions; write one a line")
     return questions
+
+
+def recall_questions(url: str) -> list[str]:
+    """At most 512 questions of a file, evenly spaced, for the recall of an index."""
+    questions = read_questions(url)
+    step = -(-len(questions) // _RECALL_QUESTIONS)
+    return questions[::step]
 
 
 def read_rows(url: str, needed: tuple[str, ...]) -> list[dict[str, object]]:

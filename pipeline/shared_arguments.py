@@ -21,6 +21,11 @@ def index_arguments(group: Any) -> None:
         help="recall@10 against exact search that an index must reach (default: 0.95)",
     )
     group.add_argument(
+        "--recall-questions",
+        metavar="FILE",
+        help="questions whose recall must reach it as well: .txt, .jsonl or .parquet",
+    )
+    group.add_argument(
         "--index-memory",
         type=byte_count,
         default=byte_count("8GB"),

@@ -1,6 +1,7 @@
 """Indexes of segments, built in shards: what they find, and what stops them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from tests.stores import DIM, add_segment, live_ids, make_vectors
 from transforms import faiss_index, index_plan, shards, storage
 from transforms.commits import remove_documents
 from transforms.errors import BadInput, Damaged, RecallMissed
-from transforms.index_building import build_shard, sample_shard, train
+from transforms.index_building import build_shard, sample_shard, train, write_questions
 from transforms.index_choice import IndexOptions
-from transforms.index_plan import IndexPlan, plan_index
+from transforms.index_plan import IndexHelp, IndexPlan, plan_index, trained_before
 from transforms.indexing import build_index
 from transforms.parquet import read_vectors
 from transforms.segment import SegmentPaths
@@ -281,6 +282,63 @@ def test_a_column_that_a_segment_lacks_is_null_there(tmp_path: Path) -> None:
     assert found("year is null") == {"c", "d"}
     assert found("year >= 0 or size = 1") == {"a", "b", "d"}
     assert found("size is null") == {"a", "b"}
+
+
+def with_vectors(monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray) -> None:
+    """From now on the parts of every segment have these vectors."""
+    monkeypatch.setattr("transforms.index_building.read_vectors", lambda *_: iter([vectors]))
+    monkeypatch.setattr(index_plan, "MOST_SHARD_BYTES", 1 << 30)
+
+
+def test_new_rows_use_the_trained_index_of_older_ones_and_their_drift_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path, "IVF8,SQ8")
+    add_segment(store, "two", {f"e{n}": 1 for n in range(400)}, seed=9, index=None)
+    older, newer = Store.open(store).segments
+    before = trained_before([older, newer])
+    assert [each.segment for each in before] == ["one"]
+    paths, options = SegmentPaths(store, "two"), IndexOptions("IVF8,SQ8", 0.8)
+    made = build_index(paths, newer.parts, DIM, options, IndexHelp(before))
+    assert made is not None
+    assert older.index is not None
+    assert older.index.trained is not None
+    assert made.trained is not None
+    assert made.trained.sha256 == older.index.trained.sha256
+    assert made.drift == pytest.approx(1, abs=0.3)
+    assert "trained for segment one, and off these rows" in made.why
+    assert "trains anew" not in made.why
+    # A third segment measures against the rows of the first as well.
+    again = trained_before([older, replace(newer, index=made)])
+    assert again[0].error == pytest.approx(older.index.error)
+    # A factory that is chosen takes what there is; one that was given does not.
+    for option, reused in (("ivf", True), ("IVF4,SQ8", False), ("hnsw", False)):
+        plan = plan_index(newer.parts, DIM, IndexOptions(option), before)
+        assert plan is not None
+        assert (plan.before is not None) == reused
+    far = make_vectors(400, 3)
+    far[:, 0] = np.abs(far[:, 0]) * 30
+    with_vectors(monkeypatch, far)
+    drifted = build_index(paths, newer.parts, DIM, IndexOptions("IVF8,SQ8", 0.1), IndexHelp(before))
+    assert drifted is not None
+    assert drifted.drift is not None
+    assert drifted.drift > 1.5
+    assert drifted.why.endswith("times as far as its own: albeam index trains anew")
+
+
+def test_questions_that_are_given_must_reach_the_target_too(tmp_path: Path) -> None:
+    store = make_store(tmp_path, "Flat")
+    [info] = Store.open(store).segments
+    paths, options = SegmentPaths(store, "one"), IndexOptions("IVF8,SQ8", 0.9)
+    questions = write_questions(paths, make_vectors(40, seed=12))
+    made = build_index(paths, info.parts, DIM, options, IndexHelp((), questions))
+    assert made is not None
+    asked = [setting.questions_at_10 for setting in made.settings]
+    assert all(value is not None and value >= 0.9 for value in asked)
+    plain = build_index(paths, info.parts, DIM, options)
+    assert plain is not None
+    assert [setting.questions_at_10 for setting in plain.settings] == [None] * len(plain.settings)
+    assert made.settings[0].value >= plain.settings[0].value
 
 
 def test_every_setting_is_measured_and_the_used_one_is_marked(

@@ -69,6 +69,43 @@ def test_a_run_has_what_each_question_finds(
     assert ids == {"doc-00000", "doc-00001", "doc-00002"}
 
 
+def test_an_index_must_reach_the_target_for_questions_that_are_given(
+    corpus: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "questions.txt"
+    file.write_text("\n".join(QUESTIONS))
+    store = str(tmp_path / "store")
+    command = [
+        "embed", str(corpus), "--store", store, "--model", str(albert), "--max-tokens", "48",
+        "--index", "IVF4,SQ8", "--recall-target", "0.8", "--recall-questions", str(file),
+    ]  # fmt: skip
+    assert main([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    [info] = Store.open(store).segments
+    assert info.index is not None
+    assert said["index_reason"] == info.index.why
+    assert said["index_reason"].startswith("IVF4,SQ8 for ")
+    assert [s.questions_at_10 >= 0.8 for s in info.index.settings] == [True] * len(
+        info.index.settings
+    )
+    asked = ["index", store, "--index", "IVF2,Flat", "--recall-target", "0.8"]
+    assert main([*asked, "--recall-questions", str(file)]) == 0
+    [info] = Store.open(store).segments
+    assert info.index is not None
+    assert (info.index.factory, info.index.settings[0].questions_at_10 is None) == (
+        "IVF2,Flat",
+        False,
+    )
+    # New rows take the lists of the old ones.
+    more = write(
+        tmp_path / "more.parquet",
+        id=[f"m{n}" for n in range(40)],
+        text=make_texts(40, seed=4, longest=30),
+    )
+    assert main(["embed", more, *command[2:9], "IVF2,Flat", "--recall-target", "0.5"]) == 0
+    assert ", trained for segment " in capsys.readouterr().out
+
+
 def test_questions_are_cut_and_numbered_from_footers(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", question=QUESTIONS[:15])
     write(tmp_path / "b.parquet", question=QUESTIONS[15:], question_id=list(range(90, 98)))

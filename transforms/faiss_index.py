@@ -88,6 +88,7 @@ def kind_of(factory: str, dim: int) -> Kind:
     selects = True
     try:
         if not toy.is_trained:
+            _hush(toy)
             toy.train(vectors)
         toy.add(vectors)
         live = np.arange(_TOY_ROWS) % 2 == 0
@@ -126,6 +127,7 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
             make.IndexFlatIP(dim)
         )
     if not index.is_trained:
+        _hush(index)
         try:
             index.train(np.ascontiguousarray(sample))
         except RuntimeError as error:
@@ -136,6 +138,22 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
     return index
 
 
+def _hush(index: Any) -> None:
+    """Let FAISS not warn, a line a codebook, of small samples: the recall is measured anyway."""
+    make: Any = faiss
+    if isinstance(index, make.IndexPreTransform):
+        for number in range(index.chain.size()):
+            transform = make.downcast_VectorTransform(index.chain.at(number))
+            if getattr(transform, "pq", None) is not None:
+                transform.pq.cp.min_points_per_centroid = 1
+        _hush(make.downcast_index(index.index))
+        return
+    owners: tuple[Any, ...] = (index, getattr(index, "pq", None))
+    for owner in owners:
+        if hasattr(owner, "cp"):
+            owner.cp.min_points_per_centroid = 1
+
+
 def cost(kind: Kind, value: int, rows: int) -> float:
     """How many rows a search with a setting looks at, about."""
     if kind.setting == "nprobe":
@@ -143,13 +161,26 @@ def cost(kind: Kind, value: int, rows: int) -> float:
     return _ROWS_PER_EF * value if kind.setting else rows
 
 
-def coding_error(index: Any, vectors: Vectors) -> float | None:
-    """Mean squared distance of vectors from what a trained index makes of them, if it can say."""
+def fit_error(index: Any, vectors: Vectors) -> float | None:
+    """Mean squared distance of vectors from what a trained index takes them for, if it can say.
+
+    That is the nearest centre of an inverted file, and otherwise the vector that a code stands for.
+    """
+    make: Any = faiss
+    vectors = np.ascontiguousarray(vectors)
+    if isinstance(index, make.IndexPreTransform):
+        for number in range(index.chain.size()):
+            vectors = make.downcast_VectorTransform(index.chain.at(number)).apply(vectors)
+        return fit_error(make.downcast_index(index.index), vectors)
     try:
-        codes = index.sa_encode(np.ascontiguousarray(vectors))
-        return float(np.square(index.sa_decode(codes) - vectors).sum(axis=1).mean())
+        if _lists(index):
+            _, near = index.quantizer.search(vectors, 1)
+            centres = index.quantizer.reconstruct_n(0, index.nlist)[near[:, 0]]
+        else:
+            centres = index.sa_decode(index.sa_encode(vectors))
     except RuntimeError:
         return None
+    return float(np.square(centres - vectors).sum(axis=1).mean())
 
 
 def gpus() -> int:

@@ -41,6 +41,8 @@ from transforms.shards import candidates
 
 Vectors = npt.NDArray[np.float32]
 
+#: New rows that an older index fits so much worse than its own ask for a new training.
+MOST_DRIFT = 1.5
 #: A setting that finds so much in a shard is not raised there.
 _ENOUGH = 0.9999
 _BLOCK = 8_192
@@ -69,10 +71,15 @@ class ShardSample:
 
 @dataclass(frozen=True)
 class Trained:
-    """The trained index without rows, if one was needed, and its error on the sample."""
+    """The trained index without rows, if one was needed, and its error on the sample.
+
+    ``drift`` is how many times that is its error on the rows that it was trained on, where it is
+    an older segment's.
+    """
 
     file: IndexFile | None
     error: float | None
+    drift: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,8 @@ def sample_shard(paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan) -> Shar
     stop = shard.first_row + shard.rows
     own = _within(even_rows(plan.rows, QUERIES), shard.first_row, stop)
     wanted = faiss_index.kind_of(plan.factory, plan.dim).training
+    if plan.before is not None:
+        wanted = min(wanted, _ERROR_ROWS)
     training = None
     with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
         with _written(paths, f"raw-{shard.number:05d}", "f16") as raw_file:
@@ -108,7 +117,7 @@ def sample_shard(paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan) -> Shar
 
 
 def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) -> Trained:
-    """Train the index on all shards' samples, and write it without rows.
+    """Train the index on all shards' samples, or take an older one, and write it without rows.
 
     Raises:
         BadInput: FAISS can't train on them.
@@ -124,11 +133,18 @@ def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) 
             pieces.append(np.load(path, mmap_mode="r", allow_pickle=False))
         rows = np.empty((sum(map(len, pieces)), plan.dim), np.float32)
         np.concatenate(pieces, out=rows, casting="same_kind")
-    index = faiss_index.train_index(plan.factory, plan.dim, rows, plan.gpu)
-    error = faiss_index.coding_error(index, rows[:: max(1, len(rows) // _ERROR_ROWS)])
+    before = plan.before
+    if before is None:
+        index = faiss_index.train_index(plan.factory, plan.dim, rows, plan.gpu)
+    else:
+        with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
+            path = _fetch(SegmentPaths(paths.store, before.segment), before.file, cache)
+            index = faiss_index.read_index(path, plan.factory, plan.dim, 0, mapped=False)
+    error = faiss_index.fit_error(index, rows[:: max(1, len(rows) // _ERROR_ROWS)])
     with _written(paths, "trained", "faiss") as written:
         faiss_index.write_index(index, written.path)
-    return Trained(written.info, error)
+    drift = error / before.error if before is not None and before.error and error else None
+    return Trained(written.info, error, drift)
 
 
 def build_shard(
@@ -157,6 +173,9 @@ def build_shard(
         if sample is not None:
             raw = _open_raw(paths, plan, shard, sample.raw, cache)
             queries = np.concatenate([each.queries for each in _ordered(samples)])
+            if plan.questions is not None:
+                asked = np.load(_fetch(paths, plan.questions, cache), allow_pickle=False)
+                queries = np.concatenate([queries, asked.astype(np.float32)])
             report = report_shard(plan, shard, index, raw, queries)
         with _written(paths, f"shard-{shard.number:05d}", "faiss") as written:
             faiss_index.write_index(index, written.path)
@@ -216,6 +235,8 @@ def finish_index(
     if not plan.exact:
         own = np.concatenate([sample.own for sample in _ordered(samples)])
         reports = [each.report for each in built if each.report is not None]
+        asked = len(reports[0].exact[1.0][0]) - len(own)
+        own = np.concatenate([own, np.full(asked, -1, np.int64)])
         what = f"index {plan.factory} of {plan.rows:,} rows"
         settings = choose_settings(reports, own, plan.target, what)
     shards = tuple(each.shard for each in built)
@@ -225,22 +246,52 @@ def finish_index(
             with contextlib.suppress(OSError):
                 storage.remove(storage.join(paths.index, sample.training.name))
     return IndexInfo(
-        plan.factory, faiss_index.METRIC, shards, settings, trained.file, trained.error, plan.why
+        factory=plan.factory,
+        metric=faiss_index.METRIC,
+        shards=shards,
+        settings=settings,
+        trained=trained.file,
+        error=trained.error,
+        drift=trained.drift,
+        why=plan.why + _reuse(plan, trained),
     )
 
 
-def settle_index(paths: SegmentPaths, options: IndexOptions, info: IndexInfo) -> IndexFile:
+def _reuse(plan: IndexPlan, trained: Trained) -> str:
+    """What to say of an older segment's trained index."""
+    if plan.before is None:
+        return ""
+    said = f", trained for segment {plan.before.segment}"
+    if trained.drift is not None:
+        said += f", and off these rows {trained.drift:.2f} times as far as its own"
+        if trained.drift > MOST_DRIFT:
+            said += ": albeam index trains anew"
+    return said
+
+
+def write_questions(paths: SegmentPaths, vectors: Vectors) -> IndexFile:
+    """Write the vectors of questions, ``[n, dim]``, for the recall of an index."""
+    with _written(paths, "questions", "npy") as written:
+        _save(written.path, vectors.astype(np.float16))
+    return written.info
+
+
+def settle_index(
+    paths: SegmentPaths, options: IndexOptions, questions: IndexFile | None, info: IndexInfo
+) -> IndexFile:
     """Write what a manifest would say of an index into a file beside it, or adopt what stands."""
     content = json.dumps(asdict(info), sort_keys=True).encode()
-    storage.create_exclusively(storage.join(paths.index, index_name(options)), content)
-    standing = settled_index(paths, options)
+    storage.create_exclusively(storage.join(paths.index, index_name(options, questions)), content)
+    standing = settled_index(paths, options, questions)
     assert standing is not None
     return standing
 
 
-def settled_index(paths: SegmentPaths, options: IndexOptions) -> IndexFile | None:
+def settled_index(
+    paths: SegmentPaths, options: IndexOptions, questions: IndexFile | None
+) -> IndexFile | None:
     """The file that an earlier run with the same options left, if any."""
-    name = index_name(options)
+    name = index_name(options, questions)
     try:
         content = storage.read_bytes(storage.join(paths.index, name))
     except (FileNotFoundError, NotADirectoryError):
@@ -248,9 +299,10 @@ def settled_index(paths: SegmentPaths, options: IndexOptions) -> IndexFile | Non
     return IndexFile(name, len(content), storage.digest(content))
 
 
-def index_name(options: IndexOptions) -> str:
+def index_name(options: IndexOptions, questions: IndexFile | None) -> str:
     """The file that says what an index of these options is."""
-    return f"index-{segment_name(asdict(options))}.json"
+    asked = questions.sha256 if questions is not None else ""
+    return f"index-{segment_name(asdict(options) | {'questions': asked})}.json"
 
 
 def _shard_number(built: BuiltShard) -> int:

@@ -45,7 +45,8 @@ class IndexInfo:
         shards: in order of their rows.
         settings: how to search, by the share of rows that live; none for an exact index.
         trained: the trained index without rows that all shards began with, if any.
-        error: mean squared distance of sampled rows from what the trained index makes of them.
+        error: mean squared distance of sampled rows from the centres or codes of the trained index.
+        drift: how many times that of the rows that it was trained on, where those were others.
         why: what was chosen and why, in a line for people.
     """
 
@@ -55,6 +56,7 @@ class IndexInfo:
     settings: tuple[Setting, ...] = ()
     trained: IndexFile | None = None
     error: float | None = None
+    drift: float | None = None
     why: str = ""
 
     @property

@@ -1,13 +1,15 @@
 """What index a segment is to get, and which parts share a file of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from transforms import faiss_index
-from transforms.index_choice import IndexOptions, choose_index, fits
+from transforms.index_choice import NAMES, IndexOptions, choose_index, fits
+from transforms.index_info import IndexFile
 from transforms.ranking import Rows
-from transforms.segment import PartInfo
+from transforms.segment import PartInfo, SegmentInfo
 
 #: Vectors of an index shard at most, in bytes; it bounds the memory of building one.
 MOST_SHARD_BYTES = 1 << 30
@@ -28,6 +30,23 @@ class ShardPlan:
 
 
 @dataclass(frozen=True)
+class TrainedBefore:
+    """The trained index of an older segment, for new rows to use.
+
+    Attributes:
+        segment: whose it is.
+        factory: FAISS factory.
+        file: in the segment's ``index/``.
+        error: mean squared distance of the rows that it was trained on from its centres or codes.
+    """
+
+    segment: str
+    factory: str
+    file: IndexFile
+    error: float | None
+
+
+@dataclass(frozen=True)
 class IndexPlan:
     """What is to be built.
 
@@ -38,6 +57,8 @@ class IndexPlan:
         shards: in order.
         target: recall@10 to reach.
         gpu: whether to train on the GPUs that FAISS sees.
+        before: a trained index to use instead of training one.
+        questions: a file of question vectors, ``[n, dim]``, whose recall is measured too.
     """
 
     factory: str
@@ -46,6 +67,8 @@ class IndexPlan:
     shards: tuple[ShardPlan, ...]
     target: float
     gpu: bool
+    before: TrainedBefore | None = None
+    questions: IndexFile | None = None
 
     @property
     def rows(self) -> int:
@@ -56,6 +79,30 @@ class IndexPlan:
     def exact(self) -> bool:
         """Whether the index is exact search itself."""
         return self.factory == faiss_index.EXACT
+
+
+@dataclass(frozen=True)
+class IndexHelp:
+    """What a plan may use besides the rows: trained indexes, newest first, and questions."""
+
+    before: tuple[TrainedBefore, ...] = ()
+    questions: IndexFile | None = None
+
+
+NO_HELP = IndexHelp()
+
+
+def trained_before(infos: Iterable[SegmentInfo]) -> tuple[TrainedBefore, ...]:
+    """The trained indexes of live segments, newest first."""
+    found = []
+    for info in infos:
+        index = info.index
+        if index is not None and index.trained is not None:
+            error = index.error
+            if error is not None and index.drift:
+                error /= index.drift
+            found.append(TrainedBefore(info.name, index.factory, index.trained, error))
+    return tuple(reversed(found))
 
 
 def plan_shards(parts: tuple[PartInfo, ...], dim: int, most_bytes: int) -> list[ShardPlan]:
@@ -77,20 +124,33 @@ def plan_shards(parts: tuple[PartInfo, ...], dim: int, most_bytes: int) -> list[
     return shards
 
 
-def plan_index(parts: tuple[PartInfo, ...], dim: int, options: IndexOptions) -> IndexPlan | None:
+def plan_index(
+    parts: tuple[PartInfo, ...],
+    dim: int,
+    options: IndexOptions,
+    before: tuple[TrainedBefore, ...] = (),
+    questions: IndexFile | None = None,
+) -> IndexPlan | None:
     """Plan the index of so many rows; None where none is wanted.
 
-    Where the rows are too few to train what was asked for, exact search takes its place.
+    Where an older segment has a trained index of the same factory, or of any inverted file and one
+    is to be chosen, that is used. Where the rows are too few to train what was asked for, exact
+    search takes its place.
     """
     rows = sum(part.rows for part in parts)
     choice = choose_index(options, dim, rows)
     if choice.factory is None:
         return None
     factory, why = choice.factory, choice.why
-    if not fits(factory, dim, rows):
+    chosen = options.index in NAMES and "IVF" in factory
+    older = next((old for old in before if old.factory == factory or chosen), None)
+    if older is not None and older.factory != factory:
+        factory, why = older.factory, f"{older.factory} for {rows:,} × {dim}"
+    if older is None and not fits(factory, dim, rows):
         factory, why = faiss_index.EXACT, f"{rows} rows are too few for {factory}: exact search"
     shards = tuple(plan_shards(parts, dim, MOST_SHARD_BYTES))
-    return IndexPlan(factory, why, dim, shards, options.recall_target, options.gpu == "auto")
+    gpu = options.gpu == "auto"
+    return IndexPlan(factory, why, dim, shards, options.recall_target, gpu, older, questions)
 
 
 def even_rows(rows: int, most: int) -> Rows:

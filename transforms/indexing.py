@@ -18,7 +18,7 @@ from transforms.index_building import (
 )
 from transforms.index_choice import IndexOptions
 from transforms.index_info import IndexFile, IndexInfo
-from transforms.index_plan import IndexPlan, ShardPlan, plan_index
+from transforms.index_plan import NO_HELP, IndexHelp, IndexPlan, ShardPlan, plan_index
 from transforms.parquet import PartFormat
 from transforms.planning import Plan
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, complete_parts
@@ -45,10 +45,14 @@ def describe_segment(
 
 
 def build_index(
-    paths: SegmentPaths, parts: tuple[PartInfo, ...], dim: int, options: IndexOptions
+    paths: SegmentPaths,
+    parts: tuple[PartInfo, ...],
+    dim: int,
+    options: IndexOptions,
+    help_: IndexHelp = NO_HELP,
 ) -> IndexInfo | None:
-    """All of `BuildIndex` in one process, a shard after another."""
-    plan = plan_index(parts, dim, options)
+    """All of `IndexParts` in one process, a shard after another."""
+    plan = plan_index(parts, dim, options, help_.before, help_.questions)
     if plan is None:
         return None
     shards = plan.shards
@@ -59,11 +63,12 @@ def build_index(
 
 
 class _PlanFn(beam.DoFn):
-    def __init__(self, dim: int, options: IndexOptions) -> None:
-        self._dim, self._options = dim, options
+    def __init__(self, dim: int, options: IndexOptions, help_: IndexHelp) -> None:
+        self._dim, self._options, self._help = dim, options, help_
 
     def process(self, element: tuple[PartInfo, ...]) -> Iterator[IndexPlan]:
-        plan = plan_index(element, self._dim, self._options)
+        before, questions = self._help.before, self._help.questions
+        plan = plan_index(element, self._dim, self._options, before, questions)
         if plan is not None:
             yield plan
 
@@ -127,16 +132,22 @@ class IndexParts(beam.PTransform):
     settings are one step for all.
     """
 
-    def __init__(self, paths: SegmentPaths, dim: int, options: IndexOptions) -> None:
+    def __init__(
+        self,
+        paths: SegmentPaths,
+        dim: int,
+        options: IndexOptions,
+        help_: IndexHelp = NO_HELP,
+    ) -> None:
         super().__init__()
-        self._paths, self._dim, self._options = paths, dim, options
+        self._paths, self._dim, self._options, self._help = paths, dim, options, help_
 
     def expand(self, pcoll: beam.PCollection[tuple[PartInfo, ...]]) -> beam.PCollection[IndexInfo]:
         """Wire the functions of `transforms.index_building`."""
         paths = self._paths
         as_list = beam.pvalue.AsList
         plan = pcoll | "PlanIndex" >> beam.ParDo(
-            _PlanFn(self._dim, self._options)
+            _PlanFn(self._dim, self._options, self._help)
         ).with_output_types(IndexPlan)
         shards = (
             plan
@@ -186,11 +197,16 @@ class BuildIndex(beam.PTransform):
     """
 
     def __init__(
-        self, paths: SegmentPaths, parts: int, form: PartFormat, options: IndexOptions
+        self,
+        paths: SegmentPaths,
+        parts: int,
+        form: PartFormat,
+        options: IndexOptions,
+        help_: IndexHelp = NO_HELP,
     ) -> None:
         super().__init__()
         self._paths, self._parts = paths, parts
-        self._form, self._options = form, options
+        self._form, self._options, self._help = form, options, help_
 
     def expand(self, pcoll: beam.PCollection[PartInfo]) -> beam.PCollection[SegmentInfo]:
         """Wire `IndexParts` and the description."""
@@ -204,30 +220,34 @@ class BuildIndex(beam.PTransform):
             )
         )
         index = parts | "IndexParts" >> IndexParts(
-            self._paths, self._form.identity.dim, self._options
+            self._paths, self._form.identity.dim, self._options, self._help
         )
         describe = _DescribeFn(self._paths, self._form)
         return parts | "Describe" >> beam.ParDo(describe, beam.pvalue.AsList(index))
 
 
 class _SettleFn(beam.DoFn):
-    def __init__(self, paths: SegmentPaths, options: IndexOptions) -> None:
-        self._paths, self._options = paths, options
+    def __init__(
+        self, paths: SegmentPaths, options: IndexOptions, questions: IndexFile | None
+    ) -> None:
+        self._paths, self._options, self._questions = paths, options, questions
 
     def process(self, element: IndexInfo) -> Iterator[IndexFile]:
-        yield settle_index(self._paths, self._options, element)
+        yield settle_index(self._paths, self._options, self._questions, element)
 
 
 class SettleIndex(beam.PTransform):
     """An `IndexInfo` to a file beside the index, for a segment that has a manifest already."""
 
-    def __init__(self, paths: SegmentPaths, options: IndexOptions) -> None:
+    def __init__(
+        self, paths: SegmentPaths, options: IndexOptions, questions: IndexFile | None = None
+    ) -> None:
         super().__init__()
-        self._paths, self._options = paths, options
+        self._paths, self._options, self._questions = paths, options, questions
 
     def expand(self, pcoll: beam.PCollection[IndexInfo]) -> beam.PCollection[IndexFile]:
         """Wire `settle_index`."""
-        settle = beam.ParDo(_SettleFn(self._paths, self._options))
+        settle = beam.ParDo(_SettleFn(self._paths, self._options, self._questions))
         return pcoll | "Settle" >> settle.with_output_types(IndexFile)
 
 

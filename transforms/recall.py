@@ -31,13 +31,15 @@ class Setting:
     Attributes:
         live: the share, or more.
         value: nprobe or efSearch; 0 scans the live rows exactly.
-        recall_at_10, recall_at_100: measured with it; 1 for a scan.
+        recall_at_10, recall_at_100: of stored vectors, measured with it; 1 for a scan.
+        questions_at_10: recall@10 of the questions that were given, if any.
     """
 
     live: float
     value: int
     recall_at_10: float
     recall_at_100: float
+    questions_at_10: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,36 +93,50 @@ def _others(lists: Lists, number: int, own: int, at: int) -> Lists:
 
 @dataclass(frozen=True)
 class Figures:
-    """Mean recall of the tuning half of the queries and of the other, at ten and at a hundred."""
+    """Mean recall of queries, and the least of the halves by which a setting is judged.
 
-    tuned: float
-    held_out: float
+    Attributes:
+        least: recall@10 of the worse half: of the stored vectors and of the questions, every other
+            one tunes and the rest confirm.
+        at_10, at_100: of the stored vectors.
+        questions: recall@10 of the questions; None where there are none.
+    """
+
+    least: float
     at_10: float
     at_100: float
+    questions: float | None
 
 
 def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) -> Figures:
-    """The recall of a setting over all shards."""
+    """The recall of a setting over all shards; queries whose ``own`` is -1 are questions."""
     exact = merge_top_k([report.exact[live] for report in reports], EXACT_AT)
     pairs = [report.at(live, value) for report in reports]
     at_10 = recall(exact, merge_top_k([ten for ten, _ in pairs], 11), own, 10)
     at_100 = recall(exact, merge_top_k([hundred for _, hundred in pairs], EXACT_AT), own, 100)
-    half = (at_10[0::2], at_10[1::2] if len(at_10) > 1 else at_10)
+    stored = own >= 0
+    groups = [at_10[stored], at_10[~stored]]
+    halves = [half for group in groups for half in (group[0::2], group[1::2]) if len(half)]
+    asked = float(groups[1].mean()) if len(groups[1]) else None
+    shown = stored if stored.any() else ~stored
     return Figures(
-        float(half[0].mean()), float(half[1].mean()), float(at_10.mean()), float(at_100.mean())
+        min(float(half.mean()) for half in halves),
+        float(at_10[shown].mean()),
+        float(at_100[shown].mean()),
+        asked,
     )
 
 
 def choose_settings(
     reports: Sequence[ShardReport], own: Rows, target: float, what: str
 ) -> tuple[Setting, ...]:
-    """The cheapest settings that reach a recall@10 on both halves of the queries.
+    """The cheapest settings that reach a recall@10 on each half of the queries.
 
     A share of live rows for which none does is scanned exactly.
 
     Args:
         reports: of all shards.
-        own: the row of each query in the segment, -1 where it is none.
+        own: the row of each query in the segment, -1 for a question.
         target: recall@10.
         what: names the index in errors.
 
@@ -130,21 +146,22 @@ def choose_settings(
     settings = []
     for live in sorted({share for report in reports for share in report.exact}, reverse=True):
         values = sorted({v for report in reports for share, v in report.found if share == live})
-        last = Figures(0.0, 0.0, 0.0, 0.0)
+        last = Figures(0.0, 0.0, 0.0, None)
         for value in values:
             last = measure(reports, own, live, value)
-            if min(last.tuned, last.held_out) >= target:
-                settings.append(Setting(live, value, last.at_10, last.at_100))
+            if last.least >= target:
+                settings.append(Setting(live, value, last.at_10, last.at_100, last.questions))
                 break
         else:
             if live == 1:
                 raise RecallMissed(
-                    f"{what}: recall@10 is {last.at_10:.4f} at most (setting {values[-1]}), and "
+                    f"{what}: recall@10 is {last.least:.4f} at most (setting {values[-1]}), and "
                     f"{target} was asked for; nothing was published, and the vectors are kept: "
                     "run again with a lower --recall-target, with --index flat, or with finer "
                     "codes such as SQ8"
                 )
-            settings.append(Setting(live, 0, 1.0, 1.0))
+            asked = 1.0 if (own < 0).any() else None
+            settings.append(Setting(live, 0, 1.0, 1.0, asked))
     return tuple(settings)
 
 
