@@ -224,22 +224,26 @@ def test_k_live_documents_are_found_however_many_are_dead(
     store: str, index: str | None, share: float
 ) -> None:
     names = {f"d{number}": 1 + number % 2 for number in range(400)}
-    add_segment(store, "one", names, parts=4, seed=1, index=index)
+    add_segment(store, "one", names, parts=4, seed=1, index=index, recall_target=0.95)
     chosen = np.random.default_rng(5).permutation(400)[int(400 * share) :]
     gone = {f"d{number}" for number in chosen}
     remove_documents(store, sorted(gone))
     left = 400 - len(gone)
     queries = make_vectors(8, seed=999)
+    met = wanted = 0
     for line, best in zip(found(store, 10), exact(store, queries, 10), strict=True):
         assert len(line) == min(10, left)
         assert not gone & {hit[0] for hit in line}
-        # Where few rows live all ways are exact; an index of one list a probe is not.
-        if index in ("Flat", None) or share < 0.5:
+        scores = dict(best)
+        common = [hit for hit in line if hit[0] in scores]
+        met, wanted = met + len(common), wanted + len(best)
+        # Bare rows have half the bits.
+        bound = 1e-5 if index in ("Flat", None) else 5e-4
+        assert [h[3] for h in common] == pytest.approx([scores[h[0]] for h in common], abs=bound)
+        if index in ("Flat", None):
             assert [hit[0] for hit in line] == [name for name, _ in best]
-            assert [hit[3] for hit in line] == pytest.approx([s for _, s in best], abs=1e-5)
-    everything = found(store, 1_000, queries=2)
-    if index != "HNSW16" or share < 0.5:
-        assert all(len(line) == left for line in everything)
+    assert met >= 0.9 * wanted
+    assert all(len(line) == left for line in found(store, 1_000, queries=2))
 
 
 @settings(max_examples=15, deadline=None)

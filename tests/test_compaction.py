@@ -172,7 +172,7 @@ def test_an_index_for_which_too_few_rows_are_left_becomes_exact(tmp_path: Path) 
     remove_documents(store, [f"a{n}" for n in range(15)])
     done = compact.run(store)
     assert done.index == "Flat"
-    assert done.index_reason == "5 rows are too few for IVF8,Flat: exact search"
+    assert done.index_reason == "too few rows (5) for IVF8,Flat: exact search"
     verify.run(store)
 
 

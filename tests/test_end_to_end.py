@@ -160,7 +160,8 @@ def test_other_indexes_answer_like_the_exact_one(options: EmbedOptions, index: s
         assert found == pytest.approx(first, abs=1e-5)
     else:
         assert 0 < summary.recall <= 1
-        assert all(ours <= exact + 1e-5 for ours, exact in zip(found, first, strict=True))
+        # Bare rows have half the bits.
+        assert all(ours <= exact + 1e-3 for ours, exact in zip(found, first, strict=True))
     verify(other.store)
 
 

@@ -241,7 +241,7 @@ def test_too_few_rows_for_what_was_asked_are_searched_exactly(tmp_path: Path) ->
     assert info.index.factory == "Flat"
     plan = plan_index(info.parts, DIM, IndexOptions("IVF8,SQ8"))
     assert plan is not None
-    assert plan.why == "5 rows are too few for IVF8,SQ8: exact search"
+    assert plan.why == "too few rows (5) for IVF8,SQ8: exact search"
     with pytest.raises(BadInput, match="has 64 lists for 5 rows"):
         index.run(store, IndexOptions("IVF64,Flat"))
     with pytest.raises(BadInput, match="index none builds nothing"):

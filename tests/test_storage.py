@@ -232,15 +232,6 @@ def test_an_error_that_stays_is_not_tried_again() -> None:
     assert len(calls) == 1
 
 
-def test_fetch_gives_a_local_path_with_the_content(folder: str, tmp_path: Path) -> None:
-    url = storage.join(folder, "x.bin")
-    storage.create_exclusively(url, b"content")
-    path = storage.fetch(url, tmp_path)
-    assert path.read_bytes() == b"content"
-    assert storage.fetch(url, tmp_path) == path
-    assert not list(tmp_path.glob("*.partial"))
-
-
 def test_a_local_path_becomes_absolute_and_a_url_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

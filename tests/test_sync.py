@@ -370,7 +370,8 @@ def test_a_small_change_of_a_store_with_lists_is_searched_exactly(options: Embed
     embed(lists, FIRST)
     summary = embed(lists, FIRST | {"d03": (TEXTS[30], 2000)})
     assert (summary.index, summary.changed) == ("Flat", 1)
-    assert "1 rows are too few for index IVF4,Flat" in summary.notice
+    assert summary.index_reason.startswith("too few rows (")
+    assert summary.index_reason.endswith(") for IVF4,Flat: exact search")
 
 
 @pytest.mark.parametrize("mode", ["replace", "sync"])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.errors import BadInput, Damaged
+from transforms.errors import AlbeamError, BadInput, Damaged
 from transforms.ranking import Rows, Scores, merge_top_k
 
 try:
@@ -316,8 +316,19 @@ def _hnsw(index: Any) -> Any:
 
 
 def write_index(index: Any, path: str) -> None:
-    """Write an index to a local file."""
-    faiss.write_index(index, path)
+    """Write an index to a local file.
+
+    Raises:
+        OSError: the disk is full, or can't be written to.
+        AlbeamError: FAISS could not write it for another reason.
+    """
+    try:
+        faiss.write_index(index, path)
+    except RuntimeError as error:
+        # FAISS does not say why; the system does when it is asked for as much once more.
+        with open(path, "ab") as file:
+            file.write(bytes(1 << 20))
+        raise AlbeamError(f"index file {path} can't be written: {_reason(error)}") from error
 
 
 def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = True) -> Any:

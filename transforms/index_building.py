@@ -327,9 +327,12 @@ def _moved(lists: Lists, first: int) -> Lists:
 
 
 def _save(path: str, rows: Raw) -> None:
-    # By a file object: with a name NumPy appends a suffix of its own.
+    # `np.save` does not say why it could not write: that the disk is full.
+    form = np.lib.format
+    rows = np.ascontiguousarray(rows)
     with open(path, "wb") as file:
-        np.save(file, rows, allow_pickle=False)
+        form.write_array_header_1_0(file, form.header_data_from_array_1_0(rows))
+        file.write(rows.data)
 
 
 def _blocks(raw: Raw) -> Iterator[Vectors]:

@@ -146,8 +146,9 @@ def plan_index(
     older = next((old for old in before if old.factory == factory or chosen), None)
     if older is not None and older.factory != factory:
         factory, why = older.factory, f"{older.factory} for {rows:,} × {dim}"
-    if older is None and not fits(factory, dim, rows):
-        factory, why = faiss_index.EXACT, f"{rows} rows are too few for {factory}: exact search"
+    if not fits(factory, dim, rows):
+        why = f"too few rows ({rows}) for {factory}: exact search"
+        factory, older = faiss_index.EXACT, None
     shards = tuple(plan_shards(parts, dim, MOST_SHARD_BYTES))
     gpu = options.gpu == "auto"
     return IndexPlan(factory, why, dim, shards, options.recall_target, gpu, older, questions)
