@@ -5,10 +5,10 @@ EXTRAS ?= cpu
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench reference faults model clean
+.PHONY: help demo test lint bench bench-index reference faults model clean
 
 help: ## list the chores
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(BIN)/.installed ## embed Python's own documentation and ask it questions
 	$(BIN)/albeam demo
@@ -25,6 +25,9 @@ bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
 		--editable '.[$(EXTRAS),bench]'
 	$(BIN)/albeam bench $(if $(QUICK),--quick) --json bench.json
+
+bench-index: $(BIN)/.installed ## build an index of a million vectors beside plain FAISS: ROWS=N
+	$(BIN)/python -m deploy.bench.index --rows $(or $(ROWS),1000000) --json bench-index.json
 
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
 	$(BIN)/python -m tests.reference

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,28 +23,20 @@ from transforms.index_info import IndexFile, IndexInfo, IndexShard
 from transforms.index_plan import IndexPlan, ShardPlan, even_rows
 from transforms.parquet import read_vectors
 from transforms.ranking import Rows
-from transforms.raw_vectors import Raw, open_raw, rescore, write_raw
+from transforms.raw_vectors import Raw, open_raw, write_raw
 from transforms.recall import (
-    EXACT_AT,
-    LIVE_SHARES,
     QUERIES,
-    Lists,
     Setting,
     ShardReport,
     choose_settings,
-    live_rows,
-    recall,
 )
 from transforms.segment import SegmentPaths, segment_name
-from transforms.shards import candidates
+from transforms.shard_report import report_shard
 
 Vectors = npt.NDArray[np.float32]
 
 #: New rows that an older index fits so much worse than its own ask for a new training.
 MOST_DRIFT = 1.5
-#: A setting that finds so much in a shard is not raised there.
-_ENOUGH = 0.9999
-_BLOCK = 8_192
 #: Sampled rows of which the error of their codes is measured.
 _ERROR_ROWS = 4_096
 _NO_ROWS: Vectors = np.empty((0, 0), np.float32)
@@ -174,48 +165,14 @@ def build_shard(
             raw = _open_raw(paths, plan, shard, sample.raw, cache)
             queries = np.concatenate([each.queries for each in _ordered(samples)])
             if plan.questions is not None:
-                asked = np.load(_fetch(paths, plan.questions, cache), allow_pickle=False)
-                queries = np.concatenate([queries, asked.astype(np.float32)])
+                real = np.load(_fetch(paths, plan.questions, cache), allow_pickle=False)
+                queries = np.concatenate([queries, real.astype(np.float32)])
             report = report_shard(plan, shard, index, raw, queries)
         with _written(paths, f"shard-{shard.number:05d}", "faiss") as written:
             faiss_index.write_index(index, written.path)
     raw_info = sample.raw if sample is not None else None
     made = IndexShard(shard.number, shard.rows, shard.first_row, written.info, raw_info)
     return BuiltShard(made, report)
-
-
-def report_shard(
-    plan: IndexPlan, shard: ShardPlan, index: Any, raw: Raw, queries: Vectors
-) -> ShardReport:
-    """What exact search and each setting worth trying find in a shard, with the segment's rows.
-
-    A setting is not tried where it costs more than to scan the live rows, nor after one that found
-    all that there is in this shard.
-    """
-    kind = faiss_index.kind_of(plan.factory, plan.dim)
-    exact: dict[float, Lists] = {}
-    found: dict[tuple[float, int], tuple[Lists, Lists]] = {}
-    none = np.full(len(queries), -1, np.int64)
-    for share in LIVE_SHARES:
-        live = live_rows(share, shard.rows, shard.number)
-        best = faiss_index.exact_search(_blocks(raw), queries, EXACT_AT, live)
-        exact[share] = _moved(best, shard.first_row)
-        if live is not None and not kind.selects:
-            continue
-        for value in faiss_index.ladder(plan.factory, plan.dim, plan.rows):
-            if share < 1 and faiss_index.cost(kind, value, shard.rows) > share * shard.rows:
-                break
-            _, rows = faiss_index.search_index(
-                index, queries, min(candidates(EXACT_AT), shard.rows), live, value
-            )
-            few = rows[:, : candidates(11)]
-            pair = rescore(raw, queries, few, 11), rescore(raw, queries, rows, EXACT_AT)
-            found[share, value] = (
-                _moved(pair[0], shard.first_row), _moved(pair[1], shard.first_row)
-            )  # fmt: skip
-            if recall(best, pair[1], none, 100).mean() >= _ENOUGH:
-                break
-    return ShardReport(exact, found)
 
 
 def finish_index(
@@ -235,8 +192,8 @@ def finish_index(
     if not plan.exact:
         own = np.concatenate([sample.own for sample in _ordered(samples)])
         reports = [each.report for each in built if each.report is not None]
-        asked = len(reports[0].exact[1.0][0]) - len(own)
-        own = np.concatenate([own, np.full(asked, -1, np.int64)])
+        questions = len(reports[0].exact[1.0][0]) - len(own)
+        own = np.concatenate([own, np.full(questions, -1, np.int64)])
         what = f"index {plan.factory} of {plan.rows:,} rows"
         settings = choose_settings(reports, own, plan.target, what)
     shards = tuple(each.shard for each in built)
@@ -321,11 +278,6 @@ def _within(rows: Rows, first: int, stop: int) -> Rows:
     return rows[(rows >= first) & (rows < stop)]
 
 
-def _moved(lists: Lists, first: int) -> Lists:
-    scores, rows = lists
-    return scores, np.where(rows < 0, rows, rows + first)
-
-
 def _save(path: str, rows: Raw) -> None:
     # `np.save` does not say why it could not write: that the disk is full.
     form = np.lib.format
@@ -333,11 +285,6 @@ def _save(path: str, rows: Raw) -> None:
     with open(path, "wb") as file:
         form.write_array_header_1_0(file, form.header_data_from_array_1_0(rows))
         file.write(rows.data)
-
-
-def _blocks(raw: Raw) -> Iterator[Vectors]:
-    for start in range(0, len(raw), _BLOCK):
-        yield np.asarray(raw[start : start + _BLOCK], np.float32)
 
 
 def _finite(paths: SegmentPaths, shard: ShardPlan) -> Iterator[Vectors]:

@@ -44,7 +44,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What is found in a shard for the sampled queries, with the segment's row numbers.
+    """What is found in a shard for the queries that are `asked`, with the segment's row numbers.
 
     Attributes:
         exact: share of live rows to lists of `EXACT_AT`.
@@ -58,6 +58,11 @@ class ShardReport:
         """What a setting finds; the highest that was tried stands for those above it."""
         tried = [v for share, v in self.found if share == live]
         return self.found[live, min(value, max(tried))]
+
+
+def asked(live: float) -> slice:
+    """Which of the queries are asked: all where all rows live, and otherwise every other one."""
+    return slice(None, None, 1 if live == 1 else 2)
 
 
 def live_rows(share: float, rows: int, shard: int) -> npt.NDArray[np.bool_] | None:
@@ -110,6 +115,7 @@ class Figures:
 
 def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) -> Figures:
     """The recall of a setting over all shards; queries whose ``own`` is -1 are questions."""
+    own = own[asked(live)]
     exact = merge_top_k([report.exact[live] for report in reports], EXACT_AT)
     pairs = [report.at(live, value) for report in reports]
     at_10 = recall(exact, merge_top_k([ten for ten, _ in pairs], 11), own, 10)
@@ -117,13 +123,13 @@ def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) 
     stored = own >= 0
     groups = [at_10[stored], at_10[~stored]]
     halves = [half for group in groups for half in (group[0::2], group[1::2]) if len(half)]
-    asked = float(groups[1].mean()) if len(groups[1]) else None
+    questions = float(groups[1].mean()) if len(groups[1]) else None
     shown = stored if stored.any() else ~stored
     return Figures(
         min(float(half.mean()) for half in halves),
         float(at_10[shown].mean()),
         float(at_100[shown].mean()),
-        asked,
+        questions,
     )
 
 
@@ -160,8 +166,8 @@ def choose_settings(
                     "run again with a lower --recall-target, with --index flat, or with finer "
                     "codes such as SQ8"
                 )
-            asked = 1.0 if (own < 0).any() else None
-            settings.append(Setting(live, 0, 1.0, 1.0, asked))
+            questions = 1.0 if (own < 0).any() else None
+            settings.append(Setting(live, 0, 1.0, 1.0, questions))
     return tuple(settings)
 
 

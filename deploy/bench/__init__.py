@@ -1,0 +1,1 @@
+"""Benchmarks that are longer than a coffee."""

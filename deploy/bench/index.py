@@ -1,0 +1,254 @@
+"""Build and search an index of seeded clustered vectors, beside a plain FAISS script.
+
+Both read the same Parquet parts with the same threads, each in a process of its own, in turn.
+`make bench-index` runs it; ``--json FILE`` keeps what it prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Vectors = npt.NDArray[np.float32]
+
+DIM = 384
+CHUNK = 8_192
+ROWS_PER_PART = 65_536
+#: Rows of a cluster on average, and how far they lie from its centre.
+CLUSTER_ROWS, SPREAD = 100, 1.2
+
+
+def vectors_of(rows: int, chunk: int, count: int, seed: int) -> Vectors:
+    """``count`` unit vectors round centres that all chunks of so many rows share."""
+    centres = max(1, rows // CLUSTER_ROWS)
+    dice = np.random.default_rng([seed, chunk])
+    chosen = dice.integers(0, centres, count)
+    unique, place = np.unique(chosen, return_inverse=True)
+    middle = np.stack([np.random.default_rng([seed, 7, c]).normal(size=DIM) for c in unique])
+    found = middle[place] + SPREAD * dice.normal(size=(count, DIM))
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return found.astype(np.float32)
+
+
+def make_store(store: str, rows: int, seed: int) -> None:
+    """A store of so many passages without an index: vectors as they are, texts of a word."""
+    from transforms.commits import commit_segment
+    from transforms.indexing import describe_segment
+    from transforms.model import DEFAULT_MODEL, ModelOptions, find_model
+    from transforms.parquet import PartFormat, PartWriter
+    from transforms.planning import ColumnOptions, Plan
+    from transforms.segment import SegmentPaths
+
+    paths = SegmentPaths(store, "vectors")
+    form = PartFormat(find_model(ModelOptions(DEFAULT_MODEL)).identity, "float16", pa.schema([]))
+    plan = paths.settle_plan(Plan((), ColumnOptions(), form.metadata, ()))
+    parts = []
+    for first in range(0, rows, ROWS_PER_PART):
+        writer = PartWriter(paths, len(parts), form)
+        last = min(first + ROWS_PER_PART, rows)
+        for start in range(first, last, CHUNK):
+            vectors = vectors_of(rows, start // CHUNK, min(CHUNK, last - start), seed)
+            writer.write(_chunk(len(parts), start, vectors, start + CHUNK >= last))
+        parts.append(writer.finish())
+    info = describe_segment(paths, plan, form, tuple(parts), None)
+    info, digest = paths.settle_segment(info)
+    commit_segment(store, info, digest, "append", "bench")
+
+
+def _chunk(part: int, first: int, vectors: Vectors, last: bool) -> pa.Table:
+    from transforms.records import (
+        FILE,
+        HASH,
+        REJECT,
+        ROW,
+        TOKEN_FIELD,
+        TOKENS,
+        VECTOR,
+        Chunk,
+        mark_chunk,
+        vectors_to_arrow,
+    )
+
+    rows = len(vectors)
+    zeros = pa.array(np.zeros(rows, np.int32))
+    table = pa.table(
+        {
+            "document_id": [f"{first + row:09d}" for row in range(rows)],
+            "passage": zeros,
+            "start": zeros,
+            "end": pa.array(np.ones(rows, np.int32)),
+            "text": ["x"] * rows,
+            "text_hash": pa.array([bytes(16)] * rows, HASH),
+            "metadata_hash": pa.array([bytes(16)] * rows, HASH),
+            FILE: ["bench"] * rows,
+            ROW: pa.array(np.arange(first, first + rows)),
+            REJECT: pa.nulls(rows, pa.string()),
+            TOKENS: pa.array([[2]] * rows, TOKEN_FIELD.type),
+            VECTOR: vectors_to_arrow(vectors, pa.float32()),
+        }
+    )
+    return mark_chunk(table, Chunk(part, first // CHUNK, last))
+
+
+def plain(store: str, factory: str, output: str) -> dict[str, float]:
+    """What a careful script does: train on an even sample, add part by part, write one file."""
+    import faiss
+    import pyarrow.parquet as pq
+
+    from transforms.faiss_index import kind_of
+
+    parts = sorted(Path(store, "segments", "vectors", "vectors").glob("*.parquet"))
+    counts = [pq.ParquetFile(part).metadata.num_rows for part in parts]
+    wanted = kind_of(factory, DIM).training
+    step = max(1, sum(counts) // max(1, wanted))
+    began = time.perf_counter()
+    index = faiss.index_factory(DIM, factory, faiss.METRIC_INNER_PRODUCT)
+    index.train(np.concatenate([chunk[::step] for part in parts for chunk in _read(part)]))
+    for part in parts:
+        for chunk in _read(part):
+            index.add(chunk)
+    faiss.write_index(index, output)
+    return {"seconds": time.perf_counter() - began}
+
+
+def _read(part: Path) -> Iterator[Vectors]:
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(part).iter_batches(CHUNK, columns=["vector"]):
+        values = batch.column(0).flatten().to_numpy(zero_copy_only=False)
+        yield np.ascontiguousarray(values.reshape(-1, DIM).astype(np.float32))
+
+
+def ours(store: str, factory: str, target: float) -> dict[str, Any]:
+    """``albeam index``, by the direct runner."""
+    from pipeline.index import run
+    from transforms.index_choice import IndexOptions
+
+    began = time.perf_counter()
+    done = run(store, IndexOptions(factory, target))
+    return {"seconds": time.perf_counter() - began, "bytes": done.bytes, "recall": done.recall}
+
+
+def searching(store: str, rows: int, seed: int) -> dict[str, Any]:
+    """Opening, first answer, one query at a time, and recall on queries that were never seen."""
+    from transforms import faiss_index
+    from transforms.parquet import read_vectors
+    from transforms.segment import SegmentPaths
+    from transforms.store import Store
+
+    queries = vectors_of(rows, rows, 400, seed)
+    Store.open(store).nearest(queries[:1], 10)
+    began = time.perf_counter()
+    opened = Store.open(store)
+    opened.nearest(queries[:1], 10)
+    first = time.perf_counter() - began
+    times = []
+    for query in queries:
+        began = time.perf_counter()
+        opened.nearest(query[None], 10)
+        times.append(time.perf_counter() - began)
+    _, found = opened.nearest(queries, 10)
+    [info] = opened.segments
+    chunks = read_vectors(SegmentPaths(store, info.name), info.parts)
+    _, exact = faiss_index.exact_search(chunks, queries, 10)
+    hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True))
+    settings = info.index.settings if info.index is not None else ()
+    return {
+        "open_and_answer_seconds": first,
+        "query_milliseconds": 1000 * statistics.median(times),
+        "recall_at_10_unseen": hits / exact.size,
+        "settings": [asdict(setting) for setting in settings],
+    }
+
+
+def _child(*words: str) -> dict[str, Any]:
+    """Run a step in a process of its own; what it returns, and its peak memory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.bench.index", "--step", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{words[0]} failed: {done.stderr[-2_000:]}")
+    value: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return value
+
+
+def _step(words: list[str]) -> None:
+    name, store, *rest = words
+    if name == "make":
+        make_store(store, int(rest[0]), int(rest[1]))
+        found: dict[str, Any] = {}
+    elif name == "plain":
+        found = plain(store, rest[0], rest[1])
+    elif name == "ours":
+        found = ours(store, rest[0], float(rest[1]))
+    else:
+        found = searching(store, int(rest[0]), int(rest[1]))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    print(json.dumps(found | {"peak_bytes": peak}))
+
+
+def main() -> int:
+    """Read the options, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--factory", default="IVF4096,SQ8")
+    parser.add_argument("--recall-target", type=float, default=0.95)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        _step(options.step)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="albeam-bench-") as work:
+        os.environ["HOME"] = work
+        store = str(Path(work) / "store")
+        rows, seed = str(options.rows), str(options.seed)
+        _child("make", store, rows, seed)
+        rounds = []
+        for turn in range(options.rounds):
+            left = _child("plain", store, options.factory, str(Path(work) / "plain.faiss"))
+            # Another target is another index: what stands is not taken up.
+            target = str(options.recall_target - turn * 1e-6)
+            rounds.append((left, _child("ours", store, options.factory, target)))
+        found = _child("search", store, rows, seed)
+    report = {
+        "rows": options.rows,
+        "dim": DIM,
+        "factory": options.factory,
+        "plain_seconds": [left["seconds"] for left, _ in rounds],
+        "albeam_seconds": [right["seconds"] for _, right in rounds],
+        "build_ratio": statistics.median(r["seconds"] / left["seconds"] for left, r in rounds),
+        "plain_peak_bytes": max(left["peak_bytes"] for left, _ in rounds),
+        "albeam_peak_bytes": max(right["peak_bytes"] for _, right in rounds),
+        "recall_at_10_measured": rounds[-1][1]["recall"],
+        **found,
+    }
+    for name, value in report.items():
+        print(f"{name:<24} {value}")
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
