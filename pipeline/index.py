@@ -80,27 +80,29 @@ def run(
         opened = Store.open(store, snapshot.number)
         vectors = opened.encoder.encode_texts(recall_questions(questions), prompt)
     made: dict[str, IndexFile] = {}
-    for ref in snapshot.segments:
-        paths = SegmentPaths(store, ref.name)
+    every = [SegmentPaths(store, ref.name) for ref in snapshot.segments]
+    # All of them until the end: a vacuum must not take the first while the last is built.
+    for paths in every:
         paths.claim()
-        asked = write_questions(paths, vectors) if vectors is not None else None
-        dim = snapshot.identity.dim
-        if settled_index(paths, options, asked) is None:
-            pipeline = make_pipeline(runner, beam_options)
-            parts = pipeline | "Parts" >> beam.Create(
-                [read_segment(store, ref).parts]
-            ).with_output_types(tuple[PartInfo, ...])
-            _ = (
-                parts
-                | "IndexParts" >> IndexParts(paths, dim, options, IndexHelp((), asked))
-                | "SettleIndex" >> SettleIndex(paths, options, asked)
-            )
-            with claiming(paths):
+    with claiming(*every):
+        for paths, ref in zip(every, snapshot.segments, strict=True):
+            asked = write_questions(paths, vectors) if vectors is not None else None
+            if settled_index(paths, options, asked) is None:
+                pipeline = make_pipeline(runner, beam_options)
+                parts = pipeline | "Parts" >> beam.Create(
+                    [read_segment(store, ref).parts]
+                ).with_output_types(tuple[PartInfo, ...])
+                helps = IndexHelp((), asked)
+                _ = (
+                    parts
+                    | "IndexParts" >> IndexParts(paths, snapshot.identity.dim, options, helps)
+                    | "SettleIndex" >> SettleIndex(paths, options, asked)
+                )
                 run_pipeline(pipeline)
-        found = settled_index(paths, options, asked)
-        assert found is not None
-        made[ref.name] = found
-    number = commit_indexes(store, made, "index").number if made else snapshot.number
+            found = settled_index(paths, options, asked)
+            assert found is not None
+            made[ref.name] = found
+        number = commit_indexes(store, made, "index").number if made else snapshot.number
     ours = [ref for ref in read_snapshot(store, number).segments if ref.name in made]
     infos = [read_segment(store, ref) for ref in ours]
     return IndexSummary(

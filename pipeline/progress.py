@@ -74,14 +74,15 @@ def _polling(poll: object, live: Live | None, stop: threading.Event) -> Iterator
 
 
 @contextmanager
-def claiming(paths: SegmentPaths) -> Iterator[None]:
-    """Say, until the block ends, once a minute that the segment is in work, for a vacuum to see."""
+def claiming(*segments: SegmentPaths) -> Iterator[None]:
+    """Say, until the block ends, once a minute that segments are in work, for a vacuum to see."""
     stop = threading.Event()
 
     def claim() -> None:
         while not stop.wait(_HEARTBEAT_SECONDS):
-            with suppress(OSError, Conflict):
-                paths.claim()
+            for paths in segments:
+                with suppress(OSError, Conflict):
+                    paths.claim()
 
     thread = threading.Thread(target=claim, daemon=True)
     thread.start()

@@ -10,7 +10,13 @@ from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
 from transforms import storage
 from transforms.errors import BadInput
 from transforms.filters import check_condition
-from transforms.searching import QuestionSlice, SearchOptions, SearchQuestions, plan_questions
+from transforms.searching import (
+    QuestionSlice,
+    SearchOptions,
+    SearchQuestions,
+    plan_questions,
+    remove_parts,
+)
 from transforms.snapshot import read_snapshot
 
 
@@ -66,6 +72,8 @@ def run(
         | "SearchQuestions" >> SearchQuestions(options, output)
     )
     run_pipeline(pipeline)
+    # Not in the job: a step that is tried again must find them.
+    remove_parts(output)
     with storage.open_input(output) as source:
         rows = pq.ParquetFile(source).metadata.num_rows
     return RunSummary(

@@ -18,7 +18,7 @@ from tests.test_verify import one, rewrite_manifest, rewrite_part
 from transforms import storage
 from transforms.commits import remove_documents
 from transforms.errors import BadInput, Damaged
-from transforms.faiss_index import read_index, write_index
+from transforms.faiss_files import read_index, write_index
 from transforms.index_choice import IndexOptions
 from transforms.model import ModelOptions, Placement
 from transforms.records import vectors_to_arrow, vectors_to_numpy

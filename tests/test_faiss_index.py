@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 from tests.stores import make_vectors
 from transforms import faiss_index
 from transforms.errors import BadInput, Damaged
+from transforms.faiss_files import read_index, write_index
 from transforms.faiss_index import (
     assign_lists,
     check_factory,
     exact_search,
     kind_of,
     ladder,
-    read_index,
     search_index,
     train_index,
-    write_index,
 )
 
 DIM = 16
@@ -92,9 +91,17 @@ def test_more_results_than_rows_are_filled_with_minus_one() -> None:
     assert sorted(rows[0].tolist()) == [-1, -1, -1, -1, 0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("option", ["IVF10,Flat", "HNSW8", "SQ8", "IVF4,PQ4x4fs"])
+@pytest.mark.parametrize(
+    "option", ["IVF10,Flat", "HNSW8", "SQ8", "IVF4,PQ4x4fs", "PCA8,Flat", "OPQ8,IVF4,PQ8"]
+)
 def test_a_factory_of_faiss_is_taken_as_it_is(option: str) -> None:
     check_factory(option, DIM)
+
+
+@pytest.mark.parametrize("option", ["IDMap,Flat", "IVF16,PQ8,RFlat"])
+def test_a_factory_that_can_not_be_filled_or_searched_is_refused_before_work(option: str) -> None:
+    with pytest.raises(BadInput, match=rf"index '{option}' can't be trained, filled and searched"):
+        check_factory(option, DIM)
 
 
 @pytest.mark.parametrize("option", ["Nonsense", "IVF", "PQ5x4", "", "flat,"])

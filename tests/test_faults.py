@@ -344,7 +344,8 @@ def test_a_hostile_index_file_is_an_error_and_no_crash(
     code = (
         "import sys; from pathlib import Path\n"
         "from transforms.errors import AlbeamError\n"
-        "from transforms.faiss_index import check_rows, read_index, search_index, searching\n"
+        "from transforms.faiss_files import read_index\n"
+        "from transforms.faiss_index import check_rows, search_index, searching\n"
         "import numpy as np\n"
         "path, kind, value = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])\n"
         "whole = path.read_bytes()\n"

@@ -62,6 +62,12 @@ def test_an_unknown_column_is_named_with_those_that_there_are(tmp_path: Path) ->
     assert not target.exists()
 
 
+def test_a_column_of_any_name_does_no_harm() -> None:
+    for name in ("_row", "albeam row", "Albeam Row", "albeam row_"):
+        table = pa.table({name: [7, 8, 9]})
+        assert matching(table, f'"{name}" >= 8').tolist() == [False, True, True]
+
+
 def test_columns_of_all_segments_are_put_together() -> None:
     one, two = pa.schema([("year", pa.int16())]), pa.schema([("lang", pa.string())])
     assert unified([one, two]).names == ["year", "lang"]

@@ -1,5 +1,6 @@
 """Indexes of segments, built in shards: what they find, and what stops them."""
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,9 @@ from transforms.errors import BadInput, Damaged, RecallMissed
 from transforms.index_building import build_shard, sample_shard, train, write_questions
 from transforms.index_choice import IndexOptions
 from transforms.index_plan import IndexHelp, IndexPlan, plan_index, trained_before
-from transforms.indexing import build_index
+from transforms.indexing import _CommitFn, build_index
 from transforms.parquet import read_vectors
+from transforms.recall import measure
 from transforms.segment import SegmentPaths
 from transforms.snapshot import read_segment, read_snapshot
 from transforms.store import Store
@@ -339,6 +341,72 @@ def test_questions_that_are_given_must_reach_the_target_too(tmp_path: Path) -> N
     assert plain is not None
     assert [setting.questions_at_10 for setting in plain.settings] == [None] * len(plain.settings)
     assert made.settings[0].value >= plain.settings[0].value
+
+
+def test_shards_of_unequal_size_share_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the small one a scan costs less than the least setting, where few rows live.
+    monkeypatch.setattr(index_plan, "MOST_SHARD_BYTES", 1_000 * DIM * 4)
+    store = make_store(tmp_path, "HNSW16")
+    [info] = Store.open(store).segments
+    assert info.index is not None
+    assert [shard.rows for shard in info.index.shards] == [1_000, 200]
+    assert recall_at_10(store, np.ones(ROWS, bool)) >= 0.9
+    remove_documents(store, [f"d{n:04d}" for n in range(ROWS) if n % 2])
+    assert recall_at_10(store, np.arange(ROWS) % 2 == 0) >= 0.85
+
+
+@pytest.mark.parametrize("scale", [1e-3, 30.0])
+def test_recall_does_not_depend_on_the_length_of_vectors(tmp_path: Path, scale: float) -> None:
+    vectors = np.repeat(make_vectors(300, 5), 4, axis=0) * np.float32(scale)
+    [shard] = built(vectors, "IVF16,Flat", tmp_path)
+    assert shard.report is not None
+    own = np.full(len(shard.report.exact[1.0][0]), -1)
+    figures = [
+        measure([shard.report], own, 1.0, value).at_10
+        for share, value in shard.report.found
+        if share == 1.0
+    ]
+    assert figures == sorted(figures)
+    assert figures[0] < 0.9
+    assert figures[-1] == 1.0
+
+
+def test_numbers_that_float16_can_not_hold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="a vector has a number above 65504"):
+        built(make_vectors(400, 1) * np.float32(1e6), "IVF8,SQ8", tmp_path)
+
+
+def test_a_manifest_that_stands_gets_the_index_that_was_built_now(tmp_path: Path) -> None:
+    store = make_store(tmp_path, "Flat")
+    [info] = Store.open(store).segments
+    index.run(store, IndexOptions("HNSW16", 0.8))
+    # The first index is needed no more, and goes.
+    vacuum.run(store, keep=1, older_than=-60, dry_run=False)
+    paths = SegmentPaths(store, "one")
+    made = build_index(paths, info.parts, DIM, IndexOptions("IVF8,SQ8", 0.8))
+    [_] = _CommitFn(store, "replace", "test").process(replace(info, index=made))
+    [now] = Store.open(store).segments
+    assert now.index == made
+    verify.run(store)
+    assert recall_at_10(store, np.ones(ROWS, bool)) >= 0.75
+
+
+def test_all_segments_are_claimed_until_the_last_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path, "Flat")
+    add_segment(store, "two", {f"e{n}": 1 for n in range(400)}, seed=5)
+    claimed: list[str] = []
+
+    def claiming(*segments: SegmentPaths) -> Any:
+        claimed.extend(paths.name for paths in segments)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(index, "claiming", claiming)
+    index.run(store, IndexOptions("IVF8,SQ8", 0.8))
+    assert claimed == ["one", "two"]
 
 
 def test_every_setting_is_measured_and_the_used_one_is_marked(

@@ -45,6 +45,7 @@ def commit_segment(
     mode: str,
     command: str,
     changes: Changes | None = None,
+    index: IndexFile | None = None,
 ) -> Snapshot:
     """Make a segment live, in a new snapshot after whichever is the newest.
 
@@ -55,6 +56,7 @@ def commit_segment(
         mode: ``replace`` the live segments, or put the changes on them: see `rebase`.
         command: what to record as the reason.
         changes: what the run compared; without, its documents replace live ones of the same ids.
+        index: a file that says what its index is, where that is not the one of its manifest.
 
     A segment that is live already is left as it is, and the snapshot that has it is returned.
 
@@ -62,7 +64,9 @@ def commit_segment(
         Conflict: other writers were faster twenty times over, or what they did can't be joined
             with this.
     """
-    ref = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
+    ref = SegmentRef(
+        info.name, digest, info.total("documents"), info.rows, info.rejects, index=index
+    )
     work = Work(store, info.name, mode, changes, ref)
 
     def build(parent: Snapshot | None) -> Content | None:

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from transforms.errors import AlbeamError, BadInput, Damaged
+from transforms.errors import BadInput, Damaged
 from transforms.ranking import Rows, Scores, merge_top_k
 
 try:
@@ -69,10 +68,17 @@ def check_factory(option: str, dim: int) -> None:
     except RuntimeError as error:
         raise BadInput(
             f"index {option!r} is no FAISS factory for {dim} dimensions "
-            f"({_reason(error)}); give auto, flat, none or a string such as 'IVF256,Flat'"
+            f"({reason(error)}); give auto, flat, none or a string such as 'IVF256,Flat'"
         ) from error
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise BadInput(f"index {option!r} knows no inner product; give auto, flat or IVF256,Flat")
+    try:
+        search_index(_toy(option, dim), _toy_vectors(dim)[:4], 8, None, 1)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise BadInput(
+            f"index {option!r} can't be trained, filled and searched by albeam ({reason(error)}); "
+            "give auto, flat, none or a string such as 'IVF256,SQ8'"
+        ) from error
 
 
 @lru_cache(64)
@@ -81,25 +87,34 @@ def kind_of(factory: str, dim: int) -> Kind:
     index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     lists = _lists(index)
     setting = "nprobe" if lists else "efSearch" if _hnsw(index) is not None else ""
-    # Whether rows can be left out does not depend on the numbers of lists and codes.
-    toy_factory = re.sub(r"PQ\d+", "PQ2", re.sub(r"(?<=IVF)\d+", "1", factory))
-    toy = faiss.index_factory(dim, toy_factory, faiss.METRIC_INNER_PRODUCT)
-    vectors = np.random.default_rng(0).normal(size=(_TOY_ROWS, dim)).astype(np.float32)
+    vectors = _toy_vectors(dim)
     selects = True
     try:
-        if not toy.is_trained:
-            _hush(toy)
-            toy.train(vectors)
-        toy.add(vectors)
+        toy = _toy(factory, dim)
         live = np.arange(_TOY_ROWS) % 2 == 0
         _, rows = search_index(toy, vectors[:4], 8, live)
         selects = bool((rows[rows >= 0] % 2 == 0).all())
     except (RuntimeError, TypeError, AssertionError):
         selects = False
     needs = not index.is_trained
-    coded = needs and not factory.endswith(",Flat")
+    coded = needs and not (lists and factory.endswith(",Flat"))
     training = max(_TRAINING_ROWS if coded else 0, TRAINING_PER_LIST * lists) if needs else 0
     return Kind(lists, setting, training, max(lists, 256 if "PQ" in factory else 1), selects)
+
+
+def _toy(factory: str, dim: int) -> Any:
+    """A small index of the same make: numbers of lists and codes don't decide what it can do."""
+    small = re.sub(r"PQ\d+", "PQ2", re.sub(r"(?<=IVF)\d+", "1", factory))
+    toy = faiss.index_factory(dim, small, faiss.METRIC_INNER_PRODUCT)
+    if not toy.is_trained:
+        _hush(toy)
+        toy.train(_toy_vectors(dim))
+    toy.add(_toy_vectors(dim))
+    return toy
+
+
+def _toy_vectors(dim: int) -> Vectors:
+    return np.random.default_rng(0).normal(size=(_TOY_ROWS, dim)).astype(np.float32)
 
 
 def ladder(factory: str, dim: int, rows: int) -> tuple[int, ...]:
@@ -132,7 +147,7 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
             index.train(np.ascontiguousarray(sample))
         except RuntimeError as error:
             raise BadInput(
-                f"index {factory!r} can't be trained on {len(sample)} rows ({_reason(error)}); "
+                f"index {factory!r} can't be trained on {len(sample)} rows ({reason(error)}); "
                 "give --index flat"
             ) from error
     return index
@@ -265,7 +280,7 @@ def searching(url: str) -> Iterator[None]:
         yield
     except (RuntimeError, IndexError) as error:
         raise Damaged(
-            f"{url} can't be searched: {_reason(error)}; its digest is right, so it was written "
+            f"{url} can't be searched: {reason(error)}; its digest is right, so it was written "
             "wrong: embed again into a new store"
         ) from error
 
@@ -315,87 +330,6 @@ def _hnsw(index: Any) -> Any:
     return index.hnsw if isinstance(index, make.IndexHNSW) else None
 
 
-def write_index(index: Any, path: str) -> None:
-    """Write an index to a local file.
-
-    Raises:
-        OSError: the disk is full, or can't be written to.
-        AlbeamError: FAISS could not write it for another reason.
-    """
-    try:
-        faiss.write_index(index, path)
-    except RuntimeError as error:
-        # FAISS does not say why; the system does when it is asked for as much once more.
-        with open(path, "ab") as file:
-            file.write(bytes(1 << 20))
-        raise AlbeamError(f"index file {path} can't be written: {_reason(error)}") from error
-
-
-def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = True) -> Any:
-    """Open an index file, memory-mapped where its type can be and rows are not to be added.
-
-    Raises:
-        Damaged: it can't be read, or has another size than the manifest says.
-    """
-    size = path.stat().st_size
-    # FAISS 1.15 crashes on a mapped file that ends inside its header.
-    if factory == EXACT and size < 4 * rows * dim:
-        raise Damaged(
-            f"index file {path} has {size} bytes, too few for {rows} rows of {dim} dimensions; "
-            "restore it, or embed again into a new store"
-        )
-    # No array of an honest file is longer than the file, but for tables made when it is read.
-    faiss.set_deserialization_vector_byte_limit(size + _table_bytes(factory, dim))
-    # Lists and flat codes are mapped; all else is read whole.
-    flags = 0
-    if mapped:
-        flags = faiss.IO_FLAG_MMAP_IFC if factory == EXACT else _map_flag(factory)
-    try:
-        index = faiss.read_index(str(path), flags)
-    except (RuntimeError, MemoryError) as error:
-        raise Damaged(
-            f"index file {path} can't be read by FAISS {faiss.__version__} ({_reason(error)}); "
-            "restore it, or embed again into a new store"
-        ) from error
-    if flags == faiss.IO_FLAG_MMAP and not _lists_fit(index, factory, dim, size):
-        raise Damaged(
-            f"index file {path} has lists that are not inside it; restore it, or embed again into "
-            "a new store"
-        )
-    if (index.d, index.ntotal) != (dim, rows):
-        raise Damaged(
-            f"index file {path} has {index.ntotal} rows of {index.d} dimensions, and the manifest "
-            f"says {rows} of {dim}; restore it, or embed again into a new store"
-        )
-    return index
-
-
-def _lists_fit(index: Any, factory: str, dim: int, size: int) -> bool:
-    """Whether mapped lists lie inside their file; FAISS does not look, and would crash."""
-    ivf: Any = faiss.extract_index_ivf(index)
-    lists = ivf.invlists
-    if ivf.nlist != kind_of(factory, dim).lists or lists.nlist != ivf.nlist:
-        return False
-    found = sum(lists.list_size(number) for number in range(lists.nlist))
-    row = lists.code_size + np.dtype(np.int64).itemsize
-    return bool(
-        found == ivf.ntotal == index.ntotal
-        and lists.code_size == ivf.code_size > 0
-        and found * row <= size
-    )
-
-
-def _table_bytes(factory: str, dim: int) -> int:
-    """What FAISS may compute beside the lists of a product quantizer when it reads one."""
-    codes = re.search(r"PQ(\d+)(?:x(\d+))?", factory)
-    lists = kind_of(factory, dim).lists
-    return 8 * lists * int(codes[1]) << int(codes[2] or 8) if codes and lists else 0
-
-
-def _map_flag(factory: str) -> int:
-    return int(faiss.IO_FLAG_MMAP) if "IVF" in factory and "fs" not in factory else 0
-
-
 def _lists(index: Any) -> int:
     try:
         return int(faiss.extract_index_ivf(index).nlist)
@@ -403,7 +337,7 @@ def _lists(index: Any) -> int:
         return 0
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """FAISS' message without the C++ place that it starts with."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].split("Error: ")[-1][:200] if lines else type(error).__name__

@@ -8,6 +8,7 @@ process that has one open or mapped.
 
 import hashlib
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +29,11 @@ _REMEDY = "restore it, or embed again into a new store"
 
 def default_folder() -> Path:
     """Where files are kept unless another place is given."""
-    return Path.home() / ".cache" / "albeam"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir())
+    return home / ".cache" / "albeam"
 
 
 @dataclass(frozen=True)

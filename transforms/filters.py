@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from transforms.errors import BadInput
 
-_ROW = "_row"
+_ROW = "albeam row"
 
 
 def check_condition(where: str, schema: pa.Schema) -> None:
@@ -33,8 +33,10 @@ def matching(table: pa.Table, where: str) -> npt.NDArray[np.bool_]:
 
     if not where.strip():
         raise BadInput("the condition is blank; give one such as lang = 'en', or none")
-    rows = pa.array(np.arange(table.num_rows, dtype=np.int64))
-    numbered = table.append_column(_ROW, rows)
+    row = _ROW
+    while row.lower() in {name.lower() for name in table.column_names}:
+        row += "_"
+    numbered = table.append_column(row, pa.array(np.arange(table.num_rows, dtype=np.int64)))
     settings: dict[str, str | bool | int | float | list[str]] = {
         "enable_external_access": "false",
         "python_enable_replacements": "false",
@@ -45,7 +47,7 @@ def matching(table: pa.Table, where: str) -> npt.NDArray[np.bool_]:
     with duckdb.connect(config=settings) as connection:
         connection.execute("SET lock_configuration = true")
         try:
-            found = connection.from_arrow(numbered).filter(where).project(_ROW).fetchnumpy()
+            found = connection.from_arrow(numbered).filter(where).project(f'"{row}"').fetchnumpy()
         except duckdb.Error as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise BadInput(
@@ -53,7 +55,7 @@ def matching(table: pa.Table, where: str) -> npt.NDArray[np.bool_]:
                 f"{', '.join(_named(table.schema)) or 'none'}"
             ) from error
     mask = np.zeros(table.num_rows, np.bool_)
-    mask[found[_ROW]] = True
+    mask[found[row]] = True
     return mask
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms import faiss_index, storage
-from transforms.errors import Damaged
+from transforms import faiss_files, faiss_index, storage
+from transforms.errors import Conflict, Damaged
 from transforms.file_cache import FileCache
 from transforms.index_choice import IndexOptions
 from transforms.index_info import IndexFile, IndexInfo, IndexShard
@@ -112,6 +112,7 @@ def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) 
 
     Raises:
         BadInput: FAISS can't train on them.
+        Conflict: another run has removed the samples.
     """
     files = [sample.training for sample in _ordered(samples) if sample.training is not None]
     if not files:
@@ -120,6 +121,11 @@ def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) 
     with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
         pieces = []
         for file in files:
+            if not storage.exists(storage.join(paths.index, file.name)):
+                raise Conflict(
+                    f"{paths.root}: another run has built the same index, and removed the samples; "
+                    "run again"
+                )
             path = _fetch(paths, file, cache)
             pieces.append(np.load(path, mmap_mode="r", allow_pickle=False))
         rows = np.empty((sum(map(len, pieces)), plan.dim), np.float32)
@@ -130,10 +136,10 @@ def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) 
     else:
         with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
             path = _fetch(SegmentPaths(paths.store, before.segment), before.file, cache)
-            index = faiss_index.read_index(path, plan.factory, plan.dim, 0, mapped=False)
+            index = faiss_files.read_index(path, plan.factory, plan.dim, 0, mapped=False)
     error = faiss_index.fit_error(index, rows[:: max(1, len(rows) // _ERROR_ROWS)])
     with _written(paths, "trained", "faiss") as written:
-        faiss_index.write_index(index, written.path)
+        faiss_files.write_index(index, written.path)
     drift = error / before.error if before is not None and before.error and error else None
     return Trained(written.info, error, drift)
 
@@ -156,7 +162,7 @@ def build_shard(
             index = faiss_index.train_index(plan.factory, plan.dim, _NO_ROWS)
         else:
             path = _fetch(paths, trained.file, cache)
-            index = faiss_index.read_index(path, plan.factory, plan.dim, 0, mapped=False)
+            index = faiss_files.read_index(path, plan.factory, plan.dim, 0, mapped=False)
         for chunk in _finite(paths, shard):
             index.add(chunk)
         sample = next((each for each in samples if each.number == shard.number), None)
@@ -169,7 +175,7 @@ def build_shard(
                 queries = np.concatenate([queries, real.astype(np.float32)])
             report = report_shard(plan, shard, index, raw, queries)
         with _written(paths, f"shard-{shard.number:05d}", "faiss") as written:
-            faiss_index.write_index(index, written.path)
+            faiss_files.write_index(index, written.path)
     raw_info = sample.raw if sample is not None else None
     made = IndexShard(shard.number, shard.rows, shard.first_row, written.info, raw_info)
     return BuiltShard(made, report)
@@ -242,6 +248,13 @@ def settle_index(
     standing = settled_index(paths, options, questions)
     assert standing is not None
     return standing
+
+
+def write_index_info(paths: SegmentPaths, info: IndexInfo) -> IndexFile:
+    """Write what a manifest would say of an index into a file named by its content."""
+    with _written(paths, "index", "json") as written, open(written.path, "wb") as file:
+        file.write(json.dumps(asdict(info), sort_keys=True).encode())
+    return written.info
 
 
 def settled_index(

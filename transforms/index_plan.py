@@ -1,5 +1,6 @@
 """What index a segment is to get, and which parts share a file of it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from transforms.segment import PartInfo, SegmentInfo
 
 #: Vectors of an index shard at most, in bytes; it bounds the memory of building one.
 MOST_SHARD_BYTES = 1 << 30
+#: An older index with so many times fewer or more lists than would be chosen still serves.
+_MOST_LISTS = 4
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,8 @@ def plan_index(
     if choice.factory is None:
         return None
     factory, why = choice.factory, choice.why
-    chosen = options.index in NAMES and "IVF" in factory
-    older = next((old for old in before if old.factory == factory or chosen), None)
+    named = options.index in NAMES
+    older = next((old for old in before if _serves(old.factory, factory, named)), None)
     if older is not None and older.factory != factory:
         factory, why = older.factory, f"{older.factory} for {rows:,} × {dim}"
     if not fits(factory, dim, rows):
@@ -152,6 +155,16 @@ def plan_index(
     shards = tuple(plan_shards(parts, dim, MOST_SHARD_BYTES))
     gpu = options.gpu == "auto"
     return IndexPlan(factory, why, dim, shards, options.recall_target, gpu, older, questions)
+
+
+def _serves(older: str, wanted: str, named: bool) -> bool:
+    """Whether an older factory is the wanted one, or nearly so where that was chosen."""
+    if older == wanted:
+        return True
+    theirs, ours = (re.fullmatch(r"IVF(\d+),(\w+)", factory) for factory in (older, wanted))
+    if not named or theirs is None or ours is None or theirs[2] != ours[2]:
+        return False
+    return int(ours[1]) / _MOST_LISTS <= int(theirs[1]) <= int(ours[1]) * _MOST_LISTS
 
 
 def even_rows(rows: int, most: int) -> Rows:

@@ -15,6 +15,7 @@ from transforms.index_building import (
     sample_shard,
     settle_index,
     train,
+    write_index_info,
 )
 from transforms.index_choice import IndexOptions
 from transforms.index_info import IndexFile, IndexInfo
@@ -259,7 +260,11 @@ class _CommitFn(beam.DoFn):
         paths = SegmentPaths(self._store, element.name)
         info, digest = paths.settle_segment(element)
         changes = read_changes(paths)
-        yield commit_segment(self._store, info, digest, self._mode, self._command, changes)
+        # Where a manifest stood already, its index may be gone: what was built now is there.
+        index = None
+        if element.index is not None and element.index != info.index:
+            index = write_index_info(paths, element.index)
+        yield commit_segment(self._store, info, digest, self._mode, self._command, changes, index)
 
 
 class CommitSnapshot(beam.PTransform):

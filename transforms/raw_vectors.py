@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms.errors import Damaged
+from transforms.errors import BadInput, Damaged
 from transforms.ranking import Rows, Scores, merge_top_k
 
 Vectors = npt.NDArray[np.float32]
 Raw = npt.NDArray[np.float16]
 
 _TYPE = np.dtype("<f2")
+#: Numbers gathered at once to re-rank with.
+_GATHERED = 1 << 24
 #: Rows read at once by a scan.
 _BLOCK = 16_384
 
@@ -27,9 +29,19 @@ def rounded(vectors: Vectors) -> Vectors:
 
 
 def write_raw(path: str, chunks: Iterable[Vectors]) -> None:
-    """Write rows to a local file."""
+    """Write rows to a local file.
+
+    Raises:
+        BadInput: a number is too large for float16.
+    """
+    most = np.finfo(_TYPE).max
     with open(path, "wb") as file:
         for chunk in chunks:
+            if len(chunk) and np.abs(chunk).max() > most:
+                raise BadInput(
+                    f"a vector has a number above {most:.0f}, which the float16 rows beside an "
+                    "approximate index can't hold; normalize the vectors, or give --index flat"
+                )
             file.write(np.ascontiguousarray(chunk.astype(_TYPE)).data)
 
 
@@ -52,8 +64,12 @@ def open_raw(path: Path, rows: int, dim: int) -> Raw:
 
 def rescore(raw: Raw, queries: Vectors, rows: Rows, k: int) -> tuple[Scores, Rows]:
     """The best ``k`` of each query's candidates ``[queries, n]`` by exact scores; -1 is none."""
-    theirs = np.asarray(raw[np.maximum(rows, 0)], np.float32)
-    scores = np.einsum("qd,qnd->qn", queries, theirs).astype(np.float32)
+    scores = np.empty(rows.shape, np.float32)
+    at_once = max(1, _GATHERED // max(1, rows.shape[1] * raw.shape[1]))
+    for start in range(0, len(rows), at_once):
+        some = slice(start, start + at_once)
+        theirs = np.asarray(raw[np.maximum(rows[some], 0)], np.float32)
+        scores[some] = np.einsum("qd,qnd->qn", queries[some], theirs)
     return merge_top_k([(scores, rows)], k)
 
 

@@ -20,8 +20,8 @@ LIVE_SHARES = (1.0, 0.5, 0.25, 0.1, 0.01, 0.001)
 QUERIES = 256
 #: Neighbours that exact search keeps: a hundred, and the query's own row.
 EXACT_AT = 101
-#: Equal scores may differ so much when they are summed in another order.
-_TIE = 1e-5
+#: Equal scores may differ by such a share of the greatest when they are summed in another order.
+TIE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,14 @@ class ShardReport:
     found: dict[tuple[float, int], tuple[Lists, Lists]]
 
     def at(self, live: float, value: int) -> tuple[Lists, Lists]:
-        """What a setting finds; the highest that was tried stands for those above it."""
+        """What a setting finds; the highest that was tried stands for those above it.
+
+        Where none was tried a scan is cheaper, and finds all.
+        """
         tried = [v for share, v in self.found if share == live]
+        if not tried:
+            scores, rows = self.exact[live]
+            return (scores[:, :11], rows[:, :11]), (scores, rows)
         return self.found[live, min(value, max(tried))]
 
 
@@ -84,7 +90,7 @@ def recall(exact: Lists, found: Lists, own: Rows, at: int) -> npt.NDArray[np.flo
         if not len(best):
             continue
         ours, rows = _others(found, number, row, at)
-        hits = np.isin(rows, names) | (ours >= best[-1] - _TIE)
+        hits = np.isin(rows, names) | (ours >= best[-1] - TIE * np.abs(best).max())
         shares[number] = min(1.0, float(hits.sum()) / len(best))
     return shares
 

@@ -3,6 +3,7 @@
 Questions are read, embedded and answered a slice at a time; a store is opened once a worker.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ RUN_SCHEMA: pa.Schema = pa.schema(
 )
 #: Questions that are answered at once.
 _AT_ONCE = 1_024
+_PART = re.compile(r"part-\d{6}-[0-9a-f]{16}\.parquet")
 _QUESTION, _ID = "question", "question_id"
 
 
@@ -155,7 +157,7 @@ def write_run(output: str, parts: list[tuple[int, str]]) -> int:
 
     Args:
         output: the file's URL.
-        parts: numbers and URLs; their folder is removed.
+        parts: numbers and URLs.
     """
     folder, _, name = output.rpartition("/")
     rows = 0
@@ -172,11 +174,16 @@ def write_run(output: str, parts: list[tuple[int, str]]) -> int:
                 table = pq.read_table(source)
             writer.write_table(table)
             rows += table.num_rows
-    # Those too that an earlier try has left.
-    for left in storage.list_names(f"{output}.parts"):
-        storage.remove(storage.join(f"{output}.parts", left))
-    storage.remove_folder(f"{output}.parts")
     return rows
+
+
+def remove_parts(output: str) -> None:
+    """Remove the parts of a run that is written, those too that an earlier try has left."""
+    folder = f"{output}.parts"
+    for name in storage.list_names(folder):
+        if _PART.fullmatch(name):
+            storage.remove(storage.join(folder, name))
+    storage.remove_folder(folder)
 
 
 class _AnswerFn(beam.DoFn):

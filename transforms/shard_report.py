@@ -7,17 +7,15 @@ import numpy.typing as npt
 
 from transforms import faiss_index
 from transforms.index_plan import IndexPlan, ShardPlan
-from transforms.ranking import merge_top_k
+from transforms.ranking import Scores, merge_top_k
 from transforms.raw_vectors import Raw, rescore
-from transforms.recall import EXACT_AT, LIVE_SHARES, Lists, ShardReport, asked, live_rows
+from transforms.recall import EXACT_AT, LIVE_SHARES, TIE, Lists, ShardReport, asked, live_rows
 from transforms.shards import candidates
 
 Vectors = npt.NDArray[np.float32]
 
 #: A setting that finds so much in a shard is not raised there.
 _ENOUGH = 0.9999
-#: Equal scores may differ so much when they are summed in another order.
-_TIE = 1e-5
 _BLOCK = 8_192
 
 
@@ -48,11 +46,19 @@ def report_shard(
                 _moved(pair[0], shard.first_row), _moved(pair[1], shard.first_row)
             )  # fmt: skip
             scores = pair[1][0]
-            width = min(scores.shape[1], best[share][0].shape[1])
-            if (scores[:, :width] >= best[share][0][:, :width] - _TIE).mean() >= _ENOUGH:
+            if _reached(scores, best[share][0]) >= _ENOUGH:
                 break
     exact = {share: _moved(lists, shard.first_row) for share, lists in best.items()}
     return ShardReport(exact, found)
+
+
+def _reached(scores: Scores, best: Scores) -> float:
+    """The share of places at which what was found scores as well as the best there are."""
+    width = min(scores.shape[1], best.shape[1])
+    if not width:
+        return 1.0
+    scale = np.abs(np.where(np.isfinite(best), best, 0)).max(axis=1, keepdims=True)
+    return float((scores[:, :width] >= best[:, :width] - TIE * scale).mean())
 
 
 def _exact(

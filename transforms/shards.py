@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms import faiss_index, storage
+from transforms import faiss_files, faiss_index, storage
 from transforms.file_cache import FileCache
 from transforms.index_info import IndexFile, IndexInfo, IndexShard
 from transforms.ranking import Rows, Scores, merge_top_k
@@ -66,20 +66,34 @@ class SegmentIndex:
                 else:
                     if lists is None and value and len(self._info.shards) > 1:
                         lists = faiss_index.assign_lists(index, queries, value)
-                    scores, rows = search_shard(index, raw, queries, k, mine, value, lists)
+                    scores, rows = search_shard(
+                        index, raw, queries, k, mine, self._worth(value, shard, mine), lists
+                    )
             found.append((scores, np.where(rows < 0, rows, rows + shard.first_row)))
         return merge_top_k(found, k)
+
+    def _worth(self, value: int, shard: IndexShard, live: Bools | None) -> int:
+        """The setting, or 0 where to scan what lives in a shard costs less."""
+        kind = faiss_index.kind_of(self._info.factory, self._dim)
+        count = shard.rows if live is None else int(live.sum())
+        return value if faiss_index.cost(kind, value, shard.rows) <= count else 0
 
     def open(self, shard: IndexShard) -> tuple[object, Raw | None]:
         """A shard's index and its bare vectors, if it has some; digests are checked first."""
         if shard.number not in self._open:
-            raw = None
-            if shard.raw is not None:
-                raw = open_raw(self._fetch(shard.raw), shard.rows, self._dim)
-            path = self._fetch(shard.file)
-            index = faiss_index.read_index(path, self._info.factory, self._dim, shard.rows)
-            self._open[shard.number] = index, raw
+            try:
+                self._open[shard.number] = self._read(shard)
+            except FileNotFoundError:
+                # Another process took the copy between; it is fetched again.
+                self._open[shard.number] = self._read(shard)
         return self._open[shard.number]
+
+    def _read(self, shard: IndexShard) -> tuple[object, Raw | None]:
+        raw = None
+        if shard.raw is not None:
+            raw = open_raw(self._fetch(shard.raw), shard.rows, self._dim)
+        path = self._fetch(shard.file)
+        return faiss_files.read_index(path, self._info.factory, self._dim, shard.rows), raw
 
     def _url(self, file: IndexFile) -> str:
         return storage.join(self._paths.index, file.name)
