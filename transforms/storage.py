@@ -44,10 +44,10 @@ class FileInfo:
 
 
 def retry(call: Callable[[], T]) -> T:
-    """``call()``, tried up to five times with growing pauses while the network fails."""
+    """``call()``, tried up to seven times with growing pauses while the network fails."""
     attempts = Retrying(
         retry=retry_if_exception_type(_TRANSIENT),
-        stop=stop_after_attempt(5),
+        stop=stop_after_attempt(7),
         wait=wait_exponential_jitter(initial=0.2, max=10),
         reraise=True,
     )
@@ -174,9 +174,16 @@ def list_files(url: str) -> list[StoredFile]:
 
 
 def exists(url: str) -> bool:
-    """Whether there is a file or folder at ``url``."""
+    """Whether there is a file or folder at ``url``.
+
+    fsspec's own answer is no where the network fails.
+    """
     fs, path = open_filesystem(url)
-    return bool(retry(lambda: fs.exists(path)))
+    try:
+        retry(lambda: fs.info(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def modified(url: str) -> float:
