@@ -131,7 +131,7 @@ def run(
         passages=info.rows,
         parts=len(info.parts),
         parts_found_done=len(done),
-        bytes=info.total("bytes") + (info.index.bytes if info.index is not None else 0),
+        bytes=info.total("bytes") + (info.index.size if info.index is not None else 0),
         index=info.index.factory if info.index is not None else "none",
         index_reason=info.index.why if info.index is not None else "",
         recall=info.index.recall if info.index is not None else None,

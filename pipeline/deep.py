@@ -6,11 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms import faiss_index
-from transforms.parquet import read_vectors
+from transforms.exact import exact_nearest, live_rows
 from transforms.records import vectors_to_numpy
-from transforms.segment import SegmentPaths
 from transforms.store import Store
-from transforms.tombstones import live_mask, read_tombstones
 
 SAMPLE = 64
 #: bfloat16 may have been used to embed, now, or both times; some models are off by so much then.
@@ -44,8 +42,7 @@ def check_deeply(store: Store, sample: int = SAMPLE, seed: int = 0) -> tuple[Dee
         BadInput: the store's model is not where it was.
         Damaged: a file can't be read.
     """
-    live = _live(store)
-    rows = np.flatnonzero(live)
+    rows = np.flatnonzero(live_rows(store))
     if not len(rows):
         return DeepReport(0, 1.0, 1.0), []
     chosen = np.sort(np.random.default_rng(seed).permutation(rows)[:sample])
@@ -64,16 +61,8 @@ def check_deeply(store: Store, sample: int = SAMPLE, seed: int = 0) -> tuple[Dee
         for name, cosine in zip(names, cosines, strict=True)
         if not cosine >= LEAST_COSINE
     ]
-    recall, missed = _check_index(store, live, chosen, vectors, names)
+    recall, missed = _check_index(store, chosen, vectors, names)
     return DeepReport(len(chosen), float(cosines.min()), recall), problems + missed
-
-
-def _live(store: Store) -> npt.NDArray[np.bool_]:
-    masks = [np.ones(0, np.bool_)]
-    for ref, segment in zip(store.snapshot.segments, store.segments, strict=True):
-        dead = read_tombstones(SegmentPaths(store.url, ref.name), ref.tombstones, segment.rows)
-        masks.append(live_mask(dead, 0, segment.rows))
-    return np.concatenate(masks)
 
 
 def _cosines(
@@ -86,19 +75,13 @@ def _cosines(
 
 def _check_index(
     store: Store,
-    live: npt.NDArray[np.bool_],
     chosen: npt.NDArray[np.int64],
     vectors: npt.NDArray[np.float32],
     names: list[str],
 ) -> tuple[float, list[str]]:
     """Recall of the index on the sample, and what it misses."""
     scores, rows = store.nearest(vectors, _RECALL_AT)
-    chunks = (
-        chunk
-        for segment in store.segments
-        for chunk in read_vectors(SegmentPaths(store.url, segment.name), segment.parts)
-    )
-    best, _ = faiss_index.exact_search(chunks, vectors, _RECALL_AT, live)
+    best, _ = exact_nearest(store, vectors, _RECALL_AT)
     # Of passages with equal scores any may be found, so scores are compared and not rows.
     real = _scores(store, vectors, rows)
     slack = _TOLERANCE * np.maximum(np.abs(best), 1.0)

@@ -349,7 +349,7 @@ def _summary(
         passages=(info.rows if info is not None else 0) + changes.kept_passages,
         tokens=tokens,
         rejects=info.rejects if info is not None else changes.rejects,
-        bytes=(info.total("bytes") if info is not None else 0) + (index.bytes if index else 0),
+        bytes=(info.total("bytes") if info is not None else 0) + (index.size if index else 0),
         seconds=round(seconds, 3),
         tokens_per_second=round(tokens / seconds, 1) if worked else 0.0,
         parts=len(info.parts) if info is not None else 0,

@@ -111,7 +111,7 @@ def run(
         segments=len(infos),
         passages=sum(info.rows for info in infos),
         factories={info.name: info.index.factory for info in infos if info.index is not None},
-        bytes=sum(info.index.bytes for info in infos if info.index is not None),
+        bytes=sum(info.index.size for info in infos if info.index is not None),
         recall=min((info.index.recall for info in infos if info.index is not None), default=1.0),
         seconds=round(time.monotonic() - started, 3),
     )

@@ -4,8 +4,9 @@ import dataclasses
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from rich.console import Console
 from rich.live import Live
@@ -58,13 +59,14 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
 
     if console.is_terminal:
         with Live(Text(line.text(TALLY)), console=console, transient=True) as live:
-            yield from _polling(poll, live, stop)
+            yield from _beside(partial(poll, live), stop)
     else:
-        yield from _polling(poll, None, stop)
+        yield from _beside(partial(poll, None), stop)
 
 
-def _polling(poll: object, live: Live | None, stop: threading.Event) -> Iterator[None]:
-    thread = threading.Thread(target=poll, args=(live,), daemon=True)  # type: ignore[arg-type]
+def _beside(call: Callable[[], None], stop: threading.Event) -> Iterator[None]:
+    """Run ``call`` in a thread until the block ends; then ``stop`` is set and it is awaited."""
+    thread = threading.Thread(target=call, daemon=True)
     thread.start()
     try:
         yield
@@ -84,13 +86,7 @@ def claiming(*segments: SegmentPaths) -> Iterator[None]:
                 with suppress(OSError, Conflict):
                     paths.claim()
 
-    thread = threading.Thread(target=claim, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    yield from _beside(claim, stop)
 
 
 class ProgressLine:

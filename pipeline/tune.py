@@ -12,11 +12,11 @@ import numpy.typing as npt
 from transforms import faiss_index
 from transforms.curves import frontier
 from transforms.errors import BadInput
-from transforms.parquet import read_vectors
-from transforms.ranking import Rows, Scores, merge_top_k
+from transforms.exact import exact_nearest, live_rows
+from transforms.ranking import Rows, Scores, merge_top_k, moved
 from transforms.recall import EXACT_AT, recall
 from transforms.records import vectors_to_numpy
-from transforms.segment import SegmentInfo, SegmentPaths
+from transforms.segment import SegmentInfo
 from transforms.store import Store
 
 Vectors = npt.NDArray[np.float32]
@@ -76,7 +76,7 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
         raise BadInput(f"{store.url!r} has vectors without an index; build one with albeam index")
     own = _sample(store, queries)
     vectors = vectors_to_numpy(store.read_rows(own, ["vector"]).column(0))
-    exact = _exact(store, vectors)
+    exact = exact_nearest(store, vectors, EXACT_AT)
     rows = [_measure(store, vectors, own, exact, value) for value in _values(store)]
     report = TuneReport(
         store=store.url,
@@ -92,26 +92,9 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
 
 
 def _sample(store: Store, most: int) -> Rows:
-    masks = [
-        np.ones(segment.rows, np.bool_) if mask is None else mask
-        for segment, mask in zip(
-            store.segments, map(store.live, range(len(store.segments))), strict=True
-        )
-    ]
-    rows = np.flatnonzero(np.concatenate(masks))
+    rows = np.flatnonzero(live_rows(store))
     places = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)
     return rows[np.unique(places)]
-
-
-def _exact(store: Store, vectors: Vectors) -> tuple[Scores, Rows]:
-    found = []
-    first = 0
-    for number, segment in enumerate(store.segments):
-        chunks = read_vectors(SegmentPaths(store.url, segment.name), segment.parts)
-        scores, rows = faiss_index.exact_search(chunks, vectors, EXACT_AT, store.live(number))
-        found.append((scores, rows + first))
-        first += segment.rows
-    return merge_top_k(found, EXACT_AT)
 
 
 def _values(store: Store) -> list[int]:
@@ -149,8 +132,7 @@ def _measure(
 def _searched(store: Store, vectors: Vectors, k: int, value: int) -> Iterator[tuple[Scores, Rows]]:
     first = 0
     for number, segment in enumerate(store.segments):
-        scores, rows = store.index(number).search(vectors, k, store.live(number), value)
-        yield scores, np.where(rows < 0, rows, rows + first)
+        yield moved(store.index(number).search(vectors, k, store.live(number), value), first)
         first += segment.rows
 
 

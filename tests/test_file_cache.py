@@ -119,26 +119,27 @@ def test_marks_do_not_grow_without_end(
     assert len(list((cache.folder / "checked").iterdir())) <= 10
 
 
-def _fetch_many(folder: str, digests: list[str]) -> None:
+def _fetch_many(folder: str) -> None:
+    contents = [bytes([number]) * 1_000 for number in range(6)]
+    for number, content in enumerate(contents):
+        fsspec.filesystem("memory").pipe_file(f"/cached/p{number}", content)
     cache = FileCache(Path(folder), most_bytes=3_000)
     for turn in range(60):
-        number = turn % len(digests)
-        copy = cache.fetch(f"memory://cached/p{number}", 1_000, digests[number])
+        number = turn % len(contents)
+        copy = fetch(cache, f"memory://cached/p{number}", contents[number])
         try:
-            assert copy.read_bytes() == bytes([number]) * 1_000
+            assert copy.read_bytes() == contents[number]
         except FileNotFoundError:
             # Another process took it between; whoever has it open keeps it.
             continue
 
 
 def test_processes_share_a_folder(tmp_path: Path) -> None:
-    contents = [bytes([n]) * 1_000 for n in range(6)]
-    for number, content in enumerate(contents):
-        fsspec.filesystem("memory").pipe_file(f"/cached/p{number}", content)
-    digests = [storage.digest(content) for content in contents]
-    context = multiprocessing.get_context("fork")
-    arguments = (str(tmp_path / "cache"), digests)
-    workers = [context.Process(target=_fetch_many, args=arguments) for _ in range(3)]
+    # Not forked: a copy of a process whose other threads hold locks can stand still or crash.
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=_fetch_many, args=(str(tmp_path / "cache"),)) for _ in range(3)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

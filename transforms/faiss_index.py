@@ -1,4 +1,5 @@
-"""FAISS: make, train, add, write, read, search. The only file that imports it.
+"""FAISS: make, train, measure, search. `transforms.faiss_files` writes and reads; no other file
+imports it.
 
 Row ids are places in the index: a shard's index holds its rows in order. Cosine is the inner
 product of normalized vectors.
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import BadInput, Damaged
-from transforms.ranking import Rows, Scores, merge_top_k
+from transforms.ranking import Rows, Scores, merge_top_k, no_hits
 
 try:
     import faiss
@@ -214,10 +215,7 @@ def exact_search(
 
     ``live`` says which rows may be found, all by default.
     """
-    best: tuple[Scores, Rows] = (
-        np.empty((len(queries), 0), np.float32),
-        np.empty((len(queries), 0), np.int64),
-    )
+    best = no_hits(len(queries))
     first = 0
     for chunk in chunks:
         for start in range(0, len(chunk), _BLOCK):

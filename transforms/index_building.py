@@ -5,7 +5,6 @@ what passes between them is small. `transforms.indexing` wires them.
 """
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -243,8 +242,8 @@ def settle_index(
     paths: SegmentPaths, options: IndexOptions, questions: IndexFile | None, info: IndexInfo
 ) -> IndexFile:
     """Write what a manifest would say of an index into a file beside it, or adopt what stands."""
-    content = json.dumps(asdict(info), sort_keys=True).encode()
-    storage.create_exclusively(storage.join(paths.index, index_name(options, questions)), content)
+    url = storage.join(paths.index, index_name(options, questions))
+    storage.create_exclusively(url, info.to_json())
     standing = settled_index(paths, options, questions)
     assert standing is not None
     return standing
@@ -253,7 +252,7 @@ def settle_index(
 def write_index_info(paths: SegmentPaths, info: IndexInfo) -> IndexFile:
     """Write what a manifest would say of an index into a file named by its content."""
     with _written(paths, "index", "json") as written, open(written.path, "wb") as file:
-        file.write(json.dumps(asdict(info), sort_keys=True).encode())
+        file.write(info.to_json())
     return written.info
 
 

@@ -1,7 +1,8 @@
 """What a manifest says of a segment's index."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from transforms.recall import Setting
@@ -75,9 +76,13 @@ class IndexInfo:
             yield self.trained
 
     @property
-    def bytes(self) -> int:
-        """Of all its files."""
+    def size(self) -> int:
+        """Bytes of all its files."""
         return sum(file.bytes for file in self.files)
+
+    def to_json(self) -> bytes:
+        """The index as JSON, the same bytes for the same content."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "IndexInfo":

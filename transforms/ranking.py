@@ -9,6 +9,17 @@ Scores = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 
+def no_hits(queries: int) -> tuple[Scores, Rows]:
+    """Lists without a place for so many queries: what a merge begins with."""
+    return np.empty((queries, 0), np.float32), np.empty((queries, 0), np.int64)
+
+
+def moved(lists: tuple[Scores, Rows], first: int) -> tuple[Scores, Rows]:
+    """Lists whose row 0 is row ``first`` of something larger; row -1 stays."""
+    scores, rows = lists
+    return scores, np.where(rows < 0, rows, rows + first)
+
+
 def merge_top_k(lists: list[tuple[Scores, Rows]], k: int) -> tuple[Scores, Rows]:
     """The best ``k`` of several result lists of the same questions.
 

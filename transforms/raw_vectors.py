@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import BadInput, Damaged
-from transforms.ranking import Rows, Scores, merge_top_k
+from transforms.ranking import Rows, Scores, merge_top_k, no_hits
 
 Vectors = npt.NDArray[np.float32]
 Raw = npt.NDArray[np.float16]
@@ -76,10 +76,7 @@ def rescore(raw: Raw, queries: Vectors, rows: Rows, k: int) -> tuple[Scores, Row
 def scan(raw: Raw, queries: Vectors, k: int, live: npt.NDArray[np.bool_]) -> tuple[Scores, Rows]:
     """The best ``k`` live rows by exact scores; only live rows are read."""
     places = np.flatnonzero(live)
-    best: tuple[Scores, Rows] = (
-        np.empty((len(queries), 0), np.float32),
-        np.empty((len(queries), 0), np.int64),
-    )
+    best = no_hits(len(queries))
     for start in range(0, len(places), _BLOCK):
         block = places[start : start + _BLOCK]
         scores = queries @ np.asarray(raw[block], np.float32).T

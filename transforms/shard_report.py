@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from transforms import faiss_index
 from transforms.index_plan import IndexPlan, ShardPlan
-from transforms.ranking import Scores, merge_top_k
+from transforms.ranking import Scores, merge_top_k, moved
 from transforms.raw_vectors import Raw, rescore
 from transforms.recall import EXACT_AT, LIVE_SHARES, TIE, Lists, ShardReport, asked, live_rows
 from transforms.shards import candidates
@@ -29,7 +29,7 @@ def report_shard(
     """
     kind = faiss_index.kind_of(plan.factory, plan.dim)
     masks = {share: live_rows(share, shard.rows, shard.number) for share in LIVE_SHARES}
-    best = _exact(raw, queries, masks)
+    first, best = shard.first_row, _exact(raw, queries, masks)
     found: dict[tuple[float, int], tuple[Lists, Lists]] = {}
     for share, live in masks.items():
         if live is not None and not kind.selects:
@@ -42,13 +42,11 @@ def report_shard(
             _, rows = faiss_index.search_index(index, some, wanted, live, value)
             few = rows[:, : candidates(11)]
             pair = rescore(raw, some, few, 11), rescore(raw, some, rows, EXACT_AT)
-            found[share, value] = (
-                _moved(pair[0], shard.first_row), _moved(pair[1], shard.first_row)
-            )  # fmt: skip
+            found[share, value] = moved(pair[0], first), moved(pair[1], first)
             scores = pair[1][0]
             if _reached(scores, best[share][0]) >= _ENOUGH:
                 break
-    exact = {share: _moved(lists, shard.first_row) for share, lists in best.items()}
+    exact = {share: moved(lists, first) for share, lists in best.items()}
     return ShardReport(exact, found)
 
 
@@ -75,8 +73,3 @@ def _exact(
             found[share].append((scores, rows + start))
             found[share] = [merge_top_k(found[share], EXACT_AT)]
     return {share: merge_top_k(lists, EXACT_AT) for share, lists in found.items()}
-
-
-def _moved(lists: Lists, first: int) -> Lists:
-    scores, rows = lists
-    return scores, np.where(rows < 0, rows, rows + first)

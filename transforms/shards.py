@@ -8,7 +8,7 @@ import numpy.typing as npt
 from transforms import faiss_files, faiss_index, storage
 from transforms.file_cache import FileCache
 from transforms.index_info import IndexFile, IndexInfo, IndexShard
-from transforms.ranking import Rows, Scores, merge_top_k
+from transforms.ranking import Rows, Scores, merge_top_k, moved, no_hits
 from transforms.raw_vectors import Raw, open_raw, rescore, scan
 from transforms.recall import setting_for
 from transforms.segment import SegmentPaths
@@ -47,7 +47,7 @@ class SegmentIndex:
         Raises:
             Damaged: a file is missing, differs from its digest, or can't be searched.
         """
-        found = [(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))]
+        found = [no_hits(len(queries))]
         share = 1.0 if live is None else float(live.mean()) if len(live) else 1.0
         lists: tuple[Scores, Rows] | None = None
         if value is None:
@@ -69,7 +69,7 @@ class SegmentIndex:
                     scores, rows = search_shard(
                         index, raw, queries, k, mine, self._worth(value, shard, mine), lists
                     )
-            found.append((scores, np.where(rows < 0, rows, rows + shard.first_row)))
+            found.append(moved((scores, rows), shard.first_row))
         return merge_top_k(found, k)
 
     def _worth(self, value: int, shard: IndexShard, live: Bools | None) -> int:

@@ -17,7 +17,7 @@ from transforms.file_cache import FileCache, default_folder
 from transforms.filters import as_schema, check_condition, matching, unified
 from transforms.model import Placement, find_model, options_for
 from transforms.parquet import open_parquet, read_vectors, reading
-from transforms.ranking import Rows, Scores, best_of_each, merge_top_k
+from transforms.ranking import Rows, Scores, best_of_each, merge_top_k, moved, no_hits
 from transforms.records import PASSAGE_FIELDS, VECTOR, plain_rows
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
 from transforms.shards import SegmentIndex
@@ -271,11 +271,10 @@ class Store:
         self, vectors: npt.NDArray[np.float32], k: int, where: str | None = None
     ) -> tuple[Scores, Rows]:
         """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
-        found = [(np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64))]
+        found = [no_hits(len(vectors))]
         first = 0
         for number, segment in enumerate(self.segments):
-            scores, rows = self._search_segment(number, vectors, k, where)
-            found.append((scores, np.where(rows < 0, rows, rows + first)))
+            found.append(moved(self._search_segment(number, vectors, k, where), first))
             first += segment.rows
         return merge_top_k(found, k)
 
@@ -295,12 +294,12 @@ class Store:
         if where is None:
             return live
         masks = [np.ones(0, np.bool_)]
-        names = [_ID, *segment.metadata.names]
+        columns, names = self.columns, [_ID, *segment.metadata.names]
         place = sum(len(each.parts) for each in self.segments[:number])
         for part in range(place, place + len(segment.parts)):
             with reading(self._part_url(part)):
                 table = self._open_part(part).read(columns=names)
-            masks.append(matching(as_schema(table, self.columns), where))
+            masks.append(matching(as_schema(table, columns), where))
         met = np.concatenate(masks)
         return met if live is None else live & met
 
