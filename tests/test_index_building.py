@@ -22,7 +22,7 @@ from transforms.index_choice import IndexOptions
 from transforms.index_plan import IndexHelp, IndexPlan, plan_index, trained_before
 from transforms.indexing import _CommitFn, build_index
 from transforms.parquet import read_vectors
-from transforms.recall import measure
+from transforms.recall import LIVE_SHARES, alike_rows, measure
 from transforms.segment import SegmentPaths
 from transforms.snapshot import read_segment, read_snapshot
 from transforms.store import Store
@@ -75,7 +75,7 @@ def test_an_index_in_shards_finds_what_was_asked_for_whatever_lives(
     assert info.index.factory == factory
     assert len(info.index.shards) == 3
     assert (info.index.trained is not None) == (factory not in ("Flat", "HNSW16"))
-    assert {s.live for s in info.index.settings} <= {1.0, 0.5, 0.25, 0.1, 0.01, 0.001}
+    assert {s.live for s in info.index.settings} <= set(LIVE_SHARES)
     assert 0.9 <= info.index.recall <= 1
     assert recall_at_10(store, np.ones(ROWS, bool)) >= 0.85
     verify.run(store)
@@ -269,6 +269,44 @@ def test_a_condition_is_applied_before_ranking(tmp_path: Path, factory: str) -> 
         assert {hit.document_id for line in hits for hit in line} <= set(names[meets])
     with pytest.raises(BadInput, match=r"color.*the columns are document_id .*year"):
         opened.search_vectors(queries, 10, "color = 'red'")
+
+
+@pytest.mark.parametrize("factory", ["IVF32,Flat", "IVF32,SQ8", "HNSW16"])
+@pytest.mark.parametrize("share", [0.4, 0.15, 0.03])
+def test_rows_of_one_topic_are_found_from_far_away_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str, share: float
+) -> None:
+    # So few rows would otherwise all be candidates.
+    monkeypatch.setattr(shards, "_LEAST_CANDIDATES", 10)
+    monkeypatch.setattr(shards, "_CANDIDATES_PER_HIT", 1)
+    store = make_store(tmp_path, factory)
+    vectors, queries = vectors_of(store), make_vectors(100, seed=77)
+    live = alike_rows(share, vectors @ make_vectors(1, seed=5)[0])
+    _, rows = Store.open(store).index(0).search(queries, 10, live)
+    products = np.where(live, queries @ vectors.T, -np.inf)
+    exact = np.argsort(-products, axis=1)[:, :10]
+    found = [len(set(a) & set(b)) / 10 for a, b in zip(exact.tolist(), rows.tolist(), strict=True)]
+    assert np.mean(found) >= 0.88
+
+
+def test_the_nearest_lists_that_have_live_rows_are_searched(tmp_path: Path) -> None:
+    [info] = Store.open(store := make_store(tmp_path, "IVF8,SQ8")).segments
+    index, _ = Store.open(store).index(0).open(info.index.shards[1])
+    vectors = vectors_of(store)[ROWS // 3 : 2 * ROWS // 3]
+    lists = faiss_index.row_lists(index, len(vectors))
+    assert lists is not None
+    nearest = faiss_index.assign_lists(index, vectors, 8)
+    assert nearest is not None
+    assert (nearest[1][:, 0] == lists).all()
+    live = np.isin(lists, [2, 5, 6])
+    filled = shards.filled_lists(lists, live)
+    assert np.flatnonzero(filled).tolist() == [2, 5, 6]
+    assert shards.filled_lists(lists, np.ones(len(lists), bool)) is None
+    for most in (2, 8):
+        chosen = faiss_index.assign_lists(index, vectors, most, filled)
+        assert chosen is not None
+        expected = [[n for n in line if n in (2, 5, 6)][:most] for line in nearest[1].tolist()]
+        assert chosen[1].tolist() == expected
 
 
 def test_a_column_that_a_segment_lacks_is_null_there(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ from transforms.errors import RecallMissed
 from transforms.recall import (
     Setting,
     ShardReport,
+    alike_rows,
+    asked,
     choose_settings,
-    live_rows,
+    measure,
+    random_rows,
     recall,
     setting_for,
 )
@@ -90,9 +93,27 @@ def test_fewer_live_rows_take_the_setting_measured_for_fewer() -> None:
 
 
 def test_rows_live_by_seed_and_share() -> None:
-    assert live_rows(1.0, 10, 0) is None
-    half = live_rows(0.5, 10_000, 3)
-    assert half is not None
+    half = random_rows(0.5, 10_000, 3)
     assert 4_800 < half.sum() < 5_200
-    assert (live_rows(0.5, 10_000, 3) == half).all()
-    assert (live_rows(0.5, 10_000, 4) != half).any()
+    assert (random_rows(0.5, 10_000, 3) == half).all()
+    assert (random_rows(0.5, 10_000, 4) != half).any()
+
+
+def test_rows_that_are_alike_live_together() -> None:
+    similar = np.arange(20, dtype=np.float32)[::-1]
+    assert np.flatnonzero(alike_rows(0.25, similar)).tolist() == [0, 1, 2, 3, 4]
+    assert np.flatnonzero(alike_rows(0.001, similar)).tolist() == [0]
+    assert alike_rows(0.5, np.ones(4, np.float32)).all()
+
+
+@pytest.mark.parametrize("live", [1.0, 0.5])
+def test_each_half_of_the_queries_must_reach_the_target(live: float) -> None:
+    # Of eight queries those of one half find all, those of the other nothing.
+    order = np.concatenate([np.arange(8)[half] for half in asked(live)])
+    first = np.isin(order, np.arange(8)[asked(live)[0]])
+    scores = np.tile(np.linspace(1, 0.1, 20, dtype=np.float32), (len(order), 1))
+    rows = np.tile(np.arange(20), (len(order), 1))
+    lists = scores.copy(), np.where(first[:, None], rows, -1)
+    report = ShardReport({live: (scores, rows)}, {(live, 1): (lists, lists)})
+    figures = measure([report], np.full(8, -1), live, 1)
+    assert (figures.least, figures.at_10) == (0.0, 0.5)

@@ -233,12 +233,41 @@ def exact_search(
     return best
 
 
-def assign_lists(index: Any, queries: Vectors, nprobe: int) -> tuple[Scores, Rows] | None:
-    """The lists that a plain inverted file would search, for all shards that share its centres."""
-    if type(index).__name__.startswith("IndexIVF") and hasattr(index, "search_preassigned"):
-        scores, lists = index.quantizer.search(np.ascontiguousarray(queries), nprobe)
-        return scores, lists
-    return None
+def row_lists(index: Any, rows: int) -> npt.NDArray[np.int32] | None:
+    """In which list of a plain inverted file each row is; None for any other index."""
+    if not _plain_lists(index):
+        return None
+    make: Any = faiss
+    found = np.zeros(rows, np.int32)
+    for number in range(index.nlist):
+        count = index.invlists.list_size(number)
+        if count:
+            ids = make.rev_swig_ptr(index.invlists.get_ids(number), count)
+            check_rows(ids, rows)
+            found[ids] = number
+    return found
+
+
+def assign_lists(
+    index: Any, queries: Vectors, nprobe: int, filled: npt.NDArray[np.bool_] | None = None
+) -> tuple[Scores, Rows] | None:
+    """The lists that a plain inverted file is to search, for all shards that share its centres.
+
+    ``filled`` says which lists are worth it: the nearest of those are taken, as many as there are.
+    None where the index is of another kind, or its centres can't be chosen among.
+    """
+    if not _plain_lists(index):
+        return None
+    make: Any = faiss
+    centres = make.downcast_index(index.quantizer)
+    if filled is not None and not isinstance(centres, (make.IndexFlat, make.IndexHNSW)):
+        return None
+    count = nprobe if filled is None else min(nprobe, max(1, int(filled.sum())))
+    return search_index(centres, queries, count, filled)
+
+
+def _plain_lists(index: Any) -> bool:
+    return type(index).__name__.startswith("IndexIVF") and hasattr(index, "search_preassigned")
 
 
 def search_index(
@@ -257,11 +286,11 @@ def search_index(
         k: how many rows.
         live: which of the index's rows may be found; all by default.
         setting: nprobe or efSearch; 0 leaves it as the index has it.
-        lists: what `assign_lists` gave for the same setting.
+        lists: what `assign_lists` gave, to search these and no others.
     """
     queries = np.ascontiguousarray(queries)
     chosen = None if live is None or live.all() else live
-    params = _parameters(index, chosen, setting)
+    params = _parameters(index, chosen, setting if lists is None else lists[0].shape[1])
     if lists is not None:
         scores, rows = _search_assigned(index, queries, k, lists, params)
     elif params is None:

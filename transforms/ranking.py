@@ -1,5 +1,6 @@
 """Top-k lists: merge those of shards, and fold passages into documents."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,20 @@ def moved(lists: tuple[Scores, Rows], first: int) -> tuple[Scores, Rows]:
     """Lists whose row 0 is row ``first`` of something larger; row -1 stays."""
     scores, rows = lists
     return scores, np.where(rows < 0, rows, rows + first)
+
+
+def stack(lists: Sequence[tuple[Scores, Rows]]) -> tuple[Scores, Rows]:
+    """Lists of different questions, one below the other; short ones get empty places at the end."""
+    width = max(scores.shape[1] for scores, _ in lists)
+    count = sum(len(scores) for scores, _ in lists)
+    all_scores = np.full((count, width), -np.inf, np.float32)
+    all_rows = np.full((count, width), -1, np.int64)
+    first = 0
+    for scores, rows in lists:
+        place = slice(first, first + len(scores)), slice(0, scores.shape[1])
+        all_scores[place], all_rows[place] = scores, rows
+        first += len(scores)
+    return all_scores, all_rows
 
 
 def merge_top_k(lists: list[tuple[Scores, Rows]], k: int) -> tuple[Scores, Rows]:

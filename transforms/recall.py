@@ -13,10 +13,11 @@ import numpy.typing as npt
 from transforms.errors import RecallMissed
 from transforms.ranking import Rows, Scores, merge_top_k
 
+Bools = npt.NDArray[np.bool_]
 Lists = tuple[Scores, Rows]
 
-#: The shares of live rows for which recall is measured, by bitmaps of random rows.
-LIVE_SHARES = (1.0, 0.5, 0.25, 0.1, 0.01, 0.001)
+#: The shares of live rows for which recall is measured.
+LIVE_SHARES = (1.0, 0.9, 0.5, 0.25, 0.1, 0.01, 0.001)
 QUERIES = 256
 #: Neighbours that exact search keeps: a hundred, and the query's own row.
 EXACT_AT = 101
@@ -47,7 +48,7 @@ class ShardReport:
     """What is found in a shard for the queries that are `asked`, with the segment's row numbers.
 
     Attributes:
-        exact: share of live rows to lists of `EXACT_AT`.
+        exact: share of live rows to lists of `EXACT_AT`, those of the first half above the others.
         found: share and setting to lists of ten and of a hundred.
     """
 
@@ -66,17 +67,30 @@ class ShardReport:
         return self.found[live, min(value, max(tried))]
 
 
-def asked(live: float) -> slice:
-    """Which of the queries are asked: all where all rows live, and otherwise every other one."""
-    return slice(None, None, 1 if live == 1 else 2)
+def asked(live: float) -> tuple[slice, slice]:
+    """Which of the queries are asked, in two halves of which each must reach the target.
+
+    Where all rows live, every other one tunes a setting and the rest confirm it. Where fewer do,
+    the first half is asked while random rows live, the second while rows that are alike do.
+    """
+    return (
+        (slice(0, None, 2), slice(1, None, 2))
+        if live == 1
+        else (slice(0, None, 4), slice(2, None, 4))
+    )
 
 
-def live_rows(share: float, rows: int, shard: int) -> npt.NDArray[np.bool_] | None:
-    """The random rows of a shard that live; None for all."""
-    if share == 1:
-        return None
+def random_rows(share: float, rows: int, shard: int) -> Bools:
+    """Live rows of a shard, as deletes leave them."""
     dice = np.random.default_rng([shard, round(share * 1_000_000)])
     return dice.random(rows) < share
+
+
+def alike_rows(share: float, similarities: Scores) -> Bools:
+    """Live rows of a shard as a filter on a topic leaves them: those most similar to one vector."""
+    count = max(1, round(share * len(similarities)))
+    least = np.partition(similarities, -count)[-count]
+    return np.asarray(similarities >= least)
 
 
 def recall(exact: Lists, found: Lists, own: Rows, at: int) -> npt.NDArray[np.float64]:
@@ -107,8 +121,8 @@ class Figures:
     """Mean recall of queries, and the least of the halves by which a setting is judged.
 
     Attributes:
-        least: recall@10 of the worse half: of the stored vectors and of the questions, every other
-            one tunes and the rest confirm.
+        least: recall@10 of the worse half of those that `asked` tells, of the stored vectors and of
+            the questions.
         at_10, at_100: of the stored vectors.
         questions: recall@10 of the questions; None where there are none.
     """
@@ -121,21 +135,20 @@ class Figures:
 
 def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) -> Figures:
     """The recall of a setting over all shards; queries whose ``own`` is -1 are questions."""
-    own = own[asked(live)]
+    halves = [own[some] for some in asked(live)]
+    own, half = np.concatenate(halves), np.repeat([0, 1], [len(each) for each in halves])
     exact = merge_top_k([report.exact[live] for report in reports], EXACT_AT)
     pairs = [report.at(live, value) for report in reports]
     at_10 = recall(exact, merge_top_k([ten for ten, _ in pairs], 11), own, 10)
     at_100 = recall(exact, merge_top_k([hundred for _, hundred in pairs], EXACT_AT), own, 100)
     stored = own >= 0
-    groups = [at_10[stored], at_10[~stored]]
-    halves = [half for group in groups for half in (group[0::2], group[1::2]) if len(half)]
-    questions = float(groups[1].mean()) if len(groups[1]) else None
+    groups = [at_10[(half == number) & kind] for number in (0, 1) for kind in (stored, ~stored)]
     shown = stored if stored.any() else ~stored
     return Figures(
-        min(float(half.mean()) for half in halves),
+        min(float(group.mean()) for group in groups if len(group)),
         float(at_10[shown].mean()),
         float(at_100[shown].mean()),
-        questions,
+        float(at_10[~stored].mean()) if not stored.all() else None,
     )
 
 

@@ -7,12 +7,24 @@ import numpy.typing as npt
 
 from transforms import faiss_index
 from transforms.index_plan import IndexPlan, ShardPlan
-from transforms.ranking import Scores, merge_top_k, moved
+from transforms.ranking import Rows, Scores, merge_top_k, moved, stack
 from transforms.raw_vectors import Raw, rescore
-from transforms.recall import EXACT_AT, LIVE_SHARES, TIE, Lists, ShardReport, asked, live_rows
-from transforms.shards import candidates
+from transforms.recall import (
+    EXACT_AT,
+    LIVE_SHARES,
+    TIE,
+    Bools,
+    Lists,
+    ShardReport,
+    alike_rows,
+    asked,
+    random_rows,
+)
+from transforms.shards import candidates, filled_lists
 
 Vectors = npt.NDArray[np.float32]
+#: Which rows live while each half of the queries is asked; None for all.
+Halves = tuple[Bools | None, Bools | None]
 
 #: A setting that finds so much in a shard is not raised there.
 _ENOUGH = 0.9999
@@ -28,26 +40,74 @@ def report_shard(
     all that there is in this shard.
     """
     kind = faiss_index.kind_of(plan.factory, plan.dim)
-    masks = {share: live_rows(share, shard.rows, shard.number) for share in LIVE_SHARES}
+    masks = _masks(raw, queries, shard.number)
+    row_lists = faiss_index.row_lists(index, shard.rows)
     first, best = shard.first_row, _exact(raw, queries, masks)
     found: dict[tuple[float, int], tuple[Lists, Lists]] = {}
-    for share, live in masks.items():
-        if live is not None and not kind.selects:
+    for share, halves in masks.items():
+        if share < 1 and not kind.selects:
             continue
-        some = queries[asked(share)]
-        wanted = min(candidates(EXACT_AT), shard.rows)
+        filled = [None if live is None else filled_lists(row_lists, live) for live in halves]
         for value in faiss_index.ladder(plan.factory, plan.dim, plan.rows):
             if share < 1 and faiss_index.cost(kind, value, shard.rows) > share * shard.rows:
                 break
-            _, rows = faiss_index.search_index(index, some, wanted, live, value)
-            few = rows[:, : candidates(11)]
-            pair = rescore(raw, some, few, 11), rescore(raw, some, rows, EXACT_AT)
-            found[share, value] = moved(pair[0], first), moved(pair[1], first)
-            scores = pair[1][0]
-            if _reached(scores, best[share][0]) >= _ENOUGH:
+            pairs = []
+            for half in (0, 1):
+                some = queries[asked(share)[half]]
+                lists = faiss_index.assign_lists(index, some, value, filled[half])
+                pairs.append(_find(index, raw, some, halves[half], value, lists, best[share][half]))
+            tens, hundreds = (stack(pieces) for pieces in zip(*pairs, strict=True))
+            found[share, value] = moved(tens, first), moved(hundreds, first)
+            if (
+                min(_reached(lists[0], stack(best[share])[0]) for lists in (tens, hundreds))
+                >= _ENOUGH
+            ):
                 break
-    exact = {share: moved(lists, first) for share, lists in best.items()}
-    return ShardReport(exact, found)
+    return ShardReport({s: moved(stack(pair), first) for s, pair in best.items()}, found)
+
+
+def _find(
+    index: Any,
+    raw: Raw,
+    queries: Vectors,
+    live: Bools | None,
+    value: int,
+    lists: Lists | None,
+    exact: Lists,
+) -> tuple[Lists, Lists]:
+    """What searches for ten and for a hundred rows find, besides a query's own row.
+
+    As in `transforms.shards.search_shard`, whoever finds too few scans.
+    """
+
+    def search(k: int) -> Rows:
+        wanted = min(candidates(k), len(raw))
+        return faiss_index.search_index(index, queries, wanted, live, value, lists)[1]
+
+    def refine(rows: Rows, k: int) -> Lists:
+        scores, rows = rescore(raw, queries, rows, min(k, exact[1].shape[1]))
+        short, width = (rows < 0).any(axis=1), rows.shape[1]
+        scores[short], rows[short] = exact[0][short, :width], exact[1][short, :width]
+        return scores, rows
+
+    many = search(EXACT_AT)
+    # A graph is searched the more widely the more is asked for; lists are not.
+    few = search(11) if lists is None else many[:, : candidates(11)]
+    return refine(few, 11), refine(many, EXACT_AT)
+
+
+def _masks(raw: Raw, queries: Vectors, shard: int) -> dict[float, Halves]:
+    """Which rows live at each share: random ones, and those most like the middle query."""
+    middle = queries[len(queries) // 2]
+    alike = np.empty(len(raw), np.float32)
+    for start in range(0, len(raw), _BLOCK):
+        alike[start : start + _BLOCK] = np.asarray(raw[start : start + _BLOCK], np.float32) @ middle
+    return {
+        share: (random_rows(share, len(raw), shard), alike_rows(share, alike))
+        if share < 1
+        else (None, None)
+        for share in LIVE_SHARES
+    }
 
 
 def _reached(scores: Scores, best: Scores) -> float:
@@ -55,21 +115,20 @@ def _reached(scores: Scores, best: Scores) -> float:
     width = min(scores.shape[1], best.shape[1])
     if not width:
         return 1.0
+    scores, best = scores[:, :width], best[:, :width]
     scale = np.abs(np.where(np.isfinite(best), best, 0)).max(axis=1, keepdims=True)
-    return float((scores[:, :width] >= best[:, :width] - TIE * scale).mean())
+    return float((scores >= best - TIE * scale).mean())
 
 
-def _exact(
-    raw: Raw, queries: Vectors, masks: dict[float, npt.NDArray[np.bool_] | None]
-) -> dict[float, Lists]:
-    """Exact search among each of several sets of live rows, in one pass over them."""
-    found: dict[float, list[Lists]] = {share: [] for share in masks}
+def _exact(raw: Raw, queries: Vectors, masks: dict[float, Halves]) -> dict[float, list[Lists]]:
+    """Exact search among several sets of live rows, in one pass over them."""
+    found: dict[tuple[float, int], list[Lists]] = {}
     for start in range(0, len(raw), _BLOCK):
         block = np.asarray(raw[start : start + _BLOCK], np.float32)
-        for share, live in masks.items():
-            some = queries[asked(share)]
-            mine = None if live is None else live[start : start + _BLOCK]
-            scores, rows = faiss_index.exact_search([block], some, EXACT_AT, mine)
-            found[share].append((scores, rows + start))
-            found[share] = [merge_top_k(found[share], EXACT_AT)]
-    return {share: merge_top_k(lists, EXACT_AT) for share, lists in found.items()}
+        for share, halves in masks.items():
+            for half, (some, live) in enumerate(zip(asked(share), halves, strict=True)):
+                mine = None if live is None else live[start : start + _BLOCK]
+                scores, rows = faiss_index.exact_search([block], queries[some], EXACT_AT, mine)
+                before = found.get((share, half), [])
+                found[share, half] = [merge_top_k([*before, (scores, rows + start)], EXACT_AT)]
+    return {share: [found[share, half][0] for half in (0, 1)] for share in masks}

@@ -32,6 +32,8 @@ class SegmentIndex:
         """``cache`` checks the files, and keeps copies of remote ones."""
         self._paths, self._info, self._dim, self._cache = paths, info, dim, cache
         self._open: dict[int, tuple[object, Raw | None]] = {}
+        self._row_lists: dict[int, npt.NDArray[np.int32] | None] = {}
+        self._filled: dict[int, tuple[Bools, Bools | None]] = {}
 
     def search(
         self, queries: Vectors, k: int, live: Bools | None = None, value: int | None = None
@@ -64,11 +66,15 @@ class SegmentIndex:
                     scores, rows = faiss_index.search_index(index, queries, wanted, mine)
                     faiss_index.check_rows(rows, shard.rows)
                 else:
-                    if lists is None and value and len(self._info.shards) > 1:
-                        lists = faiss_index.assign_lists(index, queries, value)
-                    scores, rows = search_shard(
-                        index, raw, queries, k, mine, self._worth(value, shard, mine), lists
-                    )
+                    worth = self._worth(value, shard, mine)
+                    filled = self._lists_of(shard, index, live) if worth else None
+                    chosen = None
+                    if filled is not None:
+                        chosen = faiss_index.assign_lists(index, queries, worth, filled)
+                    elif worth and len(self._info.shards) > 1:
+                        lists = lists or faiss_index.assign_lists(index, queries, worth)
+                        chosen = lists
+                    scores, rows = search_shard(index, raw, queries, k, mine, worth, chosen)
             found.append(moved((scores, rows), shard.first_row))
         return merge_top_k(found, k)
 
@@ -77,6 +83,19 @@ class SegmentIndex:
         kind = faiss_index.kind_of(self._info.factory, self._dim)
         count = shard.rows if live is None else int(live.sum())
         return value if faiss_index.cost(kind, value, shard.rows) <= count else 0
+
+    def _lists_of(self, shard: IndexShard, index: object, live: Bools | None) -> Bools | None:
+        """Which lists of a shard have live rows, kept for the next search; None for all."""
+        if live is None:
+            return None
+        if shard.number not in self._row_lists:
+            self._row_lists[shard.number] = faiss_index.row_lists(index, shard.rows)
+        last = self._filled.get(shard.number)
+        if last is None or last[0] is not live:
+            mine = live[shard.first_row : shard.first_row + shard.rows]
+            last = live, filled_lists(self._row_lists[shard.number], mine)
+            self._filled[shard.number] = last
+        return last[1]
 
     def open(self, shard: IndexShard) -> tuple[object, Raw | None]:
         """A shard's index and its bare vectors, if it has some; digests are checked first."""
@@ -100,6 +119,14 @@ class SegmentIndex:
 
     def _fetch(self, file: IndexFile) -> Path:
         return self._cache.fetch(self._url(file), file.bytes, file.sha256)
+
+
+def filled_lists(row_lists: npt.NDArray[np.int32] | None, live: Bools) -> Bools | None:
+    """Which lists of a shard have live rows; None where all have, or rows are in no lists."""
+    if row_lists is None:
+        return None
+    filled = np.bincount(row_lists[live], minlength=int(row_lists.max(initial=0)) + 1) > 0
+    return None if filled.all() else filled
 
 
 def search_shard(
