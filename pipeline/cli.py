@@ -10,9 +10,11 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from pipeline.arguments import build_parser, option_names
+from pipeline.shared_arguments import index_options
 from transforms.errors import AlbeamError, BadInput, Conflict, RecallMissed
 
 
@@ -73,7 +75,7 @@ def _embed(arguments: Any) -> None:
             stride=arguments.stride,
             placement=Placement(arguments.device, arguments.dtype),
             vector_dtype=arguments.vector_dtype,
-            index=_index_options(arguments),
+            index=index_options(arguments),
             recall_questions=arguments.recall_questions,
             rows_per_part=arguments.rows_per_part,
             mode=arguments.mode,
@@ -84,14 +86,6 @@ def _embed(arguments: Any) -> None:
         )
     )
     print_summary(summary, arguments.json)
-
-
-def _index_options(arguments: Any) -> Any:
-    from transforms.index_choice import IndexOptions
-
-    return IndexOptions(
-        arguments.index, arguments.recall_target, arguments.index_memory, arguments.gpu
-    )
 
 
 def _search(arguments: Any) -> None:
@@ -183,9 +177,9 @@ def _index(arguments: Any) -> None:
     from pipeline.index import run
     from pipeline.report import print_indexed
 
-    options = _index_options(arguments)
-    asked = arguments.recall_questions
-    done = run(arguments.store, options, arguments.runner, arguments.beam_args, asked)
+    options = index_options(arguments)
+    asked, tell = arguments.recall_questions, partial(print, file=sys.stderr)
+    done = run(arguments.store, options, arguments.runner, arguments.beam_args, asked, tell)
     print_indexed(done, arguments.json)
 
 
@@ -323,7 +317,15 @@ def _compact(arguments: Any) -> None:
     from pipeline.runners import check_beam_args
 
     check_beam_args(arguments.beam_args, option_names("compact"))
-    done = run(arguments.store, arguments.max_segments, arguments.runner, arguments.beam_args)
+    done = run(
+        arguments.store,
+        arguments.max_segments,
+        arguments.runner,
+        arguments.beam_args,
+        index=arguments.index,
+        recall_target=arguments.recall_target,
+        limits=index_options(arguments),
+    )
     print_compacted(done, arguments.json)
 
 

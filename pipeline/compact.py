@@ -12,8 +12,8 @@ from transforms.compaction import (
     ReadLive,
     Source,
     choose_segments,
-    compacted_factory,
     compacted_format,
+    compacted_index,
     compacted_name,
     plan_compaction,
 )
@@ -24,6 +24,8 @@ from transforms.indexing import BuildIndex
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import Snapshot, read_snapshot, snapshot_of
 from transforms.writing import WriteParts
+
+_LIMITS = IndexOptions()
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,9 @@ def run(
     runner: str = "direct",
     beam_args: tuple[str, ...] = (),
     rows_per_part: int | None = None,
+    index: str | None = None,
+    recall_target: float | None = None,
+    limits: IndexOptions = _LIMITS,
 ) -> CompactSummary:
     """Write the live rows of segments again as one segment, and let it take their place.
 
@@ -81,6 +86,9 @@ def run(
         runner: ``direct``, or a Beam runner's name.
         beam_args: Beam's own options.
         rows_per_part: passages of a new part at most; chosen by default.
+        index, recall_target: which index the new segment gets, and what it must reach; by default
+            what was asked for the old ones.
+        limits: of memory, shards and GPUs; what else it says is not looked at.
 
     Raises:
         BadInput: there is no store, or an option can't be used.
@@ -102,9 +110,9 @@ def run(
     if paths.read_plan() is not None:
         paths.claim()
     storage.create_exclusively(began(paths, snapshot.number, "compact"), b"{}")
-    limits = {} if rows_per_part is None else {"rows": rows_per_part}
-    plan = paths.settle_plan(plan_compaction(sources, form.metadata, **limits))
-    options = IndexOptions(compacted_factory(sources) or "none")
+    most = {} if rows_per_part is None else {"rows": rows_per_part}
+    plan = paths.settle_plan(plan_compaction(sources, form.metadata, **most))
+    options = compacted_index(sources, limits, index, recall_target)
     check_index_options(options, form.identity.dim)
     done = paths.done_parts()
     pending = [part.number for part in plan.parts if part.number not in done]

@@ -1,6 +1,7 @@
 """``albeam index``: another index for the vectors that a store has."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -14,7 +15,7 @@ from transforms.errors import BadInput
 from transforms.index_building import settled_index, write_questions
 from transforms.index_choice import IndexOptions, check_index_options
 from transforms.index_info import IndexFile
-from transforms.index_plan import IndexHelp
+from transforms.index_plan import IndexHelp, plan_index
 from transforms.indexing import IndexParts, SettleIndex
 from transforms.segment import PartInfo, SegmentPaths
 from transforms.snapshot import read_segment, read_snapshot
@@ -29,6 +30,7 @@ class IndexSummary:
         segments: how many got an index.
         passages: theirs, dead ones counted.
         factories: FAISS factories, by segment.
+        reasons: why those, by segment.
         bytes: of all index files.
         recall: recall@10 of the worst segment.
     """
@@ -38,6 +40,7 @@ class IndexSummary:
     segments: int
     passages: int
     factories: dict[str, str]
+    reasons: dict[str, str]
     bytes: int
     recall: float
     seconds: float
@@ -49,6 +52,7 @@ def run(
     runner: str = "direct",
     beam_args: tuple[str, ...] = (),
     questions: str | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> IndexSummary:
     """Build an index of every live segment, and make them live together.
 
@@ -58,6 +62,7 @@ def run(
         runner: ``direct``, or a Beam runner's name.
         beam_args: Beam's own options.
         questions: a file of questions for which it must reach that too.
+        tell: given a line for each segment before its work begins: which index, and why.
 
     Raises:
         BadInput: there is no store, or the options can't be used.
@@ -88,10 +93,14 @@ def run(
         for paths, ref in zip(every, snapshot.segments, strict=True):
             asked = write_questions(paths, vectors) if vectors is not None else None
             if settled_index(paths, options, asked) is None:
+                parts_of = read_segment(store, ref).parts
+                plan = plan_index(parts_of, snapshot.identity.dim, options)
+                if tell is not None and plan is not None:
+                    tell(f"segment {ref.name}: {plan.why}")
                 pipeline = make_pipeline(runner, beam_options)
-                parts = pipeline | "Parts" >> beam.Create(
-                    [read_segment(store, ref).parts]
-                ).with_output_types(tuple[PartInfo, ...])
+                parts = pipeline | "Parts" >> beam.Create([parts_of]).with_output_types(
+                    tuple[PartInfo, ...]
+                )
                 helps = IndexHelp((), asked)
                 _ = (
                     parts
@@ -111,6 +120,7 @@ def run(
         segments=len(infos),
         passages=sum(info.rows for info in infos),
         factories={info.name: info.index.factory for info in infos if info.index is not None},
+        reasons={info.name: info.index.why for info in infos if info.index is not None},
         bytes=sum(info.index.size for info in infos if info.index is not None),
         recall=min((info.index.recall for info in infos if info.index is not None), default=1.0),
         seconds=round(time.monotonic() - started, 3),

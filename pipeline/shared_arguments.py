@@ -7,23 +7,32 @@ from typing import Any
 
 def index_arguments(group: Any) -> None:
     """The options that say which index is wanted, for a parser or a group of its options."""
-    group.add_argument(
-        "--index",
-        default="auto",
-        metavar="KIND",
-        help="auto, flat, hnsw, ivf, ivfpq, none, or a FAISS factory string (default: auto)",
-    )
-    group.add_argument(
-        "--recall-target",
-        type=float,
-        default=0.95,
-        metavar="R",
-        help="recall@10 against exact search that an index must reach (default: 0.95)",
-    )
+    new_index_arguments(group, "auto", 0.95)
     group.add_argument(
         "--recall-questions",
         metavar="FILE",
         help="questions whose recall must reach it as well: .txt, .jsonl or .parquet",
+    )
+
+
+def new_index_arguments(
+    group: Any, index: str | None = None, recall_target: float | None = None
+) -> None:
+    """Those of them that need no model; without a default, that of the old index is kept."""
+    group.add_argument(
+        "--index",
+        default=index,
+        metavar="KIND",
+        help="auto, flat, hnsw, ivf, ivfpq, none, or a FAISS factory string "
+        f"(default: {index or 'what was asked for before'})",
+    )
+    group.add_argument(
+        "--recall-target",
+        type=float,
+        default=recall_target,
+        metavar="R",
+        help="recall@10 against exact search that an index must reach "
+        f"(default: {recall_target or 'what was asked for before'})",
     )
     group.add_argument(
         "--index-memory",
@@ -33,11 +42,42 @@ def index_arguments(group: Any) -> None:
         help="what the index may take in memory, such as 500MB (default: 8GB)",
     )
     group.add_argument(
+        "--shards",
+        type=_shards,
+        default=0,
+        metavar="N",
+        help="files of the index, of whole parts each, or auto: of up to 1 GB of vectors "
+        "(default: auto)",
+    )
+    group.add_argument(
         "--gpu",
         choices=("auto", "never"),
         default="auto",
         help="train on the GPUs that FAISS sees (default: auto)",
     )
+
+
+def index_options(arguments: Any) -> Any:
+    """The `IndexOptions` of these arguments; where none were given, what is usual."""
+    from transforms.index_choice import IndexOptions
+
+    usual = IndexOptions()
+    target = arguments.recall_target
+    return IndexOptions(
+        usual.index if arguments.index is None else arguments.index,
+        usual.recall_target if target is None else target,
+        arguments.index_memory,
+        arguments.gpu,
+        arguments.shards,
+    )
+
+
+def _shards(text: str) -> int:
+    if text == "auto":
+        return 0
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of shards; give 1, 2 or auto")
+    return int(text)
 
 
 def runner_argument(sub: Any, prefix: str = "") -> None:

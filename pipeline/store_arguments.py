@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from pipeline.shared_arguments import index_arguments, runner_argument
+from pipeline.shared_arguments import index_arguments, new_index_arguments, runner_argument
 
 Command = Callable[[str, str], argparse.ArgumentParser]
 
@@ -44,6 +44,7 @@ def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
         help="how many may remain: the smallest are joined, or, where there are no more than N, "
         "those with dead rows (default: 1)",
     )
+    new_index_arguments(compact)
     runner_argument(compact)
     index = _on_store(command("index", "build another index for the vectors that a store has"))
     index_arguments(index)

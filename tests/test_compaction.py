@@ -28,6 +28,7 @@ from transforms.compaction import (
     read_live,
 )
 from transforms.errors import AlbeamError, BadInput, Conflict, Damaged
+from transforms.index_choice import IndexOptions
 from transforms.records import REJECT, chunk_of, vectors_to_numpy
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import Snapshot, read_segment, read_snapshot, snapshot_numbers
@@ -164,6 +165,26 @@ def test_the_index_is_of_the_same_kind(tmp_path: Path, index: str | None) -> Non
     assert compact.run(store).index == (index or "none")
     assert rows(store).equals(before)
     verify.run(store)
+
+
+def test_another_index_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(tmp_path / "store")
+    for number in range(2):
+        documents = {f"{number}-{n}": 1 for n in range(20)}
+        add_segment(store, f"s{number}", documents, seed=number, index="IVF4,Flat")
+    assert main(["compact", store, "--index", "hnsw", "--recall-target", "0.8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["index"] == "HNSW32"
+    [info] = Store.open(store).segments
+    assert info.index is not None
+    assert (info.index.asked, info.index.target) == ("hnsw", 0.8)
+    remove_documents(store, ["0-0"])
+    with pytest.raises(SystemExit, match="2"):
+        main(["compact", store, "--shards", "0"])
+    assert "'0' is no number of shards" in capsys.readouterr().err
+    compact.run(store, limits=IndexOptions(shards=1))
+    [info] = Store.open(store).segments
+    assert info.index is not None
+    assert (info.index.factory, info.index.target) == ("HNSW32", 0.8)
 
 
 def test_an_index_for_which_too_few_rows_are_left_becomes_exact(tmp_path: Path) -> None:

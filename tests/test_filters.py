@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from transforms import filters
 from transforms.errors import BadInput
 from transforms.filters import check_condition, matching, unified
 
@@ -60,6 +61,13 @@ def test_an_unknown_column_is_named_with_those_that_there_are(tmp_path: Path) ->
     with pytest.raises(BadInput, match="condition"):
         matching(TABLE, f"(copy (select 1) to '{target}')")
     assert not target.exists()
+
+
+def test_a_condition_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "_SECONDS", 0.3)
+    endless = "n < (select count(*) from range(1000000000000) a where a.range % 7 = 3)"
+    with pytest.raises(BadInput, match="takes more than 0 seconds for 3 rows; give a simpler"):
+        matching(pa.table({"n": [1, 2, 3]}), endless)
 
 
 def test_a_column_of_any_name_does_no_harm() -> None:

@@ -94,6 +94,19 @@ def test_an_index_in_shards_finds_what_was_asked_for_whatever_lives(
     assert not [name for name in left if name.startswith("sample")]
 
 
+def test_shards_can_be_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = make_store(tmp_path, "Flat")
+    capsys.readouterr()
+    command = ["index", store, "--index", "IVF8,SQ8", "--recall-target", "0.9", "--shards", "2"]
+    assert main([*command, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "segment one: IVF8,SQ8 for 1,200 × 8" in captured.err
+    [info] = Store.open(store).segments
+    assert info.index is not None
+    assert [shard.rows for shard in info.index.shards] == [ROWS // 2, ROWS // 2]
+    assert json.loads(captured.out)["reasons"] == {"one": info.index.why}
+
+
 def test_the_same_rows_give_the_same_files(tmp_path: Path) -> None:
     made = []
     for name in ("a", "b"):

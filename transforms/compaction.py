@@ -17,6 +17,7 @@ from pyroaring import BitMap64
 
 from transforms import coder, storage  # noqa: F401
 from transforms.errors import BadInput, Conflict, Damaged
+from transforms.index_choice import IndexOptions
 from transforms.parquet import PartFormat, open_parquet, reading
 from transforms.planning import MOST_ROWS, MOST_TEXT_BYTES, ColumnOptions, Part, Plan, Slice
 from transforms.records import FILE, REJECT_COLUMNS, REJECT_SCHEMA, ROW, SOURCE_FIELDS, TOKEN_FIELD
@@ -93,10 +94,28 @@ def compacted_format(sources: Sequence[Source]) -> PartFormat:
     return PartFormat(identity, kinds.pop() if len(kinds) == 1 else "float32", metadata)
 
 
-def compacted_factory(sources: Sequence[Source]) -> str | None:
-    """The FAISS factory of the segments, that of the first where they differ; None for none."""
-    index = sources[0].info.index
-    return index.factory if index is not None else None
+def compacted_index(
+    sources: Sequence[Source],
+    limits: IndexOptions,
+    index: str | None = None,
+    recall_target: float | None = None,
+) -> IndexOptions:
+    """What index the new segment gets: what was asked for the old ones, unless it is given.
+
+    Where they differ, what was asked for the one with the most rows.
+    """
+    old = max(sources, key=_rows).info.index
+    asked = old.asked if old is not None else "none"
+    target = old.target if old is not None else limits.recall_target
+    return replace(
+        limits,
+        index=asked if index is None else index,
+        recall_target=target if recall_target is None else recall_target,
+    )
+
+
+def _rows(source: Source) -> int:
+    return source.info.rows
 
 
 def plan_compaction(

@@ -108,8 +108,7 @@ def _toy(factory: str, dim: int) -> Any:
     small = re.sub(r"PQ\d+", "PQ2", re.sub(r"(?<=IVF)\d+", "1", factory))
     toy = faiss.index_factory(dim, small, faiss.METRIC_INNER_PRODUCT)
     if not toy.is_trained:
-        _hush(toy)
-        toy.train(_toy_vectors(dim))
+        _train(toy, _toy_vectors(dim))
     toy.add(_toy_vectors(dim))
     return toy
 
@@ -143,9 +142,8 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
             make.IndexFlatIP(dim)
         )
     if not index.is_trained:
-        _hush(index)
         try:
-            index.train(np.ascontiguousarray(sample))
+            _train(index, sample)
         except RuntimeError as error:
             raise BadInput(
                 f"index {factory!r} can't be trained on {len(sample)} rows ({reason(error)}); "
@@ -154,20 +152,30 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
     return index
 
 
-def _hush(index: Any) -> None:
-    """Let FAISS not warn, a line a codebook, of small samples: the recall is measured anyway."""
+def _train(index: Any, sample: Vectors) -> None:
+    """Train without warnings, a line a codebook, of small samples: the recall is measured anyway."""
     make: Any = faiss
+    rotations = []
+    inner = index
     if isinstance(index, make.IndexPreTransform):
+        inner = make.downcast_index(index.index)
         for number in range(index.chain.size()):
             transform = make.downcast_VectorTransform(index.chain.at(number))
-            if getattr(transform, "pq", None) is not None:
-                transform.pq.cp.min_points_per_centroid = 1
-        _hush(make.downcast_index(index.index))
-        return
-    owners: tuple[Any, ...] = (index, getattr(index, "pq", None))
+            if isinstance(transform, make.OPQMatrix):
+                # It trains by codes of its own; what it is given it uses, and does not keep.
+                codes = make.ProductQuantizer(transform.d_out, transform.M, 8)
+                codes.cp.min_points_per_centroid = 1
+                transform.pq = codes
+                rotations.append((transform, codes))
+    owners: tuple[Any, ...] = (inner, getattr(inner, "pq", None))
     for owner in owners:
         if hasattr(owner, "cp"):
             owner.cp.min_points_per_centroid = 1
+    try:
+        index.train(np.ascontiguousarray(sample))
+    finally:
+        for transform, _ in rotations:
+            transform.pq = None
 
 
 def cost(kind: Kind, value: int, rows: int) -> float:

@@ -1,5 +1,6 @@
 """Which passages a condition on metadata columns leaves, by DuckDB."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ import pyarrow as pa
 from transforms.errors import BadInput
 
 _ROW = "albeam row"
+#: Seconds and memory that a condition may take on the rows of one part.
+_SECONDS = 30.0
+_MEMORY = "2GB"
 
 
 def check_condition(where: str, schema: pa.Schema) -> None:
@@ -27,7 +31,7 @@ def matching(table: pa.Table, where: str) -> npt.NDArray[np.bool_]:
     reach.
 
     Raises:
-        BadInput: the condition can't be parsed, or names what is not there.
+        BadInput: the condition can't be parsed, names what is not there, or takes too long.
     """
     import duckdb
 
@@ -43,17 +47,27 @@ def matching(table: pa.Table, where: str) -> npt.NDArray[np.bool_]:
         "autoload_known_extensions": "false",
         "autoinstall_known_extensions": "false",
         "threads": "1",
+        "memory_limit": _MEMORY,
     }
     with duckdb.connect(config=settings) as connection:
         connection.execute("SET lock_configuration = true")
+        watch = threading.Timer(_SECONDS, connection.interrupt)
+        watch.start()
         try:
             found = connection.from_arrow(numbered).filter(where).project(f'"{row}"').fetchnumpy()
+        except duckdb.InterruptException as error:
+            raise BadInput(
+                f"condition {where!r} takes more than {_SECONDS:.0f} seconds for "
+                f"{table.num_rows} rows; give a simpler one"
+            ) from error
         except duckdb.Error as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise BadInput(
                 f"condition {where!r} can't be used: {lines[0]}; the columns are "
                 f"{', '.join(_named(table.schema)) or 'none'}"
             ) from error
+        finally:
+            watch.cancel()
     mask = np.zeros(table.num_rows, np.bool_)
     mask[found[row]] = True
     return mask

@@ -216,6 +216,8 @@ def finish_index(
         error=trained.error,
         drift=trained.drift,
         why=plan.why + _reuse(plan, trained),
+        asked=plan.asked,
+        target=plan.target,
     )
 
 

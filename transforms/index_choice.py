@@ -27,12 +27,14 @@ class IndexOptions:
         recall_target: recall@10 that an approximate index must reach.
         memory: bytes that the index may take when it is searched.
         gpu: ``auto`` trains on the GPUs that FAISS sees, ``never`` on the CPU.
+        shards: files that share the rows; 0 makes as many as keep the memory of building bounded.
     """
 
     index: str = "auto"
     recall_target: float = 0.95
     memory: int = 8_000_000_000
     gpu: str = "auto"
+    shards: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def check_index_options(options: IndexOptions, dim: int, rows: int | None = None
         raise BadInput(f"index-memory {options.memory} is no size; give one such as 8GB")
     if options.gpu not in ("auto", "never"):
         raise BadInput(f"gpu {options.gpu!r} is not auto or never")
+    if options.shards < 0:
+        raise BadInput(f"shards {options.shards} is less than 0; give a number, or auto")
     if options.index in NAMES:
         return
     factory = _plain(options.index)

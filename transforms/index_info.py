@@ -49,6 +49,8 @@ class IndexInfo:
         error: mean squared distance of sampled rows from the centres or codes of the trained index.
         drift: how many times that of the rows that it was trained on, where those were others.
         why: what was chosen and why, in a line for people.
+        asked: what the user gave for it, a name or a factory.
+        target: the recall@10 that it had to reach.
     """
 
     factory: str
@@ -59,6 +61,8 @@ class IndexInfo:
     error: float | None = None
     drift: float | None = None
     why: str = ""
+    asked: str = "auto"
+    target: float = 0.95
 
     @property
     def recall(self) -> float:

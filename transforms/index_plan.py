@@ -60,6 +60,7 @@ class IndexPlan:
         shards: in order.
         target: recall@10 to reach.
         gpu: whether to train on the GPUs that FAISS sees.
+        asked: what the user gave for it: a name or a factory.
         before: a trained index to use instead of training one.
         questions: a file of question vectors, ``[n, dim]``, whose recall is measured too.
     """
@@ -70,6 +71,7 @@ class IndexPlan:
     shards: tuple[ShardPlan, ...]
     target: float
     gpu: bool
+    asked: str
     before: TrainedBefore | None = None
     questions: IndexFile | None = None
 
@@ -127,6 +129,28 @@ def plan_shards(parts: tuple[PartInfo, ...], dim: int, most_bytes: int) -> list[
     return shards
 
 
+def even_shards(parts: tuple[PartInfo, ...], count: int) -> list[ShardPlan]:
+    """Group parts, in order, into about ``count`` shards of about as many rows.
+
+    A part is never split, so there are fewer where there are fewer parts with rows.
+    """
+    total = sum(part.rows for part in parts)
+    groups: dict[int, list[PartInfo]] = {}
+    before = 0
+    for part in parts:
+        # By its middle row, so that a shard ends at the part edge nearest to its share.
+        groups.setdefault((2 * before + part.rows) * count // max(2 * total, 1), []).append(part)
+        before += part.rows
+    shards: list[ShardPlan] = []
+    first = 0
+    for number in sorted(groups):
+        shard = ShardPlan(len(shards), first, tuple(groups[number]))
+        if shard.rows:
+            shards.append(shard)
+        first += shard.rows
+    return shards
+
+
 def plan_index(
     parts: tuple[PartInfo, ...],
     dim: int,
@@ -152,9 +176,13 @@ def plan_index(
     if not fits(factory, dim, rows):
         why = f"too few rows ({rows}) for {factory}: exact search"
         factory, older = faiss_index.EXACT, None
-    shards = tuple(plan_shards(parts, dim, MOST_SHARD_BYTES))
-    gpu = options.gpu == "auto"
-    return IndexPlan(factory, why, dim, shards, options.recall_target, gpu, older, questions)
+    shards = tuple(
+        plan_shards(parts, dim, MOST_SHARD_BYTES)
+        if not options.shards
+        else even_shards(parts, options.shards)
+    )
+    gpu, asked = options.gpu == "auto", options.index
+    return IndexPlan(factory, why, dim, shards, options.recall_target, gpu, asked, older, questions)
 
 
 def _serves(older: str, wanted: str, named: bool) -> bool:

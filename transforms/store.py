@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 MODES = ("dense",)
 _OPEN_PARTS = 256
 _CACHED_GROUPS = 4_096
-_CACHED_MASKS = 16
+#: Conditions whose rows are remembered.
+_CACHED_MASKS = 4
 _ID = "document_id"
 _HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
 _OWN = frozenset(field.name for field in PASSAGE_FIELDS)
@@ -87,7 +88,7 @@ class Store:
         #: The first global row of each part, and the number of all rows at the end.
         self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
         self._dead = lru_cache(None)(self._dead_uncached)
-        self.live = lru_cache(_CACHED_MASKS)(self._live_uncached)
+        self.live = lru_cache(_CACHED_MASKS * max(1, len(self.segments)))(self._live_uncached)
         self._open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
         self.index = lru_cache(None)(self._index_uncached)
         self._ids_of_group = lru_cache(_CACHED_GROUPS)(self._ids_of_group_uncached)
