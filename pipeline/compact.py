@@ -23,6 +23,7 @@ from transforms.index_choice import IndexOptions, check_index_options
 from transforms.indexing import BuildIndex
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import Snapshot, read_snapshot, snapshot_of
+from transforms.standing import sound_parts
 from transforms.writing import WriteParts
 
 _LIMITS = IndexOptions()
@@ -114,7 +115,7 @@ def run(
     plan = paths.settle_plan(plan_compaction(sources, form.metadata, **most))
     options = compacted_index(sources, limits, index, recall_target)
     check_index_options(options, form.identity.dim)
-    done = paths.done_parts()
+    done = sound_parts(paths)
     pending = [part.number for part in plan.parts if part.number not in done]
     _ = (
         pipeline

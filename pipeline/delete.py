@@ -1,7 +1,6 @@
 """``albeam delete``: documents taken out of a store."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from transforms import storage
 from transforms.commits import remove_documents
@@ -57,9 +56,14 @@ def read_ids(path: str) -> list[str]:
     """
     try:
         # Not `splitlines`, for which characters that an id may hold end a line too.
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = file.read().split("\n")
     except OSError as error:
         raise BadInput(f"ids file {path!r} can't be read: {error.strerror}; name a file") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"ids file {path!r} is not text: {error}; give UTF-8") from error
-    return [line for line in lines if line.strip()]
+    lines = [line for line in lines if line.strip()]
+    # Line ends of Windows; a single id may end so too.
+    if all(line.endswith("\r") for line in lines):
+        return [line[:-1] for line in lines]
+    return lines

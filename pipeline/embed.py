@@ -41,6 +41,7 @@ from transforms.planning import Plan, Survey, check_metadata, plan_parts
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, segment_name
 from transforms.snapshot import Snapshot, newest_snapshot, read_segment, snapshot_of
 from transforms.source import ReadParts
+from transforms.standing import sound_parts
 from transforms.storage import FileInfo
 from transforms.survey import survey_input
 from transforms.tokenizer import load_tokenizer
@@ -134,7 +135,7 @@ def _write(
     notices = []
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
-    done_before = paths.done_parts()
+    done_before = sound_parts(paths)
     loads = _embed(job, paths, plan, done_before, _help(job, paths, base))
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     number = snapshot_of(job.store, paths.name)

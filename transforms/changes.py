@@ -5,7 +5,6 @@ documents (see `compare`), and for each live segment two sets of rows: those tha
 the comparison found unchanged.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,8 +19,9 @@ from pyroaring import BitMap64
 from transforms import storage
 from transforms.comparison import CHANGES
 from transforms.errors import Damaged, Stale
-from transforms.parquet import open_parquet, reading
-from transforms.segment import SegmentPaths, check_name, parse
+from transforms.parquet import reading
+from transforms.sealing import seal, unseal
+from transforms.segment import SegmentPaths, check_name, read_value
 from transforms.snapshot import SegmentRef, Snapshot
 from transforms.tombstones import TombstoneRef, write_rows
 
@@ -125,12 +125,12 @@ class Changes:
 
     def to_json(self) -> bytes:
         """The changes as JSON."""
-        return json.dumps(asdict(self) | {"counts": self.counts}, sort_keys=True).encode()
+        return seal(asdict(self) | {"counts": self.counts})
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Changes":
         """The changes that `to_json` wrote; ``where`` names the file in errors."""
-        return parse(content, where, cls._from_value)
+        return read_value(unseal(content, where), where, cls._from_value)
 
     @classmethod
     def _from_value(cls, value: dict[str, Any]) -> "Changes":
@@ -223,21 +223,23 @@ def read_buckets(
     """What became of the documents, a table a bucket.
 
     Raises:
-        Damaged: a file can't be read.
+        Damaged: a file has other bytes than its run wrote.
         Stale: a file is missing.
     """
     for bucket in buckets:
         url = storage.join(paths.changes, bucket.name)
         try:
-            with reading(url):
-                table = open_parquet(url).read(columns=columns)
-        except Damaged as error:
-            if storage.exists(url):
-                raise
+            content = storage.read_bytes(url)
+        except FileNotFoundError as error:
             raise Stale(f"{url} is gone; run again, and the input is compared anew") from error
-        if table.num_rows != sum(bucket.counts.values()):
-            raise Damaged(f"{url} has {table.num_rows} rows; run again with --no-resume")
-        yield table
+        found = storage.digest(content)
+        if found != bucket.sha256:
+            raise Damaged(
+                f"{url} has SHA-256 {found}, and its run says {bucket.sha256}; run again with "
+                "--no-resume"
+            )
+        with reading(url):
+            yield pq.read_table(pa.BufferReader(content), columns=columns)
 
 
 def gather_changes(

@@ -25,6 +25,7 @@ from transforms.snapshot import (
     read_segment,
     read_snapshot,
 )
+from transforms.standing import check_standing, check_whole
 from transforms.tombstones import read_tombstones, write_tombstones
 
 
@@ -71,11 +72,12 @@ def commit_segment(
 
     def build(parent: Snapshot | None) -> Content | None:
         live = parent.segments if parent is not None else ()
-        if mode == "replace":
-            return None if live == (ref,) else Content(info.identity, (ref,))
-        if parent is None:
+        if mode == "replace" and live == (ref,):
+            return None
+        check_standing(store, ref)
+        if mode == "replace" or parent is None:
             return Content(info.identity, (ref,))
-        check_identity(store, parent.identity, info.identity)
+        _check_model(store, parent.identity, info.identity)
         if ref.name in {segment.name for segment in live}:
             return None
         known = {each.base.name for each in changes.segments} if changes is not None else set()
@@ -83,6 +85,14 @@ def commit_segment(
         return Content(info.identity, (*rebase(work, parent), ref))
 
     return commit(store, command, build)
+
+
+def _check_model(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
+    """Raise Conflict where another writer has brought another model meanwhile."""
+    try:
+        check_identity(store, theirs, ours)
+    except BadInput as error:
+        raise Conflict(f"another writer was faster, and now {error}") from error
 
 
 def _check_metadata(store: str, info: SegmentInfo, others: Iterable[SegmentRef]) -> None:
@@ -114,7 +124,7 @@ def commit_removals(
 
     def build(parent: Snapshot | None) -> Content | None:
         parent = _there(store, parent)
-        check_identity(store, parent.identity, identity)
+        _check_model(store, parent.identity, identity)
         segments = rebase(work, parent)
         return None if segments == parent.segments else Content(parent.identity, segments)
 
@@ -139,7 +149,12 @@ def commit_indexes(store: str, indexes: Mapping[str, IndexFile], command: str) -
         refs = tuple(
             replace(ref, index=indexes.get(ref.name, ref.index)) for ref in parent.segments
         )
-        return None if refs == parent.segments else Content(parent.identity, refs)
+        if refs == parent.segments:
+            return None
+        for ref in refs:
+            if ref.name in indexes:
+                check_standing(store, ref)
+        return Content(parent.identity, refs)
 
     return commit(store, command, build)
 
@@ -243,7 +258,7 @@ def roll_back(store: str, number: int) -> Snapshot:
 
     Raises:
         BadInput: there is no such snapshot.
-        Damaged: a segment of it is gone, or its tombstones.
+        Damaged: a file of it is gone.
         Conflict: a vacuum is removing what it needs.
     """
     wanted = read_snapshot(store, number)
@@ -255,6 +270,7 @@ def roll_back(store: str, number: int) -> Snapshot:
         read_tombstones(
             SegmentPaths(store, ref.name), ref.tombstones, read_segment(store, ref).rows
         )
+    check_whole(store, wanted, "restore it, or go back to another one; see albeam snapshots")
     content = Content(wanted.identity, wanted.segments)
 
     def build(parent: Snapshot | None) -> Content | None:

@@ -24,6 +24,7 @@ from transforms.records import FILE, REJECT_COLUMNS, REJECT_SCHEMA, ROW, SOURCE_
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, segment_name
 from transforms.snapshot import Content, SegmentRef, Snapshot, commit, read_segment
 from transforms.source import BYTES_PER_CHUNK, ROWS_PER_CHUNK, join_tables, mark_chunks
+from transforms.standing import check_standing
 from transforms.tombstones import live_mask, read_tombstones, write_tombstones
 
 
@@ -172,7 +173,8 @@ def commit_compaction(
         chosen: the segments, with the tombstones that they had when they were read.
 
     Raises:
-        Conflict: one of them is not live any more, or rows of it live again.
+        Conflict: one of them is not live any more, rows of it live again, or a vacuum took some of
+            the new one.
     """
     made = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
 
@@ -187,6 +189,7 @@ def commit_compaction(
                     "or compacted it; run again"
                 )
         assert parent is not None
+        check_standing(store, made)
         buried = _carry_over(store, made, chosen, live)
         gone = {ref.name for ref in chosen}
         # An empty segment stays: it counts the rejects.

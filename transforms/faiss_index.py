@@ -153,7 +153,7 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
 
 
 def _train(index: Any, sample: Vectors) -> None:
-    """Train without warnings, a line a codebook, of small samples: the recall is measured anyway."""
+    """Train, and warn of no small sample, a line a codebook: the recall is measured anyway."""
     make: Any = faiss
     rotations = []
     inner = index

@@ -51,7 +51,11 @@ def choose_generation(
     for number in _numbers(store, name):
         paths = _paths(store, name, number)
         standing = set(storage.list_names(paths.root))
-        changes = read_changes(paths) if "changes.json" in standing else None
+        changes = None
+        if "changes.json" in standing:
+            # What can't be read is not gone on with.
+            with contextlib.suppress(Damaged):
+                changes = read_changes(paths)
         if VACUUMED not in standing and changes is None and not standing & _SETTLED:
             # Nothing but a comparison: any run may go on with it.
             continue

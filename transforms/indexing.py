@@ -6,6 +6,7 @@ import apache_beam as beam
 
 from transforms.changes import read_changes
 from transforms.commits import commit_segment
+from transforms.errors import Conflict
 from transforms.index_building import (
     BuiltShard,
     ShardSample,
@@ -186,7 +187,8 @@ class _DescribeFn(beam.DoFn):
         self, element: tuple[PartInfo, ...], index: list[IndexInfo]
     ) -> Iterator[SegmentInfo]:
         plan = self._paths.read_plan()
-        assert plan is not None
+        if plan is None:
+            raise Conflict(f"{self._paths.plan} is gone, a vacuum took it; run again")
         made = index[0] if index else None
         yield describe_segment(self._paths, plan, self._form, element, made)
 

@@ -15,7 +15,8 @@ from itertools import groupby, pairwise
 from transforms import storage
 from transforms.changes import needed_base
 from transforms.segment import HEARTBEAT, VACUUMED, SegmentPaths
-from transforms.snapshot import Snapshot, read_segment, read_snapshot, snapshot_numbers
+from transforms.snapshot import NEWEST, Snapshot, read_snapshot, snapshot_numbers
+from transforms.standing import check_whole, needed_files
 from transforms.storage import StoredFile
 
 _OURS = ("segments/", "snapshots/")
@@ -55,7 +56,8 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
 
     Raises:
         BadInput: there is no store.
-        Damaged: a kept manifest can't be read, so that what it needs is not known.
+        Damaged: a kept manifest can't be read, so that what it needs is not known; or older
+            snapshots would go while the newest lacks files.
     """
     newest = read_snapshot(store).number
     # What else lies in the folder is not the store's.
@@ -81,7 +83,14 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
         if _modified(listed, _manifest(successor)) < before and number not in compared
     )
     kept = [read_snapshot(store, number) for number in numbers if number not in dropped]
-    needed = {_manifest(number) for number in snapshot_numbers(store)}
+    if dropped:
+        # They may be all that is left to go back to.
+        check_whole(
+            store,
+            kept[-1],
+            "nothing was removed: restore it, or go back to a whole snapshot with albeam rollback",
+        )
+    needed = {NEWEST, *(_manifest(number) for number in snapshot_numbers(store))}
     for snapshot in kept:
         needed |= _needed(store, snapshot)
     live = {ref.name for snapshot in kept for ref in snapshot.segments}
@@ -134,7 +143,8 @@ def _unclaimed(store: str, segment: str, paths: list[str], orphans: Orphans) -> 
         if _is_young(storage.join(folder.root, HEARTBEAT), orphans.before):
             storage.remove(storage.join(store, mark))
             return
-        if path != mark:
+        # On what lives, a mark is what a killed vacuum left.
+        if path != mark or segment in orphans.live:
             yield path
     if segment not in orphans.live:
         storage.remove(storage.join(store, mark))
@@ -161,23 +171,13 @@ def _modified(listed: dict[str, StoredFile], path: str) -> float:
 
 
 def _needed(store: str, snapshot: Snapshot) -> set[str]:
-    """The paths of all files that a snapshot's segments are made of."""
+    """The paths of all files that a snapshot's segments are made of, and of how they came about."""
     paths = set()
     for ref in snapshot.segments:
         root = SegmentPaths("", ref.name)
-        info = read_segment(store, ref)
-        found = [root.plan, root.manifest, storage.join(root.root, "changes.json")]
-        for part in info.parts:
-            found += [storage.join(root.vectors, part.name), root.marker(part.number)]
-            if part.rejects_name:
-                found.append(storage.join(root.rejects, part.rejects_name))
-        if info.index is not None:
-            found += [storage.join(root.index, file.name) for file in info.index.files]
-        if ref.index is not None:
-            found.append(storage.join(root.index, ref.index.name))
-        if ref.tombstones is not None:
-            found.append(storage.join(root.tombstones, ref.tombstones.name))
-        paths |= {path.lstrip("/") for path in found}
+        history = (root.plan, storage.join(root.root, "changes.json"))
+        paths |= {path.lstrip("/") for path in history}
+        paths |= needed_files(store, ref).keys()
     return paths
 
 

@@ -5,7 +5,6 @@ and files, and a row group may be split among parts.
 """
 
 import base64
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import pyarrow as pa
 from pyroaring import BitMap, BitMap64
 
 from transforms.errors import BadInput, Damaged
+from transforms.sealing import seal, unseal
 from transforms.storage import FileInfo
 
 #: Rows of a part at least and at most, where a part's size is chosen.
@@ -134,7 +134,7 @@ class Plan:
             "parts": [[_slice_value(s) for s in part.slices] for part in self.parts],
             "carry": {str(part.number): part.carry for part in self.parts if part.carry},
         }
-        return json.dumps(value, separators=(",", ":")).encode()
+        return seal(value)
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Plan":
@@ -144,7 +144,7 @@ class Plan:
             Damaged: it is not such a plan.
         """
         try:
-            value = json.loads(content)
+            value = unseal(content, where)
             columns = value["columns"]
             metadata = tuple((new, old) for new, old in columns.pop("metadata"))
             carry = value.get("carry", {})
@@ -162,7 +162,7 @@ class Plan:
         except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
             raise Damaged(
                 f"{where} can't be read as a plan: {type(error).__name__}: {error}; "
-                "remove the segment's folder and run again"
+                "run again with --no-resume"
             ) from error
 
 

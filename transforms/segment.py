@@ -21,6 +21,7 @@ from transforms.errors import Conflict, Damaged
 from transforms.index_info import IndexInfo
 from transforms.model import ModelIdentity
 from transforms.planning import Plan
+from transforms.sealing import seal, unseal
 from transforms.storage import FileInfo
 
 T = TypeVar("T")
@@ -126,6 +127,7 @@ class SegmentInfo:
         )
 
 
+_RESTORE = "restore it from a backup, or go back with albeam rollback"
 #: In a segment's folder: its age is that of the last run which took up its files.
 HEARTBEAT = "heartbeat.json"
 #: In a segment's folder: its files are being removed.
@@ -216,7 +218,7 @@ class SegmentPaths:
 
     def settle_part(self, info: PartInfo) -> PartInfo:
         """Create a part's marker, or adopt the one that stands and drop this attempt's files."""
-        content = json.dumps(asdict(info), sort_keys=True).encode()
+        content = seal(asdict(info))
         if storage.create_exclusively(self.marker(info.number), content):
             return info
         standing = self.read_marker(info.number)
@@ -234,7 +236,7 @@ class SegmentPaths:
             content = storage.read_bytes(url)
         except FileNotFoundError:
             return None
-        return parse(content, url, _checked_part)
+        return read_value(unseal(content, url), url, _checked_part)
 
     def done_parts(self) -> set[int]:
         """The numbers of the parts whose markers stand."""
@@ -291,13 +293,21 @@ def parse(content: bytes, where: str, build: Callable[[dict[str, Any]], T]) -> T
         Damaged: the content is not JSON or lacks what ``build`` takes; ``where`` names the file.
     """
     try:
-        return build(json.loads(content))
+        value = json.loads(content)
+    except ValueError as error:
+        raise Damaged(f"{where} is no JSON: {error}; {_RESTORE}") from error
+    return read_value(value, where, build)
+
+
+def read_value(value: Any, where: str, build: Callable[[dict[str, Any]], T]) -> T:
+    """``build`` of a manifest's value; see `parse`."""
+    try:
+        return build(value)
     except Damaged as error:
         raise Damaged(f"{where}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise Damaged(
-            f"{where} can't be read as a manifest: {type(error).__name__}: {error}; "
-            "restore it from a backup"
+            f"{where} can't be read as a manifest: {type(error).__name__}: {error}; {_RESTORE}"
         ) from error
 
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,8 @@ from transforms.tombstones import TombstoneRef
 
 VERSION = 1
 _ATTEMPTS = 20
+#: Holds the number of the newest snapshot, as the last writer knew it.
+NEWEST = "snapshots/newest"
 
 
 @dataclass(frozen=True)
@@ -141,13 +144,32 @@ class Snapshot:
 
 
 def snapshot_numbers(store: str) -> list[int]:
-    """The numbers of a store's snapshots, oldest first."""
+    """The numbers of a store's snapshots, oldest first; the newest may have lost its file."""
     names = storage.list_names(storage.join(store, "snapshots"))
     numbers = sorted(int(name[:-5]) for name in names if re.fullmatch(r"\d{8,}\.json", name))
     # By name: a listing may be too old to show the newest, or any.
     while storage.exists(_url(store, (following := numbers[-1] + 1 if numbers else 1))):
         numbers.append(following)
-    return numbers
+    newest = _newest(store)
+    return [*numbers, newest] if numbers and newest > numbers[-1] else numbers
+
+
+def _newest(store: str) -> int:
+    """The number that a writer noted after its commit; 0 for none. There may be newer ones."""
+    try:
+        return int(storage.read_bytes(storage.join(store, NEWEST)))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return 0
+
+
+def _note_newest(store: str, number: int) -> None:
+    """Note a commit, so that the loss of its file is noticed; what is not noted does no harm."""
+    folder, name = NEWEST.split("/")
+    with (
+        contextlib.suppress(OSError),
+        storage.put_atomically(storage.join(store, folder), lambda _: name) as path,
+    ):
+        Path(path).write_text(str(number))
 
 
 def read_snapshot(store: str, number: int | None = None) -> Snapshot:
@@ -164,9 +186,14 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
     numbers = snapshot_numbers(store)
     if not numbers:
         raise BadInput(f"{store!r} is not a store: it has no snapshot; make one with albeam embed")
-    if number is None:
-        with contextlib.suppress(FileNotFoundError):
+    if number in (None, numbers[-1]):
+        try:
             return _read(store, numbers[-1])
+        except FileNotFoundError as error:
+            raise Damaged(
+                f"{_url(store, numbers[-1])}, the newest snapshot, is missing; restore it, or go "
+                "back to an earlier one with albeam rollback"
+            ) from error
     raise BadInput(
         f"snapshot {numbers[-1] if number is None else number} is not in {store!r}, which has "
         f"{numbers[0]} to {numbers[-1]}; see albeam snapshots"
@@ -281,6 +308,7 @@ def commit(
         commit = content.digest(number)
         snapshot = Snapshot(number, now, command, commit, content.identity, content.segments)
         if storage.create_exclusively(_url(store, number), snapshot.to_json()):
+            _note_newest(store, number)
             return snapshot
         # By name: a listing may be too old to show it.
         standing = _read(store, number)

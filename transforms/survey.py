@@ -99,6 +99,13 @@ def _metadata_schema(
         fields = []
         for new, old in columns.metadata:
             _check_column(file, footer.schema, old, "metadata", None)
+            kind = footer.schema.field(old).type
+            if pt.is_nested(kind) and _holds_null(kind):
+                raise BadInput(
+                    f"metadata column {old!r} of {file.url!r} has type {kind}, and Arrow can't cut "
+                    "nested columns of type null in pieces; cast what is null to another type, or "
+                    "leave the column out"
+                )
             fields.append(pa.field(new, _written_type(footer.schema.field(old).type)))
         try:
             unified = pa.unify_schemas([unified, pa.schema(fields)])
@@ -135,6 +142,13 @@ def _is_text(kind: pa.DataType) -> bool:
     if pt.is_dictionary(kind):
         return _is_text(kind.value_type)
     return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
+
+
+def _holds_null(kind: pa.DataType) -> bool:
+    """Whether there is a column of type null somewhere inside."""
+    return pt.is_null(kind) or any(
+        _holds_null(kind.field(number).type) for number in range(kind.num_fields)
+    )
 
 
 def _written_type(kind: pa.DataType) -> pa.DataType:

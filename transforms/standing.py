@@ -1,0 +1,144 @@
+"""Whether the files that manifests name stand, before a resume, a commit or a removal relies on it.
+
+Listings may be old, so that what one lacks is looked for by its name.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from transforms import storage
+from transforms.errors import Conflict, Damaged
+from transforms.file_cache import check_file
+from transforms.segment import PartInfo, SegmentPaths
+from transforms.snapshot import SegmentRef, Snapshot, read_segment
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def needed_files(store: str, ref: SegmentRef) -> dict[str, int | None]:
+    """The paths in the store of all files that a segment is made of, and their sizes where known.
+
+    Raises:
+        Damaged: its manifest can't be read.
+    """
+    root = SegmentPaths("", ref.name)
+    info = read_segment(store, ref)
+    # The plan and the changes are history: nothing that is read needs them.
+    found: dict[str, int | None] = {root.manifest: None}
+    for part in info.parts:
+        found[storage.join(root.vectors, part.name)] = part.bytes
+        found[root.marker(part.number)] = None
+        if part.rejects_name:
+            found[storage.join(root.rejects, part.rejects_name)] = None
+    if info.index is not None:
+        for file in info.index.files:
+            found[storage.join(root.index, file.name)] = file.bytes
+    if ref.index is not None:
+        found[storage.join(root.index, ref.index.name)] = ref.index.bytes
+    if ref.tombstones is not None:
+        found[storage.join(root.tombstones, ref.tombstones.name)] = None
+    return {path.lstrip("/"): size for path, size in found.items()}
+
+
+def missing_files(store: str, refs: Iterable[SegmentRef]) -> list[str]:
+    """The URLs of files of segments that are not there, or have another size than they should.
+
+    Raises:
+        Damaged: a manifest can't be read.
+    """
+    wrong = []
+    for ref in refs:
+        folder = f"segments/{ref.name}/"
+        listed = {
+            folder + file.path: file.size
+            for file in storage.list_files(SegmentPaths(store, ref.name).root)
+        }
+        for path, size in needed_files(store, ref).items():
+            if path in listed and size in (None, listed[path]):
+                continue
+            url = storage.join(store, path)
+            try:
+                if size is None or storage.size(url) == size:
+                    if size is None and not storage.exists(url):
+                        wrong.append(url)
+                    continue
+            except FileNotFoundError:
+                pass
+            wrong.append(url)
+    return wrong
+
+
+def check_standing(store: str, ref: SegmentRef) -> None:
+    """Keep a segment that is about to become live from a vacuum, and see that all of it stands.
+
+    Raises:
+        Conflict: a vacuum has taken some of it, or is at it.
+    """
+    SegmentPaths(store, ref.name).claim()
+    try:
+        wrong = missing_files(store, [ref])
+    except Damaged as error:
+        raise Conflict(f"{error}; a vacuum was faster: run again") from error
+    if wrong:
+        raise Conflict(
+            f"{wrong[0]} is gone, and {len(wrong) - 1} files beside it: a vacuum took what this "
+            "run was about to make live; nothing was changed: run again, and give vacuum a longer "
+            "--older-than"
+        )
+
+
+def check_whole(store: str, snapshot: Snapshot, remedy: str) -> None:
+    """Raise Damaged where a file of a snapshot is missing; ``remedy`` says what to do."""
+    wrong = missing_files(store, snapshot.segments)
+    if wrong:
+        raise Damaged(
+            f"snapshot {snapshot.number} lacks {wrong[0]} and {len(wrong) - 1} other files, or "
+            f"they are cut short; {remedy}"
+        )
+
+
+def sound_parts(paths: SegmentPaths) -> set[int]:
+    """The numbers of a segment's parts that are done and as their markers say.
+
+    What stands broken is removed, so that it is done again. Digests are compared where the store is
+    local, and sizes alone where it would have to be fetched.
+    """
+    sound = set()
+    for number in sorted(paths.done_parts()):
+        try:
+            part = paths.read_marker(number)
+            if part is not None:
+                _check_part(paths, part)
+                sound.add(number)
+        except Damaged as error:
+            _LOGGER.warning("part %d is done again: %s", number, error)
+            _drop(paths, number)
+    return sound
+
+
+def _check_part(paths: SegmentPaths, part: PartInfo) -> None:
+    url = storage.join(paths.vectors, part.name)
+    rejects = storage.join(paths.rejects, part.rejects_name) if part.rejects_name else ""
+    if storage.is_local(paths.store):
+        check_file(url, part.bytes, part.sha256)
+        if rejects:
+            size = storage.size(rejects) if storage.exists(rejects) else 0
+            check_file(rejects, size, part.rejects_sha256)
+        return
+    try:
+        whole = storage.size(url) == part.bytes
+    except FileNotFoundError:
+        whole = False
+    if not whole or (rejects and not storage.exists(rejects)):
+        raise Damaged(f"{url} is missing or cut short")
+
+
+def _drop(paths: SegmentPaths, number: int) -> None:
+    """Remove a part, its marker first; and the manifest that names it, which is not live yet."""
+    for url in (paths.manifest, paths.marker(number)):
+        if storage.exists(url):
+            storage.remove(url)
+    for folder in (paths.vectors, paths.rejects):
+        for name in storage.list_names(folder):
+            if name.startswith(f"part-{number:05d}-"):
+                storage.remove(storage.join(folder, name))
