@@ -62,8 +62,5 @@ def read_ids(path: str) -> list[str]:
         raise BadInput(f"ids file {path!r} can't be read: {error.strerror}; name a file") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"ids file {path!r} is not text: {error}; give UTF-8") from error
-    lines = [line for line in lines if line.strip()]
-    # Line ends of Windows; a single id may end so too.
-    if all(line.endswith("\r") for line in lines):
-        return [line[:-1] for line in lines]
-    return lines
+    # Of a carriage return only the line ends of Windows are taken away.
+    return [line.removesuffix("\r") for line in lines if line.strip()]

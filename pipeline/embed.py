@@ -52,7 +52,10 @@ _COMPARED_AT_ONCE = "another run compared the same input with {!r} just now; run
 _OTHER_MODE = (
     "{!r}: a run with the same input and --mode {} began just now; run again when it has ended"
 )
-_NOTHING = "this input is live already, in snapshot {}: nothing to do"
+_NOTHING = (
+    "this input is live already, in snapshot {}: nothing to do (another stride or vector-dtype changes "
+    "nothing of what is there; --mode replace does)"
+)
 
 
 @dataclass(frozen=True)

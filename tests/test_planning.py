@@ -22,6 +22,7 @@ from transforms.planning import (
     cut_parts,
     plan_parts,
 )
+from transforms.sealing import seal
 from transforms.storage import FileInfo, list_inputs
 from transforms.survey import survey_input
 
@@ -138,15 +139,19 @@ def test_a_plan_survives_json(
     ],
 )  # fmt: skip
 def test_a_broken_plan_is_damaged_and_named(content: bytes) -> None:
-    with pytest.raises(Damaged, match=r"^store/plan\.json can't be read as a plan"):
+    with pytest.raises(Damaged, match=r"^store/plan\.json can't be read"):
         Plan.from_json(content, "store/plan.json")
+    if content.startswith(b"{") and content != b"{":
+        with pytest.raises(Damaged, match=r"^store/plan\.json can't be read as a plan"):
+            Plan.from_json(seal(json.loads(content)), "store/plan.json")
 
 
 def test_a_plan_with_a_torn_slice_is_damaged(tmp_path: Path) -> None:
     value = json.loads(plan(write(tmp_path, id=["a"], text=["x"])).to_json())
     value["parts"][0][0].pop()
+    del value["digest"]
     with pytest.raises(Damaged, match="plan"):
-        Plan.from_json(json.dumps(value).encode(), "plan.json")
+        Plan.from_json(seal(value), "plan.json")
 
 
 def test_parts_join_row_groups_and_files_of_a_real_input(tmp_path: Path) -> None:

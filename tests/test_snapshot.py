@@ -242,8 +242,9 @@ def test_a_commit_whose_first_request_had_arrived_is_a_success(
 def test_vectors_of_another_model_are_refused_with_both_sides_named(store: str) -> None:
     commit(store, "a")
     other = make_identity(name="models/other", pooling="cls", dim=16)
-    with pytest.raises(BadInput, match=(
-        r"model 'models/other' does not fit '.*store', which was made with 'models/tiny' "
+    with pytest.raises(Conflict, match=(
+        r"another writer was faster, and now model 'models/other' does not fit '.*store', "
+        r"which was made with 'models/tiny' "
         r"\(pooling: 'cls', 'mean'; dim: 16, 8\)"
     )):  # fmt: skip
         commit(store, "b", identity=other)

@@ -295,7 +295,7 @@ def parse(content: bytes, where: str, build: Callable[[dict[str, Any]], T]) -> T
     try:
         value = json.loads(content)
     except ValueError as error:
-        raise Damaged(f"{where} is no JSON: {error}; {_RESTORE}") from error
+        raise Damaged(f"{where} can't be read as a manifest: {error}; {_RESTORE}") from error
     return read_value(value, where, build)
 
 
