@@ -53,8 +53,8 @@ _OTHER_MODE = (
     "{!r}: a run with the same input and --mode {} began just now; run again when it has ended"
 )
 _NOTHING = (
-    "this input is live already, in snapshot {}: nothing to do (another stride or vector-dtype changes "
-    "nothing of what is there; --mode replace does)"
+    "this input is live already, in snapshot {}: nothing to do (another stride or vector-dtype "
+    "changes nothing of what is there; --mode replace does)"
 )
 
 
