@@ -222,6 +222,22 @@ def test_older_snapshots_stay_where_the_newest_lacks_files(tmp_path: Path) -> No
     verify.run(store)
 
 
+def test_what_a_rollback_took_back_is_not_embedded_again(options: EmbedOptions) -> None:
+    embed(options, FIRST)
+    after = changed(FIRST)
+    once = embed(options, after)
+    roll_back(options.store, 1)
+    again = embed(options, after)
+    assert (again.snapshot, again.segment) == (4, once.segment)
+    assert (again.parts_found_done, again.model_loads) == (again.parts, 0)
+    assert_like_fresh(options, after)
+    # Where something else came in between, what was compared is not what is there.
+    roll_back(options.store, 1)
+    remove_documents(options.store, ["d00"])
+    assert embed(options, after).parts_found_done == 0
+    assert_like_fresh(options, after)
+
+
 def test_a_rollback_to_what_lacks_a_part_is_refused(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     add_segment(store, "one", {"a": 1})

@@ -1,7 +1,8 @@
 """Which folder a run works in: the fingerprint of its command, and a number where that is taken.
 
 A command that finds its own unfinished work goes on with it. One whose work was committed once, and
-who finds that the store has changed since, works in the next free folder.
+who finds that the store has changed since, works in the next free folder; unless a rollback has
+brought back what its work was compared with.
 """
 
 import contextlib
@@ -123,7 +124,19 @@ def _fits(
         return False
     if changes.base and changes.base not in snapshot_numbers(store):
         return False
-    return not (finished and _was_committed(store, name))
+    if finished and _was_committed(store, name):
+        return newest is not None and _is_content_of(store, changes.base, newest)
+    return True
+
+
+def _is_content_of(store: str, number: int, newest: Snapshot) -> bool:
+    """Whether a snapshot, as after a rollback, has the very content of an earlier one."""
+    if not number:
+        return False
+    with contextlib.suppress(Damaged):
+        base = read_snapshot(store, number)
+        return (base.identity, base.segments) == (newest.identity, newest.segments)
+    return False
 
 
 def _was_committed(store: str, name: str) -> bool:
