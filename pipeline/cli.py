@@ -196,7 +196,8 @@ def _verify(arguments: Any) -> None:
     from pipeline.report import print_verified
     from pipeline.verify import run
 
-    print_verified(run(arguments.store, arguments.deep, arguments.model), arguments.json)
+    done = run(arguments.store, arguments.deep, arguments.model, arguments.snapshot)
+    print_verified(done, arguments.json)
 
 
 def _demo(arguments: Any) -> None:

@@ -65,6 +65,7 @@ def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
         action="store_true",
         help="also a sample of vectors against their texts, and the index against exact search",
     )
+    verify.add_argument("--snapshot", type=whole, metavar="N", help="not the newest snapshot but N")
     verify.add_argument("--model", help="where the store's model lies now, if it has moved")
 
 

@@ -35,20 +35,23 @@ class VerifyReport:
     deep: DeepReport | None = None
 
 
-def run(store: str, deep: bool = False, model: str | None = None) -> VerifyReport:
+def run(
+    store: str, deep: bool = False, model: str | None = None, number: int | None = None
+) -> VerifyReport:
     """Check manifests, sizes, digests, schemas, counts, ids and index files.
 
     Args:
         store: the store.
         deep: check a sample of vectors against their texts, and the index against exact search.
         model: where the store's model lies now, if it has moved.
+        number: of the snapshot, the newest by default.
 
     Raises:
-        BadInput: there is no store.
+        BadInput: there is no store, or no such snapshot.
         Damaged: the damages found, one a sentence.
     """
     store = storage.absolute(store)
-    snapshot = read_snapshot(store)
+    snapshot = read_snapshot(store, number)
     problems: list[str] = []
     files = 1
     seen: set[str] = set()

@@ -62,14 +62,14 @@ def make_store(store: str, rows: int, seed: int) -> None:
         last = min(first + ROWS_PER_PART, rows)
         for start in range(first, last, CHUNK):
             vectors = vectors_of(rows, start // CHUNK, min(CHUNK, last - start), seed)
-            writer.write(_chunk(len(parts), start, vectors, start + CHUNK >= last))
+            writer.write(_chunk(len(parts), first, start, vectors, start + CHUNK >= last))
         parts.append(writer.finish())
     info = describe_segment(paths, plan, form, tuple(parts), None)
     info, digest = paths.settle_segment(info)
     commit_segment(store, info, digest, "append", "bench")
 
 
-def _chunk(part: int, first: int, vectors: Vectors, last: bool) -> pa.Table:
+def _chunk(part: int, begin: int, first: int, vectors: Vectors, last: bool) -> pa.Table:
     from transforms.records import (
         FILE,
         HASH,
@@ -101,7 +101,7 @@ def _chunk(part: int, first: int, vectors: Vectors, last: bool) -> pa.Table:
             VECTOR: vectors_to_arrow(vectors, pa.float32()),
         }
     )
-    return mark_chunk(table, Chunk(part, first // CHUNK, last))
+    return mark_chunk(table, Chunk(part, (first - begin) // CHUNK, last))
 
 
 def plain(store: str, factory: str, output: str) -> dict[str, float]:
