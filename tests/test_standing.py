@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import compact, vacuum, verify
+from pipeline.cli import main
 from pipeline.delete import read_ids
 from pipeline.embed import run
 from pipeline.options import EmbedOptions
@@ -249,6 +250,10 @@ def test_a_rollback_to_what_lacks_a_part_is_refused(tmp_path: Path) -> None:
     spoil(storage.join(paths.vectors, part.name), "short")
     with pytest.raises(Damaged, match=rf"snapshot 2 lacks .*{part.name}"):
         roll_back(store, 2)
+    verify.run(store)
+    with pytest.raises(Damaged, match=rf"1 damaged: .*{part.name} has"):
+        verify.run(store, number=2)
+    assert main(["verify", store, "--snapshot", "2"]) == 1
     assert read_snapshot(store).number == 3
 
 
