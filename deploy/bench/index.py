@@ -175,6 +175,110 @@ def searching(store: str, rows: int, seed: int) -> dict[str, Any]:
     }
 
 
+def batch(store: str, questions: int, folder: str) -> dict[str, Any]:
+    """``albeam search --output`` on a batch of questions, beside a script that does the same.
+
+    The script embeds the questions by the same encoder and gives all vectors to FAISS at once, with
+    the setting that the manifest says.
+    """
+    import faiss
+    import pyarrow.parquet as pq
+
+    from pipeline.bench_texts import paragraphs
+    from pipeline.search_many import run
+    from transforms.searching import SearchOptions
+    from transforms.segment import SegmentPaths
+    from transforms.store import Store
+
+    asked = [" ".join(text.split()[:10]) for text in paragraphs(questions)]
+    file, output = f"{folder}/questions.parquet", f"{folder}/run.parquet"
+    pq.write_table(pa.table({"question": asked}), file)
+    opened = Store.open(store)
+    [info] = opened.segments
+    assert info.index is not None
+    opened.encoder.encode_texts(asked[:8])
+    files = [
+        str(Path(SegmentPaths(store, info.name).index, shard.file.name))
+        for shard in info.index.shards
+    ]
+    seconds: dict[str, list[float]] = {"job": [], "encode": [], "search": []}
+    for _ in range(2):
+        began = time.perf_counter()
+        run(SearchOptions(store, opened.snapshot.number, 100), None, file, output)
+        seconds["job"].append(time.perf_counter() - began)
+        began = time.perf_counter()
+        vectors = opened.encoder.encode_texts(asked)
+        seconds["encode"].append(time.perf_counter() - began)
+        began = time.perf_counter()
+        for path in files:
+            index = faiss.read_index(path)
+            if info.index.settings:
+                faiss.extract_index_ivf(index).nprobe = info.index.settings[0].value
+            index.search(vectors, 100)
+        seconds["search"].append(time.perf_counter() - began)
+    best = {name: min(each) for name, each in seconds.items()}
+    return {
+        "batch_questions": questions,
+        "batch_job_seconds": best["job"],
+        "batch_plain_seconds": best["encode"] + best["search"],
+        "batch_ratio": best["job"] / (best["encode"] + best["search"]),
+    }
+
+
+_AUTOFAISS = """
+import json, sys, time
+import numpy as np
+from autofaiss import build_index
+import faiss
+folder, milliseconds = sys.argv[1], float(sys.argv[2])
+rows, queries, exact = (np.load(f"{folder}/{name}.npy") for name in ("rows", "queries", "exact"))
+began = time.perf_counter()
+index, infos = build_index(
+    rows, save_on_disk=False, metric_type="ip", max_index_query_time_ms=milliseconds,
+    max_index_memory_usage="8GB", current_memory_available="12GB", verbose=40,
+)
+built = time.perf_counter() - began
+size = len(faiss.serialize_index(index))
+found = index.search(queries, 10)[1]
+times = []
+for query in queries:
+    began = time.perf_counter()
+    index.search(query[None], 10)
+    times.append(time.perf_counter() - began)
+hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist()))
+print(json.dumps({
+    "autofaiss_key": str(infos.get("index_key", "")), "autofaiss_seconds": built,
+    "autofaiss_bytes": size, "autofaiss_recall_at_10": hits / exact.size,
+    "autofaiss_query_milliseconds": 1000 * sorted(times)[len(times) // 2],
+}))
+"""
+
+
+def beside_autofaiss(
+    python: str, store: str, rows: int, seed: int, milliseconds: float, folder: str
+) -> dict[str, Any]:
+    """autofaiss on the same vectors in memory, given our time a query as its bound.
+
+    ``python`` is an interpreter that has it: it wants another numpy than albeam.
+    """
+    from transforms import faiss_index
+
+    chunks = [
+        chunk for part in sorted(Path(store).rglob("part-*.parquet")) for chunk in _read(part)
+    ]
+    vectors = np.concatenate(chunks)
+    queries = vectors_of(rows, rows, 400, seed)
+    _, exact = faiss_index.exact_search([vectors], queries, 10)
+    for name, array in (("rows", vectors), ("queries", queries), ("exact", exact)):
+        np.save(f"{folder}/{name}.npy", array)
+    words = [python, "-c", _AUTOFAISS, folder, str(milliseconds)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"autofaiss failed: {done.stderr[-2_000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def _child(*words: str) -> dict[str, Any]:
     """Run a step in a process of its own; what it returns, and its peak memory."""
     done = subprocess.run(
@@ -198,6 +302,11 @@ def _step(words: list[str]) -> None:
         found = plain(store, rest[0], rest[1])
     elif name == "ours":
         found = ours(store, rest[0], float(rest[1]))
+    elif name == "batch":
+        found = batch(store, int(rest[0]), rest[1])
+    elif name == "autofaiss":
+        count, seed, milliseconds = int(rest[1]), int(rest[2]), float(rest[3])
+        found = beside_autofaiss(rest[0], store, count, seed, milliseconds, rest[4])
     else:
         found = searching(store, int(rest[0]), int(rest[1]))
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -213,6 +322,8 @@ def main() -> int:
     parser.add_argument("--recall-target", type=float, default=0.95)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--questions", type=int, default=5_000, help="of the batch search")
+    parser.add_argument("--autofaiss", metavar="PYTHON", help="an interpreter that has autofaiss")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -231,6 +342,14 @@ def main() -> int:
             target = str(options.recall_target - turn * 1e-6)
             rounds.append((left, _child("ours", store, options.factory, target)))
         found = _child("search", store, rows, seed)
+        batched = _child("batch", store, str(options.questions), work)
+        del batched["peak_bytes"]
+        found |= batched
+        if options.autofaiss:
+            bound = str(found["query_milliseconds"])
+            auto = _child("autofaiss", store, options.autofaiss, rows, seed, bound, work)
+            del auto["peak_bytes"]
+            found |= auto
     report = {
         "rows": options.rows,
         "dim": DIM,
