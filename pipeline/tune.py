@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms import faiss_index
+from transforms import faiss_kinds
 from transforms.curves import frontier
 from transforms.errors import BadInput
 from transforms.exact import exact_nearest, live_rows
@@ -103,7 +103,7 @@ def _values(store: Store) -> list[int]:
     for segment in store.segments:
         if segment.index is not None and segment.index.settings:
             dim = store.snapshot.identity.dim
-            values |= set(faiss_index.ladder(segment.index.factory, dim, segment.rows))
+            values |= set(faiss_kinds.ladder(segment.index.factory, dim, segment.rows))
     return sorted(values) or [0]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from transforms.errors import AlbeamError, Damaged
-from transforms.faiss_index import EXACT, kind_of, reason
+from transforms.faiss_index import EXACT, reason
+from transforms.faiss_kinds import kind_of
 
 # After the line above, which says what to install where it is missing.
 import faiss  # isort: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms import faiss_files, faiss_index, storage
+from transforms import faiss_files, faiss_index, faiss_kinds, storage
 from transforms.errors import Conflict, Damaged
 from transforms.file_cache import FileCache
 from transforms.index_choice import IndexOptions
@@ -89,7 +89,7 @@ def sample_shard(paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan) -> Shar
     paths.claim()
     stop = shard.first_row + shard.rows
     own = _within(even_rows(plan.rows, QUERIES), shard.first_row, stop)
-    wanted = faiss_index.kind_of(plan.factory, plan.dim).training
+    wanted = faiss_kinds.kind_of(plan.factory, plan.dim).training
     if plan.before is not None:
         wanted = min(wanted, _ERROR_ROWS)
     training = None

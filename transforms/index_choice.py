@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from transforms import faiss_index
+from transforms import faiss_index, faiss_kinds
 from transforms.errors import BadInput
 
 #: Up to so many bytes of float32 vectors, exact search takes some 20 ms on a laptop.
@@ -60,8 +60,8 @@ def check_index_options(options: IndexOptions, dim: int, rows: int | None = None
     if options.index in NAMES:
         return
     factory = _plain(options.index)
-    faiss_index.check_factory(factory, dim)
-    lists = faiss_index.kind_of(factory, dim).lists
+    faiss_kinds.check_factory(factory, dim)
+    lists = faiss_kinds.kind_of(factory, dim).lists
     if rows is not None and lists > rows:
         raise BadInput(
             f"index {factory!r} has {lists} lists for {rows} rows; give at most {rows}, or flat"
@@ -78,7 +78,7 @@ def choose_index(options: IndexOptions, dim: int, rows: int) -> IndexChoice:
 
 def fits(factory: str, dim: int, rows: int) -> bool:
     """Whether so many rows are enough to train such an index."""
-    return faiss_index.kind_of(factory, dim).least <= rows
+    return faiss_kinds.kind_of(factory, dim).least <= rows
 
 
 def _factory(options: IndexOptions, dim: int, rows: int) -> str:
@@ -118,7 +118,7 @@ def lists_for(rows: int) -> int:
     Fewer where a list's centre could not be trained on as many rows as FAISS asks for.
     """
     lists = 1
-    while lists * lists * 2 <= 16 * rows and 2 * lists * faiss_index.LEAST_PER_LIST <= rows:
+    while lists * lists * 2 <= 16 * rows and 2 * lists * faiss_kinds.LEAST_PER_LIST <= rows:
         lists *= 2
     return lists
 
@@ -140,7 +140,7 @@ def _bytes(factory: str, dim: int, rows: int) -> int:
 
 
 def _why(factory: str, options: IndexOptions, dim: int, rows: int) -> str:
-    kind = faiss_index.kind_of(factory, dim)
+    kind = faiss_kinds.kind_of(factory, dim)
     size = _bytes(factory, dim, rows)
     words = [f"{factory} for {rows:,} × {dim}: {_size(size)}"]
     if factory == faiss_index.EXACT:
