@@ -104,6 +104,7 @@ def _values(store: Store) -> list[int]:
         if segment.index is not None and segment.index.settings:
             dim = store.snapshot.identity.dim
             values |= set(faiss_kinds.ladder(segment.index.factory, dim, segment.rows))
+            values.add(_chosen(segment))
     return sorted(values) or [0]
 
 
