@@ -323,6 +323,27 @@ def test_the_nearest_lists_that_have_live_rows_are_searched(tmp_path: Path) -> N
         assert chosen[1].tolist() == expected
 
 
+def test_vectors_to_search_for_may_be_of_any_numbers_that_are_finite(tmp_path: Path) -> None:
+    opened = Store.open(make_store(tmp_path, "IVF8,SQ8"))
+    vectors = make_vectors(6, seed=78)
+    expected = opened.rank(vectors, 5)
+    for given in (vectors.tolist(), vectors.astype(np.float64), np.asfortranarray(vectors)):
+        assert opened.rank(given, 5) == expected
+        assert opened.nearest(given, 5)[1].tolist() == opened.nearest(vectors, 5)[1].tolist()
+    for number in (np.nan, np.inf, 1e300):
+        wrong = vectors.astype(np.float64)
+        wrong[4, 2] = number
+        for search in (opened.rank, opened.nearest, opened.search_vectors):
+            with pytest.raises(BadInput, match="question vector 4 has a number that is not fin"):
+                search(wrong, 5)
+    for shape in (vectors[0], vectors[:, :3], vectors[None]):
+        with pytest.raises(BadInput, match=r"question vectors of shape \(.*needs \[n, 8\]"):
+            opened.nearest(shape, 5)
+    for odd in ([["a"] * 8], [[1.0] * 8, [1.0]]):
+        with pytest.raises(BadInput, match="can't be taken for numbers"):
+            opened.rank(odd, 5)
+
+
 def test_a_column_that_a_segment_lacks_is_null_there(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     add_segment(store, "one", {"a": 1, "b": 1}, metadata={"year": pa.int16()})
