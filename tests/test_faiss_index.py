@@ -280,6 +280,13 @@ def test_an_index_file_that_is_cut_short_is_damaged_wherever_it_is_cut(
             read_index(path, factory, DIM, 200)
 
 
+def test_an_index_of_another_kind_than_its_factory_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "index.faiss"
+    write_index(made("SQ8", make_vectors(200, 7, DIM)), str(path))
+    with pytest.raises(Damaged, match=r"can't be read .*; restore it, or .* albeam index STORE$"):
+        read_index(path, "IVF4,SQ8", DIM, 200)
+
+
 @pytest.mark.parametrize("content", [b"hello", b"PAR1" * 5_000, bytes(20_000), b"IxFI" * 5_000])
 def test_a_file_that_is_no_index_is_damaged(written: tuple[str, Path], content: bytes) -> None:
     factory, path = written

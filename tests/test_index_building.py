@@ -207,6 +207,29 @@ def test_a_damaged_file_of_an_index_is_named(tmp_path: Path, file: str) -> None:
         verify.run(store)
 
 
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("file", ["shard", "raw", "trained"])
+def test_a_damaged_index_is_built_anew(
+    tmp_path: Path, file: str, again: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path, "IVF8,SQ8")
+    command = ["index", store, "--index", "IVF8,SQ8", "--recall-target", "0.9"]
+    if again:
+        assert main(command) == 0
+    [info] = Store.open(store).segments
+    assert info.index is not None
+    name = min(each.name for each in info.index.files if each.name.startswith(file))
+    path = Path(SegmentPaths(store, "one").index) / name
+    path.write_bytes(path.read_bytes()[:-3] + b"odd")
+    assert main(["verify", store]) == 1
+    said = capsys.readouterr().err
+    assert f"{name} has SHA-256" in said
+    assert "build the index anew: albeam index STORE" in said
+    assert main(command) == 0
+    verify.run(store)
+    assert recall_at_10(store, np.ones(ROWS, bool)) >= 0.85
+
+
 def built(vectors: np.ndarray, factory: str, folder: Path, target: float = 0.0) -> Any:
     """An index of these very vectors, of one shard."""
     store = str(folder / "store")

@@ -224,7 +224,7 @@ def searching(url: str) -> Iterator[None]:
     except (RuntimeError, IndexError) as error:
         raise Damaged(
             f"{url} can't be searched: {reason(error)}; its digest is right, so it was written "
-            "wrong: embed again into a new store"
+            "wrong: build another with albeam index"
         ) from error
 
 
