@@ -66,10 +66,12 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
         plot: a PNG to draw recall against latency in.
 
     Raises:
-        BadInput: the store has no live passage, or no index.
+        BadInput: the store has no live passage, or no index, or there can't be such a plot.
     """
     if queries < 1:
         raise BadInput(f"queries is {queries}; give 1 or more")
+    if plot is not None:
+        _check_plot(Path(plot))
     if not store.snapshot.passages:
         raise BadInput(f"{store.url!r} has no passage to search for; embed some")
     if any(segment.index is None for segment in store.segments):
@@ -89,6 +91,16 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
     if plot is not None:
         frontier([asdict(row) for row in rows], Path(plot))
     return report
+
+
+def _check_plot(path: Path) -> None:
+    """Raise BadInput where what was measured could not be drawn into a file."""
+    if path.suffix.lower() != ".png":
+        raise BadInput(f"plot {str(path)!r} does not end in .png; a plot is a PNG")
+    if not path.parent.is_dir():
+        raise BadInput(f"plot {str(path)!r} is in no folder that there is; make it first")
+    if path.is_dir():
+        raise BadInput(f"plot {str(path)!r} is a folder; give a file's name")
 
 
 def _sample(store: Store, most: int) -> Rows:

@@ -382,6 +382,27 @@ def test_a_column_that_a_segment_lacks_is_null_there(tmp_path: Path) -> None:
     assert found("size is null") == {"a", "b"}
 
 
+def test_columns_that_sql_can_not_read_do_no_harm_elsewhere(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    columns = {
+        "year": pa.int16(), "half": pa.float16(), "wide": pa.decimal256(60, 2),
+        "Tag": pa.int8(), "tag": pa.int8(),
+    }  # fmt: skip
+    add_segment(store, "one", {"a": 1, "b": 1, "c": 1}, metadata=columns)
+    opened, query = Store.open(store), make_vectors(1, seed=78)
+
+    def found(where: str) -> set[str]:
+        return {hit.document_id for hit in opened.search_vectors(query, 10, where)[0]}
+
+    assert found("year >= 1") == {"b", "c"}
+    assert found("document_id <> 'a'") == {"b", "c"}
+    assert found("true") == {"a", "b", "c"}
+    with pytest.raises(BadInput, match="'Tag' and 'tag' apart"):
+        opened.search_vectors(query, 10, "tag = 1")
+    with pytest.raises(BadInput, match="condition 'wide > 1' can't be used"):
+        opened.search_vectors(query, 10, "wide > 1")
+
+
 def with_vectors(monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray) -> None:
     """From now on the parts of every segment have these vectors."""
     monkeypatch.setattr("transforms.index_building.read_vectors", lambda *_: iter([vectors]))
@@ -580,7 +601,7 @@ def test_every_setting_is_measured_and_the_used_one_is_marked(
 
 
 def test_what_can_not_be_tuned_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = make_store(tmp_path, "Flat")
     assert main(["tune", exact, "--queries", "5", "--json"]) == 0
@@ -588,6 +609,16 @@ def test_what_can_not_be_tuned_is_refused(
     assert (row["setting"], row["recall_at_10"], row["chosen"]) == (0, 1.0, True)
     assert main(["tune", exact, "--queries", "0"]) == 2
     assert "queries is 0" in capsys.readouterr().err
+    monkeypatch.setattr("pipeline.tune.exact_nearest", lambda *_: pytest.fail("it measures"))
+    (tmp_path / "folder.png").mkdir()
+    for name, why in (
+        ("tune.tiff", "does not end in .png"),
+        ("tune", "does not end in .png"),
+        ("none/tune.png", "is in no folder that there is"),
+        ("folder.png", "is a folder"),
+    ):
+        assert main(["tune", exact, "--plot", str(tmp_path / name)]) == 2
+        assert why in capsys.readouterr().err
     bare = str(tmp_path / "bare")
     add_segment(bare, "one", {"a": 1}, index=None)
     assert main(["tune", bare]) == 2

@@ -14,7 +14,7 @@ from pyroaring import BitMap64
 from transforms import faiss_index, storage
 from transforms.errors import BadInput, Damaged
 from transforms.file_cache import FileCache, default_folder
-from transforms.filters import as_schema, check_condition, matching, unified
+from transforms.filters import as_schema, check_condition, matching, named_columns, unified
 from transforms.model import Placement, find_model, options_for
 from transforms.parquet import open_parquet, read_vectors, reading
 from transforms.ranking import Rows, Scores, best_of_each, merge_top_k, moved, no_hits
@@ -293,12 +293,13 @@ class Store:
         if where is None:
             return live
         masks = [np.ones(0, np.bool_)]
-        columns, names = self.columns, [_ID, *segment.metadata.names]
+        columns = named_columns(where, self.columns)
+        names = [name for name in (_ID, *segment.metadata.names) if name in columns.names]
         place = sum(len(each.parts) for each in self.segments[:number])
         for part in range(place, place + len(segment.parts)):
             with reading(self._part_url(part)):
-                table = self._open_part(part).read(columns=names)
-            masks.append(matching(as_schema(table, columns), where))
+                table = self._open_part(part).read(columns=names or [_ID])
+            masks.append(matching(as_schema(table, columns), where, self.columns))
         met = np.concatenate(masks)
         return met if live is None else live & met
 
