@@ -91,7 +91,7 @@ def _lists_fit(index: Any, factory: str, dim: int, size: int) -> bool:
 
 def _table_bytes(factory: str, dim: int) -> int:
     """What FAISS may compute beside the lists of a product quantizer when it reads one."""
-    codes = re.search(r"PQ(\d+)(?:x(\d+))?", factory)
+    codes = re.search(r"(?<!O)PQ(\d+)(?:x(\d+))?", factory)
     lists = kind_of(factory, dim).lists
     return 8 * lists * int(codes[1]) << int(codes[2] or 8) if codes and lists else 0
 
