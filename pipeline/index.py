@@ -11,13 +11,14 @@ from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
 from pipeline.search import recall_questions
 from transforms import storage
 from transforms.commits import commit_indexes
-from transforms.errors import BadInput
+from transforms.errors import BadInput, Damaged
+from transforms.file_cache import check_file
 from transforms.index_building import settled_index, write_questions
 from transforms.index_choice import IndexOptions, check_index_options
-from transforms.index_info import IndexFile
+from transforms.index_info import IndexFile, IndexInfo
 from transforms.index_plan import IndexHelp, plan_index
 from transforms.indexing import IndexParts, SettleIndex
-from transforms.segment import PartInfo, SegmentPaths
+from transforms.segment import PartInfo, SegmentPaths, parse
 from transforms.snapshot import read_segment, read_snapshot
 from transforms.store import Store
 
@@ -92,7 +93,9 @@ def run(
     with claiming(*every):
         for paths, ref in zip(every, snapshot.segments, strict=True):
             asked = write_questions(paths, vectors) if vectors is not None else None
-            if settled_index(paths, options, asked) is None:
+            settled = settled_index(paths, options, asked)
+            whole = settled is not None and _is_whole(paths, settled)
+            if not whole:
                 parts_of = read_segment(store, ref).parts
                 plan = plan_index(parts_of, snapshot.identity.dim, options)
                 if tell is not None and plan is not None:
@@ -110,6 +113,11 @@ def run(
                 run_pipeline(pipeline)
             found = settled_index(paths, options, asked)
             assert found is not None
+            if settled is not None and not whole and not _is_whole(paths, found):
+                raise Damaged(
+                    f"segment {ref.name} has a damaged index, and the same options gave other "
+                    "bytes now; build another with another --index or --recall-target"
+                )
             made[ref.name] = found
         number = commit_indexes(store, made, "index").number if made else snapshot.number
     ours = [ref for ref in read_snapshot(store, number).segments if ref.name in made]
@@ -125,3 +133,15 @@ def run(
         recall=min((info.index.recall for info in infos if info.index is not None), default=1.0),
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _is_whole(paths: SegmentPaths, settled: IndexFile) -> bool:
+    """Whether all files of an index that an earlier run built have the bytes that they should."""
+    url = storage.join(paths.index, settled.name)
+    info = parse(storage.read_bytes(url), url, IndexInfo.from_dict)
+    try:
+        for file in info.files:
+            check_file(storage.join(paths.index, file.name), file.bytes, file.sha256)
+    except Damaged:
+        return False
+    return True

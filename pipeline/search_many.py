@@ -14,6 +14,8 @@ from transforms.searching import (
     QuestionSlice,
     SearchOptions,
     SearchQuestions,
+    check_output,
+    parts_folder,
     plan_questions,
     remove_parts,
 )
@@ -66,14 +68,18 @@ def run(
     if options.where is not None:
         check_condition(options.where, options.open().columns)
     slices = plan_questions(questions)
+    check_output(output, slices)
+    folder = parts_folder(output)
     _ = (
         pipeline
         | "Questions" >> beam.Create(slices).with_output_types(QuestionSlice)
-        | "SearchQuestions" >> SearchQuestions(options, output)
+        | "SearchQuestions" >> SearchQuestions(options, folder, output)
     )
-    run_pipeline(pipeline)
-    # Not in the job: a step that is tried again must find them.
-    remove_parts(output)
+    try:
+        run_pipeline(pipeline)
+    finally:
+        # Not in the job: a step that is tried again must find them.
+        remove_parts(folder)
     with storage.open_input(output) as source:
         rows = pq.ParquetFile(source).metadata.num_rows
     return RunSummary(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms import faiss_index
+from transforms import faiss_kinds
 from transforms.curves import frontier
 from transforms.errors import BadInput
 from transforms.exact import exact_nearest, live_rows
@@ -66,10 +66,12 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
         plot: a PNG to draw recall against latency in.
 
     Raises:
-        BadInput: the store has no live passage, or no index.
+        BadInput: the store has no live passage, or no index, or there can't be such a plot.
     """
     if queries < 1:
         raise BadInput(f"queries is {queries}; give 1 or more")
+    if plot is not None:
+        _check_plot(Path(plot))
     if not store.snapshot.passages:
         raise BadInput(f"{store.url!r} has no passage to search for; embed some")
     if any(segment.index is None for segment in store.segments):
@@ -91,6 +93,16 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
     return report
 
 
+def _check_plot(path: Path) -> None:
+    """Raise BadInput where what was measured could not be drawn into a file."""
+    if path.suffix.lower() != ".png":
+        raise BadInput(f"plot {str(path)!r} does not end in .png; a plot is a PNG")
+    if not path.parent.is_dir():
+        raise BadInput(f"plot {str(path)!r} is in no folder that there is; make it first")
+    if path.is_dir():
+        raise BadInput(f"plot {str(path)!r} is a folder; give a file's name")
+
+
 def _sample(store: Store, most: int) -> Rows:
     rows = np.flatnonzero(live_rows(store))
     places = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)
@@ -103,7 +115,8 @@ def _values(store: Store) -> list[int]:
     for segment in store.segments:
         if segment.index is not None and segment.index.settings:
             dim = store.snapshot.identity.dim
-            values |= set(faiss_index.ladder(segment.index.factory, dim, segment.rows))
+            values |= set(faiss_kinds.ladder(segment.index.factory, dim, segment.rows))
+            values.add(_chosen(segment))
     return sorted(values) or [0]
 
 

@@ -14,7 +14,7 @@ from pyroaring import BitMap64
 from pipeline.deep import DeepReport, check_deeply
 from transforms import storage
 from transforms.errors import Damaged
-from transforms.file_cache import FileCache, check_file
+from transforms.file_cache import INDEX_REMEDY, FileCache, check_file
 from transforms.parquet import MODEL_KEY, PartFormat
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
 from transforms.shards import SegmentIndex
@@ -130,14 +130,14 @@ def _check_segment(
             if (trained := info.index.trained) is not None:
                 try:
                     url = storage.join(paths.index, trained.name)
-                    check_file(url, trained.bytes, trained.sha256)
+                    check_file(url, trained.bytes, trained.sha256, INDEX_REMEDY)
                 except Damaged as error:
                     problems.append(str(error))
         indexed = sum(shard.rows for shard in info.index.shards)
         if indexed != info.rows:
             problems.append(
                 f"segment {info.name}: its index has {indexed} rows, its parts {info.rows}; "
-                "embed again into a new store"
+                f"{INDEX_REMEDY}"
             )
     return files
 

@@ -1,5 +1,8 @@
 """FAISS indexes, against brute force in numpy, and files that are not what they should be."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,11 @@ from transforms.errors import BadInput, Damaged
 from transforms.faiss_files import read_index, write_index
 from transforms.faiss_index import (
     assign_lists,
-    check_factory,
     exact_search,
-    kind_of,
-    ladder,
     search_index,
     train_index,
 )
+from transforms.faiss_kinds import check_factory, kind_of, ladder
 
 DIM = 16
 
@@ -102,6 +103,81 @@ def test_a_factory_of_faiss_is_taken_as_it_is(option: str) -> None:
 def test_a_factory_that_can_not_be_filled_or_searched_is_refused_before_work(option: str) -> None:
     with pytest.raises(BadInput, match=rf"index '{option}' can't be trained, filled and searched"):
         check_factory(option, DIM)
+
+
+def refused(option: str, dim: int) -> str:
+    """What a process of its own says of a factory: "" where it takes it; it must not crash."""
+    code = (
+        "import sys\n"
+        "from transforms.errors import BadInput\n"
+        "from transforms.faiss_kinds import check_factory\n"
+        "try: check_factory(sys.argv[1], int(sys.argv[2]))\n"
+        "except BadInput as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, option, str(dim)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("HNSW0", "has a 0 for a number"),
+        ("IVF0,Flat", "has a 0 for a number"),
+        ("IVF4_HNSW1,Flat", "is a graph of one link a row"),
+        ("PQ4x0", "has a 0 for a number"),
+        ("PQ8x24", "has codes of 24 bits, and 16 are the most"),
+        ("NSG16", "can't be trained, filled and searched"),
+    ],
+)
+def test_what_faiss_would_crash_of_is_refused(option: str, why: str) -> None:
+    assert refused(option, 384).startswith(f"index '{option}' {why}")
+
+
+@pytest.mark.parametrize(
+    ("option", "least"),
+    [
+        ("OPQ48,PQ48x4", 0),
+        ("OPQ48_96,IVF64,PQ48x4fs", 0),
+        ("PCAR350,SQ8", 0),
+        ("PCA32,HNSW16", 0),
+        ("IVF16(PQ8x4),Flat", 16),
+        ("PQ8x10", 1_024),
+        ("IVF16,PQ8x10", 1_024),
+        ("IVF300,PQ96x4fs", 300),
+        ("RQ4x8", 0),
+        ("HNSW2", 1),
+    ],
+)
+@pytest.mark.parametrize("dim", [384, 768])
+def test_wide_vectors_do_not_crash_a_probe(option: str, least: int, dim: int) -> None:
+    assert refused(option, dim) == ""
+    assert kind_of(option, dim).least == (least or dim)
+
+
+def test_vectors_of_odd_width_can_have_codes() -> None:
+    check_factory("IVF16,PQ3x4", 27)
+    check_factory("PQ9x4fs", 27)
+
+
+def test_a_probe_is_fast_whatever_the_codes_are() -> None:
+    began = time.process_time()
+    kind_of("IVF17,PQ96", 384)
+    assert time.process_time() - began < 3
+
+
+def test_a_graph_of_transformed_vectors_is_searched_as_widely_as_is_asked() -> None:
+    assert kind_of("PCA8,HNSW4", DIM).setting == "efSearch"
+    vectors = make_vectors(2_000, 4, DIM)
+    index = made("PCA8,HNSW4", vectors)
+    _, most = search_index(index, vectors[:99], 10, None, 1_024)
+    shares = [
+        float((search_index(index, vectors[:99], 10, None, value)[1] == most).mean())
+        for value in (1, 64)
+    ]
+    assert shares[0] < shares[1]
 
 
 @pytest.mark.parametrize("option", ["Nonsense", "IVF", "PQ5x4", "", "flat,"])
@@ -202,6 +278,13 @@ def test_an_index_file_that_is_cut_short_is_damaged_wherever_it_is_cut(
         path.write_bytes(whole[:length])
         with pytest.raises(Damaged, match=r"^index file .*index\.faiss (can't be read|has \d+ by)"):
             read_index(path, factory, DIM, 200)
+
+
+def test_an_index_of_another_kind_than_its_factory_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "index.faiss"
+    write_index(made("SQ8", make_vectors(200, 7, DIM)), str(path))
+    with pytest.raises(Damaged, match=r"can't be read .*; restore it, or .* albeam index STORE$"):
+        read_index(path, "IVF4,SQ8", DIM, 200)
 
 
 @pytest.mark.parametrize("content", [b"hello", b"PAR1" * 5_000, bytes(20_000), b"IxFI" * 5_000])

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from transforms import file_cache, storage
-from transforms.errors import Damaged
+from transforms.errors import AlbeamError, Damaged
 from transforms.file_cache import FileCache
 
 CONTENT = b"vectors" * 100
@@ -80,6 +80,49 @@ def test_a_remote_file_is_copied_once(cache: FileCache, remote: str) -> None:
     copy.unlink()
     with pytest.raises(Damaged, match=r"shard\.faiss is missing"):
         fetch(cache, remote)
+
+
+def test_a_copy_that_was_changed_or_can_not_be_read_is_fetched_again(
+    cache: FileCache, remote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = fetch(cache, remote)
+    # As a crash of the machine leaves it, and a bit that flips.
+    for content in (b"", bytes(len(CONTENT)), CONTENT[:-1] + b"x"):
+        copy.unlink()
+        copy.write_bytes(content)
+        assert fetch(FileCache(cache.folder), remote).read_bytes() == CONTENT
+    read: list[str] = []
+    real = storage.sha256
+
+    def counted(url: str) -> str:
+        read.append(url)
+        if len(read) == 2:
+            raise PermissionError(url)
+        return real(url)
+
+    monkeypatch.setattr(storage, "sha256", counted)
+    for _ in range(3):
+        assert fetch(FileCache(cache.folder), remote) == copy
+    assert read == []
+    # Another process of another time has no marks: it is read once more, and then known.
+    for old in (cache.folder / "checked").iterdir():
+        old.unlink()
+    for _ in range(3):
+        assert fetch(cache, remote) == copy
+    assert read == [str(copy)]
+    os.utime(copy, (1, 1))
+    fetch(cache, remote)
+    assert len(read) == 2
+    assert fetch(cache, remote).read_bytes() == CONTENT
+
+
+def test_a_cache_that_can_not_be_made_is_not_a_missing_file(tmp_path: Path, remote: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for folder in (tmp_path / "file", tmp_path / "file" / "cache", Path("/dev/null/cache")):
+        with pytest.raises(AlbeamError, match=f"{remote} can't be kept in {folder}") as caught:
+            fetch(FileCache(folder), remote)
+        assert not isinstance(caught.value, Damaged)
+        assert "missing" not in str(caught.value)
 
 
 def test_a_remote_file_with_other_bytes_is_not_kept(cache: FileCache, remote: str) -> None:

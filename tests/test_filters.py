@@ -8,7 +8,7 @@ import pytest
 
 from transforms import filters
 from transforms.errors import BadInput
-from transforms.filters import check_condition, matching, unified
+from transforms.filters import check_condition, matching, named_columns, unified
 
 TABLE = pa.table(
     {
@@ -61,6 +61,23 @@ def test_an_unknown_column_is_named_with_those_that_there_are(tmp_path: Path) ->
     with pytest.raises(BadInput, match="condition"):
         matching(TABLE, f"(copy (select 1) to '{target}')")
     assert not target.exists()
+
+
+def test_the_columns_that_a_condition_may_name() -> None:
+    schema = pa.schema([(name, pa.int8()) for name in ("id", "Year", 'a"b', "straße", "lang")])
+    for where, names in (
+        ("YEAR > 3", ["Year"]),
+        ('"a""b" = 1 or year = 2', ["Year", 'a"b']),
+        ("STRASSE = 1", ["straße"]),
+        ("language = 'de'", ["lang"]),
+        ("true", ["id"]),
+        ("COLUMNS('l.*') = 1", schema.names),
+    ):
+        assert named_columns(where, schema).names == names
+    twice = pa.schema([("year", pa.int8()), ("lang", pa.string()), ("Year", pa.int8())])
+    assert named_columns("lang = 'en'", twice).names == ["lang"]
+    with pytest.raises(BadInput, match=r"can't tell the columns 'year' and 'Year' apart"):
+        check_condition("YEAR = 3", twice)
 
 
 def test_a_condition_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

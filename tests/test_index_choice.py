@@ -1,5 +1,7 @@
 """Which index is chosen, and what is refused."""
 
+import re
+
 import pytest
 
 from transforms.errors import BadInput
@@ -45,6 +47,52 @@ def test_no_index_and_why() -> None:
     assert (
         "768 MB of float16 vectors on disk" in choose_index(IndexOptions("ivf"), DIM, 1_000_000).why
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "rows", "memory", "why"),
+    [
+        ("auto", 10_000, 8e9, ": 15 MB, exact, as it is at most 320 MB$"),
+        ("auto", 900_000, 8e9, ": 1.6 GB, a graph, as there are at most 1,000,000 rows, and 691"),
+        ("auto", 900_000, 1e9, ", lists, as a graph would take 1.6 GB of --index-memory 1.0 GB, "),
+        ("auto", 2_000_000, 8e9, ", lists, as there are more than 1,000,000 rows, "),
+        (
+            "auto",
+            9_000_000,
+            2e9,
+            ", codes, as scalar ones would take 3.5 GB of --index-memory 2.0 GB, ",
+        ),
+        ("hnsw", 900_000, 8e9, ": 1.6 GB, and 691 MB of float16"),
+        ("ivfpq", 900_000, 8e9, ": 94 MB, and 691 MB of float16"),
+        ("IVF9,PQ96x4", 900_000, 8e9, ": 50 MB, and 691 MB of float16"),
+    ],
+)
+def test_why_an_index_was_chosen(option: str, rows: int, memory: float, why: str) -> None:
+    assert re.search(why, choose_index(IndexOptions(option, memory=int(memory)), DIM, rows).why)
+
+
+@pytest.mark.parametrize(
+    ("dim", "memory", "factory"),
+    [
+        (300, 8e9, "PQ75"), (300, 700e6, "PQ30"), (300, 1, "PQ20"), (100, 8e9, "PQ25"),
+        (100, 190e6, "PQ10"), (97, 8e9, "SQ8"), (4, 8e9, "SQ8"),
+    ],
+)  # fmt: skip
+def test_product_codes_have_any_width_that_divides_the_dimensions(
+    dim: int, memory: float, factory: str
+) -> None:
+    choice = choose_index(IndexOptions("ivfpq", memory=int(memory)), dim, 10_000_000)
+    assert choice.factory == f"IVF16384,{factory}"
+    assert ("can't be cut into equal product codes" in choice.why) == (factory == "SQ8")
+
+
+def test_the_time_of_a_graph_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert ", about 4 minutes, " in choose_index(IndexOptions("hnsw"), DIM, 1_000_000).why
+
+
+def test_a_store_that_was_emptied_may_be_given_any_index() -> None:
+    check_index_options(IndexOptions("IVF64,Flat"), DIM, 0)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import search_many
 from pipeline.cli import main
 from pipeline.embed import run as embed
 from pipeline.options import EmbedOptions
@@ -15,7 +16,7 @@ from transforms import searching
 from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
-from transforms.searching import RUN_SCHEMA, plan_questions, read_questions
+from transforms.searching import RUN_SCHEMA, SearchOptions, plan_questions, read_questions
 from transforms.store import Store
 
 QUESTIONS = make_texts(23, seed=8, longest=6)
@@ -106,6 +107,53 @@ def test_an_index_must_reach_the_target_for_questions_that_are_given(
     assert ", trained for segment " in capsys.readouterr().out
 
 
+def test_questions_are_not_written_over(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "q.parquet", question=QUESTIONS)
+    (tmp_path / "link.parquet").symlink_to(path)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    content = Path(path).read_bytes()
+    for questions, output in (
+        (path, path),
+        (path, str(tmp_path / "folder" / "q.parquet")),
+        (str(tmp_path / "link.parquet"), path),
+        (str(tmp_path / "q*.parquet"), path),
+    ):
+        assert main(["search", store, "--questions", questions, "--output", output]) == 2
+        assert "is the file of the questions; give another name" in capsys.readouterr().err
+    assert Path(path).read_bytes() == content
+
+
+def test_runs_that_write_one_file_leave_each_other_their_parts(store: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "q.parquet", question=QUESTIONS)
+    options = SearchOptions(store, 1, 3, device="cpu", dtype="float32")
+    output = str(tmp_path / "run.parquet")
+    other = Path(searching.parts_folder(output))
+    other.mkdir()
+    part = other / f"part-000000-{'a' * 16}.parquet"
+    part.write_bytes(b"of another run")
+    assert search_many.run(options, None, path, output).rows == 3 * len(QUESTIONS)
+    assert part.read_bytes() == b"of another run"
+    left = sorted(each.name for each in tmp_path.iterdir())
+    assert left == ["q.parquet", "run.parquet", other.name]
+
+
+def test_a_run_that_fails_leaves_nothing(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "q.parquet", question=QUESTIONS)
+
+    def full(*_: object) -> int:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(searching, "write_run", full)
+    options = SearchOptions(store, 1, 3, device="cpu", dtype="float32")
+    with pytest.raises(Exception, match="the disk is full"):
+        search_many.run(options, None, path, str(tmp_path / "run.parquet"))
+    assert [each.name for each in tmp_path.iterdir()] == ["q.parquet"]
+
+
 def test_questions_are_cut_and_numbered_from_footers(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", question=QUESTIONS[:15])
     write(tmp_path / "b.parquet", question=QUESTIONS[15:], question_id=list(range(90, 98)))
@@ -140,6 +188,10 @@ def test_questions_that_can_not_be_asked_are_refused(
     assert "does not end in .parquet" in refused("--questions", good, "--output", "run.tsv")
     assert "color" in refused("--questions", good, "--output", run, "--where", "color = 'red'")
     assert "k is 0" in refused("--questions", good, "--output", run, "-k", "0")
+    for name in ("q.txt", "q.jsonl"):
+        (tmp_path / name).write_text("a\n")
+        said = refused("--questions", str(tmp_path / name), "--output", run)
+        assert "are not Parquet, which --output needs" in said
     assert "give --questions FILE" in refused("a question", "--output", run)
     with pytest.raises(SystemExit):
         main(["search", store, "a question", "--nonsense", "1"])

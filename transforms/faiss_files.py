@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from transforms.errors import AlbeamError, Damaged
-from transforms.faiss_index import EXACT, kind_of, reason
+from transforms.faiss_index import EXACT, reason
+from transforms.faiss_kinds import kind_of
+from transforms.file_cache import INDEX_REMEDY
 
 # After the line above, which says what to install where it is missing.
 import faiss  # isort: skip
@@ -43,7 +45,7 @@ def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = Tru
     if factory == EXACT and size < 4 * rows * dim:
         raise Damaged(
             f"index file {path} has {size} bytes, too few for {rows} rows of {dim} dimensions; "
-            "restore it, or embed again into a new store"
+            f"{INDEX_REMEDY}"
         )
     limit = size + _table_bytes(factory, dim)
     # Lists and flat codes are mapped; all else is read whole.
@@ -56,20 +58,18 @@ def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = Tru
             # No array of an honest file is longer than it, but for tables made when it is read.
             faiss.set_deserialization_vector_byte_limit(limit)
             index = faiss.read_index(str(path), flags)
+        fit = flags != faiss.IO_FLAG_MMAP or _lists_fit(index, factory, dim, size)
     except (RuntimeError, MemoryError) as error:
         raise Damaged(
             f"index file {path} can't be read by FAISS {faiss.__version__} ({reason(error)}); "
-            "restore it, or embed again into a new store"
+            f"{INDEX_REMEDY}"
         ) from error
-    if flags == faiss.IO_FLAG_MMAP and not _lists_fit(index, factory, dim, size):
-        raise Damaged(
-            f"index file {path} has lists that are not inside it; restore it, or embed again into "
-            "a new store"
-        )
+    if not fit:
+        raise Damaged(f"index file {path} has lists that are not inside it; {INDEX_REMEDY}")
     if (index.d, index.ntotal) != (dim, rows):
         raise Damaged(
             f"index file {path} has {index.ntotal} rows of {index.d} dimensions, and the manifest "
-            f"says {rows} of {dim}; restore it, or embed again into a new store"
+            f"says {rows} of {dim}; {INDEX_REMEDY}"
         )
     return index
 
@@ -91,7 +91,7 @@ def _lists_fit(index: Any, factory: str, dim: int, size: int) -> bool:
 
 def _table_bytes(factory: str, dim: int) -> int:
     """What FAISS may compute beside the lists of a product quantizer when it reads one."""
-    codes = re.search(r"PQ(\d+)(?:x(\d+))?", factory)
+    codes = re.search(r"(?<!O)PQ(\d+)(?:x(\d+))?", factory)
     lists = kind_of(factory, dim).lists
     return 8 * lists * int(codes[1]) << int(codes[2] or 8) if codes and lists else 0
 

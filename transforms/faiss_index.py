@@ -1,15 +1,12 @@
-"""FAISS: make, train, measure, search. `transforms.faiss_files` writes and reads; no other file
-imports it.
+"""FAISS: make, train, fill, search. `transforms.faiss_files` writes and reads; no other file
+imports it. What a factory string makes is found out by `transforms.faiss_kinds`.
 
 Row ids are places in the index: a shard's index holds its rows in order. Cosine is the inner
 product of normalized vectors.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,103 +27,21 @@ Vectors = npt.NDArray[np.float32]
 
 METRIC = "inner_product"
 EXACT = "Flat"
-#: Rows that a list's centre is trained on: what FAISS asks for at least, and what is worth reading.
-LEAST_PER_LIST, TRAINING_PER_LIST = 39, 64
-#: Rows that codes are trained on.
-_TRAINING_ROWS = 65_536
-#: A toy index on which a factory is probed.
-_TOY_ROWS = 320
-_MOST_EF = 1_024
-#: Rows of a graph that a search looks at for each row that it keeps, about.
-_ROWS_PER_EF = 32
 #: Rows scored at once by `exact_search`.
 _BLOCK = 16_384
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What FAISS makes of a factory string.
+def empty_index(factory: str, dim: int) -> Any:
+    """What a factory string makes: an index by inner product, neither trained nor filled.
 
-    Attributes:
-        lists: of an inverted file; 0 where there are none.
-        setting: what is raised for recall: ``nprobe``, ``efSearch``, or "" where nothing is.
-        training: rows worth training on; 0 where it needs no training.
-        least: rows that it can be trained on at least.
-        selects: whether it can leave rows out of a search.
+    Raises:
+        RuntimeError: FAISS does not know it, or not for so many dimensions.
+        ValueError: it makes an index that knows no inner product.
     """
-
-    lists: int
-    setting: str
-    training: int
-    least: int
-    selects: bool
-
-
-def check_factory(option: str, dim: int) -> None:
-    """Raise BadInput where FAISS can't make an index of inner products of a factory string."""
-    try:
-        index = faiss.index_factory(dim, option, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise BadInput(
-            f"index {option!r} is no FAISS factory for {dim} dimensions "
-            f"({reason(error)}); give auto, flat, none or a string such as 'IVF256,Flat'"
-        ) from error
-    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise BadInput(f"index {option!r} knows no inner product; give auto, flat or IVF256,Flat")
-    try:
-        search_index(_toy(option, dim), _toy_vectors(dim)[:4], 8, None, 1)
-    except (RuntimeError, TypeError, AssertionError) as error:
-        raise BadInput(
-            f"index {option!r} can't be trained, filled and searched by albeam ({reason(error)}); "
-            "give auto, flat, none or a string such as 'IVF256,SQ8'"
-        ) from error
-
-
-@lru_cache(64)
-def kind_of(factory: str, dim: int) -> Kind:
-    """Find out what a factory string makes, on a toy index where that must be tried."""
     index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-    lists = _lists(index)
-    setting = "nprobe" if lists else "efSearch" if _hnsw(index) is not None else ""
-    vectors = _toy_vectors(dim)
-    selects = True
-    try:
-        toy = _toy(factory, dim)
-        live = np.arange(_TOY_ROWS) % 2 == 0
-        _, rows = search_index(toy, vectors[:4], 8, live)
-        selects = bool((rows[rows >= 0] % 2 == 0).all())
-    except (RuntimeError, TypeError, AssertionError):
-        selects = False
-    needs = not index.is_trained
-    coded = needs and not (lists and factory.endswith(",Flat"))
-    training = max(_TRAINING_ROWS if coded else 0, TRAINING_PER_LIST * lists) if needs else 0
-    return Kind(lists, setting, training, max(lists, 256 if "PQ" in factory else 1), selects)
-
-
-def _toy(factory: str, dim: int) -> Any:
-    """A small index of the same make: numbers of lists and codes don't decide what it can do."""
-    small = re.sub(r"PQ\d+", "PQ2", re.sub(r"(?<=IVF)\d+", "1", factory))
-    toy = faiss.index_factory(dim, small, faiss.METRIC_INNER_PRODUCT)
-    if not toy.is_trained:
-        _train(toy, _toy_vectors(dim))
-    toy.add(_toy_vectors(dim))
-    return toy
-
-
-def _toy_vectors(dim: int) -> Vectors:
-    return np.random.default_rng(0).normal(size=(_TOY_ROWS, dim)).astype(np.float32)
-
-
-def ladder(factory: str, dim: int, rows: int) -> tuple[int, ...]:
-    """The search-time settings that are worth trying, cheapest first; (1,) where none matters."""
-    kind = kind_of(factory, dim)
-    if kind.setting == "nprobe":
-        return (*(1 << power for power in range((kind.lists - 1).bit_length())), kind.lists)
-    if kind.setting == "efSearch":
-        return tuple(
-            16 << power for power in range(7) if 16 << power <= max(16, min(rows, _MOST_EF))
-        )
-    return (1,)
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise ValueError(f"{factory} knows no inner product")
+    return index
 
 
 def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> Any:
@@ -135,15 +50,15 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
     Raises:
         BadInput: FAISS can't train on these vectors.
     """
-    index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-    if gpu and _lists(index) and gpus():
+    index = empty_index(factory, dim)
+    if gpu and count_lists(index) and gpus():
         make: Any = faiss
         make.extract_index_ivf(index).clustering_index = make.index_cpu_to_all_gpus(
             make.IndexFlatIP(dim)
         )
     if not index.is_trained:
         try:
-            _train(index, sample)
+            train_quietly(index, sample)
         except RuntimeError as error:
             raise BadInput(
                 f"index {factory!r} can't be trained on {len(sample)} rows ({reason(error)}); "
@@ -152,8 +67,8 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
     return index
 
 
-def _train(index: Any, sample: Vectors) -> None:
-    """Train, and warn of no small sample, a line a codebook: the recall is measured anyway."""
+def train_quietly(index: Any, sample: Vectors) -> None:
+    """Train without a warning a codebook of small samples: the recall is measured anyway."""
     make: Any = faiss
     rotations = []
     inner = index
@@ -178,13 +93,6 @@ def _train(index: Any, sample: Vectors) -> None:
             transform.pq = None
 
 
-def cost(kind: Kind, value: int, rows: int) -> float:
-    """How many rows a search with a setting looks at, about."""
-    if kind.setting == "nprobe":
-        return rows * value / kind.lists
-    return _ROWS_PER_EF * value if kind.setting else rows
-
-
 def fit_error(index: Any, vectors: Vectors) -> float | None:
     """Mean squared distance of vectors from what a trained index takes them for, if it can say.
 
@@ -197,7 +105,7 @@ def fit_error(index: Any, vectors: Vectors) -> float | None:
             vectors = make.downcast_VectorTransform(index.chain.at(number)).apply(vectors)
         return fit_error(make.downcast_index(index.index), vectors)
     try:
-        if _lists(index):
+        if count_lists(index):
             _, near = index.quantizer.search(vectors, 1)
             centres = index.quantizer.reconstruct_n(0, index.nlist)[near[:, 0]]
         else:
@@ -316,7 +224,7 @@ def searching(url: str) -> Iterator[None]:
     except (RuntimeError, IndexError) as error:
         raise Damaged(
             f"{url} can't be searched: {reason(error)}; its digest is right, so it was written "
-            "wrong: embed again into a new store"
+            "wrong: build another with albeam index"
         ) from error
 
 
@@ -351,21 +259,25 @@ def _parameters(index: Any, live: npt.NDArray[np.bool_] | None, setting: int) ->
     if isinstance(index, make.IndexPreTransform):
         inner = _parameters(make.downcast_index(index.index), live, setting)
         return make.SearchParametersPreTransform(index_params=inner)
-    if _lists(index):
+    if count_lists(index):
         probes = setting or make.extract_index_ivf(index).nprobe
         return make.SearchParametersIVF(nprobe=probes, **only)
-    hnsw = _hnsw(index)
+    hnsw = graph_of(index)
     if hnsw is not None:
         return make.SearchParametersHNSW(efSearch=setting or hnsw.efSearch, **only)
     return make.SearchParameters(**only) if only else None
 
 
-def _hnsw(index: Any) -> Any:
+def graph_of(index: Any) -> Any:
+    """The graph of an index that is one; None for any other."""
     make: Any = faiss
+    if isinstance(index, make.IndexPreTransform):
+        return graph_of(make.downcast_index(index.index))
     return index.hnsw if isinstance(index, make.IndexHNSW) else None
 
 
-def _lists(index: Any) -> int:
+def count_lists(index: Any) -> int:
+    """Lists of an inverted file; 0 for any other index."""
     try:
         return int(faiss.extract_index_ivf(index).nlist)
     except RuntimeError:

@@ -17,15 +17,39 @@ _MEMORY = "2GB"
 
 def check_condition(where: str, schema: pa.Schema) -> None:
     """Raise BadInput where a condition is not one over these columns."""
-    matching(schema.empty_table(), where)
+    matching(named_columns(where, schema).empty_table(), where, schema)
 
 
-def matching(table: pa.Table, where: str) -> npt.NDArray[np.bool_]:
+def named_columns(where: str, schema: pa.Schema) -> pa.Schema:
+    """The columns whose names occur in a condition, and maybe others; the first where none does.
+
+    Raises:
+        BadInput: SQL can't tell two of them apart.
+    """
+    text = where.casefold()
+    # This SQL function takes columns by a pattern of their names.
+    every = "columns" in text
+    kept: dict[str, pa.Field] = {}
+    for field in schema:
+        name = field.name.casefold()
+        if not every and name not in text and name.replace('"', '""') not in text:
+            continue
+        if name in kept:
+            raise BadInput(
+                f"condition {where!r} can't tell the columns {kept[name].name!r} and "
+                f"{field.name!r} apart, as SQL ignores case; rename one"
+            )
+        kept[name] = field
+    return pa.schema(list(kept.values()) or list(schema)[:1])
+
+
+def matching(table: pa.Table, where: str, every: pa.Schema | None = None) -> npt.NDArray[np.bool_]:
     """Which rows of a table a condition holds for, null counted as no.
 
     Args:
-        table: metadata columns.
+        table: metadata columns, of which `named_columns` are enough.
         where: an SQL expression over them, such as ``lang = 'en' and year >= 2020``.
+        every: all columns that there are, for errors.
 
     Nothing but the table can be read: files, other tables, extensions and settings are out of
     reach.
@@ -64,7 +88,7 @@ def matching(table: pa.Table, where: str) -> npt.NDArray[np.bool_]:
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise BadInput(
                 f"condition {where!r} can't be used: {lines[0]}; the columns are "
-                f"{', '.join(_named(table.schema)) or 'none'}"
+                f"{', '.join(_named(every or table.schema)) or 'none'}"
             ) from error
         finally:
             watch.cancel()

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms import faiss_files, faiss_index, storage
-from transforms.errors import Conflict, Damaged
+from transforms import faiss_files, faiss_index, faiss_kinds, storage
+from transforms.errors import Conflict, Damaged, RecallMissed
 from transforms.file_cache import FileCache
 from transforms.index_choice import IndexOptions
 from transforms.index_info import IndexFile, IndexInfo, IndexShard
@@ -34,7 +34,7 @@ from transforms.shard_report import report_shard
 
 Vectors = npt.NDArray[np.float32]
 
-#: New rows that an older index fits so much worse than its own ask for a new training.
+#: New rows that an older index fits so much worse than its own get an index of their own.
 MOST_DRIFT = 1.5
 #: Sampled rows of which the error of their codes is measured.
 _ERROR_ROWS = 4_096
@@ -63,13 +63,14 @@ class ShardSample:
 class Trained:
     """The trained index without rows, if one was needed, and its error on the sample.
 
-    ``drift`` is how many times that is its error on the rows that it was trained on, where it is
-    an older segment's.
+    ``drift`` is how many times as far as the rows that an older segment's index was trained on
+    these rows are off it; where that is too far, ``anew`` says that they have one of their own.
     """
 
     file: IndexFile | None
     error: float | None
     drift: float | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,7 @@ def sample_shard(paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan) -> Shar
     paths.claim()
     stop = shard.first_row + shard.rows
     own = _within(even_rows(plan.rows, QUERIES), shard.first_row, stop)
-    wanted = faiss_index.kind_of(plan.factory, plan.dim).training
-    if plan.before is not None:
-        wanted = min(wanted, _ERROR_ROWS)
+    wanted = faiss_kinds.kind_of(plan.factory, plan.dim).training
     training = None
     with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
         with _written(paths, f"raw-{shard.number:05d}", "f16") as raw_file:
@@ -107,7 +106,7 @@ def sample_shard(paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan) -> Shar
 
 
 def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) -> Trained:
-    """Train the index on all shards' samples, or take an older one, and write it without rows.
+    """Take an older index that fits all shards' samples, or train one; write it without rows.
 
     Raises:
         BadInput: FAISS can't train on them.
@@ -129,18 +128,21 @@ def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) 
             pieces.append(np.load(path, mmap_mode="r", allow_pickle=False))
         rows = np.empty((sum(map(len, pieces)), plan.dim), np.float32)
         np.concatenate(pieces, out=rows, casting="same_kind")
-    before = plan.before
-    if before is None:
-        index = faiss_index.train_index(plan.factory, plan.dim, rows, plan.gpu)
-    else:
+    some = rows[:: max(1, len(rows) // _ERROR_ROWS)]
+    before, drift, index = plan.before, None, None
+    if before is not None:
         with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
             path = _fetch(SegmentPaths(paths.store, before.segment), before.file, cache)
             index = faiss_files.read_index(path, plan.factory, plan.dim, 0, mapped=False)
-    error = faiss_index.fit_error(index, rows[:: max(1, len(rows) // _ERROR_ROWS)])
+        error = faiss_index.fit_error(index, some)
+        drift = error / before.error if before.error and error else None
+    anew = drift is not None and drift > MOST_DRIFT
+    if index is None or anew:
+        index = faiss_index.train_index(plan.factory, plan.dim, rows, plan.gpu)
+        error = faiss_index.fit_error(index, some)
     with _written(paths, "trained", "faiss") as written:
         faiss_files.write_index(index, written.path)
-    drift = error / before.error if before is not None and before.error and error else None
-    return Trained(written.info, error, drift)
+    return Trained(written.info, error, drift, anew)
 
 
 def build_shard(
@@ -199,8 +201,7 @@ def finish_index(
         reports = [each.report for each in built if each.report is not None]
         questions = len(reports[0].exact[1.0][0]) - len(own)
         own = np.concatenate([own, np.full(questions, -1, np.int64)])
-        what = f"index {plan.factory} of {plan.rows:,} rows"
-        settings = choose_settings(reports, own, plan.target, what)
+        settings = _settings(plan, trained, reports, own)
     shards = tuple(each.shard for each in built)
     for sample in samples:
         if sample.training is not None:
@@ -214,22 +215,52 @@ def finish_index(
         settings=settings,
         trained=trained.file,
         error=trained.error,
-        drift=trained.drift,
-        why=plan.why + _reuse(plan, trained),
+        drift=None if trained.anew else trained.drift,
+        why=plan.why + _reuse(plan, trained) + _scanned(settings),
         asked=plan.asked,
         target=plan.target,
     )
+
+
+def _settings(
+    plan: IndexPlan, trained: Trained, reports: list[ShardReport], own: Rows
+) -> tuple[Setting, ...]:
+    """What `choose_settings` does; a scan of all where a graph that was not asked for misses."""
+    what = f"index {plan.factory} of {plan.rows:,} rows"
+    try:
+        return choose_settings(reports, own, plan.target, what)
+    except RecallMissed as error:
+        kind = faiss_kinds.kind_of(plan.factory, plan.dim)
+        if plan.asked == "auto" and kind.setting == "efSearch":
+            # So few rows as a graph is chosen for can be scanned.
+            return (Setting(1.0, 0, 1.0, 1.0, 1.0 if (own < 0).any() else None),)
+        if plan.before is None or trained.anew:
+            raise
+        raise RecallMissed(
+            f"{error}; it was trained for segment {plan.before.segment}: publish these rows with "
+            "--index flat, then albeam index trains anew"
+        ) from error
+
+
+def _scanned(settings: tuple[Setting, ...]) -> str:
+    """What to say of an index that is not searched, as it misses the target."""
+    if not settings or settings[0].value:
+        return ""
+    return ", which misses the target: each search scans all float16 vectors"
 
 
 def _reuse(plan: IndexPlan, trained: Trained) -> str:
     """What to say of an older segment's trained index."""
     if plan.before is None:
         return ""
+    if trained.anew:
+        return (
+            f", trained anew: its rows lie {trained.drift:.2f} times as far off the centres of "
+            f"segment {plan.before.segment} as those"
+        )
     said = f", trained for segment {plan.before.segment}"
     if trained.drift is not None:
         said += f", and off these rows {trained.drift:.2f} times as far as its own"
-        if trained.drift > MOST_DRIFT:
-            said += ": albeam index trains anew"
     return said
 
 

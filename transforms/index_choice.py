@@ -4,7 +4,9 @@ import os
 import re
 from dataclasses import dataclass
 
-from transforms import faiss_index
+import numpy as np
+
+from transforms import faiss_index, faiss_kinds
 from transforms.errors import BadInput
 
 #: Up to so many bytes of float32 vectors, exact search takes some 20 ms on a laptop.
@@ -15,6 +17,11 @@ _GRAPH_LINKS = 32
 #: Multiply-adds a second of one core, about; it tells minutes from hours.
 _RATE = 2.5e10
 _KMEANS_ITERATIONS = 10
+#: Multiply-adds for each number of a row that is added, without lists: what a graph compares it
+#: with, and the words of a codebook.
+_ROW_WORK = {"efSearch": 15_000, "": 256}
+#: A product code may be so many times wider or narrower than it should.
+_NEAR = 1.5
 NAMES = ("auto", "flat", "hnsw", "ivf", "ivfpq", "none")
 
 
@@ -60,9 +67,9 @@ def check_index_options(options: IndexOptions, dim: int, rows: int | None = None
     if options.index in NAMES:
         return
     factory = _plain(options.index)
-    faiss_index.check_factory(factory, dim)
-    lists = faiss_index.kind_of(factory, dim).lists
-    if rows is not None and lists > rows:
+    faiss_kinds.check_factory(factory, dim)
+    lists = faiss_kinds.kind_of(factory, dim).lists
+    if rows and lists > rows:
         raise BadInput(
             f"index {factory!r} has {lists} lists for {rows} rows; give at most {rows}, or flat"
         )
@@ -72,44 +79,64 @@ def choose_index(options: IndexOptions, dim: int, rows: int) -> IndexChoice:
     """Choose the FAISS factory for so many rows; see `check_index_options`."""
     if options.index == "none":
         return IndexChoice(None, "no index was asked for: searches scan the vectors")
-    factory = _factory(options, dim, rows)
-    return IndexChoice(factory, _why(factory, options, dim, rows))
+    factory, reason = _factory(options, dim, rows)
+    return IndexChoice(factory, _why(factory, reason, options, dim, rows))
 
 
 def fits(factory: str, dim: int, rows: int) -> bool:
     """Whether so many rows are enough to train such an index."""
-    return faiss_index.kind_of(factory, dim).least <= rows
+    return faiss_kinds.kind_of(factory, dim).least <= rows
 
 
-def _factory(options: IndexOptions, dim: int, rows: int) -> str:
+def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
+    """The factory, and why it was chosen where it was not asked for."""
     exact = faiss_index.EXACT
     if options.index not in NAMES:
-        return _plain(options.index)
+        return _plain(options.index), ""
     graph = f"HNSW{_GRAPH_LINKS}"
     lists = lists_for(rows)
-    if options.index == "flat" or (options.index == "auto" and rows * dim * 4 <= _EXACT_BYTES):
-        return exact
+    auto = options.index == "auto"
+    if options.index == "flat":
+        return exact, ""
+    if auto and rows * dim * 4 <= _EXACT_BYTES:
+        return exact, f"as it is at most {_size(_EXACT_BYTES)}"
     if options.index == "hnsw":
-        return graph
-    if (
-        options.index == "auto"
-        and rows <= _GRAPH_ROWS
-        and _bytes(graph, dim, rows) <= options.memory
-    ):
-        return graph
+        return graph, ""
+    wide = _bytes(graph, dim, rows)
+    if auto and rows <= _GRAPH_ROWS and wide <= options.memory:
+        return graph, f"a graph, as there are at most {_GRAPH_ROWS:,} rows"
     if lists < 2:
-        return exact
+        return exact, "as there are too few rows for lists"
     scalar = f"IVF{lists},SQ8"
-    if options.index == "ivf" or (
-        options.index == "auto" and _bytes(scalar, dim, rows) <= options.memory
-    ):
-        return scalar
-    widths = [width for width in (dim // 4, dim // 8, dim // 16) if width and dim % width == 0]
-    for width in widths or [1]:
+    if options.index == "ivf":
+        return scalar, ""
+    size = _bytes(scalar, dim, rows)
+    if auto and size <= options.memory:
+        more = f"there are more than {_GRAPH_ROWS:,} rows"
+        large = f"a graph would take {_share(wide, options)}"
+        return scalar, f"lists, as {more if rows > _GRAPH_ROWS else large}"
+    widths = _widths(dim)
+    if not widths:
+        return scalar, f"scalar codes, as {dim} dimensions can't be cut into equal product codes"
+    for width in widths:
         product = f"IVF{lists},PQ{width}"
         if _bytes(product, dim, rows) <= options.memory:
             break
-    return product if fits(product, dim, rows) else exact
+    if not fits(product, dim, rows):
+        return exact, "as there are too few rows for product codes"
+    return product, f"codes, as scalar ones would take {_share(size, options)}" if auto else ""
+
+
+def _widths(dim: int) -> list[int]:
+    """Bytes of a row's product code: divisors near a quarter, an eighth, a sixteenth of ``dim``."""
+    divisors = [width for width in range(2, dim) if dim % width == 0]
+    found = []
+    for aim in (dim / 4, dim / 8, dim / 16):
+        ratios = [(max(width / aim, aim / width), width) for width in divisors]
+        off, width = min(ratios, default=(np.inf, 0))
+        if off <= _NEAR and width not in found:
+            found.append(width)
+    return found
 
 
 def lists_for(rows: int) -> int:
@@ -118,7 +145,7 @@ def lists_for(rows: int) -> int:
     Fewer where a list's centre could not be trained on as many rows as FAISS asks for.
     """
     lists = 1
-    while lists * lists * 2 <= 16 * rows and 2 * lists * faiss_index.LEAST_PER_LIST <= rows:
+    while lists * lists * 2 <= 16 * rows and 2 * lists * faiss_kinds.LEAST_PER_LIST <= rows:
         lists *= 2
     return lists
 
@@ -129,9 +156,9 @@ def _plain(option: str) -> str:
 
 def _bytes(factory: str, dim: int, rows: int) -> int:
     """What an index takes in memory, lists that are mapped included."""
-    if "PQ" in factory:
-        width = re.search(r"PQ(\d+)", factory)
-        code = int(width[1]) if width else dim
+    product = re.search(r"(?<!O)PQ(\d+)(?:x(\d+))?", factory)
+    if product:
+        code = -(-int(product[1]) * int(product[2] or 8) // 8)
     else:
         code = dim if "SQ8" in factory else 2 * dim if "SQfp16" in factory else 4 * dim
     links = 8 * _GRAPH_LINKS + 16 if "HNSW" in factory else 0
@@ -139,23 +166,28 @@ def _bytes(factory: str, dim: int, rows: int) -> int:
     return rows * (code + links + ids)
 
 
-def _why(factory: str, options: IndexOptions, dim: int, rows: int) -> str:
-    kind = faiss_index.kind_of(factory, dim)
+def _why(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) -> str:
+    kind = faiss_kinds.kind_of(factory, dim)
     size = _bytes(factory, dim, rows)
     words = [f"{factory} for {rows:,} × {dim}: {_size(size)}"]
     if factory == faiss_index.EXACT:
-        words.append("exact")
+        words.append(f"exact, {reason}" if reason else "exact")
         if size > _EXACT_BYTES:
             words.append("each search reads all of it")
     else:
+        words += [reason] if reason else []
         words.append(f"and {_size(2 * rows * dim)} of float16 vectors on disk to re-rank with")
         train = min(kind.training, rows) * kind.lists * dim * _KMEANS_ITERATIONS
-        work = train + rows * dim * (kind.lists or 4_000)
+        work = train + rows * dim * (kind.lists or _ROW_WORK[kind.setting])
         words.append(f"about {_time(work / (_RATE * (os.cpu_count() or 1)))}")
         words.append(f"recall@10 of {options.recall_target:g} asked for")
     if size > options.memory:
         words.append(f"more than the {_size(options.memory)} of --index-memory")
     return ", ".join(words)
+
+
+def _share(size: float, options: IndexOptions) -> str:
+    return f"{_size(size)} of --index-memory {_size(options.memory)}"
 
 
 def _size(count: float) -> str:

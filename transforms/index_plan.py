@@ -61,7 +61,7 @@ class IndexPlan:
         target: recall@10 to reach.
         gpu: whether to train on the GPUs that FAISS sees.
         asked: what the user gave for it: a name or a factory.
-        before: a trained index to use instead of training one.
+        before: a trained index to use instead of training one, if it fits the rows.
         questions: a file of question vectors, ``[n, dim]``, whose recall is measured too.
     """
 

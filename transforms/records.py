@@ -139,6 +139,30 @@ def vectors_to_numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float
     return flat.reshape(-1, dim).astype(np.float32, copy=False)  # type: ignore[no-any-return]
 
 
+def question_vectors(vectors: npt.ArrayLike, dim: int) -> npt.NDArray[np.float32]:
+    """Vectors to search for, as float32 ``[n, dim]`` that lies in one piece.
+
+    Raises:
+        BadInput: they have another shape, are no numbers, or one is not finite.
+    """
+    try:
+        # What float32 can't hold becomes infinite, which is told below.
+        with np.errstate(over="ignore"):
+            found = np.ascontiguousarray(vectors, np.float32)
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            f"question vectors can't be taken for numbers: {error}; the store needs [n, {dim}]"
+        ) from error
+    if found.ndim != 2 or found.shape[1] != dim:
+        raise BadInput(f"question vectors of shape {found.shape}; the store needs [n, {dim}]")
+    wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(wrong):
+        raise BadInput(
+            f"question vector {int(wrong[0])} has a number that is not finite; leave it out"
+        )
+    return found
+
+
 def count_tokens(table: pa.Table) -> int:
     """How many token ids the rows of a table hold, special tokens counted."""
     return int(pc.sum(pc.list_value_length(table.column(TOKENS))).as_py() or 0)

@@ -3,7 +3,9 @@
 Questions are read, embedded and answered a slice at a time; a store is opened once a worker.
 """
 
+import os
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +31,8 @@ RUN_SCHEMA: pa.Schema = pa.schema(
 _AT_ONCE = 1_024
 _PART = re.compile(r"part-\d{6}-[0-9a-f]{16}\.parquet")
 _QUESTION, _ID = "question", "question_id"
+#: What questions may come as where they are answered one by one.
+_OTHER_KINDS = (".txt", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,11 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
     slices: list[QuestionSlice] = []
     first = 0
     for file in storage.list_inputs((storage.absolute(pattern),)):
+        if file.url.lower().endswith(_OTHER_KINDS):
+            raise BadInput(
+                f"questions {file.url!r} are not Parquet, which --output needs: write them as a "
+                f"Parquet file with a column {_QUESTION!r}, or leave --output out"
+            )
         with storage.open_input(file.url) as source:
             try:
                 parquet = pq.ParquetFile(source)
@@ -177,9 +186,24 @@ def write_run(output: str, parts: list[tuple[int, str]]) -> int:
     return rows
 
 
-def remove_parts(output: str) -> None:
-    """Remove the parts of a run that is written, those too that an earlier try has left."""
-    folder = f"{output}.parts"
+def check_output(output: str, slices: list[QuestionSlice]) -> None:
+    """Raise BadInput where the questions themselves would be written over."""
+    for url in {piece.url for piece in slices}:
+        if _real(url) == _real(output):
+            raise BadInput(f"output {output!r} is the file of the questions; give another name")
+
+
+def _real(url: str) -> str:
+    return os.path.realpath(storage.local_path(url)) if storage.is_local(url) else url
+
+
+def parts_folder(output: str) -> str:
+    """A new folder beside a run for its parts; no other run has it."""
+    return f"{output}.parts-{secrets.token_hex(8)}"
+
+
+def remove_parts(folder: str) -> None:
+    """Remove the parts of a run, those too that an earlier try of a slice has left."""
     for name in storage.list_names(folder):
         if _PART.fullmatch(name):
             storage.remove(storage.join(folder, name))
@@ -216,11 +240,14 @@ class _WriteRunFn(beam.DoFn):
 
 
 class SearchQuestions(beam.PTransform):
-    """`QuestionSlice`s to one Parquet file with `RUN_SCHEMA`; gives its number of rows."""
+    """`QuestionSlice`s to one Parquet file with `RUN_SCHEMA`; gives its number of rows.
 
-    def __init__(self, options: SearchOptions, output: str) -> None:
+    Its parts are written to ``folder``, and left there.
+    """
+
+    def __init__(self, options: SearchOptions, folder: str, output: str) -> None:
         super().__init__()
-        self._options, self._output = options, output
+        self._options, self._folder, self._output = options, folder, output
 
     def expand(self, pcoll: beam.PCollection[QuestionSlice]) -> beam.PCollection[int]:
         """Spread the slices over the workers, then wire `answer` and `write_run`."""
@@ -228,9 +255,7 @@ class SearchQuestions(beam.PTransform):
             pcoll
             | "Spread" >> beam.Reshuffle()
             | "Answer"
-            >> beam.ParDo(_AnswerFn(self._options, f"{self._output}.parts")).with_output_types(
-                tuple[int, str]
-            )
+            >> beam.ParDo(_AnswerFn(self._options, self._folder)).with_output_types(tuple[int, str])
         )
         write = beam.ParDo(_WriteRunFn(self._output), beam.pvalue.AsList(answered))
         start = pcoll.pipeline | "Start" >> beam.Create([None])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms import faiss_index
+from transforms import faiss_index, faiss_kinds
 from transforms.index_plan import IndexPlan, ShardPlan
 from transforms.ranking import Rows, Scores, merge_top_k, moved, stack
 from transforms.raw_vectors import Raw, rescore
@@ -39,7 +39,7 @@ def report_shard(
     A setting is not tried where it costs more than to scan the live rows, nor after one that found
     all that there is in this shard.
     """
-    kind = faiss_index.kind_of(plan.factory, plan.dim)
+    kind = faiss_kinds.kind_of(plan.factory, plan.dim)
     masks = _masks(raw, queries, shard.number)
     row_lists = faiss_index.row_lists(index, shard.rows)
     first, best = shard.first_row, _exact(raw, queries, masks)
@@ -48,8 +48,8 @@ def report_shard(
         if share < 1 and not kind.selects:
             continue
         filled = [None if live is None else filled_lists(row_lists, live) for live in halves]
-        for value in faiss_index.ladder(plan.factory, plan.dim, plan.rows):
-            if share < 1 and faiss_index.cost(kind, value, shard.rows) > share * shard.rows:
+        for value in faiss_kinds.ladder(plan.factory, plan.dim, plan.rows):
+            if share < 1 and faiss_kinds.cost(kind, value, shard.rows) > share * shard.rows:
                 break
             pairs = []
             for half in (0, 1):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms import faiss_files, faiss_index, storage
+from transforms import faiss_files, faiss_index, faiss_kinds, storage
 from transforms.file_cache import FileCache
 from transforms.index_info import IndexFile, IndexInfo, IndexShard
 from transforms.ranking import Rows, Scores, merge_top_k, moved, no_hits
@@ -80,9 +80,9 @@ class SegmentIndex:
 
     def _worth(self, value: int, shard: IndexShard, live: Bools | None) -> int:
         """The setting, or 0 where to scan what lives in a shard costs less."""
-        kind = faiss_index.kind_of(self._info.factory, self._dim)
+        kind = faiss_kinds.kind_of(self._info.factory, self._dim)
         count = shard.rows if live is None else int(live.sum())
-        return value if faiss_index.cost(kind, value, shard.rows) <= count else 0
+        return value if faiss_kinds.cost(kind, value, shard.rows) <= count else 0
 
     def _lists_of(self, shard: IndexShard, index: object, live: Bools | None) -> Bools | None:
         """Which lists of a shard have live rows, kept for the next search; None for all."""

@@ -14,11 +14,11 @@ from pyroaring import BitMap64
 from transforms import faiss_index, storage
 from transforms.errors import BadInput, Damaged
 from transforms.file_cache import FileCache, default_folder
-from transforms.filters import as_schema, check_condition, matching, unified
+from transforms.filters import as_schema, check_condition, matching, named_columns, unified
 from transforms.model import Placement, find_model, options_for
 from transforms.parquet import open_parquet, read_vectors, reading
 from transforms.ranking import Rows, Scores, best_of_each, merge_top_k, moved, no_hits
-from transforms.records import PASSAGE_FIELDS, VECTOR, plain_rows
+from transforms.records import PASSAGE_FIELDS, VECTOR, plain_rows, question_vectors
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
 from transforms.shards import SegmentIndex
 from transforms.snapshot import Snapshot, read_segment, read_snapshot
@@ -182,12 +182,13 @@ class Store:
         return self.search_vectors(self.encoder.encode_texts(list(questions), prompt), k, where)
 
     def search_vectors(
-        self, vectors: npt.NDArray[np.float32], k: int = 10, where: str | None = None
+        self, vectors: npt.ArrayLike, k: int = 10, where: str | None = None
     ) -> list[list[Hit]]:
-        """The same for vectors, float32 ``[questions, dim]``.
+        """The same for vectors ``[questions, dim]``.
 
         Raises:
-            BadInput: vectors of another shape, a k below 1, or a condition that can't be used.
+            BadInput: vectors of another shape, one that is not finite, a k below 1, or a condition
+                that can't be used.
         """
         ranked = self.rank(vectors, k, where)
         rows = sorted({row for rows, _ in ranked for row in rows})
@@ -201,14 +202,10 @@ class Store:
         ]
 
     def rank(
-        self, vectors: npt.NDArray[np.float32], k: int, where: str | None = None
+        self, vectors: npt.ArrayLike, k: int, where: str | None = None
     ) -> list[tuple[list[int], list[float]]]:
         """Global rows and scores of the best passage of each of the best ``k`` documents."""
-        dim = self.snapshot.identity.dim
-        if vectors.ndim != 2 or vectors.shape[1] != dim:
-            raise BadInput(
-                f"question vectors of shape {vectors.shape}; {self.url!r} needs [n, {dim}]"
-            )
+        vectors = question_vectors(vectors, self.snapshot.identity.dim)
         if k < 1:
             raise BadInput(f"k is {k}; give 1 or more")
         results: dict[int, tuple[list[int], list[float]]] = {}
@@ -269,9 +266,10 @@ class Store:
         return pa.concat_tables(tables, promote_options="permissive")
 
     def nearest(
-        self, vectors: npt.NDArray[np.float32], k: int, where: str | None = None
+        self, vectors: npt.ArrayLike, k: int, where: str | None = None
     ) -> tuple[Scores, Rows]:
         """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
+        vectors = question_vectors(vectors, self.snapshot.identity.dim)
         found = [no_hits(len(vectors))]
         first = 0
         for number, segment in enumerate(self.segments):
@@ -295,12 +293,13 @@ class Store:
         if where is None:
             return live
         masks = [np.ones(0, np.bool_)]
-        columns, names = self.columns, [_ID, *segment.metadata.names]
+        columns = named_columns(where, self.columns)
+        names = [name for name in (_ID, *segment.metadata.names) if name in columns.names]
         place = sum(len(each.parts) for each in self.segments[:number])
         for part in range(place, place + len(segment.parts)):
             with reading(self._part_url(part)):
-                table = self._open_part(part).read(columns=names)
-            masks.append(matching(as_schema(table, columns), where))
+                table = self._open_part(part).read(columns=names or [_ID])
+            masks.append(matching(as_schema(table, columns), where, self.columns))
         met = np.concatenate(masks)
         return met if live is None else live & met
 

@@ -109,7 +109,7 @@ def plain(store: str, factory: str, output: str) -> dict[str, float]:
     import faiss
     import pyarrow.parquet as pq
 
-    from transforms.faiss_index import kind_of
+    from transforms.faiss_kinds import kind_of
 
     parts = sorted(Path(store, "segments", "vectors", "vectors").glob("*.parquet"))
     counts = [pq.ParquetFile(part).metadata.num_rows for part in parts]
