@@ -69,6 +69,32 @@ def test_the_cheapest_setting_that_reaches_the_target_is_chosen() -> None:
     assert chosen[1].recall_at_10 == 1.0
 
 
+def lists_with(tens: int, hundreds: int) -> tuple[object, object]:
+    """So many of the best ten, and of the best hundred, of 150 rows, for four queries."""
+    scores = np.tile(np.linspace(1, 0.1, 150, dtype=np.float32), (4, 1))
+    rows = np.tile(np.arange(150), (4, 1))
+    return tuple((scores[:, at - n : at], rows[:, at - n : at]) for at, n in ((10, tens), (100, hundreds)))  # fmt: skip
+
+
+def test_long_lists_get_a_setting_of_their_own() -> None:
+    scores = np.tile(np.linspace(1, 0.1, 150, dtype=np.float32), (4, 1))
+    exact = scores[:, :101], np.tile(np.arange(101), (4, 1))
+    found = {}
+    for live in (1.0, 0.5, 0.1):
+        most = 95 if live == 1 else 80
+        for value, tens, hundreds in ((1, 5, 40), (2, 10, 60), (4, 10, most)):
+            found[live, value] = lists_with(tens, hundreds)
+    report_ = ShardReport(dict.fromkeys((1.0, 0.5, 0.1), exact), found)
+    chosen = choose_settings([report_], np.full(4, -1), 0.9, "index")
+    assert [(s.live, s.value, s.value_at_100) for s in chosen] == [
+        (1.0, 2, 4), (0.5, 2, 4), (0.1, 2, 0),
+    ]  # fmt: skip
+    assert [s.recall_at_100 for s in chosen] == pytest.approx([0.95, 0.8, 1.0])
+    assert [s.value_for(long=False) for s in chosen] == [2, 2, 2]
+    assert [s.value_for(long=True) for s in chosen] == [4, 4, 0]
+    assert Setting(1.0, 7, 1, 1).value_for(long=True) == 7
+
+
 def test_recall_is_that_of_all_shards_together() -> None:
     # The second shard was not tried beyond the setting that found all that it has.
     both = [report({(1.0, 1): 0, (1.0, 8): 10}), report({(1.0, 1): 10}, first=20)]

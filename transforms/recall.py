@@ -5,7 +5,7 @@ here, so that recall is that of the whole segment, and no stage holds more than 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ Lists = tuple[Scores, Rows]
 #: The shares of live rows for which recall is measured.
 LIVE_SHARES = (1.0, 0.9, 0.5, 0.25, 0.1, 0.01, 0.001)
 QUERIES = 256
+#: So few live rows are scanned for long lists rather than searched with less recall.
+_FEW = 0.25
 #: Neighbours that exact search keeps: a hundred, and the query's own row.
 EXACT_AT = 101
 #: Equal scores may differ by such a share of the greatest when they are summed in another order.
@@ -31,9 +33,11 @@ class Setting:
 
     Attributes:
         live: the share, or more.
-        value: nprobe or efSearch; 0 scans the live rows exactly.
-        recall_at_10, recall_at_100: of stored vectors, measured with it; 1 for a scan.
+        value: nprobe or efSearch for short lists; 0 scans the live rows exactly.
+        recall_at_10: of stored vectors, measured with it; 1 for a scan.
+        recall_at_100: the same with ``value_at_100``.
         questions_at_10: recall@10 of the questions that were given, if any.
+        value_at_100: nprobe or efSearch for long lists; None for the same.
     """
 
     live: float
@@ -41,6 +45,11 @@ class Setting:
     recall_at_10: float
     recall_at_100: float
     questions_at_10: float | None = None
+    value_at_100: int | None = None
+
+    def value_for(self, long: bool) -> int:
+        """The value for lists of more than a few rows, or for short ones."""
+        return self.value_at_100 if long and self.value_at_100 is not None else self.value
 
 
 @dataclass(frozen=True)
@@ -121,13 +130,14 @@ class Figures:
     """Mean recall of queries, and the least of the halves by which a setting is judged.
 
     Attributes:
-        least: recall@10 of the worse half of those that `asked` tells, of the stored vectors and of
-            the questions.
+        least, least_at_100: recall of the worse half of those that `asked` tells, of the stored
+            vectors and of the questions.
         at_10, at_100: of the stored vectors.
         questions: recall@10 of the questions; None where there are none.
     """
 
     least: float
+    least_at_100: float
     at_10: float
     at_100: float
     questions: float | None
@@ -142,10 +152,12 @@ def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) 
     at_10 = recall(exact, merge_top_k([ten for ten, _ in pairs], 11), own, 10)
     at_100 = recall(exact, merge_top_k([hundred for _, hundred in pairs], EXACT_AT), own, 100)
     stored = own >= 0
-    groups = [at_10[(half == number) & kind] for number in (0, 1) for kind in (stored, ~stored)]
+    groups = [(half == number) & kind for number in (0, 1) for kind in (stored, ~stored)]
+    groups = [group for group in groups if group.any()]
     shown = stored if stored.any() else ~stored
     return Figures(
-        min(float(group.mean()) for group in groups if len(group)),
+        min(float(at_10[group].mean()) for group in groups),
+        min(float(at_100[group].mean()) for group in groups),
         float(at_10[shown].mean()),
         float(at_100[shown].mean()),
         float(at_10[~stored].mean()) if not stored.all() else None,
@@ -155,38 +167,47 @@ def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) 
 def choose_settings(
     reports: Sequence[ShardReport], own: Rows, target: float, what: str
 ) -> tuple[Setting, ...]:
-    """The cheapest settings that reach a recall@10 on each half of the queries.
+    """The cheapest settings that reach the target on each half of the queries.
 
-    A share of live rows for which none does is scanned exactly.
+    A share of live rows for which none does is scanned exactly. For long lists the target is one
+    for recall@100; where that can't be reached, and many rows live, the best setting has to do.
 
     Args:
         reports: of all shards.
         own: the row of each query in the segment, -1 for a question.
-        target: recall@10.
+        target: recall@10, and for long lists recall@100.
         what: names the index in errors.
 
     Raises:
-        RecallMissed: with all rows live, no setting reaches the target.
+        RecallMissed: with all rows live, no setting reaches the target at 10.
     """
     settings = []
     for live in sorted({share for report in reports for share in report.exact}, reverse=True):
         values = sorted({v for report in reports for share, v in report.found if share == live})
-        last = Figures(0.0, 0.0, 0.0, None)
+        short: Setting | None = None
+        last = Figures(0.0, 0.0, 0.0, 0.0, None)
         for value in values:
             last = measure(reports, own, live, value)
-            if last.least >= target:
-                settings.append(Setting(live, value, last.at_10, last.at_100, last.questions))
-                break
+            if short is None and last.least >= target:
+                short = Setting(live, value, last.at_10, last.at_100, last.questions, value)
+            if short is not None:
+                short = replace(short, recall_at_100=last.at_100, value_at_100=value)
+                if last.least_at_100 >= target:
+                    break
         else:
-            if live == 1:
+            if short is None and live == 1:
                 raise RecallMissed(
                     f"{what}: recall@10 is {last.least:.4f} at most (setting {values[-1]}), and "
                     f"{target} was asked for; nothing was published, and the vectors are kept: "
                     "run again with a lower --recall-target, with --index flat, or with finer "
                     "codes such as SQ8"
                 )
-            questions = 1.0 if (own < 0).any() else None
-            settings.append(Setting(live, 0, 1.0, 1.0, questions))
+            if short is None:
+                questions = 1.0 if (own < 0).any() else None
+                short = Setting(live, 0, 1.0, 1.0, questions)
+            elif live <= _FEW:
+                short = replace(short, recall_at_100=1.0, value_at_100=0)
+        settings.append(short)
     return tuple(settings)
 
 

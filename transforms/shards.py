@@ -53,7 +53,8 @@ class SegmentIndex:
         share = 1.0 if live is None else float(live.mean()) if len(live) else 1.0
         lists: tuple[Scores, Rows] | None = None
         if value is None:
-            value = setting_for(self._info.settings, share).value
+            long = candidates(k) > _LEAST_CANDIDATES
+            value = setting_for(self._info.settings, share).value_for(long)
         for shard in self._info.shards:
             stop = shard.first_row + shard.rows
             mine = live[shard.first_row : stop] if live is not None else None

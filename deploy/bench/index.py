@@ -213,7 +213,7 @@ def batch(store: str, questions: int, folder: str) -> dict[str, Any]:
         for path in files:
             index = faiss.read_index(path)
             if info.index.settings:
-                faiss.extract_index_ivf(index).nprobe = info.index.settings[0].value
+                faiss.extract_index_ivf(index).nprobe = info.index.settings[0].value_for(True)
             index.search(vectors, 100)
         seconds["search"].append(time.perf_counter() - began)
     best = {name: min(each) for name, each in seconds.items()}
