@@ -68,7 +68,11 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
 
 
 def train_quietly(index: Any, sample: Vectors) -> None:
-    """Train without a warning a codebook of small samples: the recall is measured anyway."""
+    """Train without what is not needed.
+
+    That is a warning a codebook of small samples, as the recall is measured anyway, and an order
+    of codes for a search that nothing here does: minutes of annealing.
+    """
     make: Any = faiss
     rotations = []
     inner = index
@@ -82,10 +86,15 @@ def train_quietly(index: Any, sample: Vectors) -> None:
                 codes.cp.min_points_per_centroid = 1
                 transform.pq = codes
                 rotations.append((transform, codes))
-    owners: tuple[Any, ...] = (inner, getattr(inner, "pq", None))
+    owners = [inner, getattr(inner, "pq", None)]
+    if count_lists(index):
+        lists = make.downcast_index(make.extract_index_ivf(index))
+        owners += [lists, make.downcast_index(lists.quantizer)]
     for owner in owners:
         if hasattr(owner, "cp"):
             owner.cp.min_points_per_centroid = 1
+        if hasattr(owner, "do_polysemous_training"):
+            owner.do_polysemous_training = False
     try:
         index.train(np.ascontiguousarray(sample))
     finally:

@@ -64,7 +64,7 @@ def check_factory(option: str, dim: int) -> None:
             f"index {option!r} {wrong}; give auto, flat, none or a string such as 'IVF256,SQ8'"
         )
     try:
-        empty_index(option, dim)
+        index = empty_index(option, dim)
     except RuntimeError as error:
         raise BadInput(
             f"index {option!r} is no FAISS factory for {dim} dimensions "
@@ -74,6 +74,12 @@ def check_factory(option: str, dim: int) -> None:
         raise BadInput(
             f"index {option!r} knows no inner product; give auto, flat or IVF256,Flat"
         ) from error
+    inner = re.search(r"\((.+)\)", option)
+    if inner and count_lists(index) < 1 << _bits(inner[1]):
+        raise BadInput(
+            f"index {option!r} has too few lists to train codes of {_bits(inner[1])} bits on "
+            f"their centres; give {1 << _bits(inner[1])} at least, or a string such as 'IVF256,SQ8'"
+        )
     try:
         search_index(_toy(option, dim), _toy_vectors(4, dim), 8, None, 1)
     except (RuntimeError, TypeError, AssertionError) as error:
@@ -146,7 +152,7 @@ def _bits(factory: str) -> int:
     """The most bits of a code of a factory string's codebooks; 0 where it has none."""
     bits = [0]
     for name, numbers in _BOOKS.findall(factory):
-        last = [int(each.rpartition("x")[2]) for each in numbers.split("_") if "x" in each]
+        last = [int(found) for found in re.findall(r"x(\d+)(?:_|$)", numbers)]
         bits += last or ([8] if name == "PQ" and numbers else [])
     return max(bits)
 
