@@ -73,7 +73,8 @@ def lists_with(tens: int, hundreds: int) -> tuple[object, object]:
     """So many of the best ten, and of the best hundred, of 150 rows, for four queries."""
     scores = np.tile(np.linspace(1, 0.1, 150, dtype=np.float32), (4, 1))
     rows = np.tile(np.arange(150), (4, 1))
-    return tuple((scores[:, at - n : at], rows[:, at - n : at]) for at, n in ((10, tens), (100, hundreds)))  # fmt: skip
+    cuts = slice(10 - tens, 10), slice(100 - hundreds, 100)
+    return tuple((scores[:, cut], rows[:, cut]) for cut in cuts)
 
 
 def test_long_lists_get_a_setting_of_their_own() -> None:
