@@ -230,13 +230,13 @@ def test_a_damaged_index_is_built_anew(
     assert recall_at_10(store, np.ones(ROWS, bool)) >= 0.85
 
 
-def built(vectors: np.ndarray, factory: str, folder: Path, target: float = 0.0) -> Any:
+def built(vectors: np.ndarray, factory: str, folder: Path, target: float = 1e-9) -> Any:
     """An index of these very vectors, of one shard."""
     store = str(folder / "store")
     add_segment(store, "one", {f"d{n}": 1 for n in range(len(vectors))}, index=None)
     [info] = Store.open(store).segments
     paths = SegmentPaths(store, "one")
-    plan = plan_index(info.parts, DIM, IndexOptions(factory, 1e-9))
+    plan = plan_index(info.parts, DIM, IndexOptions(factory, target))
     assert isinstance(plan, IndexPlan)
     with pytest.MonkeyPatch.context() as patched:
         for module in ("transforms.index_building.read_vectors",):
@@ -525,7 +525,7 @@ def test_shards_of_unequal_size_share_settings(
 @pytest.mark.parametrize("scale", [1e-3, 30.0])
 def test_recall_does_not_depend_on_the_length_of_vectors(tmp_path: Path, scale: float) -> None:
     vectors = np.repeat(make_vectors(300, 5), 4, axis=0) * np.float32(scale)
-    [shard] = built(vectors, "IVF16,Flat", tmp_path)
+    [shard] = built(vectors, "IVF16,Flat", tmp_path, 1.0)
     assert shard.report is not None
     own = np.full(len(shard.report.exact[1.0][0]), -1)
     figures = [

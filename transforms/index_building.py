@@ -171,10 +171,11 @@ def build_shard(
         if sample is not None:
             raw = _open_raw(paths, plan, shard, sample.raw, cache)
             queries = np.concatenate([each.queries for each in _ordered(samples)])
+            stored = len(queries)
             if plan.questions is not None:
                 real = np.load(_fetch(paths, plan.questions, cache), allow_pickle=False)
                 queries = np.concatenate([queries, real.astype(np.float32)])
-            report = report_shard(plan, shard, index, raw, queries)
+            report = report_shard(plan, shard, index, raw, queries, stored)
         with _written(paths, f"shard-{shard.number:05d}", "faiss") as written:
             faiss_files.write_index(index, written.path)
     raw_info = sample.raw if sample is not None else None

@@ -26,19 +26,20 @@ Vectors = npt.NDArray[np.float32]
 #: Which rows live while each half of the queries is asked; None for all.
 Halves = tuple[Bools | None, Bools | None]
 
-#: A setting that finds so much in a shard is not raised there.
-_ENOUGH = 0.9999
 _BLOCK = 8_192
 
 
 def report_shard(
-    plan: IndexPlan, shard: ShardPlan, index: Any, raw: Raw, queries: Vectors
+    plan: IndexPlan, shard: ShardPlan, index: Any, raw: Raw, queries: Vectors, stored: int
 ) -> ShardReport:
     """What exact search and each setting worth trying find in a shard, with the segment's rows.
 
     A setting is not tried where it costs more than to scan the live rows, nor after one that found
-    all that there is in this shard.
+    more in this shard than the target asks for. The first ``stored`` queries are rows, the rest are
+    questions.
     """
+    enough = (1 + plan.target) / 2
+    is_row = np.arange(len(queries)) < stored
     kind = faiss_kinds.kind_of(plan.factory, plan.dim)
     masks = _masks(raw, queries, shard.number)
     row_lists = faiss_index.row_lists(index, shard.rows)
@@ -58,10 +59,9 @@ def report_shard(
                 pairs.append(_find(index, raw, some, halves[half], value, lists, best[share][half]))
             tens, hundreds = (stack(pieces) for pieces in zip(*pairs, strict=True))
             found[share, value] = moved(tens, first), moved(hundreds, first)
-            if (
-                min(_reached(lists[0], stack(best[share])[0]) for lists in (tens, hundreds))
-                >= _ENOUGH
-            ):
+            groups = np.concatenate([is_row[some] + 2 * n for n, some in enumerate(asked(share))])
+            wanted = stack(best[share])[0]
+            if min(_reached(each[0], wanted, groups) for each in (tens, hundreds)) >= enough:
                 break
     return ShardReport({s: moved(stack(pair), first) for s, pair in best.items()}, found)
 
@@ -110,14 +110,15 @@ def _masks(raw: Raw, queries: Vectors, shard: int) -> dict[float, Halves]:
     }
 
 
-def _reached(scores: Scores, best: Scores) -> float:
-    """The share of places at which what was found scores as well as the best there are."""
+def _reached(scores: Scores, best: Scores, groups: npt.NDArray[np.int64]) -> float:
+    """The share of places at which what was found scores as the best, in the worst group."""
     width = min(scores.shape[1], best.shape[1])
     if not width:
         return 1.0
     scores, best = scores[:, :width], best[:, :width]
     scale = np.abs(np.where(np.isfinite(best), best, 0)).max(axis=1, keepdims=True)
-    return float((scores >= best - TIE * scale).mean())
+    shares = (scores >= best - TIE * scale).mean(axis=1)
+    return min(float(shares[groups == group].mean()) for group in np.unique(groups))
 
 
 def _exact(raw: Raw, queries: Vectors, masks: dict[float, Halves]) -> dict[float, list[Lists]]:
