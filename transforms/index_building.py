@@ -22,7 +22,7 @@ from transforms.index_info import IndexFile, IndexInfo, IndexShard
 from transforms.index_plan import IndexPlan, ShardPlan, even_rows
 from transforms.parquet import read_vectors
 from transforms.ranking import Rows
-from transforms.raw_vectors import Raw, open_raw, write_raw
+from transforms.raw_vectors import Raw, blocks, open_raw, write_raw
 from transforms.recall import (
     QUERIES,
     Setting,
@@ -164,12 +164,16 @@ def build_shard(
         else:
             path = _fetch(paths, trained.file, cache)
             index = faiss_files.read_index(path, plan.factory, plan.dim, 0, mapped=False)
-        for chunk in _finite(paths, shard):
-            index.add(chunk)
         sample = next((each for each in samples if each.number == shard.number), None)
         report = None
-        if sample is not None:
+        if sample is None:
+            for chunk in _finite(paths, shard):
+                index.add(chunk)
+        else:
+            # Candidates are ranked by these rows in any case, and they are read faster than parts.
             raw = _open_raw(paths, plan, shard, sample.raw, cache)
+            for chunk in blocks(raw):
+                index.add(chunk)
             queries = np.concatenate([each.queries for each in _ordered(samples)])
             stored = len(queries)
             if plan.questions is not None:

@@ -4,7 +4,7 @@ The file is the rows in order, ``[rows, dim]`` little-endian float16, and nothin
 memory-mapped, so that a search touches only the rows that it looks at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,12 @@ def open_raw(path: Path, rows: int, dim: int) -> Raw:
     if not rows:
         return np.empty((0, dim), np.float16)
     return np.memmap(path, _TYPE, "r", shape=(rows, dim))
+
+
+def blocks(raw: Raw) -> Iterator[Vectors]:
+    """The rows in order, float32, so many at once as fit a small memory."""
+    for start in range(0, len(raw), _BLOCK):
+        yield np.asarray(raw[start : start + _BLOCK], np.float32)
 
 
 def rescore(raw: Raw, queries: Vectors, rows: Rows, k: int) -> tuple[Scores, Rows]:
