@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.ranking import best_of_each, merge_top_k
+from transforms.ranking import best_of_each, merge_top_k, no_hits, raise_top_k
 
 #: Few different scores, so that equal ones meet.
 SCORES = st.sampled_from([-1.5, -0.25, 0.0, 0.25, 0.5, 1.0])
@@ -60,3 +60,25 @@ def test_the_best_of_each_are_the_first_places_of_different_keys(
     assert [keys[place] for place in places] == list(dict.fromkeys(keys))[:most]
     assert all(keys[place] not in keys[:place] for place in places)
     assert places == sorted(places)
+
+
+@given(st.data(), st.integers(1, 6), st.integers(0, 3))
+def test_rows_that_come_later_raise_the_best(data: st.DataObject, k: int, questions: int) -> None:
+    best = no_hits(questions)
+    every, lives, first = [], [], 0
+    for width in data.draw(st.lists(st.integers(0, 7), min_size=1, max_size=4)):
+        line = st.lists(SCORES, min_size=width, max_size=width)
+        drawn = data.draw(st.lists(line, min_size=questions, max_size=questions))
+        scores = np.array(drawn, np.float32).reshape(questions, width)
+        live = np.array(data.draw(st.lists(st.booleans(), min_size=width, max_size=width)), bool)
+        best = raise_top_k(best, scores, first, k, live)
+        every.append(scores)
+        lives.append(live)
+        first += width
+    everything, live = np.concatenate(every, axis=1), np.concatenate(lives)
+    for question in range(questions):
+        living = np.flatnonzero(live).tolist()
+        pairs = sorted((-float(everything[question, row]), row) for row in living)[:k]
+        kept = best[1][question] >= 0
+        assert best[1][question][kept].tolist() == [row for _, row in pairs]
+        assert best[0][question][kept].tolist() == [-score for score, _ in pairs]

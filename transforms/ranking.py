@@ -54,6 +54,38 @@ def merge_top_k(lists: list[tuple[Scores, Rows]], k: int) -> tuple[Scores, Rows]
     return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 
+def raise_top_k(
+    best: tuple[Scores, Rows],
+    scores: Scores,
+    first: int,
+    k: int,
+    live: npt.NDArray[np.bool_] | None = None,
+) -> tuple[Scores, Rows]:
+    """The best ``k`` of what was the best until now and of further rows, which come after those.
+
+    Only scores above the least of the best are sorted, which are few after the first rows.
+
+    Args:
+        best: as `merge_top_k` returns them.
+        scores: of the further rows, ``[questions, n]``.
+        first: the number of the first of them.
+        k: how many to keep.
+        live: which of them count; all by default.
+    """
+    full = best[0].shape[1] == k
+    better = scores > best[0][:, -1:] if full else np.ones(scores.shape, np.bool_)
+    if live is not None:
+        better &= live
+    questions, columns = np.nonzero(better)
+    counts = np.bincount(questions, minlength=len(scores))
+    starts = np.cumsum(counts) - counts
+    places = questions, np.arange(len(questions)) - starts[questions]
+    more = np.zeros((len(scores), counts.max(initial=0)), np.float32)
+    rows = np.full(more.shape, -1, np.int64)
+    more[places], rows[places] = scores[questions, columns], columns + first
+    return merge_top_k([best, (more, rows)], k)
+
+
 def best_of_each(keys: list[Any], most: int) -> list[int]:
     """The places of the first occurrences in ``keys``, in order, at most ``most``."""
     seen: set[Any] = set()

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from transforms import faiss_index, faiss_kinds
 from transforms.index_plan import IndexPlan, ShardPlan
-from transforms.ranking import Rows, Scores, merge_top_k, moved, stack
+from transforms.ranking import Rows, Scores, moved, no_hits, raise_top_k, stack
 from transforms.raw_vectors import Raw, rescore
 from transforms.recall import (
     EXACT_AT,
@@ -123,13 +123,12 @@ def _reached(scores: Scores, best: Scores, groups: npt.NDArray[np.int64]) -> flo
 
 def _exact(raw: Raw, queries: Vectors, masks: dict[float, Halves]) -> dict[float, list[Lists]]:
     """Exact search among several sets of live rows, in one pass over them."""
-    found: dict[tuple[float, int], list[Lists]] = {}
+    found = {share: [no_hits(len(queries[some])) for some in asked(share)] for share in masks}
     for start in range(0, len(raw), _BLOCK):
-        block = np.asarray(raw[start : start + _BLOCK], np.float32)
+        scores = queries @ np.asarray(raw[start : start + _BLOCK], np.float32).T
         for share, halves in masks.items():
             for half, (some, live) in enumerate(zip(asked(share), halves, strict=True)):
                 mine = None if live is None else live[start : start + _BLOCK]
-                scores, rows = faiss_index.exact_search([block], queries[some], EXACT_AT, mine)
-                before = found.get((share, half), [])
-                found[share, half] = [merge_top_k([*before, (scores, rows + start)], EXACT_AT)]
-    return {share: [found[share, half][0] for half in (0, 1)] for share in masks}
+                best = found[share][half]
+                found[share][half] = raise_top_k(best, scores[some], start, EXACT_AT, mine)
+    return found
