@@ -16,12 +16,10 @@ from pipeline.delete import read_ids
 from pipeline.embed import run
 from pipeline.options import EmbedOptions
 from tests.stores import add_segment, live_ids, make_identity, make_segment, overtake
-from tests.test_sync import FIRST, assert_like_fresh, changed, embed
+from tests.test_sync import FIRST, assert_like_fresh, changed, embed, make_options
 from transforms import compaction, indexing, storage
 from transforms.commits import commit_segment, remove_documents, roll_back
 from transforms.errors import AlbeamError, BadInput, Conflict, Damaged
-from transforms.model import ModelOptions, Placement
-from transforms.planning import ColumnOptions
 from transforms.sealing import seal, unseal
 from transforms.segment import VACUUMED, SegmentPaths
 from transforms.snapshot import read_snapshot, snapshot_numbers
@@ -29,15 +27,7 @@ from transforms.snapshot import read_snapshot, snapshot_numbers
 
 @pytest.fixture
 def options(tmp_path: Path, albert: Path) -> EmbedOptions:
-    return EmbedOptions(
-        inputs=(),
-        store=str(tmp_path / "store"),
-        model=ModelOptions(str(albert), max_tokens=48),
-        columns=ColumnOptions(all_columns=True),
-        stride=8,
-        placement=Placement("cpu", "float32"),
-        rows_per_part=7,
-    )
+    return make_options(tmp_path, albert)
 
 
 @pytest.fixture

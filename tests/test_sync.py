@@ -38,17 +38,22 @@ Documents = dict[str, tuple[str | None, int]]
 FIRST: Documents = {f"d{n:02d}": (text, 2000) for n, text in enumerate(TEXTS[:20])}
 
 
-@pytest.fixture
-def options(tmp_path: Path, albert: Path) -> EmbedOptions:
+def make_options(folder: Path, albert: Path) -> EmbedOptions:
+    """Of runs on few documents by a tiny model; without inputs."""
     return EmbedOptions(
         inputs=(),
-        store=str(tmp_path / "store"),
+        store=str(folder / "store"),
         model=ModelOptions(str(albert), max_tokens=48),
         columns=ColumnOptions(all_columns=True),
         stride=8,
         placement=Placement("cpu", "float32"),
         rows_per_part=7,
     )
+
+
+@pytest.fixture
+def options(tmp_path: Path, albert: Path) -> EmbedOptions:
+    return make_options(tmp_path, albert)
 
 
 def embed(

@@ -48,6 +48,8 @@ def report_shard(
     for share, halves in masks.items():
         if share < 1 and not kind.selects:
             continue
+        groups = np.concatenate([is_row[some] + 2 * n for n, some in enumerate(asked(share))])
+        wanted = stack(best[share])[0]
         filled = [None if live is None else filled_lists(row_lists, live) for live in halves]
         for value in faiss_kinds.ladder(plan.factory, plan.dim, plan.rows):
             if share < 1 and faiss_kinds.cost(kind, value, shard.rows) > share * shard.rows:
@@ -59,8 +61,6 @@ def report_shard(
                 pairs.append(_find(index, raw, some, halves[half], value, lists, best[share][half]))
             tens, hundreds = (stack(pieces) for pieces in zip(*pairs, strict=True))
             found[share, value] = moved(tens, first), moved(hundreds, first)
-            groups = np.concatenate([is_row[some] + 2 * n for n, some in enumerate(asked(share))])
-            wanted = stack(best[share])[0]
             if min(_reached(each[0], wanted, groups) for each in (tens, hundreds)) >= enough:
                 break
     return ShardReport({s: moved(stack(pair), first) for s, pair in best.items()}, found)

@@ -57,15 +57,19 @@ def missing_files(store: str, refs: Iterable[SegmentRef]) -> list[str]:
             if path in listed and size in (None, listed[path]):
                 continue
             url = storage.join(store, path)
-            try:
-                if size is None or storage.size(url) == size:
-                    if size is None and not storage.exists(url):
-                        wrong.append(url)
-                    continue
-            except FileNotFoundError:
-                pass
-            wrong.append(url)
+            if not _stands(url, size):
+                wrong.append(url)
     return wrong
+
+
+def _stands(url: str, size: int | None) -> bool:
+    """Whether there is a file, and of that size where one is known."""
+    if size is None:
+        return storage.exists(url)
+    try:
+        return storage.size(url) == size
+    except FileNotFoundError:
+        return False
 
 
 def check_standing(store: str, ref: SegmentRef) -> None:
@@ -125,11 +129,7 @@ def _check_part(paths: SegmentPaths, part: PartInfo) -> None:
             size = storage.size(rejects) if storage.exists(rejects) else 0
             check_file(rejects, size, part.rejects_sha256)
         return
-    try:
-        whole = storage.size(url) == part.bytes
-    except FileNotFoundError:
-        whole = False
-    if not whole or (rejects and not storage.exists(rejects)):
+    if not _stands(url, part.bytes) or (rejects and not _stands(rejects, None)):
         raise Damaged(f"{url} is missing or cut short")
 
 
