@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
@@ -100,7 +100,7 @@ def run(options: EmbedOptions) -> EmbedSummary:
         [ref] = [ref for ref in newest.segments if ref.name == paths.name]
         info = read_segment(job.store, ref)
         notices = [_NOTHING.format(newest.number)]
-        done = len(info.parts)
+        done = {part.number for part in info.parts}
         made = _summary(job, changes, info, newest.number, done, worked=False, notices=notices)
         # What was new to the run that did the work is there now.
         return replace(
@@ -135,7 +135,7 @@ def _write(
     plan = standing or paths.settle_plan(_plan(job, paths, changes, survey or _survey(job, base)))
     # Others may have been committed since a standing plan was made.
     _check_metadata(job.store, plan, base)
-    notices = []
+    notices = _columns_left_out(job, changes, plan, base)
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
     done_before = sound_parts(paths)
@@ -153,7 +153,7 @@ def _write(
     late: Counter[str] = Counter()
     if reasons and changes.base:
         late = count_changes(paths, changes, rejected_ids(paths, info.parts, reasons))
-    return _summary(job, changes, info, number, len(done_before), loads, late, notices)
+    return _summary(job, changes, info, number, done_before, loads, late, notices)
 
 
 def _prepare(options: EmbedOptions) -> _Run:
@@ -212,6 +212,20 @@ def _survey(job: _Run, base: Snapshot | None) -> Survey:
 def _check_metadata(store: str, plan: Plan | Survey, base: Snapshot | None) -> None:
     refs = base.segments if base is not None else ()
     check_metadata(plan.schema, ((ref.name, read_segment(store, ref).metadata) for ref in refs))
+
+
+def _columns_left_out(job: _Run, changes: Changes, plan: Plan, base: Snapshot | None) -> list[str]:
+    """A notice of the columns that documents lose, as this input was read without them."""
+    if base is None or not changes.counts["metadata"] + changes.counts["changed"]:
+        return []
+    had = {name for ref in base.segments for name in read_segment(job.store, ref).metadata.names}
+    lost = sorted(had - set(plan.schema.names))
+    if not lost:
+        return []
+    return [
+        f"the store's metadata {', '.join(lost)} was not read from this input and is gone from "
+        "the documents that were replaced; give --metadata-columns or --all-columns to keep it"
+    ]
 
 
 def _compare(job: _Run, comparison: Comparison) -> Changes:
@@ -326,7 +340,7 @@ def _summary(
     changes: Changes,
     info: SegmentInfo | None,
     snapshot: int,
-    parts_found_done: int = 0,
+    found_done: Collection[int] = (),
     model_loads: int = 0,
     late: Mapping[str, int] = MappingProxyType({}),
     notices: Iterable[str] = (),
@@ -334,13 +348,15 @@ def _summary(
 ) -> EmbedSummary:
     """What a run did.
 
-    ``info`` is the segment that it wrote, if any; ``late`` counts what became of documents in the
-    comparison that were rejected later.
+    ``info`` is the segment that it wrote, if any, of which it found the parts ``found_done``;
+    ``late`` counts what became of documents in the comparison that were rejected later.
     """
     seconds = time.monotonic() - job.started
     counts = changes.counts
     written = info.total("documents") if info is not None else 0
     tokens = info.total("tokens") if info is not None else 0
+    parts = info.parts if info is not None else ()
+    fresh = tokens - sum(part.tokens for part in parts if part.number in found_done)
     index = info.index if info is not None else None
     return EmbedSummary(
         documents=written + counts["unchanged"],
@@ -355,9 +371,9 @@ def _summary(
         rejects=info.rejects if info is not None else changes.rejects,
         bytes=(info.total("bytes") if info is not None else 0) + (index.size if index else 0),
         seconds=round(seconds, 3),
-        tokens_per_second=round(tokens / seconds, 1) if worked else 0.0,
-        parts=len(info.parts) if info is not None else 0,
-        parts_found_done=parts_found_done,
+        tokens_per_second=round(fresh / seconds, 1) if worked else 0.0,
+        parts=len(parts),
+        parts_found_done=len(found_done),
         model=job.identity.name,
         model_loads=model_loads,
         device=job.placement.device,

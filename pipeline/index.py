@@ -32,6 +32,7 @@ class IndexSummary:
         passages: theirs, dead ones counted.
         factories: FAISS factories, by segment.
         reasons: why those, by segment.
+        shards: files that hold the rows, of all segments.
         bytes: of all index files.
         recall: recall@10 of the worst segment.
     """
@@ -42,6 +43,7 @@ class IndexSummary:
     passages: int
     factories: dict[str, str]
     reasons: dict[str, str]
+    shards: int
     bytes: int
     recall: float
     seconds: float
@@ -129,6 +131,7 @@ def run(
         passages=sum(info.rows for info in infos),
         factories={info.name: info.index.factory for info in infos if info.index is not None},
         reasons={info.name: info.index.why for info in infos if info.index is not None},
+        shards=sum(len(info.index.shards) for info in infos if info.index is not None),
         bytes=sum(info.index.size for info in infos if info.index is not None),
         recall=min((info.index.recall for info in infos if info.index is not None), default=1.0),
         seconds=round(time.monotonic() - started, 3),

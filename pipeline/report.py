@@ -76,9 +76,10 @@ def print_deleted(summary: Any, as_json: bool) -> None:
     if as_json:
         print_json(asdict(summary))
         return
+    still = "" if summary.documents else " stays the newest"
     print(
         f"{summary.store}: {counted(summary.documents, 'document')} deleted "
-        f"({counted(summary.passages, 'passage')}); snapshot {summary.snapshot}"
+        f"({counted(summary.passages, 'passage')}); snapshot {summary.snapshot}{still}"
     )
     if summary.missing:
         some = ", ".join(map(repr, summary.missing_ids))
@@ -179,8 +180,9 @@ def print_indexed(summary: Any, as_json: bool) -> None:
         print_json(asdict(summary))
         return
     kinds = ", ".join(sorted(set(summary.factories.values()))) or "nothing"
+    files = f" in {summary.shards} shards" if summary.shards > summary.segments else ""
     print(
-        f"{summary.store}: {kinds} over {counted(summary.passages, 'passage')} in "
+        f"{summary.store}: {kinds}{files} over {counted(summary.passages, 'passage')} in "
         f"{counted(summary.segments, 'segment')}, {summary.bytes:,} bytes, recall@10 "
         f"{summary.recall:.3f}, in {summary.seconds:.1f} seconds; snapshot {summary.snapshot}"
     )

@@ -35,6 +35,12 @@ def test_the_index_fits_rows_and_memory(option: str, rows: int, memory: int, fac
     assert choice.why.startswith(f"{factory} for {rows:,} × 384: ")
 
 
+def test_a_recall_of_one_is_exact_search() -> None:
+    choice = choose_index(IndexOptions(recall_target=1), DIM, 900_000)
+    assert choice.factory == "Flat"
+    assert "exact, as a recall of 1 was asked for" in choice.why
+
+
 def test_no_index_and_why() -> None:
     assert choose_index(IndexOptions("none"), DIM, 10).factory is None
     why = choose_index(IndexOptions("auto", memory=1 << 20), DIM, 10_000_000).why

@@ -46,6 +46,10 @@ def test_delete_takes_ids_as_words(store: str, capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert "1 document deleted (2 passages); snapshot 4" in out
     assert "1 id was not there: 'nobody'" in out
+    assert main(["delete", store, "nobody"]) == 0
+    assert (
+        "0 documents deleted (0 passages); snapshot 4 stays the newest" in capsys.readouterr().out
+    )
 
 
 def test_delete_takes_ids_from_a_file(

@@ -147,6 +147,15 @@ def test_sync_embeds_what_changed_carries_metadata_and_removes(options: EmbedOpt
     assert (kinds(again), again.tokens) == ((0, 0, 0, 20, 0), 0)
 
 
+def test_metadata_that_the_input_was_read_without_is_missed_aloud(options: EmbedOptions) -> None:
+    assert embed(options, FIRST).notice == ""
+    bare = replace(options, columns=ColumnOptions())
+    again = embed(bare, FIRST)
+    assert kinds(again) == (0, 0, 20, 0, 0)
+    assert "the store's metadata year was not read from this input" in again.notice
+    assert "--metadata-columns" in again.notice
+
+
 def test_append_adds_and_replaces_and_removes_nothing(options: EmbedOptions) -> None:
     embed(options, FIRST, "append")
     some = {name: changed(FIRST)[name] for name in ("d02", "d03", "d04", "e00")}
@@ -352,6 +361,7 @@ def test_no_resume_leaves_finished_parts_where_they_are(options: EmbedOptions) -
     manifest.unlink()
     resumed = embed(options, FIRST)
     assert (resumed.segment, resumed.parts_found_done) == (first.segment, first.parts)
+    assert (resumed.tokens, resumed.tokens_per_second) == (first.tokens, 0)
     manifest.unlink()
     afresh = embed(options, FIRST, resume=False)
     assert afresh.segment != first.segment

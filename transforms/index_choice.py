@@ -98,8 +98,10 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
     auto = options.index == "auto"
     if options.index == "flat":
         return exact, ""
-    if auto and rows * dim * 4 <= _EXACT_BYTES:
-        return exact, f"as it is at most {_size(_EXACT_BYTES)}"
+    small = rows * dim * 4 <= _EXACT_BYTES
+    if auto and (small or options.recall_target == 1):
+        limit = f"as it is at most {_size(_EXACT_BYTES)}"
+        return exact, limit if small else "as a recall of 1 was asked for"
     if options.index == "hnsw":
         return graph, ""
     wide = _bytes(graph, dim, rows)
@@ -199,4 +201,6 @@ def _size(count: float) -> str:
 
 
 def _time(seconds: float) -> str:
+    if seconds < 50:
+        return "some seconds" if seconds < 10 else f"{seconds:.0f} seconds"
     return "a minute" if seconds < 90 else f"{seconds / 60:.0f} minutes"
