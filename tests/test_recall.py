@@ -12,6 +12,7 @@ from transforms.recall import (
     alike_rows,
     asked,
     choose_settings,
+    made_questions,
     measure,
     random_rows,
     recall,
@@ -124,6 +125,17 @@ def test_rows_live_by_seed_and_share() -> None:
     assert 4_800 < half.sum() < 5_200
     assert (random_rows(0.5, 10_000, 3) == half).all()
     assert (random_rows(0.5, 10_000, 4) != half).any()
+
+
+def test_made_questions_lie_farther_off_their_rows_than_those_are_long() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    made = made_questions(rows)
+    lengths = np.linalg.norm(rows, axis=1)
+    np.testing.assert_allclose(np.linalg.norm(made - rows, axis=1), 1.25 * lengths, rtol=1e-5)
+    np.testing.assert_array_equal(made, made_questions(rows))
+    assert np.abs(np.mean((made - rows) / lengths[:, None])) < 0.1
+    equal = np.ones((5, 4), np.float32)
+    np.testing.assert_array_equal(made_questions(equal), equal)
 
 
 def test_rows_that_are_alike_live_together() -> None:

@@ -187,7 +187,9 @@ def assign_lists(
     centres = make.downcast_index(index.quantizer)
     if filled is not None and not isinstance(centres, (make.IndexFlat, make.IndexHNSW)):
         return None
-    count = nprobe if filled is None else min(nprobe, max(1, int(filled.sum())))
+    # FAISS takes lists beyond those that there are for those of the next query.
+    most = index.nlist if filled is None else max(1, int(filled.sum()))
+    count = min(nprobe, most)
     return search_index(centres, queries, count, filled)
 
 

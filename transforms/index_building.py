@@ -28,6 +28,7 @@ from transforms.recall import (
     Setting,
     ShardReport,
     choose_settings,
+    made_questions,
 )
 from transforms.segment import SegmentPaths, segment_name
 from transforms.shard_report import report_shard
@@ -175,10 +176,10 @@ def build_shard(
             for chunk in blocks(raw):
                 index.add(chunk)
             queries = np.concatenate([each.queries for each in _ordered(samples)])
-            stored = len(queries)
+            stored, asked = len(queries), made_questions(queries)
             if plan.questions is not None:
-                real = np.load(_fetch(paths, plan.questions, cache), allow_pickle=False)
-                queries = np.concatenate([queries, real.astype(np.float32)])
+                asked = np.load(_fetch(paths, plan.questions, cache), allow_pickle=False)
+            queries = np.concatenate([queries, asked.astype(np.float32)])
             report = report_shard(plan, shard, index, raw, queries, stored)
         with _written(paths, f"shard-{shard.number:05d}", "faiss") as written:
             faiss_files.write_index(index, written.path)

@@ -15,10 +15,13 @@ from transforms.ranking import Rows, Scores, merge_top_k
 
 Bools = npt.NDArray[np.bool_]
 Lists = tuple[Scores, Rows]
+Vectors = npt.NDArray[np.float32]
 
 #: The shares of live rows for which recall is measured.
 LIVE_SHARES = (1.0, 0.9, 0.5, 0.25, 0.1, 0.01, 0.001)
 QUERIES = 256
+#: How long what is added to a row is beside it, to make a question.
+_OFF = 1.25
 #: So few live rows are scanned for long lists rather than searched with less recall.
 _FEW = 0.25
 #: Neighbours that exact search keeps: a hundred, and the query's own row.
@@ -36,7 +39,7 @@ class Setting:
         value: nprobe or efSearch for short lists; 0 scans the live rows exactly.
         recall_at_10: of stored vectors, measured with it; 1 for a scan.
         recall_at_100: the same with ``value_at_100``.
-        questions_at_10: recall@10 of the questions that were given, if any.
+        questions_at_10: recall@10 of the questions that were given, else of those that were made.
         value_at_100: nprobe or efSearch for long lists; None for the same.
     """
 
@@ -87,6 +90,23 @@ def asked(live: float) -> tuple[slice, slice]:
         if live == 1
         else (slice(0, None, 4), slice(2, None, 4))
     )
+
+
+def made_questions(rows: Vectors) -> Vectors:
+    """Vectors that lie off the rows as people's questions do: each a row and more of the others.
+
+    Questions are harder for an index than rows: their nearest rows are farther away, and in more
+    lists. To each of the sampled ``rows``, ``[n, dim]``, a random mixture of what sets them apart
+    is added that is a quarter longer than it; with that, settings that reach a recall for these
+    reached it for real questions on real vectors (`deploy.bench.real`).
+    """
+    mixture = np.random.default_rng(len(rows)).normal(size=(len(rows), len(rows)))
+    mixed = mixture @ (rows - rows.mean(axis=0))
+    lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
+    wanted = _OFF * np.linalg.norm(rows, axis=1, keepdims=True)
+    share = np.divide(wanted, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    made: Vectors = (rows + mixed * share).astype(np.float32)
+    return made
 
 
 def random_rows(share: float, rows: int, shard: int) -> Bools:

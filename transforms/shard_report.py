@@ -1,5 +1,6 @@
 """What exact search and each search-time setting find in a shard, for the recall of the whole."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy.typing as npt
 
 from transforms import faiss_index, faiss_kinds
 from transforms.index_plan import IndexPlan, ShardPlan
-from transforms.ranking import Rows, Scores, moved, no_hits, raise_top_k, stack
+from transforms.ranking import Rows, Scores, merge_top_k, moved, no_hits, raise_top_k, stack
 from transforms.raw_vectors import Raw, rescore
 from transforms.recall import (
     EXACT_AT,
@@ -41,7 +42,7 @@ def report_shard(
     enough = (1 + plan.target) / 2
     is_row = np.arange(len(queries)) < stored
     kind = faiss_kinds.kind_of(plan.factory, plan.dim)
-    masks = _masks(raw, queries, shard.number)
+    masks = _masks(raw, queries[:stored], shard.number)
     row_lists = faiss_index.row_lists(index, shard.rows)
     first, best = shard.first_row, _exact(raw, queries, masks)
     found: dict[tuple[float, int], tuple[Lists, Lists]] = {}
@@ -51,14 +52,17 @@ def report_shard(
         groups = np.concatenate([is_row[some] + 2 * n for n, some in enumerate(asked(share))])
         wanted = stack(best[share])[0]
         filled = [None if live is None else filled_lists(row_lists, live) for live in halves]
+        searched: list[_Searched | None] = [None, None]
         for value in faiss_kinds.ladder(plan.factory, plan.dim, plan.rows):
             if share < 1 and faiss_kinds.cost(kind, value, shard.rows) > share * shard.rows:
                 break
             pairs = []
             for half in (0, 1):
-                some = queries[asked(share)[half]]
-                lists = faiss_index.assign_lists(index, some, value, filled[half])
-                pairs.append(_find(index, raw, some, halves[half], value, lists, best[share][half]))
+                live, exact = halves[half], best[share][half]
+                search = _Search(index, queries[asked(share)[half]], live, filled[half])
+                many = search.widen(min(candidates(EXACT_AT), len(raw)), value, searched[half])
+                pairs.append(_find(search, raw, value, many, exact))
+                searched[half] = many
             tens, hundreds = (stack(pieces) for pieces in zip(*pairs, strict=True))
             found[share, value] = moved(tens, first), moved(hundreds, first)
             if min(_reached(each[0], wanted, groups) for each in (tens, hundreds)) >= enough:
@@ -66,33 +70,63 @@ def report_shard(
     return ShardReport({s: moved(stack(pair), first) for s, pair in best.items()}, found)
 
 
+@dataclass(frozen=True)
+class _Searched:
+    """Candidates, and the lists that they come from where the index is made of lists."""
+
+    lists: Lists | None
+    found: Lists
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Queries to an index of which some rows live; ``filled`` says which lists have any of them."""
+
+    index: Any
+    queries: Vectors
+    live: Bools | None
+    filled: Bools | None
+
+    def widen(self, wanted: int, value: int, before: _Searched | None) -> _Searched:
+        """What a setting finds; of lists that one before it searched, nothing is read again."""
+        lists = faiss_index.assign_lists(self.index, self.queries, value, self.filled)
+        if lists is None:
+            return _Searched(None, self._find(wanted, value))
+        done = before.lists if before is not None else None
+        width = done[1].shape[1] if done is not None else 0
+        if before is None or done is None or not np.array_equal(done[1], lists[1][:, :width]):
+            return _Searched(lists, self._find(wanted, value, lists))
+        if width == lists[1].shape[1]:
+            return before
+        more = self._find(wanted, value, (lists[0][:, width:], lists[1][:, width:]))
+        return _Searched(lists, merge_top_k([before.found, more], wanted))
+
+    def narrow(self, wanted: int, value: int) -> Rows:
+        """The rows that a setting finds where so few are asked for."""
+        return self._find(wanted, value)[1]
+
+    def _find(self, wanted: int, value: int, lists: Lists | None = None) -> Lists:
+        return faiss_index.search_index(self.index, self.queries, wanted, self.live, value, lists)
+
+
 def _find(
-    index: Any,
-    raw: Raw,
-    queries: Vectors,
-    live: Bools | None,
-    value: int,
-    lists: Lists | None,
-    exact: Lists,
+    search: _Search, raw: Raw, value: int, searched: _Searched, exact: Lists
 ) -> tuple[Lists, Lists]:
     """What searches for ten and for a hundred rows find, besides a query's own row.
 
     As in `transforms.shards.search_shard`, whoever finds too few scans.
     """
 
-    def search(k: int) -> Rows:
-        wanted = min(candidates(k), len(raw))
-        return faiss_index.search_index(index, queries, wanted, live, value, lists)[1]
-
     def refine(rows: Rows, k: int) -> Lists:
-        scores, rows = rescore(raw, queries, rows, min(k, exact[1].shape[1]))
+        scores, rows = rescore(raw, search.queries, rows, min(k, exact[1].shape[1]))
         short, width = (rows < 0).any(axis=1), rows.shape[1]
         scores[short], rows[short] = exact[0][short, :width], exact[1][short, :width]
         return scores, rows
 
-    many = search(EXACT_AT)
+    many = searched.found[1]
     # A graph is searched the more widely the more is asked for; lists are not.
-    few = search(11) if lists is None else many[:, : candidates(11)]
+    fewest = min(candidates(11), len(raw))
+    few = many[:, :fewest] if searched.lists is not None else search.narrow(fewest, value)
     return refine(few, 11), refine(many, EXACT_AT)
 
 
