@@ -19,7 +19,8 @@ from transforms.parquet import MODEL_KEY, PartFormat
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
 from transforms.shards import SegmentIndex
 from transforms.snapshot import read_segment, read_snapshot
-from transforms.store import Store, open_part
+from transforms.store import Store
+from transforms.stored_rows import open_part
 from transforms.tombstones import live_mask, read_tombstones
 
 

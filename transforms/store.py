@@ -11,29 +11,28 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyroaring import BitMap64
 
-from transforms import faiss_index, storage
-from transforms.errors import BadInput, Damaged
+from transforms import storage
+from transforms.dense import Dense
+from transforms.errors import BadInput
 from transforms.file_cache import FileCache, default_folder
 from transforms.filters import as_schema, check_condition, matching, named_columns, unified
 from transforms.model import Placement, find_model, options_for
-from transforms.parquet import open_parquet, read_vectors, reading
-from transforms.ranking import Rows, Scores, best_of_each, merge_top_k, moved, no_hits
-from transforms.records import PASSAGE_FIELDS, VECTOR, plain_rows, question_vectors
-from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
+from transforms.parquet import reading
+from transforms.ranking import Rows, Scores, best_of_each
+from transforms.records import PASSAGE_FIELDS, question_vectors
+from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.shards import SegmentIndex
 from transforms.snapshot import Snapshot, read_segment, read_snapshot
+from transforms.stored_rows import StoredRows
 from transforms.tombstones import live_mask, read_tombstones
 
 if TYPE_CHECKING:
     from transforms.encoder import Encoder
 
 MODES = ("dense",)
-_OPEN_PARTS = 256
-_CACHED_GROUPS = 4_096
 #: Conditions whose rows are remembered.
 _CACHED_MASKS = 4
 _ID = "document_id"
-_HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
 _OWN = frozenset(field.name for field in PASSAGE_FIELDS)
 
 
@@ -79,19 +78,11 @@ class Store:
         self.segments = segments
         self._model, self._placement = model, placement
         self._encoder: Encoder | None = None
-        self._cache = FileCache(cache or default_folder())
-        self._parts = [
-            (SegmentPaths(url, segment.name), part)
-            for segment in segments
-            for part in segment.parts
-        ]
-        #: The first global row of each part, and the number of all rows at the end.
-        self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
+        self._rows = StoredRows(url, segments)
         self._dead = lru_cache(None)(self._dead_uncached)
         self.live = lru_cache(_CACHED_MASKS * max(1, len(self.segments)))(self._live_uncached)
-        self._open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
-        self.index = lru_cache(None)(self._index_uncached)
-        self._ids_of_group = lru_cache(_CACHED_GROUPS)(self._ids_of_group_uncached)
+        files = FileCache(cache or default_folder())
+        self.dense = Dense(url, segments, snapshot.identity.dim, self.live, files)
 
     @classmethod
     def open(
@@ -126,7 +117,7 @@ class Store:
     @property
     def rows(self) -> int:
         """Passages in the snapshot's segments, dead ones counted: the range of global rows."""
-        return int(self._edges[-1])
+        return len(self._rows)
 
     @property
     def encoder(self) -> "Encoder":
@@ -192,7 +183,7 @@ class Store:
         """
         ranked = self.rank(vectors, k, where)
         rows = sorted({row for rows, _ in ranked for row in rows})
-        found = dict(zip(rows, self._fetch(rows), strict=True))
+        found = dict(zip(rows, self._rows.fetch(rows), strict=True))
         return [
             [
                 _hit(rank, score, found[row])
@@ -233,15 +224,23 @@ class Store:
             pending, wanted = unsettled, min(live_rows, wanted * 2)
         return [results[question] for question in range(len(vectors))]
 
+    def nearest(
+        self, vectors: npt.ArrayLike, k: int, where: str | None = None
+    ) -> tuple[Scores, Rows]:
+        """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
+        return self.dense.nearest(vectors, k, where)
+
+    def index(self, number: int) -> SegmentIndex:
+        """The index of a segment, which has one."""
+        return self.dense.index(number)
+
     def document_ids(self, rows: Rows) -> list[list[str]]:
         """The document ids of global rows ``[questions, n]``; "" for row -1."""
-        unique, inverse = np.unique(rows, return_inverse=True)
-        names = [""] * len(unique)
-        for part, group, places, inside in self._by_group(unique):
-            ids = self._ids_of_group(part, group)
-            for place, row in zip(places, inside, strict=True):
-                names[place] = ids[row].as_py()
-        return [[names[i] for i in line] for line in inverse.reshape(rows.shape)]
+        return self._rows.document_ids(rows)
+
+    def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
+        """Columns of the parts' schema for global rows, which must ascend, in their order."""
+        return self._rows.read_rows(rows, columns)
 
     def documents(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All live passages, a table a part, in order; ``columns`` as in the part's schema."""
@@ -249,42 +248,14 @@ class Store:
         for number, segment in enumerate(self.segments):
             dead, first = self._dead(number), 0
             for part in segment.parts:
-                with reading(self._part_url(place)):
-                    table = self._open_part(place).read(columns=list(columns) if columns else None)
+                with reading(self._rows.part_url(place)):
+                    table = self._rows.open_part(place).read(
+                        columns=list(columns) if columns else None
+                    )
                 if dead:
                     table = table.filter(pa.array(live_mask(dead, first, first + part.rows)))
                 yield table
                 place, first = place + 1, first + part.rows
-
-    def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
-        """Columns of the parts' schema for global rows, which must ascend, in their order."""
-        tables = []
-        for part, group, _, inside in self._by_group(rows):
-            with reading(self._part_url(part)):
-                table = self._open_part(part).read_row_group(group, columns=list(columns))
-            tables.append(table.select(columns).take(pa.array(inside)))
-        return pa.concat_tables(tables, promote_options="permissive")
-
-    def nearest(
-        self, vectors: npt.ArrayLike, k: int, where: str | None = None
-    ) -> tuple[Scores, Rows]:
-        """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
-        vectors = question_vectors(vectors, self.snapshot.identity.dim)
-        found = [no_hits(len(vectors))]
-        first = 0
-        for number, segment in enumerate(self.segments):
-            found.append(moved(self._search_segment(number, vectors, k, where), first))
-            first += segment.rows
-        return merge_top_k(found, k)
-
-    def _search_segment(
-        self, number: int, vectors: npt.NDArray[np.float32], k: int, where: str | None
-    ) -> tuple[Scores, Rows]:
-        segment, live = self.segments[number], self.live(number, where)
-        if segment.index is None:
-            chunks = read_vectors(SegmentPaths(self.url, segment.name), segment.parts)
-            return faiss_index.exact_search(chunks, vectors, k, live)
-        return self.index(number).search(vectors, k, live)
 
     def _live_uncached(self, number: int, where: str | None = None) -> npt.NDArray[np.bool_] | None:
         """Which rows of a segment live and meet a condition; None for all."""
@@ -297,8 +268,8 @@ class Store:
         names = [name for name in (_ID, *segment.metadata.names) if name in columns.names]
         place = sum(len(each.parts) for each in self.segments[:number])
         for part in range(place, place + len(segment.parts)):
-            with reading(self._part_url(part)):
-                table = self._open_part(part).read(columns=names or [_ID])
+            with reading(self._rows.part_url(part)):
+                table = self._rows.open_part(part).read(columns=names or [_ID])
             masks.append(matching(as_schema(table, columns), where, self.columns))
         met = np.concatenate(masks)
         return met if live is None else live & met
@@ -312,75 +283,6 @@ class Store:
     def _dead_uncached(self, number: int) -> BitMap64:
         ref, segment = self.snapshot.segments[number], self.segments[number]
         return read_tombstones(SegmentPaths(self.url, ref.name), ref.tombstones, segment.rows)
-
-    def _fetch(self, rows: list[int]) -> list[dict[str, Any]]:
-        """The rows' columns but hashes and vectors, in order."""
-        found: list[dict[str, Any]] = [{} for _ in rows]
-        for part, group, places, inside in self._by_group(np.array(rows, np.int64)):
-            file = self._open_part(part)
-            columns = [name for name in file.schema_arrow.names if name not in _HIDDEN]
-            with reading(self._part_url(part)):
-                table = file.read_row_group(group, columns=columns).take(pa.array(inside))
-            for place, values in zip(places, plain_rows(table), strict=True):
-                found[place] = values
-        return found
-
-    def _by_group(self, rows: Rows) -> Iterator[tuple[int, int, list[int], list[int]]]:
-        """Sorted global rows by row group: part, group, places in ``rows``, rows in the group."""
-        parts = np.searchsorted(self._edges, rows, side="right") - 1
-        for part in np.unique(parts[rows >= 0]):
-            places = np.flatnonzero((parts == part) & (rows >= 0))
-            local = rows[places] - self._edges[part]
-            edges = self._group_edges(int(part))
-            groups = np.searchsorted(edges, local, side="right") - 1
-            for group in np.unique(groups):
-                chosen = groups == group
-                yield (
-                    int(part),
-                    int(group),
-                    places[chosen].tolist(),
-                    (local[chosen] - edges[group]).tolist(),
-                )
-
-    def _group_edges(self, part: int) -> npt.NDArray[np.int64]:
-        metadata = self._open_part(part).metadata
-        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        return np.cumsum([0, *counts])
-
-    def _ids_of_group_uncached(self, part: int, group: int) -> pa.ChunkedArray:
-        with reading(self._part_url(part)):
-            return self._open_part(part).read_row_group(group, columns=["document_id"]).column(0)
-
-    def _part_url(self, place: int) -> str:
-        paths, part = self._parts[place]
-        return storage.join(paths.vectors, part.name)
-
-    def _open_part_uncached(self, place: int) -> Any:
-        paths, part = self._parts[place]
-        return open_part(paths, part)
-
-    def _index_uncached(self, number: int) -> SegmentIndex:
-        segment = self.segments[number]
-        assert segment.index is not None
-        paths = SegmentPaths(self.url, segment.name)
-        dim = self.snapshot.identity.dim
-        return SegmentIndex(paths, segment.index, dim, self._cache)
-
-
-def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
-    """A part's Parquet file, its footer read.
-
-    Raises:
-        Damaged: it is missing, is no Parquet, or has another number of rows.
-    """
-    url = storage.join(paths.vectors, part.name)
-    file = open_parquet(url)
-    if file.metadata.num_rows != part.rows:
-        raise Damaged(
-            f"{url} has {file.metadata.num_rows} rows, and the manifest says {part.rows}; "
-            "restore it, or embed again into a new store"
-        )
-    return file
 
 
 def _hit(rank: int, score: float, row: dict[str, Any]) -> Hit:
