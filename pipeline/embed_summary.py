@@ -18,6 +18,7 @@ class EmbedSummary:
         unchanged: documents that the store had.
         removed: live documents that the input lacks and that are gone now.
         tokens, bytes, parts: what was written for the input's changes.
+        lexical: the language of the lexical index, or ``none``.
     """
 
     documents: int
@@ -41,6 +42,7 @@ class EmbedSummary:
     index: str
     index_reason: str
     recall: float | None
+    lexical: str
     store: str
     segment: str
     snapshot: int

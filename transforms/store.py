@@ -1,7 +1,6 @@
 """The reader's face of a store: open, search, documents."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,13 @@ from transforms.dense import Dense
 from transforms.errors import BadInput
 from transforms.file_cache import FileCache, default_folder
 from transforms.filters import as_schema, check_condition, matching, named_columns, unified
+from transforms.hits import Answers, Hit, as_hit
+from transforms.lexical_search import open_lexical
 from transforms.model import Placement, find_model, options_for
 from transforms.parquet import reading
-from transforms.ranking import Rows, Scores, best_of_each
-from transforms.records import PASSAGE_FIELDS, question_vectors
+from transforms.ranking import Rows, Scores
+from transforms.records import question_vectors
+from transforms.retrieval import Ranked, RankOptions, default_weight, rank
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.shards import SegmentIndex
 from transforms.snapshot import Snapshot, read_segment, read_snapshot
@@ -28,36 +30,11 @@ from transforms.tombstones import live_mask, read_tombstones
 
 if TYPE_CHECKING:
     from transforms.encoder import Encoder
+    from transforms.lexical import LexicalIndex
 
-MODES = ("dense",)
 #: Conditions whose rows are remembered.
 _CACHED_MASKS = 4
 _ID = "document_id"
-_OWN = frozenset(field.name for field in PASSAGE_FIELDS)
-
-
-@dataclass(frozen=True)
-class Hit:
-    """The best passage of one document.
-
-    Attributes:
-        rank: from 1.
-        score: inner product of question and passage; the cosine, where vectors are normalized.
-        document_id: of the document.
-        passage: its number in the document.
-        start, end: its span in the document's text, in Unicode code points.
-        text: of the passage.
-        metadata: the document's metadata columns.
-    """
-
-    rank: int
-    score: float
-    document_id: str
-    passage: int
-    start: int
-    end: int
-    text: str
-    metadata: dict[str, Any]
 
 
 class Store:
@@ -81,8 +58,11 @@ class Store:
         self._rows = StoredRows(url, segments)
         self._dead = lru_cache(None)(self._dead_uncached)
         self.live = lru_cache(_CACHED_MASKS * max(1, len(self.segments)))(self._live_uncached)
-        files = FileCache(cache or default_folder())
-        self.dense = Dense(url, segments, snapshot.identity.dim, self.live, files)
+        self.live_rows = lru_cache(_CACHED_MASKS)(self._live_rows_uncached)
+        self._files = FileCache(cache or default_folder())
+        self._lexical: LexicalIndex | None = None
+        dim = snapshot.identity.dim
+        self.dense = Dense(url, segments, dim, self._rows, self.live, self._files)
 
     @classmethod
     def open(
@@ -144,85 +124,105 @@ class Store:
         self,
         questions: Sequence[str],
         k: int = 10,
-        mode: str = "dense",
+        mode: str | None = None,
         where: str | None = None,
-    ) -> list[list[Hit]]:
+        fusion: str = "combination",
+        weight: float | None = None,
+        diverse: bool = False,
+    ) -> Answers:
         """The best ``k`` documents for each question, by their best passages.
 
         Args:
-            questions: what to ask.
+            questions: what to ask; text alone, no character of it is query syntax.
             k: how many documents.
-            mode: ``dense``.
+            mode: ``dense`` ranks by vectors, ``lexical`` by BM25, ``hybrid`` by both; hybrid by
+                default, or dense where the store has no lexical index.
             where: a condition on metadata columns; only documents for which it holds are ranked.
+            fusion: of hybrid: ``combination``, the weighted sum of the cosine and of BM25 divided
+                by the question's best; or ``rrf``, reciprocal rank fusion.
+            weight: of the cosine in that sum; by default the store's, else 0.6.
+            diverse: leave out documents whose passage is nearly identical to a better one's.
+
+        Returns:
+            A list of hits a question, which also gives tables: `Answers.to_arrow`, ``to_pandas``.
 
         Raises:
-            BadInput: a blank question, a k below 1, an unknown mode, or a condition that can't be
-                used.
+            BadInput: a blank question, an option that can't be used, or no lexical index where the
+                mode needs one.
         """
-        if mode not in MODES:
-            raise BadInput(f"mode {mode!r} is not one of {', '.join(MODES)}")
-        if k < 1:
-            raise BadInput(f"k is {k}; give 1 or more")
+        return self.search_as(
+            questions, RankOptions(k, self.mode(mode), where, fusion, weight, diverse)
+        )
+
+    def search_as(self, questions: Sequence[str], options: RankOptions) -> Answers:
+        """The same with options that are one value; raises what `search` raises."""
+        self.mode(options.mode)
         for number, question in enumerate(questions):
             if not question.strip():
                 raise BadInput(f"question {number} is blank; ask something")
-        prompt = self.snapshot.identity.query_prompt
-        if where is not None:
+        if options.where is not None:
             # Before the model is loaded.
-            check_condition(where, self.columns)
-        return self.search_vectors(self.encoder.encode_texts(list(questions), prompt), k, where)
+            check_condition(options.where, self.columns)
+        vectors = None
+        if options.mode != "lexical":
+            prompt = self.snapshot.identity.query_prompt
+            vectors = self.encoder.encode_texts(list(questions), prompt)
+        return self._answers(questions, rank(self, questions, vectors, options))
 
     def search_vectors(
         self, vectors: npt.ArrayLike, k: int = 10, where: str | None = None
-    ) -> list[list[Hit]]:
-        """The same for vectors ``[questions, dim]``.
+    ) -> Answers:
+        """The same for vectors ``[questions, dim]``, in mode ``dense``.
 
         Raises:
             BadInput: vectors of another shape, one that is not finite, a k below 1, or a condition
                 that can't be used.
         """
-        ranked = self.rank(vectors, k, where)
-        rows = sorted({row for rows, _ in ranked for row in rows})
-        found = dict(zip(rows, self._rows.fetch(rows), strict=True))
-        return [
-            [
-                _hit(rank, score, found[row])
-                for rank, (row, score) in enumerate(zip(rows, scores, strict=True), 1)
-            ]
-            for rows, scores in ranked
-        ]
+        vectors = question_vectors(vectors, self.snapshot.identity.dim)
+        questions = [""] * len(vectors)
+        return self._answers(questions, rank(self, questions, vectors, RankOptions(k, where=where)))
 
     def rank(
         self, vectors: npt.ArrayLike, k: int, where: str | None = None
     ) -> list[tuple[list[int], list[float]]]:
         """Global rows and scores of the best passage of each of the best ``k`` documents."""
         vectors = question_vectors(vectors, self.snapshot.identity.dim)
-        if k < 1:
-            raise BadInput(f"k is {k}; give 1 or more")
-        results: dict[int, tuple[list[int], list[float]]] = {}
-        live_rows = self.snapshot.passages
-        if where is not None:
-            masks = (self.live(number, where) for number in range(len(self.segments)))
-            live_rows = sum(int(mask.sum()) for mask in masks if mask is not None)
-        if not live_rows:
-            return [([], []) for _ in vectors]
-        pending = list(range(len(vectors)))
-        wanted = min(live_rows, k + max(k // 2, 10))
-        while pending:
-            scores, rows = self.nearest(vectors[pending], wanted, where)
-            keys = self.document_ids(rows)
-            unsettled = []
-            for place, question in enumerate(pending):
-                live = int((rows[place] >= 0).sum())
-                best = best_of_each(keys[place][:live], k)
-                if len(best) < k and wanted < live_rows:
-                    unsettled.append(question)
-                results[question] = (
-                    [int(rows[place, b]) for b in best],
-                    [float(scores[place, b]) for b in best],
-                )
-            pending, wanted = unsettled, min(live_rows, wanted * 2)
-        return [results[question] for question in range(len(vectors))]
+        ranked = rank(self, [""] * len(vectors), vectors, RankOptions(k, where=where))
+        return [(each.rows.tolist(), each.scores.tolist()) for each in ranked]
+
+    def _answers(self, questions: Sequence[str], ranked: Sequence[Ranked]) -> Answers:
+        rows = sorted({row for each in ranked for row in each.rows.tolist()})
+        stored = dict(zip(rows, self._rows.fetch(rows), strict=True))
+        return Answers((_hits(each, stored) for each in ranked), questions, self.columns)
+
+    def mode(self, mode: str | None = None) -> str:
+        """The mode that is meant: what was given, else what the store has indexes for.
+
+        Raises:
+            BadInput: it needs a lexical index, and a segment has none.
+        """
+        lacking = [segment.name for segment in self.segments if segment.lexical is None]
+        languages = {each.lexical.language for each in self.segments if each.lexical is not None}
+        if mode is None:
+            return "hybrid" if len(languages) == 1 and not lacking else "dense"
+        if mode in ("hybrid", "lexical") and lacking:
+            raise BadInput(
+                f"{self.url!r} has no lexical index in {len(lacking)} of its "
+                f"{len(self.segments)} segments, and mode {mode!r} needs one; build it: albeam "
+                f"index {self.url} --lexical auto"
+            )
+        return mode
+
+    def weight(self, weight: float | None = None) -> float:
+        """The weight of the cosine in hybrid scores: what is given, else learnt, else 0.6."""
+        return default_weight(weight, self.snapshot.weight)
+
+    @property
+    def lexical(self) -> "LexicalIndex":
+        """The lexical index of all segments, opened when first used."""
+        if self._lexical is None:
+            self._lexical = open_lexical(self.url, self.segments, self._files)
+        return self._lexical
 
     def nearest(
         self, vectors: npt.ArrayLike, k: int, where: str | None = None
@@ -257,6 +257,14 @@ class Store:
                 yield table
                 place, first = place + 1, first + part.rows
 
+    def _live_rows_uncached(self, where: str | None = None) -> npt.NDArray[np.bool_] | None:
+        """Which global rows live and meet a condition; None for all."""
+        masks = [self.live(number, where) for number in range(len(self.segments))]
+        if all(mask is None for mask in masks):
+            return None
+        rows = [np.ones(segment.rows, np.bool_) for segment in self.segments]
+        return np.concatenate([r if m is None else m for r, m in zip(rows, masks, strict=True)])
+
     def _live_uncached(self, number: int, where: str | None = None) -> npt.NDArray[np.bool_] | None:
         """Which rows of a segment live and meet a condition; None for all."""
         segment, dead = self.segments[number], self._dead(number)
@@ -285,7 +293,13 @@ class Store:
         return read_tombstones(SegmentPaths(self.url, ref.name), ref.tombstones, segment.rows)
 
 
-def _hit(rank: int, score: float, row: dict[str, Any]) -> Hit:
-    metadata = {name: value for name, value in row.items() if name not in _OWN}
-    own: Iterable[str] = ("document_id", "passage", "start", "end", "text")
-    return Hit(rank=rank, score=score, metadata=metadata, **{name: row[name] for name in own})
+def _hits(ranked: Ranked, stored: dict[int, dict[str, Any]]) -> list[Hit]:
+    dense, lexical = (
+        [None] * len(ranked.rows) if half is None else half.tolist()
+        for half in (ranked.dense, ranked.lexical)
+    )
+    each = zip(ranked.rows.tolist(), ranked.scores.tolist(), dense, lexical, strict=True)
+    return [
+        as_hit(place, score, stored[row], *halves)
+        for place, (row, score, *halves) in enumerate(each, 1)
+    ]
