@@ -31,6 +31,7 @@ setup(
         "rich>=13",
         "safetensors>=0.5",
         "sentencepiece>=0.2",
+        "tantivy>=0.27",
         "tenacity>=9",
         "tokenizers>=0.22",
         "torch>=2.11",

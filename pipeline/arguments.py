@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import Any
 
-from pipeline.shared_arguments import index_arguments, runner_argument
+from pipeline.shared_arguments import index_arguments, lexical_arguments, runner_argument
 from pipeline.store_arguments import store_arguments
 from pipeline.training_arguments import distill_arguments, finetune_arguments
 from transforms.model import DEFAULT_MODEL, DEVICES, DTYPES, POOLINGS
@@ -158,6 +158,7 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
         help="as written (default: float32)",
     )
     index_arguments(vectors)
+    lexical_arguments(vectors, "auto")
     running = sub.add_argument_group("running")
     _placement_arguments(running)
     running.add_argument(
@@ -189,6 +190,24 @@ def _search_arguments(sub: argparse.ArgumentParser) -> None:
         "\"lang = 'en' and year >= 2020\"",
     )
     sub.add_argument(
+        "--fusion",
+        choices=("combination", "rrf"),
+        default="combination",
+        help="of both scores of a hybrid search: their weighted sum, or reciprocal ranks "
+        "(default: combination)",
+    )
+    sub.add_argument(
+        "--weight",
+        type=float,
+        metavar="W",
+        help="of the cosine in that sum, 0 to 1 (default: the store's, else 0.6)",
+    )
+    sub.add_argument(
+        "--diverse",
+        action="store_true",
+        help="leave out documents whose passage is nearly identical to a better one's",
+    )
+    sub.add_argument(
         "--output",
         metavar="FILE",
         help="write the hits of --questions (.parquet) to this Parquet file, as a Beam job",
@@ -205,12 +224,21 @@ def _evaluate_arguments(sub: argparse.ArgumentParser) -> None:
         help=".parquet or .jsonl with question_id, question, relevant (document ids)",
     )
     sub.add_argument("-k", type=_whole, default=100, help="how deep to search (default: 100)")
+    sub.add_argument(
+        "--tune",
+        action="store_true",
+        help="learn the weight of the cosine in hybrid scores from the questions, and keep it in "
+        "the store",
+    )
     _reading_arguments(sub)
 
 
 def _reading_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "--mode", choices=("dense",), default="dense", help="how to rank (default: dense)"
+        "--mode",
+        choices=("hybrid", "dense", "lexical"),
+        help="by vectors, by words (BM25), or by both (default: hybrid, or dense where the store "
+        "has no lexical index)",
     )
     sub.add_argument("--snapshot", type=_whole, metavar="N", help="not the newest snapshot but N")
     sub.add_argument("--model", help="where the store's model lies now, if it has moved")

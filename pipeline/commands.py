@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.arguments import option_names
 from pipeline.bench_command import run_bench
-from pipeline.shared_arguments import index_options
+from pipeline.shared_arguments import index_options, lexical_options
 from pipeline.training_commands import run_distill, run_finetune
 from transforms.errors import BadInput
 
@@ -37,6 +37,7 @@ def _embed(arguments: Any) -> None:
             vector_dtype=arguments.vector_dtype,
             index=index_options(arguments),
             recall_questions=arguments.recall_questions,
+            lexical=lexical_options(arguments),
             rows_per_part=arguments.rows_per_part,
             mode=arguments.mode,
             on_duplicate=arguments.on_duplicate,
@@ -50,19 +51,16 @@ def _embed(arguments: Any) -> None:
 
 def _search(arguments: Any) -> None:
     from pipeline.search import read_questions, run
-    from transforms.store import Store
 
     if (arguments.question is None) == (arguments.questions is None):
         raise BadInput("give one QUESTION, or --questions FILE")
     if arguments.output is not None:
         _search_many(arguments)
         return
-    store = Store.open(
-        arguments.store, arguments.snapshot, arguments.model, arguments.device, arguments.dtype
-    )
+    store = _open(arguments)
     many = arguments.questions is not None
     questions = read_questions(arguments.questions) if many else [arguments.question]
-    run(store, questions, arguments.k, arguments.mode, arguments.json, many, arguments.where)
+    run(store, questions, _rank_options(store, arguments), arguments.json, many)
 
 
 def _search_many(arguments: Any) -> None:
@@ -73,22 +71,49 @@ def _search_many(arguments: Any) -> None:
     if arguments.questions is None:
         raise BadInput("--output is for many questions: give --questions FILE.parquet")
     given = arguments
-    how = (given.k, given.mode, given.where, given.model, given.device, given.dtype)
-    options = SearchOptions(given.store, 0, *how)
+    ranked = _rank_options(_open(given), given)
+    options = SearchOptions(given.store, 0, ranked, given.model, given.device, given.dtype)
     what = (given.snapshot, given.questions, given.output, given.runner, given.beam_args)
     print_run(run(options, *what), given.json)
+
+
+def _open(arguments: Any) -> Any:
+    from transforms.store import Store
+
+    given = arguments
+    return Store.open(given.store, given.snapshot, given.model, given.device, given.dtype)
+
+
+def _rank_options(store: Any, arguments: Any) -> Any:
+    from pipeline.search import chosen_mode
+    from transforms.retrieval import RankOptions
+
+    given = arguments
+    mode = chosen_mode(store, given.mode)
+    return RankOptions(given.k, mode, given.where, given.fusion, given.weight, given.diverse)
 
 
 def _evaluate(arguments: Any) -> None:
     from pipeline.evaluate import run
     from pipeline.report import print_metrics
-    from transforms.store import Store
+    from pipeline.search import chosen_mode
 
-    store = Store.open(
-        arguments.store, arguments.snapshot, arguments.model, arguments.device, arguments.dtype
-    )
-    report = run(store, arguments.questions, arguments.k, arguments.mode)
+    store = _open(arguments)
+    if arguments.tune:
+        _tune_weight(store, arguments)
+        return
+    mode = chosen_mode(store, arguments.mode)
+    report = run(store, arguments.questions, arguments.k, mode)
     print_metrics(report, arguments.json)
+
+
+def _tune_weight(store: Any, arguments: Any) -> None:
+    from pipeline.evaluate_tune import run
+    from pipeline.report import print_weights
+
+    if arguments.snapshot is not None:
+        raise BadInput("--tune makes a new snapshot after the newest; leave --snapshot out")
+    print_weights(run(store, arguments.questions), arguments.json)
 
 
 def _delete(arguments: Any) -> None:
@@ -137,9 +162,11 @@ def _index(arguments: Any) -> None:
     from pipeline.index import run
     from pipeline.report import print_indexed
 
-    options = index_options(arguments)
+    lexical = lexical_options(arguments)
+    options = None if lexical is not None and arguments.index is None else index_options(arguments)
     asked, tell = arguments.recall_questions, partial(print, file=sys.stderr)
-    done = run(arguments.store, options, arguments.runner, arguments.beam_args, asked, tell)
+    how = (arguments.runner, arguments.beam_args, asked, tell, lexical)
+    done = run(arguments.store, options, *how)
     print_indexed(done, arguments.json)
 
 

@@ -14,6 +14,7 @@ from transforms.compaction import (
     choose_segments,
     compacted_format,
     compacted_index,
+    compacted_language,
     compacted_name,
     plan_compaction,
 )
@@ -121,7 +122,8 @@ def run(
         pipeline
         | "ReadLive" >> ReadLive(paths, chosen, pending)
         | "WriteParts" >> WriteParts(paths, form)
-        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options)
+        | "BuildIndex"
+        >> BuildIndex(paths, len(plan.parts), form, options, language=compacted_language(sources))
         | "CommitCompaction" >> CommitCompaction(store, chosen)
     )
     rows = sum(plan.parts[number].rows for number in pending)
@@ -140,7 +142,7 @@ def run(
         passages=info.rows,
         parts=len(info.parts),
         parts_found_done=len(done),
-        bytes=info.total("bytes") + (info.index.size if info.index is not None else 0),
+        bytes=info.size,
         index=info.index.factory if info.index is not None else "none",
         index_reason=info.index.why if info.index is not None else "",
         recall=info.index.recall if info.index is not None else None,

@@ -34,6 +34,7 @@ from transforms.index_building import write_questions
 from transforms.index_choice import check_index_options
 from transforms.index_plan import IndexHelp, trained_before
 from transforms.indexing import BuildIndex, CommitSnapshot
+from transforms.lexical_building import choose_language
 from transforms.model import Model, ModelIdentity, Placement, find_model, options_for
 from transforms.parquet import PartFormat, rejected_ids
 from transforms.passages import PassageOptions, SplitPassages, check_passage_options
@@ -139,7 +140,10 @@ def _write(
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
     done_before = sound_parts(paths)
-    loads = _embed(job, paths, plan, done_before, _help(job, paths, base))
+    refs = base.segments if base is not None else ()
+    infos = [read_segment(job.store, ref) for ref in refs]
+    helps = _help(job, paths, infos)
+    loads = _embed(job, paths, plan, done_before, helps, choose_language(options.lexical, infos))
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
     number = snapshot_of(job.store, paths.name)
     if base is not None and number > changes.base + 1:
@@ -283,10 +287,9 @@ def _remove(job: _Run, paths: SegmentPaths, changes: Changes) -> EmbedSummary:
     return _summary(job, changes, None, number, worked=False, notices=notices)
 
 
-def _help(job: _Run, paths: SegmentPaths, base: Snapshot | None) -> IndexHelp:
+def _help(job: _Run, paths: SegmentPaths, infos: Iterable[SegmentInfo]) -> IndexHelp:
     """Trained indexes of the store, and the questions for the recall, embedded."""
-    refs = base.segments if base is not None else ()
-    before = trained_before(read_segment(job.store, ref) for ref in refs)
+    before = trained_before(infos)
     if job.options.recall_questions is None:
         return IndexHelp(before)
     questions = recall_questions(job.options.recall_questions)
@@ -295,7 +298,14 @@ def _help(job: _Run, paths: SegmentPaths, base: Snapshot | None) -> IndexHelp:
     return IndexHelp(before, write_questions(paths, vectors))
 
 
-def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], help_: IndexHelp) -> int:
+def _embed(
+    job: _Run,
+    paths: SegmentPaths,
+    plan: Plan,
+    done: set[int],
+    help_: IndexHelp,
+    language: str | None,
+) -> int:
     """Do what is not done of a plan, and commit it; how often the model was loaded."""
     options, identity = job.options, job.identity
     form = PartFormat(identity, options.vector_dtype, plan.schema)
@@ -326,7 +336,7 @@ def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], help_: In
         written.append(pipeline | "NoParts" >> beam.Create([]).with_output_types(PartInfo))
     _ = (
         (tuple(written) | "AllParts" >> beam.Flatten() if len(written) > 1 else written[0])
-        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index, help_)
+        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index, help_, language)
         | "CommitSnapshot" >> CommitSnapshot(job.store, options.mode)
     )
     rows = sum(part.rows for part in pending)
@@ -358,6 +368,7 @@ def _summary(
     parts = info.parts if info is not None else ()
     fresh = tokens - sum(part.tokens for part in parts if part.number in found_done)
     index = info.index if info is not None else None
+    lexical = info.lexical if info is not None else None
     return EmbedSummary(
         documents=written + counts["unchanged"],
         # Compared with nothing, all rows are new; those that were rejected later are not.
@@ -369,7 +380,7 @@ def _summary(
         passages=(info.rows if info is not None else 0) + changes.kept_passages,
         tokens=tokens,
         rejects=info.rejects if info is not None else changes.rejects,
-        bytes=(info.total("bytes") if info is not None else 0) + (index.size if index else 0),
+        bytes=info.size if info is not None else 0,
         seconds=round(seconds, 3),
         tokens_per_second=round(fresh / seconds, 1) if worked else 0.0,
         parts=len(parts),
@@ -381,6 +392,7 @@ def _summary(
         index=index.factory if index is not None else "none",
         index_reason=index.why if index is not None else "",
         recall=index.recall if index is not None else None,
+        lexical=lexical.language if lexical is not None else "none",
         store=job.store,
         segment=info.name if info is not None else "",
         snapshot=snapshot,

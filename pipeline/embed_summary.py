@@ -19,6 +19,7 @@ class EmbedSummary:
         removed: live documents that the input lacks and that are gone now.
         tokens, bytes, parts: what was written for the input's changes.
         tokens_per_second: of the tokens that this run embedded; parts found done are left out.
+        lexical: the language of the lexical index, or ``none``.
     """
 
     documents: int
@@ -42,6 +43,7 @@ class EmbedSummary:
     index: str
     index_reason: str
     recall: float | None
+    lexical: str
     store: str
     segment: str
     snapshot: int

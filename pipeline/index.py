@@ -1,7 +1,7 @@
 """``albeam index``: another index for the vectors that a store has."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -18,8 +18,10 @@ from transforms.index_choice import IndexOptions, check_index_options
 from transforms.index_info import IndexFile, IndexInfo
 from transforms.index_plan import IndexHelp, plan_index
 from transforms.indexing import IndexParts, SettleIndex
-from transforms.segment import PartInfo, SegmentPaths, parse
-from transforms.snapshot import read_segment, read_snapshot
+from transforms.lexical_building import IndexTexts, SettleTexts, settled_lexical
+from transforms.lexical_info import DEFAULT_LANGUAGE, LexicalOptions
+from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, parse
+from transforms.snapshot import Snapshot, read_segment, read_snapshot
 from transforms.store import Store
 
 
@@ -33,8 +35,9 @@ class IndexSummary:
         factories: FAISS factories, by segment.
         reasons: why those, by segment.
         shards: files that hold the rows, of all segments.
-        bytes: of all index files.
+        bytes: of all index files, lexical ones too.
         recall: recall@10 of the worst segment.
+        lexical: the language of the lexical index, or ``none``.
     """
 
     store: str
@@ -46,26 +49,30 @@ class IndexSummary:
     shards: int
     bytes: int
     recall: float
+    lexical: str
     seconds: float
 
 
 def run(
     store: str,
-    options: IndexOptions,
+    options: IndexOptions | None,
     runner: str = "direct",
     beam_args: tuple[str, ...] = (),
     questions: str | None = None,
     tell: Callable[[str], object] | None = None,
+    lexical: LexicalOptions | None = None,
 ) -> IndexSummary:
     """Build an index of every live segment, and make them live together.
 
     Args:
         store: the store.
-        options: which index, and what it must reach.
+        options: which index, and what it must reach; None leaves it as it is.
         runner: ``direct``, or a Beam runner's name.
         beam_args: Beam's own options.
         questions: a file of questions for which it must reach that too.
         tell: given a line for each segment before its work begins: which index, and why.
+        lexical: gives segments that have no lexical index one, or all where the language is
+            another; None leaves it as it is.
 
     Raises:
         BadInput: there is no store, or the options can't be used.
@@ -79,62 +86,127 @@ def run(
     storage.check_exclusive(store)
     snapshot = read_snapshot(store)
     rows = max((ref.passages for ref in snapshot.segments), default=0)
-    if options.index == "none":
-        raise BadInput("index none builds nothing; give auto, flat, hnsw, ivf, ivfpq or a factory")
-    check_index_options(options, snapshot.identity.dim, rows)
+    if options is not None:
+        if options.index == "none":
+            raise BadInput(
+                "index none builds nothing; give auto, flat, hnsw, ivf, ivfpq or a factory"
+            )
+        check_index_options(options, snapshot.identity.dim, rows)
+    if lexical is not None and lexical.lexical == "none":
+        raise BadInput("lexical none builds nothing; give auto, or leave --lexical out")
     vectors = None
-    if questions is not None:
+    if questions is not None and options is not None:
         prompt = snapshot.identity.query_prompt
         opened = Store.open(store, snapshot.number)
         vectors = opened.encoder.encode_texts(recall_questions(questions), prompt)
     made: dict[str, IndexFile] = {}
+    texts: dict[str, IndexFile] = {}
+    language = _language(store, snapshot, lexical) if lexical is not None else None
     every = [SegmentPaths(store, ref.name) for ref in snapshot.segments]
     # All of them until the end: a vacuum must not take the first while the last is built.
     for paths in every:
         paths.claim()
     with claiming(*every):
         for paths, ref in zip(every, snapshot.segments, strict=True):
-            asked = write_questions(paths, vectors) if vectors is not None else None
-            settled = settled_index(paths, options, asked)
-            whole = settled is not None and _is_whole(paths, settled)
-            if not whole:
-                parts_of = read_segment(store, ref).parts
-                plan = plan_index(parts_of, snapshot.identity.dim, options)
-                if tell is not None and plan is not None:
-                    tell(f"segment {ref.name}: {plan.why}")
-                pipeline = make_pipeline(runner, beam_options)
-                parts = pipeline | "Parts" >> beam.Create([parts_of]).with_output_types(
-                    tuple[PartInfo, ...]
-                )
-                helps = IndexHelp((), asked)
-                _ = (
-                    parts
-                    | "IndexParts" >> IndexParts(paths, snapshot.identity.dim, options, helps)
-                    | "SettleIndex" >> SettleIndex(paths, options, asked)
-                )
-                run_pipeline(pipeline)
-            found = settled_index(paths, options, asked)
-            assert found is not None
-            if settled is not None and not whole and not _is_whole(paths, found):
-                raise Damaged(
-                    f"segment {ref.name} has a damaged index, and the same options gave other "
-                    "bytes now; build another with another --index or --recall-target"
-                )
-            made[ref.name] = found
-        number = commit_indexes(store, made, "index").number if made else snapshot.number
-    ours = [ref for ref in read_snapshot(store, number).segments if ref.name in made]
+            info = read_segment(store, ref)
+
+            def pipeline() -> beam.Pipeline:
+                return make_pipeline(runner, beam_options)
+
+            if options is not None:
+                asked = write_questions(paths, vectors) if vectors is not None else None
+                made[ref.name] = _index(paths, info, options, asked, pipeline, tell)
+            if language is not None and not _has_lexical(paths, info, language):
+                texts[ref.name] = _index_texts(paths, info, language, pipeline, tell)
+        number = snapshot.number
+        if made or texts:
+            number = commit_indexes(store, made, "index", texts).number
+    names = {ref.name for ref in snapshot.segments}
+    ours = [ref for ref in read_snapshot(store, number).segments if ref.name in names]
     infos = [read_segment(store, ref) for ref in ours]
+    indexes = {info.name: info.index for info in infos if info.index is not None}
+    lexicals = [info.lexical for info in infos if info.lexical is not None]
     return IndexSummary(
         store=store,
         snapshot=number,
         segments=len(infos),
         passages=sum(info.rows for info in infos),
-        factories={info.name: info.index.factory for info in infos if info.index is not None},
-        reasons={info.name: info.index.why for info in infos if info.index is not None},
-        shards=sum(len(info.index.shards) for info in infos if info.index is not None),
-        bytes=sum(info.index.size for info in infos if info.index is not None),
-        recall=min((info.index.recall for info in infos if info.index is not None), default=1.0),
+        factories={name: index.factory for name, index in indexes.items()},
+        reasons={name: index.why for name, index in indexes.items()},
+        shards=sum(len(index.shards) for index in indexes.values()),
+        bytes=sum(i.size for i in indexes.values()) + sum(i.size for i in lexicals),
+        recall=min((index.recall for index in indexes.values()), default=1.0),
+        lexical=lexicals[0].language if lexicals else "none",
         seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _index(
+    paths: SegmentPaths,
+    info: SegmentInfo,
+    options: IndexOptions,
+    asked: IndexFile | None,
+    pipeline: Callable[[], beam.Pipeline],
+    tell: Callable[[str], object] | None,
+) -> IndexFile:
+    """Build a segment's index, if it does not stand; the file that says what it is."""
+    settled = settled_index(paths, options, asked)
+    if settled is not None and _is_whole(paths, settled):
+        return settled
+    dim = info.identity.dim
+    plan = plan_index(info.parts, dim, options)
+    if tell is not None and plan is not None:
+        tell(f"segment {info.name}: {plan.why}")
+    job = pipeline()
+    parts = job | "Parts" >> beam.Create([info.parts]).with_output_types(tuple[PartInfo, ...])
+    _ = (
+        parts
+        | "IndexParts" >> IndexParts(paths, dim, options, IndexHelp((), asked))
+        | "SettleIndex" >> SettleIndex(paths, options, asked)
+    )
+    run_pipeline(job)
+    found = settled_index(paths, options, asked)
+    assert found is not None
+    if settled is not None and not _is_whole(paths, found):
+        raise Damaged(
+            f"segment {info.name} has a damaged index, and the same options gave other "
+            "bytes now; build another with another --index or --recall-target"
+        )
+    return found
+
+
+def _index_texts(
+    paths: SegmentPaths,
+    info: SegmentInfo,
+    language: str,
+    pipeline: Callable[[], beam.Pipeline],
+    tell: Callable[[str], object] | None,
+) -> IndexFile:
+    """Build a segment's lexical index; the file that says what it is."""
+    if tell is not None:
+        tell(f"segment {info.name}: lexical index of {info.rows:,} passages, {language}")
+    job = pipeline()
+    parts = job | "Parts" >> beam.Create([info.parts]).with_output_types(tuple[PartInfo, ...])
+    _ = parts | "IndexTexts" >> IndexTexts(paths, language) | "SettleTexts" >> SettleTexts(paths)
+    run_pipeline(job)
+    found = settled_lexical(paths, language)
+    assert found is not None
+    return found
+
+
+def _language(store: str, snapshot: Snapshot, options: LexicalOptions) -> str:
+    """The language that is wanted; without one, that of the first lexical index."""
+    infos = (read_segment(store, ref) for ref in snapshot.segments)
+    theirs = (info.lexical.language for info in infos if info.lexical is not None)
+    return options.language or next(theirs, DEFAULT_LANGUAGE)
+
+
+def _has_lexical(paths: SegmentPaths, info: SegmentInfo, language: str) -> bool:
+    lexical = info.lexical
+    return (
+        lexical is not None
+        and lexical.language == language
+        and _all_whole(paths.lexical, lexical.files)
     )
 
 
@@ -142,9 +214,14 @@ def _is_whole(paths: SegmentPaths, settled: IndexFile) -> bool:
     """Whether all files of an index that an earlier run built have the bytes that they should."""
     url = storage.join(paths.index, settled.name)
     info = parse(storage.read_bytes(url), url, IndexInfo.from_dict)
+    return _all_whole(paths.index, info.files)
+
+
+def _all_whole(folder: str, files: Iterable[IndexFile]) -> bool:
+    """Whether files have the bytes that they should."""
     try:
-        for file in info.files:
-            check_file(storage.join(paths.index, file.name), file.bytes, file.sha256)
+        for file in files:
+            check_file(storage.join(folder, file.name), file.bytes, file.sha256)
     except Damaged:
         return False
     return True

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from transforms.index_choice import IndexOptions
+from transforms.lexical_info import LexicalOptions
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
 
@@ -24,6 +25,7 @@ class EmbedOptions:
         vector_dtype: ``float32`` or ``float16``, as written.
         index: which index, and what it must reach.
         recall_questions: a file of questions for which it must reach that too.
+        lexical: whether a lexical index is built beside it, and of which language.
         rows_per_part: input rows of a part, or None to choose.
         mode: ``append``, ``sync`` or ``replace``.
         on_duplicate: ``error``, or which of several rows of one id counts: ``first`` or ``last``.
@@ -41,6 +43,7 @@ class EmbedOptions:
     vector_dtype: str = "float32"
     index: IndexOptions = IndexOptions()
     recall_questions: str | None = None
+    lexical: LexicalOptions = LexicalOptions()
     rows_per_part: int | None = None
     mode: str = "append"
     on_duplicate: str = "error"

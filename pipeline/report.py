@@ -54,6 +54,7 @@ def print_summary(summary: Any, as_json: bool) -> None:
         ("model", summary.model),
         ("device, dtype", f"{summary.device}, {summary.dtype}"),
         ("index", f"{summary.index_reason or summary.index}{recall}"),
+        ("lexical index", summary.lexical),
         ("store", summary.store),
         ("snapshot", str(summary.snapshot)),
     ]
@@ -69,6 +70,19 @@ def print_metrics(report: Any, as_json: bool) -> None:
         return
     rows = [("questions", f"{report['questions']:,}")]
     _print_pairs(rows + [(name, f"{value:.4f}") for name, value in report["metrics"].items()])
+
+
+def print_weights(report: Any, as_json: bool) -> None:
+    """A `WeightReport`."""
+    if as_json:
+        print_json(asdict(report))
+        return
+    rows = [(f"{weight:.2f}", f"{value:.4f}") for weight, value in report.mrr_at_10.items()]
+    _print_table(("weight", "mrr@10"), [list(row) for row in rows])
+    print(
+        f"{report.store}: weight {report.weight:.2f}, learnt from "
+        f"{counted(report.questions, 'question')}; snapshot {report.snapshot}"
+    )
 
 
 def print_deleted(summary: Any, as_json: bool) -> None:
@@ -184,7 +198,8 @@ def print_indexed(summary: Any, as_json: bool) -> None:
     print(
         f"{summary.store}: {kinds}{files} over {counted(summary.passages, 'passage')} in "
         f"{counted(summary.segments, 'segment')}, {summary.bytes:,} bytes, recall@10 "
-        f"{summary.recall:.3f}, in {summary.seconds:.1f} seconds; snapshot {summary.snapshot}"
+        f"{summary.recall:.3f}, lexical index {summary.lexical}, in {summary.seconds:.1f} seconds; "
+        f"snapshot {summary.snapshot}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,31 +13,43 @@ import pyarrow.parquet as pq
 from pipeline.report import print_json
 from transforms import storage
 from transforms.errors import BadInput
-from transforms.store import Hit, Store
+from transforms.hits import Hit
+from transforms.retrieval import RankOptions
+from transforms.store import Store
 
 _AT_ONCE = 256
 _RECALL_QUESTIONS = 512
 
 
 def run(
-    store: Store,
-    questions: Sequence[str],
-    k: int,
-    mode: str,
-    as_json: bool,
-    many: bool,
-    where: str | None = None,
+    store: Store, questions: Sequence[str], options: RankOptions, as_json: bool, many: bool
 ) -> None:
     """Print the hits of each question; with JSON one array, a line for each question."""
     for start in range(0, len(questions), _AT_ONCE):
         some = questions[start : start + _AT_ONCE]
-        for question, hits in zip(some, store.search(some, k, mode, where), strict=True):
+        for question, hits in zip(some, store.search_as(some, options), strict=True):
             if as_json:
                 print_json([asdict(hit) for hit in hits])
             else:
                 if many:
                     print(question)
                 print_hits(hits)
+
+
+def chosen_mode(store: Store, mode: str | None) -> str:
+    """The mode that is meant; that it is dense for want of a lexical index is said on stderr.
+
+    Raises:
+        BadInput: the store has no lexical index, and the mode needs one.
+    """
+    chosen = store.mode(mode)
+    if mode is None and chosen == "dense" and store.segments:
+        print(
+            f"note: {store.url} has no lexical index, so that vectors alone rank; give it one: "
+            f"albeam index {store.url} --lexical auto",
+            file=sys.stderr,
+        )
+    return chosen
 
 
 def print_hits(hits: Sequence[Hit]) -> None:

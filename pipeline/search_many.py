@@ -58,15 +58,15 @@ def run(
     started = time.monotonic()
     beam_options = pipeline_options(runner, beam_args)
     pipeline = make_pipeline(runner, beam_options)
-    if options.k < 1:
-        raise BadInput(f"k is {options.k}; give 1 or more")
     if not output.endswith(".parquet"):
         raise BadInput(f"output {output!r} does not end in .parquet; a run is one Parquet file")
     store, output = storage.absolute(options.store), storage.absolute(output)
     number = read_snapshot(store, snapshot).number
     options = replace(options, store=store, snapshot=number)
-    if options.where is not None:
-        check_condition(options.where, options.open().columns)
+    opened = options.open()
+    opened.mode(options.rank.mode)
+    if options.rank.where is not None:
+        check_condition(options.rank.where, opened.columns)
     slices = plan_questions(questions)
     check_output(output, slices)
     folder = parts_folder(output)

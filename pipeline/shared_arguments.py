@@ -4,10 +4,12 @@ import argparse
 import re
 from typing import Any
 
+from transforms.errors import BadInput
 
-def index_arguments(group: Any) -> None:
+
+def index_arguments(group: Any, index: str | None = "auto") -> None:
     """The options that say which index is wanted, for a parser or a group of its options."""
-    new_index_arguments(group, "auto", 0.95)
+    new_index_arguments(group, index, 0.95)
     group.add_argument(
         "--recall-questions",
         metavar="FILE",
@@ -24,7 +26,7 @@ def new_index_arguments(
         default=index,
         metavar="KIND",
         help="auto, flat, hnsw, ivf, ivfpq, none, or a FAISS factory string "
-        f"(default: {index or 'what was asked for before'})",
+        f"(default: {index or ('auto' if recall_target else 'what was asked for before')})",
     )
     group.add_argument(
         "--recall-target",
@@ -55,6 +57,33 @@ def new_index_arguments(
         default="auto",
         help="train on the GPUs that FAISS sees (default: auto)",
     )
+
+
+def lexical_arguments(group: Any, lexical: str | None = None) -> None:
+    """The options that say whether there is to be a lexical index; ``lexical`` is the default."""
+    group.add_argument(
+        "--lexical",
+        choices=("auto", "none") if lexical else ("auto",),
+        default=lexical,
+        help="an index of words beside that of vectors (default: auto)"
+        if lexical
+        else "give all segments an index of words; without --index, that alone",
+    )
+    group.add_argument(
+        "--language",
+        metavar="NAME",
+        help="whose words are reduced to their stems: english, german, french, ..., or none "
+        "(default: the store's, else english)",
+    )
+
+
+def lexical_options(arguments: Any) -> Any:
+    """The `LexicalOptions` of these arguments; None where none are wanted."""
+    from transforms.lexical_info import LexicalOptions
+
+    if arguments.lexical is None and arguments.language is not None:
+        raise BadInput("--language is for --lexical auto; give both")
+    return LexicalOptions(arguments.lexical, arguments.language) if arguments.lexical else None
 
 
 def index_options(arguments: Any) -> Any:

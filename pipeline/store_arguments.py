@@ -3,7 +3,12 @@
 import argparse
 from collections.abc import Callable
 
-from pipeline.shared_arguments import index_arguments, new_index_arguments, runner_argument
+from pipeline.shared_arguments import (
+    index_arguments,
+    lexical_arguments,
+    new_index_arguments,
+    runner_argument,
+)
 
 Command = Callable[[str, str], argparse.ArgumentParser]
 
@@ -47,7 +52,8 @@ def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
     new_index_arguments(compact)
     runner_argument(compact)
     index = _on_store(command("index", "build another index for the vectors that a store has"))
-    index_arguments(index)
+    index_arguments(index, None)
+    lexical_arguments(index)
     runner_argument(index)
     tune = _on_store(command("tune", "measure recall against latency of a store's index"))
     tune.add_argument(

@@ -14,12 +14,15 @@ from pyroaring import BitMap64
 from pipeline.deep import DeepReport, check_deeply
 from transforms import storage
 from transforms.errors import Damaged
-from transforms.file_cache import INDEX_REMEDY, FileCache, check_file
+from transforms.file_cache import INDEX_REMEDY, LEXICAL_REMEDY, FileCache, check_file
+from transforms.lexical_info import LexicalInfo
+from transforms.lexical_search import open_lexical
 from transforms.parquet import MODEL_KEY, PartFormat
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
 from transforms.shards import SegmentIndex
 from transforms.snapshot import read_segment, read_snapshot
-from transforms.store import Store, open_part
+from transforms.store import Store
+from transforms.stored_rows import open_part
 from transforms.tombstones import live_mask, read_tombstones
 
 
@@ -139,7 +142,32 @@ def _check_segment(
                 f"segment {info.name}: its index has {indexed} rows, its parts {info.rows}; "
                 f"{INDEX_REMEDY}"
             )
+    if info.lexical is not None:
+        files += len(list(info.lexical.files))
+        problems += _lexical_problems(paths, info, info.lexical)
     return files
+
+
+def _lexical_problems(paths: SegmentPaths, info: SegmentInfo, lexical: LexicalInfo) -> list[str]:
+    problems = []
+    if lexical.rows != info.rows:
+        problems.append(
+            f"segment {info.name}: its lexical index has {lexical.rows} rows, its parts "
+            f"{info.rows}; {LEXICAL_REMEDY}"
+        )
+    for file in lexical.files:
+        try:
+            url = storage.join(paths.lexical, file.name)
+            check_file(url, file.bytes, file.sha256, LEXICAL_REMEDY)
+        except Damaged as error:
+            problems.append(str(error))
+    if not problems:
+        with tempfile.TemporaryDirectory() as cache:
+            try:
+                open_lexical(paths.store, [info], FileCache(Path(cache)))
+            except Damaged as error:
+                problems.append(f"segment {info.name}: {error}")
+    return problems
 
 
 def _check_part(

@@ -23,6 +23,7 @@ OWNERS = {
         *("bench_systems", "bench_peers"),
     },
     "faiss": {"faiss_index", "faiss_files"},
+    "tantivy": {"lexical"},
 }
 
 

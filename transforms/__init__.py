@@ -12,7 +12,7 @@ _WHERE = {
     "BuildIndex": "indexing",
     "CommitSnapshot": "indexing",
     "EmbedPassages": "embedding",
-    "Hit": "store",
+    "Hit": "hits",
     "ModelOptions": "model",
     "PassageOptions": "passages",
     "Placement": "model",

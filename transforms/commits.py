@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +48,7 @@ def commit_segment(
     command: str,
     changes: Changes | None = None,
     index: IndexFile | None = None,
+    lexical: IndexFile | None = None,
 ) -> Snapshot:
     """Make a segment live, in a new snapshot after whichever is the newest.
 
@@ -57,7 +59,8 @@ def commit_segment(
         mode: ``replace`` the live segments, or put the changes on them: see `rebase`.
         command: what to record as the reason.
         changes: what the run compared; without, its documents replace live ones of the same ids.
-        index: a file that says what its index is, where that is not the one of its manifest.
+        index, lexical: files that say what its indexes are, where they are not those of its
+            manifest.
 
     A segment that is live already is left as it is, and the snapshot that has it is returned.
 
@@ -65,9 +68,8 @@ def commit_segment(
         Conflict: other writers were faster twenty times over, or what they did can't be joined
             with this.
     """
-    ref = SegmentRef(
-        info.name, digest, info.total("documents"), info.rows, info.rejects, index=index
-    )
+    made = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
+    ref = replace(made, index=index, lexical=lexical)
     work = Work(store, info.name, mode, changes, ref)
 
     def build(parent: Snapshot | None) -> Content | None:
@@ -82,7 +84,7 @@ def commit_segment(
             return None
         known = {each.base.name for each in changes.segments} if changes is not None else set()
         _check_metadata(store, info, [each for each in live if each.name not in known])
-        return Content(info.identity, (*rebase(work, parent), ref))
+        return Content(info.identity, (*rebase(work, parent), ref), parent.weight)
 
     return commit(store, command, build)
 
@@ -126,7 +128,7 @@ def commit_removals(
         parent = _there(store, parent)
         _check_model(store, parent.identity, identity)
         segments = rebase(work, parent)
-        return None if segments == parent.segments else Content(parent.identity, segments)
+        return None if segments == parent.segments else replace(parent.content, segments=segments)
 
     return commit(store, command, build)
 
@@ -137,7 +139,12 @@ def _there(store: str, parent: Snapshot | None) -> Snapshot:
     return parent
 
 
-def commit_indexes(store: str, indexes: Mapping[str, IndexFile], command: str) -> Snapshot:
+def commit_indexes(
+    store: str,
+    indexes: Mapping[str, IndexFile],
+    command: str,
+    lexical: Mapping[str, IndexFile] = MappingProxyType({}),
+) -> Snapshot:
     """Give segments other indexes, in a new snapshot; those that live no more are passed over.
 
     Raises:
@@ -147,14 +154,33 @@ def commit_indexes(store: str, indexes: Mapping[str, IndexFile], command: str) -
     def build(parent: Snapshot | None) -> Content | None:
         parent = _there(store, parent)
         refs = tuple(
-            replace(ref, index=indexes.get(ref.name, ref.index)) for ref in parent.segments
+            replace(
+                ref,
+                index=indexes.get(ref.name, ref.index),
+                lexical=lexical.get(ref.name, ref.lexical),
+            )
+            for ref in parent.segments
         )
         if refs == parent.segments:
             return None
         for ref in refs:
-            if ref.name in indexes:
+            if ref.name in indexes or ref.name in lexical:
                 check_standing(store, ref)
-        return Content(parent.identity, refs)
+        return replace(parent.content, segments=refs)
+
+    return commit(store, command, build)
+
+
+def commit_weight(store: str, weight: float, command: str) -> Snapshot:
+    """Keep the weight of the cosine in hybrid scores, in a new snapshot.
+
+    Raises:
+        Conflict: other writers were faster twenty times over.
+    """
+
+    def build(parent: Snapshot | None) -> Content | None:
+        parent = _there(store, parent)
+        return None if parent.weight == weight else replace(parent.content, weight=weight)
 
     return commit(store, command, build)
 
@@ -204,7 +230,7 @@ def remove_documents(store: str, ids: list[str], command: str = "delete") -> Rem
             found.append(documents)
         if not any(len(documents) for documents in found):
             return None
-        return Content(parent.identity, tuple(refs))
+        return replace(parent.content, segments=tuple(refs))
 
     after = commit(store, command, build)
     gone = pa.chunked_array(found, pa.string())
@@ -271,10 +297,10 @@ def roll_back(store: str, number: int) -> Snapshot:
             SegmentPaths(store, ref.name), ref.tombstones, read_segment(store, ref).rows
         )
     check_whole(store, wanted, "restore it, or go back to another one; see albeam snapshots")
-    content = Content(wanted.identity, wanted.segments)
+    content = wanted.content
 
     def build(parent: Snapshot | None) -> Content | None:
-        same = parent is not None and Content(parent.identity, parent.segments) == content
+        same = parent is not None and parent.content == content
         return None if same else content
 
     return commit(store, f"rollback {number}", build, over_damage=True)

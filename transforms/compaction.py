@@ -6,7 +6,7 @@ live. Live rows keep their order, so a row's new place follows from the old segm
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 import numpy as np
@@ -73,7 +73,7 @@ def choose_segments(snapshot: Snapshot, most: int) -> tuple[SegmentRef, ...]:
 
 def compacted_name(chosen: Sequence[SegmentRef]) -> str:
     """The name of the segment that some segments become, as their tombstones are now."""
-    return segment_name({"compact": [asdict(ref) for ref in chosen]})
+    return segment_name({"compact": [ref.to_dict() for ref in chosen]})
 
 
 def compacted_format(sources: Sequence[Source]) -> PartFormat:
@@ -113,6 +113,13 @@ def compacted_index(
         index=asked if index is None else index,
         recall_target=target if recall_target is None else recall_target,
     )
+
+
+def compacted_language(sources: Sequence[Source]) -> str | None:
+    """The language of the new segment's lexical index: that of the largest that has one."""
+    having = [source for source in sources if source.info.lexical is not None]
+    old = max(having, key=_rows).info.lexical if having else None
+    return old.language if old is not None else None
 
 
 def _rows(source: Source) -> int:
@@ -200,7 +207,7 @@ def commit_compaction(
                 segments.append(ref)
             elif ref.name == chosen[0].name:
                 segments += new
-        return Content(parent.identity, tuple(segments))
+        return replace(parent.content, segments=tuple(segments))
 
     return commit(store, "compact", build)
 

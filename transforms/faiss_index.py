@@ -158,6 +158,11 @@ def exact_search(
     return best
 
 
+def vectors_of(index: Any, rows: Rows) -> Vectors:
+    """The vectors of rows of an exact index, float32 ``[n, dim]``."""
+    return np.asarray(index.reconstruct_batch(np.ascontiguousarray(rows, np.int64)), np.float32)
+
+
 def row_lists(index: Any, rows: int) -> npt.NDArray[np.int32] | None:
     """In which list of a plain inverted file each row is; None for any other index."""
     if not _plain_lists(index):

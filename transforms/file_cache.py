@@ -28,6 +28,8 @@ _ABANDONED_SECONDS = 86_400.0
 _REMEDY = "restore it, or embed again into a new store"
 #: Of what a cache is asked for: index files.
 INDEX_REMEDY = "restore it, or build the index anew: albeam index STORE"
+#: Of lexical index files.
+LEXICAL_REMEDY = f"{INDEX_REMEDY} --lexical auto"
 
 
 def default_folder() -> Path:
@@ -51,7 +53,7 @@ class FileCache:
     folder: Path
     most_bytes: int = 50_000_000_000
 
-    def fetch(self, url: str, size: int, sha256: str) -> Path:
+    def fetch(self, url: str, size: int, sha256: str, remedy: str = INDEX_REMEDY) -> Path:
         """A local path with the content of an index file, whose digest is right.
 
         Raises:
@@ -62,13 +64,13 @@ class FileCache:
             path = Path(storage.local_path(url))
             mark = self._mark(path)
             if not mark or not _says(mark, sha256):
-                check_file(url, size, sha256, INDEX_REMEDY)
+                check_file(url, size, sha256, remedy)
                 if mark:
                     self._remember(mark, sha256)
             return path
         copy = self.folder / "files" / sha256
         if not self._has(copy, size, sha256):
-            self._copy(url, size, sha256, copy)
+            self._copy(url, size, sha256, copy, remedy)
         return copy
 
     def _has(self, copy: Path, size: int, sha256: str) -> bool:
@@ -89,7 +91,7 @@ class FileCache:
             os.utime(copy, ns=(time.time_ns(), copy.stat().st_mtime_ns))
         return True
 
-    def _copy(self, url: str, size: int, sha256: str, copy: Path) -> None:
+    def _copy(self, url: str, size: int, sha256: str, copy: Path, remedy: str) -> None:
         found, count = hashlib.sha256(), 0
         with ExitStack() as stack:
             try:
@@ -106,8 +108,8 @@ class FileCache:
                     count += len(chunk)
                     sink.write(chunk)
             except FileNotFoundError as error:
-                raise Damaged(f"{url} is missing; {INDEX_REMEDY}") from error
-            _compare(url, count, size, found.hexdigest(), sha256, INDEX_REMEDY)
+                raise Damaged(f"{url} is missing; {remedy}") from error
+            _compare(url, count, size, found.hexdigest(), sha256, remedy)
             sink.flush()
             os.fsync(sink.fileno())
         mark = self._mark(copy)

@@ -21,6 +21,8 @@ from transforms.index_building import (
 from transforms.index_choice import IndexOptions
 from transforms.index_info import IndexFile, IndexInfo
 from transforms.index_plan import NO_HELP, IndexHelp, IndexPlan, ShardPlan, plan_index
+from transforms.lexical_building import IndexTexts, settle_lexical
+from transforms.lexical_info import LexicalInfo
 from transforms.parquet import PartFormat
 from transforms.planning import Plan
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, complete_parts
@@ -33,6 +35,7 @@ def describe_segment(
     form: PartFormat,
     parts: tuple[PartInfo, ...],
     index: IndexInfo | None,
+    lexical: LexicalInfo | None = None,
 ) -> SegmentInfo:
     """What ``segment.json`` will say."""
     return SegmentInfo(
@@ -43,6 +46,7 @@ def describe_segment(
         metadata=plan.schema,
         parts=parts,
         index=index,
+        lexical=lexical,
     )
 
 
@@ -184,19 +188,20 @@ class _DescribeFn(beam.DoFn):
         self._paths, self._form = paths, form
 
     def process(
-        self, element: tuple[PartInfo, ...], index: list[IndexInfo]
+        self, element: tuple[PartInfo, ...], index: list[IndexInfo], lexical: list[LexicalInfo]
     ) -> Iterator[SegmentInfo]:
         plan = self._paths.read_plan()
         if plan is None:
             raise Conflict(f"{self._paths.plan} is gone, a vacuum took it; run again")
-        made = index[0] if index else None
-        yield describe_segment(self._paths, plan, self._form, element, made)
+        made = (index[0] if index else None, lexical[0] if lexical else None)
+        yield describe_segment(self._paths, plan, self._form, element, *made)
 
 
 class BuildIndex(beam.PTransform):
-    """All `PartInfo` of a segment to its one `SegmentInfo`, with an index where one is wanted.
+    """All `PartInfo` of a segment to its one `SegmentInfo`, with the indexes that are wanted.
 
-    Parts that an earlier run finished are read from their markers.
+    Parts that an earlier run finished are read from their markers. ``language`` is that of the
+    lexical index, None where none is wanted.
     """
 
     def __init__(
@@ -206,13 +211,14 @@ class BuildIndex(beam.PTransform):
         form: PartFormat,
         options: IndexOptions,
         help_: IndexHelp = NO_HELP,
+        language: str | None = None,
     ) -> None:
         super().__init__()
-        self._paths, self._parts = paths, parts
+        self._paths, self._parts, self._language = paths, parts, language
         self._form, self._options, self._help = form, options, help_
 
     def expand(self, pcoll: beam.PCollection[PartInfo]) -> beam.PCollection[SegmentInfo]:
-        """Wire `IndexParts` and the description."""
+        """Wire `IndexParts`, `IndexTexts` and the description."""
         complete = _CompleteFn(self._paths, self._parts)
         parts = (
             pcoll.pipeline
@@ -225,8 +231,12 @@ class BuildIndex(beam.PTransform):
         index = parts | "IndexParts" >> IndexParts(
             self._paths, self._form.identity.dim, self._options, self._help
         )
-        describe = _DescribeFn(self._paths, self._form)
-        return parts | "Describe" >> beam.ParDo(describe, beam.pvalue.AsList(index))
+        if self._language is None:
+            lexical = pcoll.pipeline | "NoTexts" >> beam.Create([]).with_output_types(LexicalInfo)
+        else:
+            lexical = parts | "IndexTexts" >> IndexTexts(self._paths, self._language)
+        describe, as_list = _DescribeFn(self._paths, self._form), beam.pvalue.AsList
+        return parts | "Describe" >> beam.ParDo(describe, as_list(index), as_list(lexical))
 
 
 class _SettleFn(beam.DoFn):
@@ -263,10 +273,13 @@ class _CommitFn(beam.DoFn):
         info, digest = paths.settle_segment(element)
         changes = read_changes(paths)
         # Where a manifest stood already, its index may be gone: what was built now is there.
-        index = None
+        index = lexical = None
         if element.index is not None and element.index != info.index:
             index = write_index_info(paths, element.index)
-        yield commit_segment(self._store, info, digest, self._mode, self._command, changes, index)
+        if element.lexical is not None and element.lexical != info.lexical:
+            lexical = settle_lexical(paths, element.lexical)
+        how = (self._mode, self._command, changes, index, lexical)
+        yield commit_segment(self._store, info, digest, *how)
 
 
 class CommitSnapshot(beam.PTransform):

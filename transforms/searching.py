@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.errors import BadInput
+from transforms.retrieval import RankOptions
 from transforms.store import Store
 
 #: A row of a run: ranks count from 1, and equal questions have equal rows.
@@ -42,18 +43,14 @@ class SearchOptions:
     Attributes:
         store: the store's URL.
         snapshot: the snapshot's number.
-        k: documents a question.
-        mode: how to rank.
-        where: a condition on metadata columns, or None.
+        rank: how many documents a question, and how they are ranked.
         model: where the store's model lies now, if it has moved.
         device, dtype: see `Store.open`.
     """
 
     store: str
     snapshot: int
-    k: int = 100
-    mode: str = "dense"
-    where: str | None = None
+    rank: RankOptions = RankOptions(100)
     model: str | None = None
     device: str = "auto"
     dtype: str = "auto"
@@ -149,7 +146,7 @@ def read_questions(piece: QuestionSlice) -> tuple[list[str], list[str]]:
 def answer(store: Store, piece: QuestionSlice, options: SearchOptions) -> pa.Table:
     """The rows of a run for a slice of questions, `RUN_SCHEMA`."""
     ids, questions = read_questions(piece)
-    found = store.search(questions, options.k, options.mode, options.where)
+    found = store.search_as(questions, options.rank)
     hits = [hit for line in found for hit in line]
     columns = {
         _ID: [name for name, line in zip(ids, found, strict=True) for _ in line],

@@ -1,7 +1,7 @@
 """A segment: what one run produced, where its files lie, and how they are described.
 
 ``segments/<name>/`` holds ``plan.json``, ``vectors/part-*.parquet`` each with its marker
-``part-*.json``, ``rejects/``, ``index/`` and, once all is done, ``segment.json``.
+``part-*.json``, ``rejects/``, ``index/``, ``lexical/`` and, once all is done, ``segment.json``.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ import pyarrow as pa
 from transforms import storage
 from transforms.errors import Conflict, Damaged
 from transforms.index_info import IndexInfo
+from transforms.lexical_info import LexicalInfo
 from transforms.model import ModelIdentity
 from transforms.planning import Plan
 from transforms.sealing import seal, unseal
@@ -71,6 +72,7 @@ class SegmentInfo:
         metadata: the metadata columns' Arrow schema.
         parts: in order; a row's id is its place in their concatenation.
         index: None where none was asked for.
+        lexical: likewise.
     """
 
     name: str
@@ -80,11 +82,18 @@ class SegmentInfo:
     metadata: pa.Schema
     parts: tuple[PartInfo, ...]
     index: IndexInfo | None
+    lexical: LexicalInfo | None = None
 
     @property
     def rows(self) -> int:
         """Passages in all parts."""
         return sum(part.rows for part in self.parts)
+
+    @property
+    def size(self) -> int:
+        """Bytes of parts and indexes."""
+        indexes = [index.size for index in (self.index, self.lexical) if index is not None]
+        return self.total("bytes") + sum(indexes)
 
     def total(self, name: str) -> int:
         """The sum over parts of one of their numbers, such as ``documents`` or ``tokens``."""
@@ -115,6 +124,10 @@ class SegmentInfo:
             index = IndexInfo.from_dict(index)
             for file in index.files:
                 check_name(file.name)
+        # Segments of an earlier albeam lack it.
+        lexical = value.get("lexical")
+        if lexical is not None:
+            lexical = checked_lexical(lexical)
         parts = tuple(_checked_part(part) for part in value["parts"])
         return cls(
             name=check_name(value["name"]),
@@ -124,6 +137,7 @@ class SegmentInfo:
             metadata=pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(value["metadata"]))),
             parts=parts,
             index=index,
+            lexical=lexical,
         )
 
 
@@ -170,6 +184,11 @@ class SegmentPaths:
     def index(self) -> str:
         """The folder of index files."""
         return storage.join(self.root, "index")
+
+    @property
+    def lexical(self) -> str:
+        """The folder of lexical index files."""
+        return storage.join(self.root, "lexical")
 
     @property
     def changes(self) -> str:
@@ -309,6 +328,14 @@ def read_value(value: Any, where: str, build: Callable[[dict[str, Any]], T]) -> 
         raise Damaged(
             f"{where} can't be read as a manifest: {type(error).__name__}: {error}; {_RESTORE}"
         ) from error
+
+
+def checked_lexical(value: dict[str, Any]) -> LexicalInfo:
+    """A lexical index from its JSON value, whose file names stay in the store."""
+    info = LexicalInfo.from_dict(value)
+    for file in info.files:
+        check_name(file.name)
+    return info
 
 
 def _checked_part(value: dict[str, Any]) -> PartInfo:

@@ -79,6 +79,20 @@ class SegmentIndex:
             found.append(moved((scores, rows), shard.first_row))
         return merge_top_k(found, k)
 
+    def vectors(self, rows: Rows) -> Vectors:
+        """The vectors of the segment's rows ``[n]``, float32 ``[n, dim]``."""
+        found = np.empty((len(rows), self._dim), np.float32)
+        for shard in self._info.shards:
+            mine = (rows >= shard.first_row) & (rows < shard.first_row + shard.rows)
+            if mine.any():
+                index, raw = self.open(shard)
+                inside = rows[mine] - shard.first_row
+                with faiss_index.searching(self._url(shard.file)):
+                    found[mine] = (
+                        raw[inside] if raw is not None else faiss_index.vectors_of(index, inside)
+                    )
+        return found
+
     def _worth(self, value: int, shard: IndexShard, live: Bools | None) -> int:
         """The setting, or 0 where to scan what lives in a shard costs less."""
         kind = faiss_kinds.kind_of(self._info.factory, self._dim)

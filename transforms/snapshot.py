@@ -21,7 +21,7 @@ from transforms.errors import BadInput, Conflict, Damaged
 from transforms.index_info import IndexFile, IndexInfo
 from transforms.model import ModelIdentity
 from transforms.parquet import open_parquet, reading
-from transforms.segment import SegmentInfo, SegmentPaths, check_name, parse
+from transforms.segment import SegmentInfo, SegmentPaths, check_name, checked_lexical, parse
 from transforms.tombstones import TombstoneRef
 
 VERSION = 1
@@ -42,6 +42,7 @@ class SegmentRef:
         rejects: reason to number of rejected rows.
         tombstones: its dead rows; None where all live.
         index: a file that says what its index is, where it is not the one it was written with.
+        lexical: likewise of its lexical index.
     """
 
     name: str
@@ -51,6 +52,7 @@ class SegmentRef:
     rejects: dict[str, int]
     tombstones: TombstoneRef | None = None
     index: IndexFile | None = None
+    lexical: IndexFile | None = None
 
     @property
     def live_documents(self) -> int:
@@ -65,24 +67,36 @@ class SegmentRef:
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "SegmentRef":
         """The reference that ``dataclasses.asdict`` wrote."""
-        dead, index = value.pop("tombstones", None), value.pop("index", None)
+        dead = value.pop("tombstones", None)
+        index, lexical = value.pop("index", None), value.pop("lexical", None)
         return cls(
             **value,
             tombstones=TombstoneRef(**dead) if dead is not None else None,
             index=IndexFile(**index) if index is not None else None,
+            lexical=IndexFile(**lexical) if lexical is not None else None,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reference for JSON; as an earlier albeam wrote it, where there is nothing new."""
+        return _without_none(asdict(self), "lexical")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a new snapshot is to hold."""
+    """What a new snapshot is to hold; see `Snapshot`."""
 
     identity: ModelIdentity
     segments: tuple[SegmentRef, ...]
+    weight: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content for JSON; as an earlier albeam wrote it, where there is nothing new."""
+        segments = [segment.to_dict() for segment in self.segments]
+        return _without_none(asdict(self) | {"segments": segments}, "weight")
 
     def digest(self, number: int) -> str:
         """SHA-256 of this content as snapshot ``number``."""
-        value = {"number": number, **asdict(self)}
+        value = {"number": number, **self.to_dict()}
         return storage.digest(json.dumps(value, sort_keys=True).encode())
 
 
@@ -98,6 +112,7 @@ class Snapshot:
         identity: the model of all its vectors.
         segments: the live ones, oldest first.
         version: of this format.
+        weight: of the cosine in a hybrid score, where it was learnt.
     """
 
     number: int
@@ -107,6 +122,12 @@ class Snapshot:
     identity: ModelIdentity
     segments: tuple[SegmentRef, ...]
     version: int = VERSION
+    weight: float | None = None
+
+    @property
+    def content(self) -> Content:
+        """What it holds."""
+        return Content(self.identity, self.segments, self.weight)
 
     @property
     def documents(self) -> int:
@@ -120,7 +141,8 @@ class Snapshot:
 
     def to_json(self) -> bytes:
         """The snapshot as JSON."""
-        return json.dumps(asdict(self), sort_keys=True, indent=1).encode()
+        value = _without_none(asdict(self), "weight") | self.content.to_dict()
+        return json.dumps(value, sort_keys=True, indent=1).encode()
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Snapshot":
@@ -137,8 +159,9 @@ class Snapshot:
         segments = tuple(SegmentRef.from_dict(segment) for segment in value.pop("segments"))
         for segment in segments:
             check_name(segment.name)
-            if segment.index is not None:
-                check_name(segment.index.name)
+            for file in (segment.index, segment.lexical):
+                if file is not None:
+                    check_name(file.name)
         identity = ModelIdentity.from_dict(value.pop("identity"))
         return cls(segments=segments, identity=identity, **value)
 
@@ -205,7 +228,7 @@ def _read(store: str, number: int) -> Snapshot:
     snapshot = Snapshot.from_json(storage.read_bytes(url), url)
     if snapshot.number != number:
         raise Damaged(f"{url} holds snapshot {snapshot.number}; restore it from a backup")
-    found = Content(snapshot.identity, snapshot.segments).digest(number)
+    found = snapshot.content.digest(number)
     if found != snapshot.commit:
         raise Damaged(
             f"{url} has content with digest {found}, and it says {snapshot.commit}; restore it, "
@@ -240,13 +263,21 @@ def read_segment(store: str, ref: SegmentRef) -> SegmentInfo:
     """
     paths = SegmentPaths(store, ref.name)
     info = SegmentInfo.from_json(_read_checked(paths.manifest, ref.sha256), paths.manifest)
-    if ref.index is None:
-        return info
-    url = storage.join(paths.index, ref.index.name)
-    index = parse(_read_checked(url, ref.index.sha256), url, IndexInfo.from_dict)
-    for file in index.files:
-        check_name(file.name)
-    return replace(info, index=index)
+    if ref.index is not None:
+        url = storage.join(paths.index, ref.index.name)
+        index = parse(_read_checked(url, ref.index.sha256), url, IndexInfo.from_dict)
+        for file in index.files:
+            check_name(file.name)
+        info = replace(info, index=index)
+    if ref.lexical is not None:
+        url = storage.join(paths.lexical, ref.lexical.name)
+        lexical = parse(_read_checked(url, ref.lexical.sha256), url, checked_lexical)
+        info = replace(info, lexical=lexical)
+    return info
+
+
+def _without_none(value: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: each for key, each in value.items() if key != name or each is not None}
 
 
 def _read_checked(url: str, sha256: str) -> bytes:
@@ -306,7 +337,9 @@ def commit(
             return parent
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         commit = content.digest(number)
-        snapshot = Snapshot(number, now, command, commit, content.identity, content.segments)
+        snapshot = Snapshot(
+            number, now, command, commit, content.identity, content.segments, weight=content.weight
+        )
         if storage.create_exclusively(_url(store, number), snapshot.to_json()):
             _note_newest(store, number)
             return snapshot

@@ -33,8 +33,13 @@ def needed_files(store: str, ref: SegmentRef) -> dict[str, int | None]:
     if info.index is not None:
         for file in info.index.files:
             found[storage.join(root.index, file.name)] = file.bytes
+    if info.lexical is not None:
+        for file in info.lexical.files:
+            found[storage.join(root.lexical, file.name)] = file.bytes
     if ref.index is not None:
         found[storage.join(root.index, ref.index.name)] = ref.index.bytes
+    if ref.lexical is not None:
+        found[storage.join(root.lexical, ref.lexical.name)] = ref.lexical.bytes
     if ref.tombstones is not None:
         found[storage.join(root.tombstones, ref.tombstones.name)] = None
     return {path.lstrip("/"): size for path, size in found.items()}

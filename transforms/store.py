@@ -1,7 +1,6 @@
 """The reader's face of a store: open, search, documents."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,54 +10,31 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyroaring import BitMap64
 
-from transforms import faiss_index, storage
-from transforms.errors import BadInput, Damaged
+from transforms import storage
+from transforms.dense import Dense
+from transforms.errors import BadInput
 from transforms.file_cache import FileCache, default_folder
 from transforms.filters import as_schema, check_condition, matching, named_columns, unified
+from transforms.hits import Answers, Hit, as_hit
+from transforms.lexical_search import open_lexical
 from transforms.model import Placement, find_model, options_for
-from transforms.parquet import open_parquet, read_vectors, reading
-from transforms.ranking import Rows, Scores, best_of_each, merge_top_k, moved, no_hits
-from transforms.records import PASSAGE_FIELDS, VECTOR, plain_rows, question_vectors
-from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
+from transforms.parquet import reading
+from transforms.ranking import Rows, Scores
+from transforms.records import question_vectors
+from transforms.retrieval import Ranked, RankOptions, default_weight, rank
+from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.shards import SegmentIndex
 from transforms.snapshot import Snapshot, read_segment, read_snapshot
+from transforms.stored_rows import StoredRows
 from transforms.tombstones import live_mask, read_tombstones
 
 if TYPE_CHECKING:
     from transforms.encoder import Encoder
+    from transforms.lexical import LexicalIndex
 
-MODES = ("dense",)
-_OPEN_PARTS = 256
-_CACHED_GROUPS = 4_096
 #: Conditions whose rows are remembered.
 _CACHED_MASKS = 4
 _ID = "document_id"
-_HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
-_OWN = frozenset(field.name for field in PASSAGE_FIELDS)
-
-
-@dataclass(frozen=True)
-class Hit:
-    """The best passage of one document.
-
-    Attributes:
-        rank: from 1.
-        score: inner product of question and passage; the cosine, where vectors are normalized.
-        document_id: of the document.
-        passage: its number in the document.
-        start, end: its span in the document's text, in Unicode code points.
-        text: of the passage.
-        metadata: the document's metadata columns.
-    """
-
-    rank: int
-    score: float
-    document_id: str
-    passage: int
-    start: int
-    end: int
-    text: str
-    metadata: dict[str, Any]
 
 
 class Store:
@@ -79,19 +55,14 @@ class Store:
         self.segments = segments
         self._model, self._placement = model, placement
         self._encoder: Encoder | None = None
-        self._cache = FileCache(cache or default_folder())
-        self._parts = [
-            (SegmentPaths(url, segment.name), part)
-            for segment in segments
-            for part in segment.parts
-        ]
-        #: The first global row of each part, and the number of all rows at the end.
-        self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
+        self._rows = StoredRows(url, segments)
         self._dead = lru_cache(None)(self._dead_uncached)
         self.live = lru_cache(_CACHED_MASKS * max(1, len(self.segments)))(self._live_uncached)
-        self._open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
-        self.index = lru_cache(None)(self._index_uncached)
-        self._ids_of_group = lru_cache(_CACHED_GROUPS)(self._ids_of_group_uncached)
+        self.live_rows = lru_cache(_CACHED_MASKS)(self._live_rows_uncached)
+        self._files = FileCache(cache or default_folder())
+        self._lexical: LexicalIndex | None = None
+        dim = snapshot.identity.dim
+        self.dense = Dense(url, segments, dim, self._rows, self.live, self._files)
 
     @classmethod
     def open(
@@ -126,7 +97,7 @@ class Store:
     @property
     def rows(self) -> int:
         """Passages in the snapshot's segments, dead ones counted: the range of global rows."""
-        return int(self._edges[-1])
+        return len(self._rows)
 
     @property
     def encoder(self) -> "Encoder":
@@ -153,95 +124,123 @@ class Store:
         self,
         questions: Sequence[str],
         k: int = 10,
-        mode: str = "dense",
+        mode: str | None = None,
         where: str | None = None,
-    ) -> list[list[Hit]]:
+        fusion: str = "combination",
+        weight: float | None = None,
+        diverse: bool = False,
+    ) -> Answers:
         """The best ``k`` documents for each question, by their best passages.
 
         Args:
-            questions: what to ask.
+            questions: what to ask; text alone, no character of it is query syntax.
             k: how many documents.
-            mode: ``dense``.
+            mode: ``dense`` ranks by vectors, ``lexical`` by BM25, ``hybrid`` by both; hybrid by
+                default, or dense where the store has no lexical index.
             where: a condition on metadata columns; only documents for which it holds are ranked.
+            fusion: of hybrid: ``combination``, the weighted sum of the cosine and of BM25 divided
+                by the question's best; or ``rrf``, reciprocal rank fusion.
+            weight: of the cosine in that sum; by default the store's, else 0.6.
+            diverse: leave out documents whose passage is nearly identical to a better one's.
+
+        Returns:
+            A list of hits a question, which also gives tables: `Answers.to_arrow`, ``to_pandas``.
 
         Raises:
-            BadInput: a blank question, a k below 1, an unknown mode, or a condition that can't be
-                used.
+            BadInput: a blank question, an option that can't be used, or no lexical index where the
+                mode needs one.
         """
-        if mode not in MODES:
-            raise BadInput(f"mode {mode!r} is not one of {', '.join(MODES)}")
-        if k < 1:
-            raise BadInput(f"k is {k}; give 1 or more")
+        return self.search_as(
+            questions, RankOptions(k, self.mode(mode), where, fusion, weight, diverse)
+        )
+
+    def search_as(self, questions: Sequence[str], options: RankOptions) -> Answers:
+        """The same with options that are one value; raises what `search` raises."""
+        self.mode(options.mode)
         for number, question in enumerate(questions):
             if not question.strip():
                 raise BadInput(f"question {number} is blank; ask something")
-        prompt = self.snapshot.identity.query_prompt
-        if where is not None:
+        if options.where is not None:
             # Before the model is loaded.
-            check_condition(where, self.columns)
-        return self.search_vectors(self.encoder.encode_texts(list(questions), prompt), k, where)
+            check_condition(options.where, self.columns)
+        vectors = None
+        if options.mode != "lexical":
+            prompt = self.snapshot.identity.query_prompt
+            vectors = self.encoder.encode_texts(list(questions), prompt)
+        return self._answers(questions, rank(self, questions, vectors, options))
 
     def search_vectors(
         self, vectors: npt.ArrayLike, k: int = 10, where: str | None = None
-    ) -> list[list[Hit]]:
-        """The same for vectors ``[questions, dim]``.
+    ) -> Answers:
+        """The same for vectors ``[questions, dim]``, in mode ``dense``.
 
         Raises:
             BadInput: vectors of another shape, one that is not finite, a k below 1, or a condition
                 that can't be used.
         """
-        ranked = self.rank(vectors, k, where)
-        rows = sorted({row for rows, _ in ranked for row in rows})
-        found = dict(zip(rows, self._fetch(rows), strict=True))
-        return [
-            [
-                _hit(rank, score, found[row])
-                for rank, (row, score) in enumerate(zip(rows, scores, strict=True), 1)
-            ]
-            for rows, scores in ranked
-        ]
+        vectors = question_vectors(vectors, self.snapshot.identity.dim)
+        questions = [""] * len(vectors)
+        return self._answers(questions, rank(self, questions, vectors, RankOptions(k, where=where)))
 
     def rank(
         self, vectors: npt.ArrayLike, k: int, where: str | None = None
     ) -> list[tuple[list[int], list[float]]]:
         """Global rows and scores of the best passage of each of the best ``k`` documents."""
         vectors = question_vectors(vectors, self.snapshot.identity.dim)
-        if k < 1:
-            raise BadInput(f"k is {k}; give 1 or more")
-        results: dict[int, tuple[list[int], list[float]]] = {}
-        live_rows = self.snapshot.passages
-        if where is not None:
-            masks = (self.live(number, where) for number in range(len(self.segments)))
-            live_rows = sum(int(mask.sum()) for mask in masks if mask is not None)
-        if not live_rows:
-            return [([], []) for _ in vectors]
-        pending = list(range(len(vectors)))
-        wanted = min(live_rows, k + max(k // 2, 10))
-        while pending:
-            scores, rows = self.nearest(vectors[pending], wanted, where)
-            keys = self.document_ids(rows)
-            unsettled = []
-            for place, question in enumerate(pending):
-                live = int((rows[place] >= 0).sum())
-                best = best_of_each(keys[place][:live], k)
-                if len(best) < k and wanted < live_rows:
-                    unsettled.append(question)
-                results[question] = (
-                    [int(rows[place, b]) for b in best],
-                    [float(scores[place, b]) for b in best],
-                )
-            pending, wanted = unsettled, min(live_rows, wanted * 2)
-        return [results[question] for question in range(len(vectors))]
+        ranked = rank(self, [""] * len(vectors), vectors, RankOptions(k, where=where))
+        return [(each.rows.tolist(), each.scores.tolist()) for each in ranked]
+
+    def _answers(self, questions: Sequence[str], ranked: Sequence[Ranked]) -> Answers:
+        rows = sorted({row for each in ranked for row in each.rows.tolist()})
+        stored = dict(zip(rows, self._rows.fetch(rows), strict=True))
+        return Answers((_hits(each, stored) for each in ranked), questions, self.columns)
+
+    def mode(self, mode: str | None = None) -> str:
+        """The mode that is meant: what was given, else what the store has indexes for.
+
+        Raises:
+            BadInput: it needs a lexical index, and a segment has none.
+        """
+        lacking = [segment.name for segment in self.segments if segment.lexical is None]
+        languages = {each.lexical.language for each in self.segments if each.lexical is not None}
+        if mode is None:
+            return "hybrid" if len(languages) == 1 and not lacking else "dense"
+        if mode in ("hybrid", "lexical") and lacking:
+            raise BadInput(
+                f"{self.url!r} has no lexical index in {len(lacking)} of its "
+                f"{len(self.segments)} segments, and mode {mode!r} needs one; build it: albeam "
+                f"index {self.url} --lexical auto"
+            )
+        return mode
+
+    def weight(self, weight: float | None = None) -> float:
+        """The weight of the cosine in hybrid scores: what is given, else learnt, else 0.6."""
+        return default_weight(weight, self.snapshot.weight)
+
+    @property
+    def lexical(self) -> "LexicalIndex":
+        """The lexical index of all segments, opened when first used."""
+        if self._lexical is None:
+            self._lexical = open_lexical(self.url, self.segments, self._files)
+        return self._lexical
+
+    def nearest(
+        self, vectors: npt.ArrayLike, k: int, where: str | None = None
+    ) -> tuple[Scores, Rows]:
+        """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
+        return self.dense.nearest(vectors, k, where)
+
+    def index(self, number: int) -> SegmentIndex:
+        """The index of a segment, which has one."""
+        return self.dense.index(number)
 
     def document_ids(self, rows: Rows) -> list[list[str]]:
         """The document ids of global rows ``[questions, n]``; "" for row -1."""
-        unique, inverse = np.unique(rows, return_inverse=True)
-        names = [""] * len(unique)
-        for part, group, places, inside in self._by_group(unique):
-            ids = self._ids_of_group(part, group)
-            for place, row in zip(places, inside, strict=True):
-                names[place] = ids[row].as_py()
-        return [[names[i] for i in line] for line in inverse.reshape(rows.shape)]
+        return self._rows.document_ids(rows)
+
+    def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
+        """Columns of the parts' schema for global rows, which must ascend, in their order."""
+        return self._rows.read_rows(rows, columns)
 
     def documents(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All live passages, a table a part, in order; ``columns`` as in the part's schema."""
@@ -249,42 +248,22 @@ class Store:
         for number, segment in enumerate(self.segments):
             dead, first = self._dead(number), 0
             for part in segment.parts:
-                with reading(self._part_url(place)):
-                    table = self._open_part(place).read(columns=list(columns) if columns else None)
+                with reading(self._rows.part_url(place)):
+                    table = self._rows.open_part(place).read(
+                        columns=list(columns) if columns else None
+                    )
                 if dead:
                     table = table.filter(pa.array(live_mask(dead, first, first + part.rows)))
                 yield table
                 place, first = place + 1, first + part.rows
 
-    def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
-        """Columns of the parts' schema for global rows, which must ascend, in their order."""
-        tables = []
-        for part, group, _, inside in self._by_group(rows):
-            with reading(self._part_url(part)):
-                table = self._open_part(part).read_row_group(group, columns=list(columns))
-            tables.append(table.select(columns).take(pa.array(inside)))
-        return pa.concat_tables(tables, promote_options="permissive")
-
-    def nearest(
-        self, vectors: npt.ArrayLike, k: int, where: str | None = None
-    ) -> tuple[Scores, Rows]:
-        """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
-        vectors = question_vectors(vectors, self.snapshot.identity.dim)
-        found = [no_hits(len(vectors))]
-        first = 0
-        for number, segment in enumerate(self.segments):
-            found.append(moved(self._search_segment(number, vectors, k, where), first))
-            first += segment.rows
-        return merge_top_k(found, k)
-
-    def _search_segment(
-        self, number: int, vectors: npt.NDArray[np.float32], k: int, where: str | None
-    ) -> tuple[Scores, Rows]:
-        segment, live = self.segments[number], self.live(number, where)
-        if segment.index is None:
-            chunks = read_vectors(SegmentPaths(self.url, segment.name), segment.parts)
-            return faiss_index.exact_search(chunks, vectors, k, live)
-        return self.index(number).search(vectors, k, live)
+    def _live_rows_uncached(self, where: str | None = None) -> npt.NDArray[np.bool_] | None:
+        """Which global rows live and meet a condition; None for all."""
+        masks = [self.live(number, where) for number in range(len(self.segments))]
+        if all(mask is None for mask in masks):
+            return None
+        rows = [np.ones(segment.rows, np.bool_) for segment in self.segments]
+        return np.concatenate([r if m is None else m for r, m in zip(rows, masks, strict=True)])
 
     def _live_uncached(self, number: int, where: str | None = None) -> npt.NDArray[np.bool_] | None:
         """Which rows of a segment live and meet a condition; None for all."""
@@ -297,8 +276,8 @@ class Store:
         names = [name for name in (_ID, *segment.metadata.names) if name in columns.names]
         place = sum(len(each.parts) for each in self.segments[:number])
         for part in range(place, place + len(segment.parts)):
-            with reading(self._part_url(part)):
-                table = self._open_part(part).read(columns=names or [_ID])
+            with reading(self._rows.part_url(part)):
+                table = self._rows.open_part(part).read(columns=names or [_ID])
             masks.append(matching(as_schema(table, columns), where, self.columns))
         met = np.concatenate(masks)
         return met if live is None else live & met
@@ -313,77 +292,14 @@ class Store:
         ref, segment = self.snapshot.segments[number], self.segments[number]
         return read_tombstones(SegmentPaths(self.url, ref.name), ref.tombstones, segment.rows)
 
-    def _fetch(self, rows: list[int]) -> list[dict[str, Any]]:
-        """The rows' columns but hashes and vectors, in order."""
-        found: list[dict[str, Any]] = [{} for _ in rows]
-        for part, group, places, inside in self._by_group(np.array(rows, np.int64)):
-            file = self._open_part(part)
-            columns = [name for name in file.schema_arrow.names if name not in _HIDDEN]
-            with reading(self._part_url(part)):
-                table = file.read_row_group(group, columns=columns).take(pa.array(inside))
-            for place, values in zip(places, plain_rows(table), strict=True):
-                found[place] = values
-        return found
 
-    def _by_group(self, rows: Rows) -> Iterator[tuple[int, int, list[int], list[int]]]:
-        """Sorted global rows by row group: part, group, places in ``rows``, rows in the group."""
-        parts = np.searchsorted(self._edges, rows, side="right") - 1
-        for part in np.unique(parts[rows >= 0]):
-            places = np.flatnonzero((parts == part) & (rows >= 0))
-            local = rows[places] - self._edges[part]
-            edges = self._group_edges(int(part))
-            groups = np.searchsorted(edges, local, side="right") - 1
-            for group in np.unique(groups):
-                chosen = groups == group
-                yield (
-                    int(part),
-                    int(group),
-                    places[chosen].tolist(),
-                    (local[chosen] - edges[group]).tolist(),
-                )
-
-    def _group_edges(self, part: int) -> npt.NDArray[np.int64]:
-        metadata = self._open_part(part).metadata
-        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        return np.cumsum([0, *counts])
-
-    def _ids_of_group_uncached(self, part: int, group: int) -> pa.ChunkedArray:
-        with reading(self._part_url(part)):
-            return self._open_part(part).read_row_group(group, columns=["document_id"]).column(0)
-
-    def _part_url(self, place: int) -> str:
-        paths, part = self._parts[place]
-        return storage.join(paths.vectors, part.name)
-
-    def _open_part_uncached(self, place: int) -> Any:
-        paths, part = self._parts[place]
-        return open_part(paths, part)
-
-    def _index_uncached(self, number: int) -> SegmentIndex:
-        segment = self.segments[number]
-        assert segment.index is not None
-        paths = SegmentPaths(self.url, segment.name)
-        dim = self.snapshot.identity.dim
-        return SegmentIndex(paths, segment.index, dim, self._cache)
-
-
-def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
-    """A part's Parquet file, its footer read.
-
-    Raises:
-        Damaged: it is missing, is no Parquet, or has another number of rows.
-    """
-    url = storage.join(paths.vectors, part.name)
-    file = open_parquet(url)
-    if file.metadata.num_rows != part.rows:
-        raise Damaged(
-            f"{url} has {file.metadata.num_rows} rows, and the manifest says {part.rows}; "
-            "restore it, or embed again into a new store"
-        )
-    return file
-
-
-def _hit(rank: int, score: float, row: dict[str, Any]) -> Hit:
-    metadata = {name: value for name, value in row.items() if name not in _OWN}
-    own: Iterable[str] = ("document_id", "passage", "start", "end", "text")
-    return Hit(rank=rank, score=score, metadata=metadata, **{name: row[name] for name in own})
+def _hits(ranked: Ranked, stored: dict[int, dict[str, Any]]) -> list[Hit]:
+    dense, lexical = (
+        [None] * len(ranked.rows) if half is None else half.tolist()
+        for half in (ranked.dense, ranked.lexical)
+    )
+    each = zip(ranked.rows.tolist(), ranked.scores.tolist(), dense, lexical, strict=True)
+    return [
+        as_hit(place, score, stored[row], *halves)
+        for place, (row, score, *halves) in enumerate(each, 1)
+    ]

@@ -1,0 +1,295 @@
+"""BM25 on tantivy: texts to terms, terms to index files, and files of many shards to one ranking.
+
+tantivy ranks by the statistics of the index that it has open, so the shards of all segments are
+opened as one index: its own list of segments is written anew over their files. A passage's score
+then depends on the corpus, and not on the shard that it lies in. Passages whose rows are dead count
+in these statistics until they are compacted away.
+"""
+
+import json
+import math
+import os
+import tempfile
+import unicodedata
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tantivy
+
+from transforms.errors import Damaged
+from transforms.ranking import Rows, Scores
+
+#: Of tantivy, which says what its files look like.
+VERSION = version("tantivy")
+#: Memory of a writer, in bytes; what does not fit goes to a further piece.
+_HEAP = 64_000_000
+#: Terms of a question that are looked for; of more, those that tell most.
+MOST_TERMS = 64
+#: So few live rows are ranked one by one.
+_FEW_ROWS = 10_000
+#: Scripts without spaces between words: each character is a term.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_TERM = rf"[{_UNSPACED}]|[[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]+"
+_LONGEST_TERM = 64
+_ANALYZER = "albeam"
+_META = "meta.json"
+_TEXT, _ROW = "text", "row"
+
+
+class Analyzer:
+    """Texts to terms: runs of letters and digits, in lower case, their stems, without accents."""
+
+    def __init__(self, language: str) -> None:
+        """``language`` is one of `transforms.lexical_info.LANGUAGES`."""
+        builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.regex(_TERM))
+        builder = builder.filter(tantivy.Filter.remove_long(_LONGEST_TERM))
+        builder = builder.filter(tantivy.Filter.lowercase())
+        if language != "none":
+            builder = builder.filter(tantivy.Filter.stemmer(language))
+        self.built = builder.filter(tantivy.Filter.ascii_fold()).build()
+
+    def terms(self, text: str) -> list[str]:
+        """The terms of a text in their order; none of it is query syntax."""
+        return list(self.built.analyze(normalized(text)))
+
+
+def normalized(text: str) -> str:
+    """A text whose characters have one form each (Unicode's NFKC), and no surrogates."""
+    return unicodedata.normalize("NFKC", text).encode(errors="replace").decode()
+
+
+@dataclass(frozen=True)
+class WrittenPiece:
+    """A tantivy segment in a local folder: its rows, and its files by the ends of their names."""
+
+    rows: int
+    files: dict[str, Path]
+
+
+def write_index(folder: Path, texts: Iterable[str], language: str) -> list[WrittenPiece]:
+    """Index texts, numbered from 0, with one thread and a bounded memory.
+
+    Args:
+        folder: an empty local folder.
+        texts: in the order of their rows.
+        language: whose stems.
+    """
+    index = tantivy.Index(_schema(), str(folder))
+    index.register_tokenizer(_ANALYZER, Analyzer(language).built)
+    writer = index.writer(heap_size=_HEAP, num_threads=1)
+    for row, text in enumerate(texts):
+        document = tantivy.Document()
+        document.add_text(_TEXT, normalized(text))
+        document.add_unsigned(_ROW, row)
+        writer.add_document(document)
+    writer.commit()
+    writer.wait_merging_threads()
+    meta = json.loads((folder / _META).read_text())
+    pieces = []
+    for segment in meta["segments"]:
+        stem = uuid.UUID(segment["segment_id"]).hex
+        files = {path.suffix: path for path in sorted(folder.glob(f"{stem}.*"))}
+        pieces.append(WrittenPiece(segment["max_doc"], files))
+    return pieces
+
+
+@dataclass(frozen=True)
+class OpenPiece:
+    """A tantivy segment that is to be searched.
+
+    Attributes:
+        rows: passages in it.
+        first: the global row that is row 0 of its shard.
+        files: its files by the ends of their names.
+    """
+
+    rows: int
+    first: int
+    files: dict[str, Path]
+
+
+class LexicalIndex:
+    """Many pieces as one index: BM25 (k1 1.2, b 0.75) with the statistics of all."""
+
+    def __init__(self, pieces: Sequence[OpenPiece], language: str) -> None:
+        """Open the pieces.
+
+        Raises:
+            Damaged: tantivy can't read them, or they have other rows than was said.
+        """
+        self._analyzer = Analyzer(language)
+        self._schema = _schema()
+        self._firsts = np.array([piece.first for piece in pieces], np.int64)
+        self._pieces = len(pieces)
+        self._filter: tuple[npt.NDArray[np.bool_], Rows] | None = None
+        rows = sum(piece.rows for piece in pieces)
+        with _reading(), tempfile.TemporaryDirectory(prefix="albeam-") as folder:
+            _compose(folder, self._schema, pieces)
+            index = tantivy.Index.open(folder)
+            # The folder goes, and nothing comes that would have to be noticed.
+            index.config_reader("manual")
+            self._searcher = index.searcher()
+        found = (self._searcher.num_docs, self._searcher.num_segments)
+        if found != (rows, self._pieces):
+            raise Damaged(
+                f"a lexical index has {found[0]} rows in {found[1]} pieces, and its manifest says "
+                f"{rows} in {self._pieces}; build it anew: albeam index STORE --lexical auto"
+            )
+
+    @property
+    def rows(self) -> int:
+        """Passages of all pieces, dead ones counted."""
+        return int(self._searcher.num_docs)
+
+    def search(
+        self, question: str, k: int, live: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[Scores, Rows]:
+        """The best ``k`` live rows that share a term with a question, equal scores by row.
+
+        Args:
+            question: text; no character of it is query syntax.
+            k: how many rows; fewer are found where fewer share a term.
+            live: which global rows may be found; all by default.
+
+        Returns:
+            float32 and int64 ``[n]``, best first.
+        """
+        query = self._query(question)
+        if query is None or not k or not self.rows:
+            return _nothing()
+        if live is not None and (rows := self._live_rows(live)).size <= _FEW_ROWS:
+            # However few share a term: none of the others is looked at.
+            scores = self._score(query, rows)
+            keep = scores > 0
+            return _best(scores[keep], rows[keep], k)
+        wanted = k
+        while True:
+            scores, rows = self._found(query, wanted)
+            whole = len(rows) < wanted or wanted >= self.rows
+            if live is not None:
+                keep = live[rows]
+                scores, rows = scores[keep], rows[keep]
+            if len(rows) >= k or whole:
+                return _best(scores, rows, k)
+            wanted = min(2 * wanted, self.rows)
+
+    def scores(self, question: str, rows: Rows) -> Scores:
+        """The scores of global rows ``[n]``, 0 where no term is shared; float32 ``[n]``."""
+        query = self._query(question)
+        if query is None or not len(rows):
+            return np.zeros(len(rows), np.float32)
+        return self._score(query, rows)
+
+    def _live_rows(self, live: npt.NDArray[np.bool_]) -> Rows:
+        if self._filter is None or self._filter[0] is not live:
+            self._filter = live, np.flatnonzero(live)
+        return self._filter[1]
+
+    def _score(self, query: tantivy.Query, rows: Rows) -> Scores:
+        """Ask for these rows alone; a row of another shard may have the same number in its own."""
+        sort = np.argsort(rows, kind="stable")
+        inside = np.unique(np.concatenate([self._inside(rows, first) for first in self._starts]))
+        chosen = tantivy.Query.term_set_query(self._schema, _ROW, inside.tolist())
+        only = tantivy.Query.boolean_query(
+            [
+                (tantivy.Occur.Must, tantivy.Query.const_score_query(chosen, 0.0)),
+                (tantivy.Occur.Must, query),
+            ]
+        )
+        scores, found = self._found(only, min(self.rows, len(inside) * self._pieces))
+        result = np.zeros(len(rows), np.float32)
+        places = np.searchsorted(rows[sort], found)
+        places = np.minimum(places, len(rows) - 1)
+        same = rows[sort][places] == found
+        result[sort[places[same]]] = scores[same]
+        return result
+
+    @property
+    def _starts(self) -> Rows:
+        return np.unique(self._firsts)
+
+    def _inside(self, rows: Rows, first: int) -> Rows:
+        """Numbers in a shard of those of the rows that lie in it."""
+        starts = self._starts
+        place = np.searchsorted(starts, first, side="right")
+        stop = starts[place] if place < len(starts) else np.iinfo(np.int64).max
+        return rows[(rows >= first) & (rows < stop)] - first
+
+    def _found(self, query: tantivy.Query, limit: int) -> tuple[Scores, Rows]:
+        hits = self._searcher.search(query, limit=limit, count=False).hits
+        if not hits:
+            return _nothing()
+        addresses = [address for _, address in hits]
+        inside = np.array(self._searcher.fast_field_values(_ROW, addresses), np.int64)
+        pieces = np.array([address.segment_ord for address in addresses], np.int64)
+        scores = np.array([score for score, _ in hits], np.float32)
+        return scores, inside + self._firsts[pieces]
+
+    def _query(self, question: str) -> tantivy.Query | None:
+        """Any of a question's terms, each as often as it occurs; None where none is indexed."""
+        counts = Counter(self._analyzer.terms(question))
+        weights = {}
+        for term, count in counts.items():
+            held = self._searcher.doc_freq(_TEXT, term)
+            if held:
+                weights[term] = count * math.log1p((self.rows - held + 0.5) / (held + 0.5))
+        chosen = sorted(weights, key=lambda term: (-weights[term], term))[:MOST_TERMS]
+        queries = []
+        for term in sorted(chosen):
+            query = tantivy.Query.term_query(self._schema, _TEXT, term, "freq")
+            if counts[term] > 1:
+                query = tantivy.Query.boost_query(query, float(counts[term]))
+            queries.append((tantivy.Occur.Should, query))
+        return tantivy.Query.boolean_query(queries) if queries else None
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field(_TEXT, stored=False, tokenizer_name=_ANALYZER, index_option="freq")
+    builder.add_unsigned_field(_ROW, indexed=True, fast=True)
+    return builder.build()
+
+
+def _compose(folder: str, schema: tantivy.Schema, pieces: Sequence[OpenPiece]) -> None:
+    """Write an index whose segments are the pieces, in their order."""
+    tantivy.Index(schema, folder)
+    meta = Path(folder, _META)
+    value = json.loads(meta.read_text())
+    value["segments"] = []
+    for number, piece in enumerate(pieces):
+        # tantivy's own names are random; a file may serve two pieces of equal content.
+        name = uuid.UUID(int=number + 1)
+        for suffix, path in piece.files.items():
+            os.symlink(path.resolve(), Path(folder, name.hex + suffix))
+        value["segments"].append({"segment_id": str(name), "max_doc": piece.rows, "deletes": None})
+    meta.write_text(json.dumps(value))
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn what tantivy says of files that it can't read into Damaged."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise Damaged(
+            f"a lexical index can't be read: {error}; build it anew: albeam index STORE "
+            "--lexical auto"
+        ) from error
+
+
+def _nothing() -> tuple[Scores, Rows]:
+    return np.empty(0, np.float32), np.empty(0, np.int64)
+
+
+def _best(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
+    order = np.lexsort((rows, -scores))[:k]
+    return scores[order], rows[order]

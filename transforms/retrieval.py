@@ -1,0 +1,193 @@
+"""The best documents for questions: by vectors, by words, or by both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import BadInput
+from transforms.fusion import FUSIONS, WEIGHT, combine, reciprocal_ranks, unlike
+from transforms.ranking import Rows, Scores, best_of_each
+
+if TYPE_CHECKING:
+    from transforms.store import Store
+
+MODES = ("hybrid", "dense", "lexical")
+#: Passages that each half of a hybrid search gives at least.
+_LEAST_CANDIDATES = 100
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """How to rank.
+
+    Attributes:
+        k: how many documents.
+        mode: ``hybrid``, ``dense`` or ``lexical``.
+        where: a condition on metadata columns, or None.
+        fusion: of a hybrid search: ``combination`` or ``rrf``.
+        weight: of the cosine in a combination; None takes the store's, else 0.6.
+        diverse: leave out documents whose passage is nearly identical to a better one.
+    """
+
+    k: int = 10
+    mode: str = "dense"
+    where: str | None = None
+    fusion: str = "combination"
+    weight: float | None = None
+    diverse: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for what can't be done."""
+        if self.mode not in MODES:
+            raise BadInput(f"mode {self.mode!r} is not one of {', '.join(MODES)}")
+        if self.k < 1:
+            raise BadInput(f"k is {self.k}; give 1 or more")
+        if self.fusion not in FUSIONS:
+            raise BadInput(f"fusion {self.fusion!r} is not one of {', '.join(FUSIONS)}")
+        if self.weight is not None and not 0 <= self.weight <= 1:
+            raise BadInput(f"weight is {self.weight}; give 0 (words alone) to 1 (vectors alone)")
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The best passages of a question, one a document or more, best first.
+
+    Attributes:
+        rows: global rows.
+        scores: by which they are ranked.
+        dense: inner products, cosines in a hybrid search; None in mode lexical.
+        lexical: BM25 scores; None in mode dense.
+        whole: there are no others.
+    """
+
+    rows: Rows
+    scores: Scores
+    dense: Scores | None = None
+    lexical: Scores | None = None
+    whole: bool = True
+
+    def take(self, places: Sequence[int]) -> "Ranked":
+        """Some of them."""
+        at = np.array(places, np.int64)
+        dense = None if self.dense is None else self.dense[at]
+        lexical = None if self.lexical is None else self.lexical[at]
+        return Ranked(self.rows[at], self.scores[at], dense, lexical, self.whole)
+
+
+def rank(
+    store: "Store",
+    questions: Sequence[str],
+    vectors: npt.NDArray[np.float32] | None,
+    options: RankOptions,
+) -> list[Ranked]:
+    """The best passage of each of the best ``k`` documents, for each question.
+
+    Args:
+        store: which is searched.
+        questions: their texts, for words; only their number counts in mode dense.
+        vectors: theirs, float32 ``[questions, dim]``; not needed in mode lexical.
+        options: how.
+    """
+    live = store.live_rows(options.where)
+    live_rows = store.rows if live is None else int(live.sum())
+    nothing = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
+    if not live_rows:
+        return [nothing] * len(questions)
+    results = [nothing] * len(questions)
+    pending = list(range(len(questions)))
+    k = options.k
+    wanted = k + max(k // 2, 10)
+    if options.mode == "hybrid":
+        wanted = max(wanted, _LEAST_CANDIDATES)
+    while pending:
+        wanted = min(live_rows, wanted)
+        asked = [questions[place] for place in pending]
+        theirs = None if vectors is None else vectors[pending]
+        unsettled = []
+        for place, found in zip(
+            pending, candidates(store, asked, theirs, options, wanted), strict=True
+        ):
+            results[place] = found.take(_choose(store, found, options))
+            if len(results[place].rows) < k and not found.whole:
+                unsettled.append(place)
+        pending, wanted = unsettled, 2 * wanted
+    return results
+
+
+def candidates(
+    store: "Store",
+    questions: Sequence[str],
+    vectors: npt.NDArray[np.float32] | None,
+    options: RankOptions,
+    wanted: int,
+) -> list[Ranked]:
+    """The best passages, several of a document maybe: ``wanted`` of each half, best first."""
+    live = store.live_rows(options.where)
+    live_rows = store.rows if live is None else int(live.sum())
+    whole = wanted >= live_rows
+    if options.mode == "lexical":
+        every = [store.lexical.search(question, wanted, live) for question in questions]
+        return [Ranked(rows, s, None, s, whole or len(rows) < wanted) for s, rows in every]
+    assert vectors is not None
+    scores, rows = store.nearest(vectors, wanted, options.where)
+    lists = [(s[r >= 0], r[r >= 0]) for s, r in zip(scores, rows, strict=True)]
+    if options.mode == "dense":
+        return [Ranked(r, s, s, None, whole) for s, r in lists]
+    return [
+        _fused(store, question, vector, near, options, wanted, whole)
+        for question, vector, (_, near) in zip(questions, vectors, lists, strict=True)
+    ]
+
+
+def _fused(
+    store: "Store",
+    question: str,
+    vector: npt.NDArray[np.float32],
+    near: Rows,
+    options: RankOptions,
+    wanted: int,
+    whole: bool,
+) -> Ranked:
+    """Both halves' passages, each by both scores."""
+    words, said = store.lexical.search(question, wanted, store.live_rows(options.where))
+    best = float(words[0]) if len(words) else 0.0
+    rows = np.union1d(near, said)
+    bm25 = np.zeros(len(rows), np.float32)
+    bm25[np.searchsorted(rows, said)] = words
+    if len(said) == wanted:
+        others = np.setdiff1d(near, said)
+        bm25[np.searchsorted(rows, others)] = store.lexical.scores(question, others)
+    cosines = _cosines(store.dense.vectors(rows), vector, store.snapshot.identity.normalize)
+    if options.fusion == "rrf":
+        scores = reciprocal_ranks(cosines, bm25)
+    else:
+        scores = combine(cosines, bm25, best, store.weight(options.weight))
+    order = np.lexsort((rows, -scores))
+    return Ranked(rows, scores, cosines, bm25, whole).take(order.tolist())
+
+
+def _cosines(
+    vectors: npt.NDArray[np.float32], vector: npt.NDArray[np.float32], normalized: bool
+) -> Scores:
+    products = vectors @ vector
+    if normalized:
+        return products
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
+    return np.asarray(products / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
+
+
+def _choose(store: "Store", found: Ranked, options: RankOptions) -> list[int]:
+    """The places of the best passage of each document."""
+    [keys] = store.document_ids(found.rows[None])
+    if not options.diverse:
+        return best_of_each(keys, options.k)
+    places = best_of_each(keys, len(keys))
+    return unlike(store.dense.vectors(found.rows), places, options.k)
+
+
+def default_weight(weight: float | None, learnt: float | None) -> float:
+    """The weight that was given, else the one that was learnt, else 0.6."""
+    return next((each for each in (weight, learnt) if each is not None), WEIGHT)
