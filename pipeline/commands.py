@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.arguments import option_names
 from pipeline.bench_command import run_bench
+from pipeline.evaluation_commands import run_compare, run_evaluate
 from pipeline.shared_arguments import index_options
 from pipeline.training_commands import run_distill, run_finetune
 from transforms.errors import BadInput
@@ -77,18 +78,6 @@ def _search_many(arguments: Any) -> None:
     options = SearchOptions(given.store, 0, *how)
     what = (given.snapshot, given.questions, given.output, given.runner, given.beam_args)
     print_run(run(options, *what), given.json)
-
-
-def _evaluate(arguments: Any) -> None:
-    from pipeline.evaluate import run
-    from pipeline.report import print_metrics
-    from transforms.store import Store
-
-    store = Store.open(
-        arguments.store, arguments.snapshot, arguments.model, arguments.device, arguments.dtype
-    )
-    report = run(store, arguments.questions, arguments.k, arguments.mode)
-    print_metrics(report, arguments.json)
 
 
 def _delete(arguments: Any) -> None:
@@ -215,7 +204,8 @@ ON_BEAM = ("embed", "compact", "index")
 COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
     "search": _search,
-    "evaluate": _evaluate,
+    "evaluate": run_evaluate,
+    "compare": run_compare,
     "delete": _delete,
     "snapshots": _snapshots,
     "rollback": _rollback,

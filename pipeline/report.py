@@ -62,15 +62,6 @@ def print_summary(summary: Any, as_json: bool) -> None:
     _print_pairs(rows)
 
 
-def print_metrics(report: Any, as_json: bool) -> None:
-    """The questions and metrics of ``albeam evaluate``."""
-    if as_json:
-        print_json(report)
-        return
-    rows = [("questions", f"{report['questions']:,}")]
-    _print_pairs(rows + [(name, f"{value:.4f}") for name, value in report["metrics"].items()])
-
-
 def print_deleted(summary: Any, as_json: bool) -> None:
     """A `DeleteSummary`."""
     if as_json:
@@ -161,7 +152,7 @@ def print_tuned(report: Any, as_json: bool) -> None:
         f"{', '.join(sorted(set(report.factories)))}; {report.queries:,} of its vectors, each left "
         "out of its own answer"
     )
-    _print_table(
+    print_table(
         ("setting", "recall@10", "recall@100", "ms a query", ""),
         [
             (
@@ -193,7 +184,7 @@ def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
         return
     names = ("snapshot", "created", "command", "segments", "documents", "passages", "rejects")
     sound = [snapshot for snapshot in snapshots if "damaged" not in snapshot]
-    _print_table(names, [_cells(snapshot, names) for snapshot in sound])
+    print_table(names, [_cells(snapshot, names) for snapshot in sound])
     for snapshot in snapshots:
         if "damaged" in snapshot:
             print(f"snapshot {snapshot['snapshot']} is damaged: {snapshot['damaged']}")
@@ -214,7 +205,7 @@ def print_bench(report: dict[str, Any]) -> None:
         for row in report["rows"]
     ]
     if rows:
-        _print_table((*names, "note"), rows)
+        print_table((*names, "note"), rows)
     if "tokenizer" in report:
         print(f"\ntokenizer  {report['tokenizer']['tokens_per_second']:,.0f} tokens/s")
     if "memory" in report:
@@ -232,7 +223,7 @@ def print_bench(report: dict[str, Any]) -> None:
     if report["targets"]:
         verdicts = {True: "pass", False: "fail", None: "-"}
         print()
-        _print_table(
+        print_table(
             ("target", "where", "bound", "measured", "verdict", "note"),
             [
                 (
@@ -263,7 +254,8 @@ def _cells(snapshot: dict[str, Any], names: Sequence[str]) -> list[str]:
     return [str(shown[name]) for name in names]
 
 
-def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows in columns as wide as they need to be, under their names."""
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     for row in (names, *rows):
         print(

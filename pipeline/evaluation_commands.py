@@ -1,0 +1,43 @@
+"""``albeam evaluate`` and ``albeam compare``: parsed arguments to options."""
+
+from typing import Any
+
+
+def run_evaluate(arguments: Any) -> None:
+    """Measure one mode, or several."""
+    from pipeline.evaluate import EvaluateOptions, evaluate
+    from pipeline.evaluation_report import print_evaluation, print_metrics
+    from transforms.store import Store
+
+    given = arguments
+    store = Store.open(given.store, given.snapshot, given.model, given.device, given.dtype)
+    several = given.modes is not None or bool(given.beside)
+    found = evaluate(
+        store,
+        EvaluateOptions(
+            questions=given.questions,
+            k=given.k,
+            modes=(given.mode,) if given.modes is None else given.modes,
+            beside=tuple(given.beside),
+            per_question=given.per_question,
+            run=given.run,
+            timed=several,
+            seed=given.seed,
+        ),
+    )
+    if several:
+        print_evaluation(found, given.json)
+    else:
+        print_metrics(found, given.json)
+
+
+def run_compare(arguments: Any) -> None:
+    """Compare two runs."""
+    from pipeline.compare import CompareOptions, run
+    from pipeline.evaluation_report import print_comparison
+
+    given = arguments
+    options = CompareOptions(
+        given.a, given.b, given.questions, given.k, given.metric, given.largest, given.seed
+    )
+    print_comparison(run(options), given.json)
