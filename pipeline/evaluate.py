@@ -1,35 +1,27 @@
 """``albeam evaluate``: how well a store answers questions whose answers are known."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.search import read_rows
+from transforms import storage
 from transforms.errors import BadInput
-from transforms.metrics import Question, Runs, by_question, first_ranks, means, success_curve
-from transforms.outputs import check_writable, writing
-from transforms.runs import (
-    BY_QUESTION,
-    Run,
-    check_questions,
-    check_trec_ids,
-    read_run,
-    write_trec,
-)
-from transforms.significance import intervals
+from transforms.evaluation import Evaluation, measure_run, question_table
+from transforms.evaluation_page import evaluation_page
+from transforms.hardest import hardest_questions, look_at
+from transforms.metrics import Question, means
+from transforms.outputs import check_writable, write_text, writing
+from transforms.portrait import check_colour, draw_portrait
+from transforms.runs import Run, check_questions, check_trec_ids, read_run, write_trec
 from transforms.stages import evenly, time_search
 from transforms.store import MODES, Store
 
 ALL = "all"
 _AT_ONCE = 512
-_CURVE = 100
 #: How searches are timed: so many questions, one at a time, for so many documents.
-_TIMED, TIMED_K = 100, 10
+_TIMED, _TIMED_K = 100, 10
 
 
 @dataclass(frozen=True)
@@ -43,6 +35,8 @@ class EvaluateOptions:
         beside: runs of other systems to measure as well, ``(name, file)``.
         per_question: a Parquet file to write, a row a mode and question.
         run: a TREC file to write; with several modes one each, the mode in its name.
+        report: an HTML file to write.
+        colour: a metadata column that colours the report's map.
         timed: whether searches are timed, one question at a time.
         seed: of the bootstrap.
     """
@@ -53,46 +47,10 @@ class EvaluateOptions:
     beside: tuple[tuple[str, str], ...] = ()
     per_question: str | None = None
     run: str | None = None
+    report: str | None = None
+    colour: str | None = None
     timed: bool = False
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one mode found.
-
-    Attributes:
-        runs: question id to ``(document id, score)``, best first.
-        values: each metric's values, float64 ``[questions]``.
-        ranks: of the first relevant document, from 1, int64 ``[questions]``; 0 where none was.
-        intervals: 95 % intervals of the metrics' means.
-        latency: milliseconds by stage and percentile; empty where searches were not timed.
-    """
-
-    runs: Runs
-    values: Mapping[str, npt.NDArray[np.float64]]
-    ranks: npt.NDArray[np.int64]
-    intervals: Mapping[str, tuple[float, float]]
-    latency: Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The questions, and what each mode found for them."""
-
-    questions: list[Question]
-    modes: dict[str, Measured]
-
-    def to_dict(self) -> dict[str, Any]:
-        """What ``--json`` prints for several modes."""
-        modes = self.modes.items()
-        return {
-            "questions": len(self.questions),
-            "modes": {mode: means(each.values) for mode, each in modes},
-            "intervals": {mode: dict(each.intervals) for mode, each in modes},
-            "success": {mode: success_curve(each.ranks, _CURVE).tolist() for mode, each in modes},
-            "latency": {mode: dict(each.latency) for mode, each in modes if each.latency},
-        }
 
 
 def run(store: Store, questions: str, k: int, mode: str) -> dict[str, Any]:
@@ -118,20 +76,22 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
         BadInput: the questions, a run or an option can't be used; nothing was searched.
     """
     modes = check_modes(store, options)
-    _check_outputs(options)
+    _check_outputs(store, options)
     asked = load_questions(options.questions)
     ids = [question.question_id for question in asked]
     if options.run is not None:
         check_trec_ids(ids)
     others = {name: _other(file, ids, options) for name, file in options.beside}
     found: dict[str, Run] = {mode: _search(store, asked, options.k, mode) for mode in modes}
-    evaluation = Evaluation(
-        asked,
-        {
-            name: _measure(store, asked, each, name if name in modes else None, options)
-            for name, each in (found | others).items()
-        },
-    )
+    measured = {
+        mode: measure_run(
+            asked, runs, options.k, options.seed, _latency(store, asked, mode, options)
+        )
+        for mode, runs in found.items()
+    }
+    for name, runs in others.items():
+        measured[name] = measure_run(asked, runs, options.k, options.seed)
+    evaluation = Evaluation(asked, measured, options.k)
     if options.per_question is not None:
         with writing(options.per_question) as path:
             pq.write_table(question_table(evaluation), path, compression="zstd")
@@ -139,6 +99,8 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
         for mode in modes:
             url = options.run if len(modes) == 1 else _named(options.run, mode)
             write_trec(url, found[mode], mode)
+    if options.report is not None:
+        write_text(options.report, _page(store, evaluation, modes, options))
     return evaluation
 
 
@@ -195,28 +157,10 @@ def load_questions(url: str) -> list[Question]:
     return questions
 
 
-def question_table(evaluation: Evaluation) -> pa.Table:
-    """A row a mode and question: `BY_QUESTION`, and a column for each metric."""
-    questions, tables = evaluation.questions, []
-    for mode, found in evaluation.modes.items():
-        ranked = [found.runs.get(question.question_id, []) for question in questions]
-        columns = {
-            "mode": [mode] * len(questions),
-            "question_id": [question.question_id for question in questions],
-            "question": [question.question for question in questions],
-            "relevant": [question.relevant for question in questions],
-            "rank": [int(rank) or None for rank in found.ranks],
-            "document_ids": [[document for document, _ in hits] for hits in ranked],
-            "scores": [[score for _, score in hits] for hits in ranked],
-        }
-        table = pa.table(columns, schema=BY_QUESTION)
-        for name, values in found.values.items():
-            table = table.append_column(name, pa.array(values))
-        tables.append(table)
-    return pa.concat_tables(tables, promote_options="default")
-
-
-def _check_outputs(options: EvaluateOptions) -> None:
+def _check_outputs(store: Store, options: EvaluateOptions) -> None:
+    if options.report is not None:
+        check_writable("report", options.report, ".html")
+    check_colour(store, options.colour)
     if options.per_question is not None:
         check_writable("per-question", options.per_question, ".parquet")
     if options.run is not None:
@@ -244,21 +188,39 @@ def _search(store: Store, asked: list[Question], k: int, mode: str) -> Run:
     return runs
 
 
-def _measure(
-    store: Store, asked: list[Question], runs: Run, mode: str | None, options: EvaluateOptions
-) -> Measured:
-    values = by_question(asked, runs, options.k)
-    latency: Mapping[str, Mapping[str, float]] = {}
-    if options.timed and mode is not None:
-        some = evenly([question.question for question in asked], _TIMED)
-        latency = time_search(store, some, min(options.k, TIMED_K), mode).percentiles()
-    return Measured(
-        runs=runs,
-        values=values,
-        ranks=first_ranks(asked, runs),
-        intervals=intervals(values, seed=options.seed),
-        latency=latency,
-    )
+def _latency(
+    store: Store, asked: list[Question], mode: str, options: EvaluateOptions
+) -> dict[str, dict[str, float]]:
+    if not options.timed:
+        return {}
+    some = evenly([question.question for question in asked], _TIMED)
+    return time_search(store, some, min(options.k, _TIMED_K), mode).percentiles()
+
+
+def _page(
+    store: Store, evaluation: Evaluation, modes: tuple[str, ...], options: EvaluateOptions
+) -> str:
+    hard = look_at(store, evaluation, hardest_questions(evaluation), modes)
+    portrait = draw_portrait(store, options.colour, options.seed)
+    timed = f"up to {_TIMED} questions, one at a time, {_TIMED_K} documents each"
+    return evaluation_page(evaluation, portrait, hard, _identity(store, options), timed)
+
+
+def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
+    snapshot, model = store.snapshot, store.snapshot.identity
+    kinds = sorted({s.index.factory if s.index else "none" for s in store.segments})
+    return [
+        ("store", f"{store.url}, snapshot {snapshot.number}"),
+        ("documents", f"{snapshot.documents:,} in {snapshot.passages:,} passages"),
+        ("index", ", ".join(kinds)),
+        ("model", model.name + (f" at {model.revision}" if model.revision else "")),
+        ("weights", f"sha256 {model.weights_sha256}"),
+        ("vectors", f"{model.dim} dimensions, {model.pooling} pooling"),
+        ("passages", f"up to {model.max_tokens} tokens"),
+        ("encoder", f"{store.encoder.dtype} on {store.encoder.device}"),
+        ("questions", storage.absolute(options.questions)),
+        ("seed", str(options.seed)),
+    ]
 
 
 def _named(url: str, mode: str) -> str:

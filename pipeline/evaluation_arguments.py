@@ -29,6 +29,8 @@ def evaluate_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]
         help="measure a run of another system as well: a TREC file, or Parquet as albeam writes "
         "it; may be repeated",
     )
+    add("--report", metavar="FILE", help="write one page of HTML with pictures")
+    add("--colour", metavar="COLUMN", help="a metadata column that colours the report's map")
     add("--per-question", metavar="FILE", help="write what each question found as Parquet")
     add(
         "--run",

@@ -21,7 +21,9 @@ def run_evaluate(arguments: Any) -> None:
             beside=tuple(given.beside),
             per_question=given.per_question,
             run=given.run,
-            timed=several,
+            report=given.report,
+            colour=given.colour,
+            timed=several or given.report is not None,
             seed=given.seed,
         ),
     )
