@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import Any
 
+from pipeline.evaluation_arguments import compare_arguments, evaluate_arguments
 from pipeline.shared_arguments import index_arguments, lexical_arguments, runner_argument
 from pipeline.store_arguments import store_arguments
 from pipeline.training_arguments import distill_arguments, finetune_arguments
@@ -59,7 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     _embed_arguments(command("embed", "embed Parquet files into a store, with an index"))
     _search_arguments(command("search", "find the documents nearest to a question"))
-    _evaluate_arguments(command("evaluate", "measure retrieval on questions with known answers"))
+    evaluate = command("evaluate", "measure retrieval on questions with known answers")
+    evaluate_arguments(evaluate, _whole)
+    _reading_arguments(evaluate)
+    compare_arguments(command("compare", "say which of two runs is better, and where"), _whole)
     store_arguments(command, _whole)
     _demo_arguments(command("demo", "embed Python's own documentation and ask it questions"))
     distill_arguments(command("distill", "train an ALBERT sentence encoder from a teacher"))
@@ -213,23 +217,6 @@ def _search_arguments(sub: argparse.ArgumentParser) -> None:
         help="write the hits of --questions (.parquet) to this Parquet file, as a Beam job",
     )
     runner_argument(sub, "with --output: ")
-    _reading_arguments(sub)
-
-
-def _evaluate_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("store", metavar="STORE", help="the store's folder, any fsspec URL")
-    sub.add_argument(
-        "questions",
-        metavar="QUESTIONS",
-        help=".parquet or .jsonl with question_id, question, relevant (document ids)",
-    )
-    sub.add_argument("-k", type=_whole, default=100, help="how deep to search (default: 100)")
-    sub.add_argument(
-        "--tune",
-        action="store_true",
-        help="learn the weight of the cosine in hybrid scores from the questions, and keep it in "
-        "the store",
-    )
     _reading_arguments(sub)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.arguments import option_names
 from pipeline.bench_command import run_bench
+from pipeline.evaluation_commands import run_compare, run_evaluate
 from pipeline.shared_arguments import index_options, lexical_options
 from pipeline.training_commands import run_distill, run_finetune
 from transforms.errors import BadInput
@@ -91,29 +92,6 @@ def _rank_options(store: Any, arguments: Any) -> Any:
     given = arguments
     mode = chosen_mode(store, given.mode)
     return RankOptions(given.k, mode, given.where, given.fusion, given.weight, given.diverse)
-
-
-def _evaluate(arguments: Any) -> None:
-    from pipeline.evaluate import run
-    from pipeline.report import print_metrics
-    from pipeline.search import chosen_mode
-
-    store = _open(arguments)
-    if arguments.tune:
-        _tune_weight(store, arguments)
-        return
-    mode = chosen_mode(store, arguments.mode)
-    report = run(store, arguments.questions, arguments.k, mode)
-    print_metrics(report, arguments.json)
-
-
-def _tune_weight(store: Any, arguments: Any) -> None:
-    from pipeline.evaluate_tune import run
-    from pipeline.report import print_weights
-
-    if arguments.snapshot is not None:
-        raise BadInput("--tune makes a new snapshot after the newest; leave --snapshot out")
-    print_weights(run(store, arguments.questions), arguments.json)
 
 
 def _delete(arguments: Any) -> None:
@@ -242,7 +220,8 @@ ON_BEAM = ("embed", "compact", "index")
 COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
     "search": _search,
-    "evaluate": _evaluate,
+    "evaluate": run_evaluate,
+    "compare": run_compare,
     "delete": _delete,
     "snapshots": _snapshots,
     "rollback": _rollback,

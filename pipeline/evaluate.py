@@ -1,17 +1,61 @@
 """``albeam evaluate``: how well a store answers questions whose answers are known."""
 
+from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from pipeline.search import read_rows
+from transforms import storage
 from transforms.errors import BadInput
-from transforms.metrics import Question, measure
+from transforms.evaluation import Evaluation, measure_run, question_table
+from transforms.evaluation_page import evaluation_page
+from transforms.hardest import hardest_questions, look_at
+from transforms.metrics import Question, means
+from transforms.outputs import check_writable, write_text, writing
+from transforms.portrait import check_colour, draw_portrait
+from transforms.retrieval import MODES, RankOptions
+from transforms.runs import Run, check_questions, check_trec_ids, read_run, write_trec
+from transforms.stages import Stages, evenly
 from transforms.store import Store
 
+ALL = "all"
 _AT_ONCE = 512
+#: How searches are timed: so many questions, one at a time, for so many documents.
+_TIMED, _TIMED_K = 100, 10
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to measure, and what to write.
+
+    Attributes:
+        questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant.
+        k: how deep to search.
+        modes: how to rank, ``("all",)`` for every way that the store has.
+        beside: runs of other systems to measure as well, ``(name, file)``.
+        per_question: a Parquet file to write, a row a mode and question.
+        run: a TREC file to write; with several modes one each, the mode in its name.
+        report: an HTML file to write.
+        colour: a metadata column that colours the report's map.
+        timed: whether searches are timed, one question at a time.
+        seed: of the bootstrap.
+    """
+
+    questions: str
+    k: int = 100
+    modes: tuple[str, ...] = ("dense",)
+    beside: tuple[tuple[str, str], ...] = ()
+    per_question: str | None = None
+    run: str | None = None
+    report: str | None = None
+    colour: str | None = None
+    timed: bool = False
+    seed: int = 0
 
 
 def run(store: Store, questions: str, k: int, mode: str) -> dict[str, Any]:
-    """Search every question of a file and measure the ranking by document.
+    """Search every question of a file in one mode and measure the ranking by document.
 
     Returns:
         ``{"questions": n, "metrics": {name: value}}``.
@@ -19,14 +63,74 @@ def run(store: Store, questions: str, k: int, mode: str) -> dict[str, Any]:
     Raises:
         BadInput: the questions can't be read or used.
     """
-    asked = load_questions(questions)
-    runs: dict[str, list[tuple[str, float]]] = {}
-    for start in range(0, len(asked), _AT_ONCE):
-        some = asked[start : start + _AT_ONCE]
-        found = store.search([question.question for question in some], k, mode)
-        for question, hits in zip(some, found, strict=True):
-            runs[question.question_id] = [(hit.document_id, hit.score) for hit in hits]
-    return {"questions": len(asked), "metrics": measure(asked, runs, k)}
+    found = evaluate(store, EvaluateOptions(questions, k, (mode,)))
+    return {
+        "questions": len(found.questions),
+        "metrics": means(found.modes[mode].values),
+    }
+
+
+def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
+    """Search every question in each mode, measure the rankings by document, and write the files.
+
+    Raises:
+        BadInput: the questions, a run or an option can't be used; nothing was searched.
+    """
+    modes = check_modes(store, options)
+    _check_outputs(store, options)
+    asked = load_questions(options.questions)
+    ids = [question.question_id for question in asked]
+    if options.run is not None:
+        check_trec_ids(ids)
+    others = {name: _other(file, ids, options) for name, file in options.beside}
+    found: dict[str, Run] = {mode: _search(store, asked, options.k, mode) for mode in modes}
+    measured = {
+        mode: measure_run(
+            asked, runs, options.k, options.seed, _latency(store, asked, mode, options)
+        )
+        for mode, runs in found.items()
+    }
+    for name, runs in others.items():
+        measured[name] = measure_run(asked, runs, options.k, options.seed)
+    evaluation = Evaluation(asked, measured, options.k)
+    if options.per_question is not None:
+        with writing(options.per_question) as path:
+            pq.write_table(question_table(evaluation), path, compression="zstd")
+    if options.run is not None:
+        for mode in modes:
+            url = options.run if len(modes) == 1 else _named(options.run, mode)
+            write_trec(url, found[mode], mode)
+    if options.report is not None:
+        write_text(options.report, _page(store, evaluation, modes, options))
+    return evaluation
+
+
+def modes_of(store: Store) -> tuple[str, ...]:
+    """The ways in which a store can be searched."""
+    return MODES if store.mode() == "hybrid" else ("dense",)
+
+
+def check_modes(store: Store, options: EvaluateOptions) -> tuple[str, ...]:
+    """The modes that were asked for, each once.
+
+    Raises:
+        BadInput: one is unknown, or has the name of a run of another system, or there is none.
+    """
+    known = modes_of(store)
+    modes = known if options.modes == (ALL,) else tuple(dict.fromkeys(options.modes))
+    for mode in modes:
+        if mode in MODES:
+            store.mode(mode)
+        else:
+            raise BadInput(
+                f"mode {mode!r} is not one of {', '.join(known)}; give some of them, or {ALL}"
+            )
+    names = [*modes, *(name for name, _ in options.beside)]
+    if len(set(names)) != len(names):
+        raise BadInput(f"of {', '.join(names)} two have one name; call a run otherwise")
+    if not modes:
+        raise BadInput(f"there is no mode; give some of {', '.join(known)}, or {ALL}")
+    return modes
 
 
 def load_questions(url: str) -> list[Question]:
@@ -37,17 +141,98 @@ def load_questions(url: str) -> list[Question]:
     """
     questions = []
     for number, row in enumerate(read_rows(url, ("question_id", "question", "relevant"))):
-        relevant = row["relevant"]
+        relevant, answers = row["relevant"], row.get("answers")
         if not isinstance(relevant, list) or not relevant or None in relevant:
             raise BadInput(
                 f"row {number} of {url!r} has relevant {relevant!r}; "
                 "give a list of at least one document id"
             )
+        if answers is not None and not isinstance(answers, list):
+            raise BadInput(f"row {number} of {url!r} has answers {answers!r}; give a list of texts")
         questions.append(
             Question(
                 str(row["question_id"]),
                 str(row["question"]),
                 tuple(str(document) for document in relevant),
+                None if answers is None else tuple(str(answer) for answer in answers),
             )
         )
     return questions
+
+
+def _check_outputs(store: Store, options: EvaluateOptions) -> None:
+    if options.report is not None:
+        check_writable("report", options.report, ".html")
+    check_colour(store, options.colour)
+    if options.per_question is not None:
+        check_writable("per-question", options.per_question, ".parquet")
+    if options.run is not None:
+        if options.run.endswith(".parquet"):
+            raise BadInput(
+                f"run {options.run!r} ends in .parquet, and is a TREC file: call it otherwise, or "
+                "give --per-question"
+            )
+        check_writable("run", options.run, "")
+
+
+def _other(file: str, ids: list[str], options: EvaluateOptions) -> Run:
+    run = read_run(file)
+    check_questions(file, run, ids, options.questions)
+    return {question_id: ranked[: options.k] for question_id, ranked in run.items()}
+
+
+def _search(store: Store, asked: list[Question], k: int, mode: str) -> Run:
+    runs: Run = {}
+    for start in range(0, len(asked), _AT_ONCE):
+        some = asked[start : start + _AT_ONCE]
+        found = store.search([question.question for question in some], k, mode)
+        for question, hits in zip(some, found, strict=True):
+            runs[question.question_id] = [(hit.document_id, hit.score) for hit in hits]
+    return runs
+
+
+def _latency(
+    store: Store, asked: list[Question], mode: str, options: EvaluateOptions
+) -> dict[str, dict[str, float]]:
+    if not options.timed:
+        return {}
+    some = evenly([question.question for question in asked], _TIMED)
+    stages = Stages()
+    how = RankOptions(min(options.k, _TIMED_K), mode)
+    for question in some:
+        with stages.timed("total"):
+            store.search_as([question], how, stages)
+    return stages.percentiles()
+
+
+def _page(
+    store: Store, evaluation: Evaluation, modes: tuple[str, ...], options: EvaluateOptions
+) -> str:
+    hard = look_at(store, evaluation, hardest_questions(evaluation), modes)
+    portrait = draw_portrait(store, options.colour, options.seed)
+    timed = f"up to {_TIMED} questions, one at a time, {_TIMED_K} documents each"
+    return evaluation_page(evaluation, portrait, hard, _identity(store, options), timed)
+
+
+def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
+    snapshot, model = store.snapshot, store.snapshot.identity
+    kinds = sorted({s.index.factory if s.index else "none" for s in store.segments})
+    return [
+        ("store", f"{store.url}, snapshot {snapshot.number}"),
+        ("documents", f"{snapshot.documents:,} in {snapshot.passages:,} passages"),
+        ("index", ", ".join(kinds)),
+        ("model", model.name + (f" at {model.revision}" if model.revision else "")),
+        ("weights", f"sha256 {model.weights_sha256}"),
+        ("vectors", f"{model.dim} dimensions, {model.pooling} pooling"),
+        ("passages", f"up to {model.max_tokens} tokens"),
+        ("encoder", f"{store.encoder.dtype} on {store.encoder.device}"),
+        ("questions", storage.absolute(options.questions)),
+        ("seed", str(options.seed)),
+    ]
+
+
+def _named(url: str, mode: str) -> str:
+    """``run.trec`` as ``run-dense.trec``."""
+    folder, slash, name = url.rpartition("/")
+    stem, dot, kind = name.rpartition(".")
+    return f"{folder}{slash}{stem}-{mode}.{kind}" if dot else f"{url}-{mode}"

@@ -63,22 +63,13 @@ def print_summary(summary: Any, as_json: bool) -> None:
     _print_pairs(rows)
 
 
-def print_metrics(report: Any, as_json: bool) -> None:
-    """The questions and metrics of ``albeam evaluate``."""
-    if as_json:
-        print_json(report)
-        return
-    rows = [("questions", f"{report['questions']:,}")]
-    _print_pairs(rows + [(name, f"{value:.4f}") for name, value in report["metrics"].items()])
-
-
 def print_weights(report: Any, as_json: bool) -> None:
     """A `WeightReport`."""
     if as_json:
         print_json(asdict(report))
         return
     rows = [(f"{weight:.2f}", f"{value:.4f}") for weight, value in report.mrr_at_10.items()]
-    _print_table(("weight", "mrr@10"), [list(row) for row in rows])
+    print_table(("weight", "mrr@10"), [list(row) for row in rows])
     print(
         f"{report.store}: weight {report.weight:.2f}, learnt from "
         f"{counted(report.questions, 'question')}; snapshot {report.snapshot}"
@@ -176,7 +167,7 @@ def print_tuned(report: Any, as_json: bool) -> None:
         f"{', '.join(sorted(set(report.factories)))}; {report.queries:,} of its vectors, each left "
         "out of its own answer"
     )
-    _print_table(
+    print_table(
         ("setting", "recall@10", "recall@100", "ms a query", ""),
         [
             (
@@ -210,7 +201,7 @@ def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
         return
     names = ("snapshot", "created", "command", "segments", "documents", "passages", "rejects")
     sound = [snapshot for snapshot in snapshots if "damaged" not in snapshot]
-    _print_table(names, [_cells(snapshot, names) for snapshot in sound])
+    print_table(names, [_cells(snapshot, names) for snapshot in sound])
     for snapshot in snapshots:
         if "damaged" in snapshot:
             print(f"snapshot {snapshot['snapshot']} is damaged: {snapshot['damaged']}")
@@ -231,7 +222,7 @@ def print_bench(report: dict[str, Any]) -> None:
         for row in report["rows"]
     ]
     if rows:
-        _print_table((*names, "note"), rows)
+        print_table((*names, "note"), rows)
     if "tokenizer" in report:
         print(f"\ntokenizer  {report['tokenizer']['tokens_per_second']:,.0f} tokens/s")
     if "memory" in report:
@@ -249,7 +240,7 @@ def print_bench(report: dict[str, Any]) -> None:
     if report["targets"]:
         verdicts = {True: "pass", False: "fail", None: "-"}
         print()
-        _print_table(
+        print_table(
             ("target", "where", "bound", "measured", "verdict", "note"),
             [
                 (
@@ -280,7 +271,8 @@ def _cells(snapshot: dict[str, Any], names: Sequence[str]) -> list[str]:
     return [str(shown[name]) for name in names]
 
 
-def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows in columns as wide as they need to be, under their names."""
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     for row in (names, *rows):
         print(

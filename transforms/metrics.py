@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from transforms.errors import BadInput
+
+#: Question id to ``(document id, score)``, best first.
+Runs = Mapping[str, Sequence[tuple[str, float]]]
 
 #: Our names, and ir-measures' with the rank that each looks down to.
 _MEASURES = {
@@ -18,21 +24,35 @@ _MEASURES = {
 
 @dataclass(frozen=True)
 class Question:
-    """A question and the ids of the documents that answer it."""
+    """A question, the ids of the documents that answer it, and the answers where they are known.
+
+    No answer at all, ``()``, says that there is none to be found; None that it is not known.
+    """
 
     question_id: str
     question: str
     relevant: tuple[str, ...]
+    answers: tuple[str, ...] | None = None
 
 
-def measure(
-    questions: Sequence[Question], runs: Mapping[str, Sequence[tuple[str, float]]], k: int
-) -> dict[str, float]:
-    """Means over all questions of the metrics that look no deeper than ``k``.
+def measure(questions: Sequence[Question], runs: Runs, k: int) -> dict[str, float]:
+    """Means over all questions of the metrics that look no deeper than ``k``; see `by_question`."""
+    return means(by_question(questions, runs, k))
+
+
+def means(values: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, float]:
+    """Each metric's mean over the questions."""
+    return {name: float(each.mean()) for name, each in values.items()}
+
+
+def by_question(
+    questions: Sequence[Question], runs: Runs, k: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The metrics that look no deeper than ``k``, float64 ``[questions]`` each.
 
     Args:
         questions: each with at least one relevant document.
-        runs: question id to ``(document id, score)``, best first.
+        runs: what was found for each; a question that is not there found nothing.
         k: how deep the runs are.
 
     Raises:
@@ -43,7 +63,8 @@ def measure(
 
     if not questions:
         raise BadInput("there are no questions to evaluate; give a file with some")
-    if len({question.question_id for question in questions}) != len(questions):
+    places = {question.question_id: place for place, question in enumerate(questions)}
+    if len(places) != len(questions):
         raise BadInput("a question_id occurs more than once; give each question an id of its own")
 
     def qrels() -> Iterator[Qrel]:
@@ -57,10 +78,30 @@ def measure(
             for rank, (document, _) in enumerate(ranked):
                 yield ScoredDoc(question_id, document, float(-rank))
 
-    wanted = {
-        name: ir_measures.parse_measure(measure)
+    names = {
+        ir_measures.parse_measure(measure): name
         for name, (measure, depth) in _MEASURES.items()
         if depth <= k
     }
-    found = ir_measures.calc_aggregate(list(wanted.values()), qrels(), run())
-    return {name: float(found[measure]) for name, measure in wanted.items()}
+    values = {name: np.zeros(len(questions)) for name in names.values()}
+    for found in ir_measures.iter_calc(list(names), qrels(), run()):
+        values[names[found.measure]][places[found.query_id]] = found.value
+    return values
+
+
+def first_ranks(questions: Sequence[Question], runs: Runs) -> npt.NDArray[np.int64]:
+    """The rank, from 1, of the first relevant document of each question; 0 where none was found."""
+    ranks = np.zeros(len(questions), np.int64)
+    for place, question in enumerate(questions):
+        relevant = set(question.relevant)
+        for rank, (document, _) in enumerate(runs.get(question.question_id, ()), 1):
+            if document in relevant:
+                ranks[place] = rank
+                break
+    return ranks
+
+
+def success_curve(ranks: npt.NDArray[np.int64], depth: int) -> npt.NDArray[np.float64]:
+    """The share of questions with a relevant document among the first 1, 2, … ``depth``."""
+    found = np.bincount(ranks[(ranks > 0) & (ranks <= depth)], minlength=depth + 1)
+    return np.cumsum(found[1:]) / len(ranks)

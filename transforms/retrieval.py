@@ -10,6 +10,7 @@ import numpy.typing as npt
 from transforms.errors import BadInput
 from transforms.fusion import FUSIONS, WEIGHT, combine, reciprocal_ranks, unlike
 from transforms.ranking import Rows, Scores, best_of_each
+from transforms.stages import Stages, timed
 
 if TYPE_CHECKING:
     from transforms.store import Store
@@ -82,6 +83,7 @@ def rank(
     questions: Sequence[str],
     vectors: npt.NDArray[np.float32] | None,
     options: RankOptions,
+    stages: Stages | None = None,
 ) -> list[Ranked]:
     """The best passage of each of the best ``k`` documents, for each question.
 
@@ -90,6 +92,7 @@ def rank(
         questions: their texts, for words; only their number counts in mode dense.
         vectors: theirs, float32 ``[questions, dim]``; not needed in mode lexical.
         options: how.
+        stages: counts how long ``dense``, ``lexical`` and ``fuse`` take.
     """
     live = store.live_rows(options.where)
     live_rows = store.rows if live is None else int(live.sum())
@@ -108,7 +111,7 @@ def rank(
         theirs = None if vectors is None else vectors[pending]
         unsettled = []
         for place, found in zip(
-            pending, candidates(store, asked, theirs, options, wanted), strict=True
+            pending, candidates(store, asked, theirs, options, wanted, stages), strict=True
         ):
             results[place] = found.take(_choose(store, found, options))
             if len(results[place].rows) < k and not found.whole:
@@ -123,21 +126,24 @@ def candidates(
     vectors: npt.NDArray[np.float32] | None,
     options: RankOptions,
     wanted: int,
+    stages: Stages | None = None,
 ) -> list[Ranked]:
     """The best passages, several of a document maybe: ``wanted`` of each half, best first."""
     live = store.live_rows(options.where)
     live_rows = store.rows if live is None else int(live.sum())
     whole = wanted >= live_rows
     if options.mode == "lexical":
-        every = [store.lexical.search(question, wanted, live) for question in questions]
+        with timed(stages, "lexical"):
+            every = [store.lexical.search(question, wanted, live) for question in questions]
         return [Ranked(rows, s, None, s, whole or len(rows) < wanted) for s, rows in every]
     assert vectors is not None
-    scores, rows = store.nearest(vectors, wanted, options.where)
+    with timed(stages, "dense"):
+        scores, rows = store.nearest(vectors, wanted, options.where)
     lists = [(s[r >= 0], r[r >= 0]) for s, r in zip(scores, rows, strict=True)]
     if options.mode == "dense":
         return [Ranked(r, s, s, None, whole) for s, r in lists]
     return [
-        _fused(store, question, vector, near, options, wanted, whole)
+        _fused(store, question, vector, near, options, wanted, whole, stages)
         for question, vector, (_, near) in zip(questions, vectors, lists, strict=True)
     ]
 
@@ -150,22 +156,25 @@ def _fused(
     options: RankOptions,
     wanted: int,
     whole: bool,
+    stages: Stages | None,
 ) -> Ranked:
     """Both halves' passages, each by both scores."""
-    words, said = store.lexical.search(question, wanted, store.live_rows(options.where))
-    best = float(words[0]) if len(words) else 0.0
-    rows = np.union1d(near, said)
-    bm25 = np.zeros(len(rows), np.float32)
-    bm25[np.searchsorted(rows, said)] = words
-    if len(said) == wanted:
-        others = np.setdiff1d(near, said)
-        bm25[np.searchsorted(rows, others)] = store.lexical.scores(question, others)
-    cosines = _cosines(store.dense.vectors(rows), vector, store.snapshot.identity.normalize)
-    if options.fusion == "rrf":
-        scores = reciprocal_ranks(cosines, bm25)
-    else:
-        scores = combine(cosines, bm25, best, store.weight(options.weight))
-    order = np.lexsort((rows, -scores))
+    with timed(stages, "lexical"):
+        words, said = store.lexical.search(question, wanted, store.live_rows(options.where))
+    with timed(stages, "fuse"):
+        best = float(words[0]) if len(words) else 0.0
+        rows = np.union1d(near, said)
+        bm25 = np.zeros(len(rows), np.float32)
+        bm25[np.searchsorted(rows, said)] = words
+        if len(said) == wanted:
+            others = np.setdiff1d(near, said)
+            bm25[np.searchsorted(rows, others)] = store.lexical.scores(question, others)
+        cosines = _cosines(store.dense.vectors(rows), vector, store.snapshot.identity.normalize)
+        if options.fusion == "rrf":
+            scores = reciprocal_ranks(cosines, bm25)
+        else:
+            scores = combine(cosines, bm25, best, store.weight(options.weight))
+        order = np.lexsort((rows, -scores))
     return Ranked(rows, scores, cosines, bm25, whole).take(order.tolist())
 
 

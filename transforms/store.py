@@ -25,6 +25,7 @@ from transforms.retrieval import Ranked, RankOptions, default_weight, rank
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.shards import SegmentIndex
 from transforms.snapshot import Snapshot, read_segment, read_snapshot
+from transforms.stages import Stages, timed
 from transforms.stored_rows import StoredRows
 from transforms.tombstones import live_mask, read_tombstones
 
@@ -154,8 +155,13 @@ class Store:
             questions, RankOptions(k, self.mode(mode), where, fusion, weight, diverse)
         )
 
-    def search_as(self, questions: Sequence[str], options: RankOptions) -> Answers:
-        """The same with options that are one value; raises what `search` raises."""
+    def search_as(
+        self, questions: Sequence[str], options: RankOptions, stages: Stages | None = None
+    ) -> Answers:
+        """The same with options that are one value; raises what `search` raises.
+
+        ``stages`` counts how long it takes to encode, to search by each half, and to fetch.
+        """
         self.mode(options.mode)
         for number, question in enumerate(questions):
             if not question.strip():
@@ -166,8 +172,11 @@ class Store:
         vectors = None
         if options.mode != "lexical":
             prompt = self.snapshot.identity.query_prompt
-            vectors = self.encoder.encode_texts(list(questions), prompt)
-        return self._answers(questions, rank(self, questions, vectors, options))
+            with timed(stages, "encode"):
+                vectors = self.encoder.encode_texts(list(questions), prompt)
+        ranked = rank(self, questions, vectors, options, stages)
+        with timed(stages, "fetch"):
+            return self._answers(questions, ranked)
 
     def search_vectors(
         self, vectors: npt.ArrayLike, k: int = 10, where: str | None = None

@@ -1,0 +1,126 @@
+"""``albeam compare``: whether one run is better than another, and for which questions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.evaluate import load_questions
+from transforms.errors import BadInput
+from transforms.metrics import by_question, first_ranks
+from transforms.runs import check_questions, read_run
+from transforms.significance import Difference, differences
+
+#: Values that differ by less are equal.
+_EQUAL = 1e-9
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What to compare.
+
+    Attributes:
+        a, b: two runs; see `read_run`.
+        questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant.
+        k: how deep to look.
+        metric: by which a question is won or lost.
+        largest: how many of the questions with the largest differences are named.
+        seed: of the resampling.
+    """
+
+    a: str
+    b: str
+    questions: str
+    k: int = 100
+    metric: str = "mrr@10"
+    largest: int = 10
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A question that the runs answer differently.
+
+    Attributes:
+        difference: of the metric, B minus A.
+        rank_a, rank_b: of the first relevant document, or None where it was not found.
+    """
+
+    question_id: str
+    question: str
+    difference: float
+    rank_a: int | None
+    rank_b: int | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs over the same questions.
+
+    Attributes:
+        questions: how many there are; one that a run has not answered counts as not found.
+        answered_a, answered_b: how many of them each run has.
+        metrics: how each metric differs.
+        metric: by which questions are won and lost.
+        wins, losses, ties: questions that B answers better, worse and as well as A.
+        largest: the questions that are furthest apart, in either direction.
+    """
+
+    a: str
+    b: str
+    questions: int
+    answered_a: int
+    answered_b: int
+    metrics: dict[str, Difference]
+    metric: str
+    wins: int
+    losses: int
+    ties: int
+    largest: tuple[Apart, ...]
+
+
+def run(options: CompareOptions) -> Comparison:
+    """Compare two runs question by question.
+
+    Raises:
+        BadInput: a run or the questions can't be used, or there is no such metric at this depth.
+    """
+    if options.k < 1:
+        raise BadInput(f"k is {options.k}; give 1 or more")
+    asked = load_questions(options.questions)
+    ids = [question.question_id for question in asked]
+    runs = []
+    for name in (options.a, options.b):
+        whole = read_run(name)
+        check_questions(name, whole, ids, options.questions)
+        runs.append({question: ranked[: options.k] for question, ranked in whole.items()})
+    a, b = (by_question(asked, each, options.k) for each in runs)
+    if options.metric not in a:
+        raise BadInput(
+            f"metric {options.metric!r} is not one of {', '.join(a)}, which k {options.k} allows"
+        )
+    apart = b[options.metric] - a[options.metric]
+    rank_a, rank_b = (first_ranks(asked, each) for each in runs)
+    order = np.argsort(-np.abs(apart), kind="stable")[: options.largest]
+    return Comparison(
+        a=options.a,
+        b=options.b,
+        questions=len(asked),
+        answered_a=len(runs[0]),
+        answered_b=len(runs[1]),
+        metrics=differences(a, b, seed=options.seed),
+        metric=options.metric,
+        wins=int((apart > _EQUAL).sum()),
+        losses=int((apart < -_EQUAL).sum()),
+        ties=int((np.abs(apart) <= _EQUAL).sum()),
+        largest=tuple(
+            Apart(
+                asked[place].question_id,
+                asked[place].question,
+                float(apart[place]),
+                int(rank_a[place]) or None,
+                int(rank_b[place]) or None,
+            )
+            for place in order
+            if abs(apart[place]) > _EQUAL
+        ),
+    )

@@ -1,0 +1,60 @@
+"""``albeam evaluate`` and ``albeam compare``: parsed arguments to options."""
+
+from typing import Any
+
+from transforms.errors import BadInput
+
+
+def run_evaluate(arguments: Any) -> None:
+    """Measure one mode, or several."""
+    from pipeline.evaluate import EvaluateOptions, evaluate
+    from pipeline.evaluation_report import print_evaluation, print_metrics
+    from pipeline.search import chosen_mode
+    from transforms.store import Store
+
+    given = arguments
+    store = Store.open(given.store, given.snapshot, given.model, given.device, given.dtype)
+    if given.tune:
+        _learn_weight(store, given)
+        return
+    several = given.modes is not None or bool(given.beside)
+    found = evaluate(
+        store,
+        EvaluateOptions(
+            questions=given.questions,
+            k=given.k,
+            modes=given.modes or (chosen_mode(store, given.mode),),
+            beside=tuple(given.beside),
+            per_question=given.per_question,
+            run=given.run,
+            report=given.report,
+            colour=given.colour,
+            timed=several or given.report is not None,
+            seed=given.seed,
+        ),
+    )
+    if several:
+        print_evaluation(found, given.json)
+    else:
+        print_metrics(found, given.json)
+
+
+def _learn_weight(store: Any, arguments: Any) -> None:
+    from pipeline.evaluate_tune import run
+    from pipeline.report import print_weights
+
+    if arguments.snapshot is not None:
+        raise BadInput("--tune makes a new snapshot after the newest; leave --snapshot out")
+    print_weights(run(store, arguments.questions), arguments.json)
+
+
+def run_compare(arguments: Any) -> None:
+    """Compare two runs."""
+    from pipeline.compare import CompareOptions, run
+    from pipeline.evaluation_report import print_comparison
+
+    given = arguments
+    options = CompareOptions(
+        given.a, given.b, given.questions, given.k, given.metric, given.largest, given.seed
+    )
+    print_comparison(run(options), given.json)

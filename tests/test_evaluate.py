@@ -1,0 +1,266 @@
+"""``albeam evaluate`` and ``albeam compare``: all modes in one run, files out and in, bad input."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import evaluate as evaluating
+from pipeline.cli import main
+from pipeline.embed import run as embed
+from pipeline.options import EmbedOptions
+from tests.models import write_corpus
+from transforms.model import ModelOptions, Placement
+from transforms.planning import ColumnOptions
+from transforms.runs import read_run, write_trec
+from transforms.store import Store
+
+METRICS = ["success@1", "success@5", "success@20", "recall@100", "mrr@10", "ndcg@10"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, texts: list[str], albert: Path) -> str:
+    folder = tmp_path_factory.mktemp("evaluate")
+    corpus = write_corpus(folder / "corpus", list(texts[:60]))
+    url = str(folder / "store")
+    embed(
+        EmbedOptions(
+            (str(corpus),), url, ModelOptions(str(albert), max_tokens=48),
+            columns=ColumnOptions(all_columns=True), placement=Placement("cpu", "float32"),
+        )
+    )  # fmt: skip
+    return url
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> str:
+    """Each question is the beginning of its document, some words too few to be sure."""
+    file = tmp_path_factory.mktemp("questions") / "q.jsonl"
+    rows = [
+        {
+            "question_id": f"q{n}",
+            "question": " ".join(texts[n].split()[: 1 + n % 4]),
+            "relevant": [f"doc-{n:05d}"],
+        }
+        for n in range(30)
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def files(
+    tmp_path_factory: pytest.TempPathFactory, store: str, questions: str
+) -> tuple[Path, dict[str, object]]:
+    """The files and the JSON of a run of all modes beside a poor one of another system."""
+    folder = tmp_path_factory.mktemp("files")
+    poor = {f"q{n}": [("doc-00000", 2.0), (f"doc-{n:05d}", 1.0)] for n in range(1, 30)}
+    write_trec(str(folder / "poor.trec"), poor, "poor")
+    found = evaluating.evaluate(
+        Store.open(store, dtype="float32"),
+        evaluating.EvaluateOptions(
+            questions, 20, ("all",), (("poor", str(folder / "poor.trec")),),
+            str(folder / "per.parquet"), str(folder / "ours.trec"), timed=True,
+        ),
+    )  # fmt: skip
+    return folder, found.to_dict()
+
+
+def test_all_modes_in_one_run_print_each_and_one_mode_prints_as_ever(
+    store: str, questions: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", store, questions, "--dtype", "float32", "--json"]
+    assert main([*command, "--mode", "dense"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert list(one) == ["questions", "metrics"]
+    assert list(one["metrics"]) == METRICS
+    assert main([*command, "--modes", "all"]) == 0
+    several = json.loads(capsys.readouterr().out)
+    assert several["questions"] == one["questions"] == 30
+    assert list(several["modes"]) == list(evaluating.modes_of(Store.open(store)))
+    assert several["modes"]["dense"] == one["metrics"]
+    for name, value in one["metrics"].items():
+        low, high = several["intervals"]["dense"][name]
+        assert low <= value <= high
+    curve = several["success"]["dense"]
+    assert [curve[0], curve[4], curve[19]] == [
+        pytest.approx(one["metrics"][f"success@{k}"]) for k in (1, 5, 20)
+    ]
+    latency = several["latency"]["dense"]
+    assert list(latency) == ["encode", "dense", "fetch", "total"]
+    assert all(0 < each["p50"] <= each["p95"] <= each["p99"] for each in latency.values())
+    assert latency["encode"]["p50"] < latency["total"]["p50"]
+    assert main([*command[:-1], "--modes", "dense"]) == 0
+    printed = capsys.readouterr().out
+    assert "30 questions" in printed
+    assert "milliseconds" in printed
+
+
+def test_each_question_is_a_row_whose_means_are_the_metrics(
+    files: tuple[Path, dict[str, object]], questions: str
+) -> None:
+    folder, report = files
+    table = pq.read_table(folder / "per.parquet").to_pandas()
+    assert list(table["mode"].unique()) == [*"dense", "poor"]
+    modes = report["modes"]
+    assert isinstance(modes, dict)
+    for mode, rows in table.groupby("mode"):
+        assert len(rows) == 30
+        for name, value in modes[mode].items():
+            assert rows[name].mean() == pytest.approx(value)
+        for row in rows.itertuples():
+            places = [d in row.relevant for d in row.document_ids]
+            rank = places.index(True) + 1 if True in places else None
+            assert (None if row.rank != row.rank else row.rank) == rank
+    poor = table[table["mode"] == "poor"].set_index("question_id")
+    assert list(poor.loc["q0", "document_ids"]) == []
+    assert poor.loc["q5", "rank"] == 2
+    assert modes["poor"]["mrr@10"] == pytest.approx(29 / 60)
+
+
+def test_what_is_written_is_read_as_the_same_run(
+    files: tuple[Path, dict[str, object]],
+) -> None:
+    folder, _ = files
+    trec = read_run(str(folder / "ours.trec"))
+    parquet = read_run(f"{folder}/per.parquet@dense")
+    assert {q: [d for d, _ in hits] for q, hits in trec.items()} == {
+        q: [d for d, _ in hits] for q, hits in parquet.items()
+    }
+    assert len(trec["q3"]) == 20
+
+
+def test_several_modes_write_a_trec_file_each(tmp_path: Path) -> None:
+    assert evaluating._named("a.b/run.trec", "dense") == "a.b/run-dense.trec"
+    assert evaluating._named("a.b/run", "dense") == "a.b/run-dense"
+
+
+def test_compare_counts_wins_and_names_the_largest_differences(
+    files: tuple[Path, dict[str, object]],
+    store: str,
+    questions: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, report = files
+    runs = [str(folder / "poor.trec"), f"{folder}/per.parquet@dense"]
+    command = ["compare", *runs, "--questions", questions, "-k", "20"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["questions"], found["answered_a"], found["answered_b"]) == (30, 29, 30)
+    modes = report["modes"]
+    assert isinstance(modes, dict)
+    for name, each in found["metrics"].items():
+        assert each["a"] == pytest.approx(modes["poor"][name])
+        assert each["b"] == pytest.approx(modes["dense"][name])
+        assert each["low"] <= each["b"] - each["a"] <= each["high"]
+        assert 0 < each["p"] <= 1
+    table = pq.read_table(folder / "per.parquet").to_pandas().set_index(["mode", "question_id"])
+    apart = table.loc["dense"]["mrr@10"] - table.loc["poor"]["mrr@10"]
+    counts = ((apart > 0).sum(), (apart < 0).sum(), (apart == 0).sum())
+    assert (found["wins"], found["losses"], found["ties"]) == counts
+    assert len(found["largest"]) == min(10, counts[0] + counts[1])
+    sizes = [abs(each["difference"]) for each in found["largest"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == pytest.approx(apart.abs().max())
+    first = found["largest"][0]
+    assert first["difference"] == pytest.approx(apart[first["question_id"]])
+    # The other way round, and a run of `search --output` in place of the same run as TREC.
+    output = str(folder / "run.parquet")
+    lines = Path(questions).read_text().splitlines()
+    asked = pa.Table.from_pylist([json.loads(line) for line in lines])
+    pq.write_table(asked, folder / "q.parquet")
+    search = ["search", store, "--questions", str(folder / "q.parquet"), "--output", output]
+    assert main([*search, "-k", "20", "--dtype", "float32"]) == 0
+    capsys.readouterr()
+    again = ["compare", output, runs[0], "--questions", questions, "-k", "20", "--json"]
+    assert main(again) == 0
+    other = json.loads(capsys.readouterr().out)
+    assert (other["wins"], other["losses"]) == (found["losses"], found["wins"])
+    assert other["metrics"]["mrr@10"]["a"] == pytest.approx(modes["dense"]["mrr@10"])
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert f"B wins {found['wins']}, loses {found['losses']}, ties {found['ties']}" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--modes", "dense,psychic"], "mode 'psychic' is not one of"),
+        (["--modes", ","], "there is no mode"),
+        (["--beside", "dense={tmp}/ok.trec"], "two have one name"),
+        (["--beside", "other={tmp}/empty.trec"], "is empty"),
+        (["--beside", "other={tmp}/gone.trec"], "there is no run"),
+        (["--beside", "other={tmp}/unknown.trec"], "question ids that"),
+        (["--per-question", "{tmp}/per.csv"], "does not end in .parquet"),
+        (["--per-question", "{tmp}/ok.trec/per.parquet"], "is no folder to write in"),
+        (["--run", "{tmp}"], "is a folder"),
+        (["--run", "{tmp}/run.parquet"], "ends in .parquet, and is a TREC file"),
+    ],
+)
+def test_bad_options_of_evaluate_are_told_before_anything_is_searched(
+    arguments: list[str],
+    message: str,
+    store: str,
+    questions: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "ok.trec").write_text("q1 Q0 d 1 1 t\n")
+    (tmp_path / "unknown.trec").write_text("q999 Q0 d 1 1 t\n")
+    (tmp_path / "empty.trec").write_text("")
+    given = [argument.format(tmp=tmp_path) for argument in arguments]
+    # A model that is not there would be the error if it were loaded.
+    assert main(["evaluate", store, questions, "--model", "/gone", *given]) == 2
+    printed = capsys.readouterr().err.strip()
+    assert message in printed
+    assert len(printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"relevant": []}, "give a list of at least one document id"),
+        ({"relevant": ["a"], "answers": "b"}, "has answers 'b'; give a list of texts"),
+        ({"relevant": ["a"], "question_id": "two words"}, "can't stand in a TREC run"),
+    ],
+)
+def test_questions_that_can_not_be_used_are_named(
+    row: dict[str, object],
+    message: str,
+    store: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_text(json.dumps({"question_id": "q", "question": "x"} | row))
+    command = ["evaluate", store, str(file), "--run", str(tmp_path / "r"), "--model", "/gone"]
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{tmp}/a", "{tmp}/gone"], "there is no run"),
+        (["{tmp}/a", "{tmp}/empty"], "is empty"),
+        (["{tmp}/unknown", "{tmp}/a"], "question ids that"),
+        (["{tmp}/a", "{tmp}/a", "--metric", "map"], "metric 'map' is not one of success@1"),
+        (["{tmp}/a", "{tmp}/a", "-k", "5"], "metric 'mrr@10' is not one of success@1, success@5"),
+        (["{tmp}/a", "{tmp}/a", "-k", "0"], "k is 0"),
+    ],
+)
+def test_bad_input_of_compare(
+    arguments: list[str],
+    message: str,
+    questions: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "a").write_text("q1 Q0 d 1 1 t\n")
+    (tmp_path / "unknown").write_text("q999 Q0 d 1 1 t\n")
+    (tmp_path / "empty").write_text("")
+    given = [argument.format(tmp=tmp_path) for argument in arguments]
+    assert main(["compare", *given, "--questions", questions]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,227 @@
+"""Charts as SVG text, drawn for a width of 360 pixels so that their words stay readable on a phone.
+
+Nothing here knows a colour: a mark has the class ``s0``, ``s1``, … of its series, and the page's
+style says what that looks like, in light and in dark. Words that come from outside are escaped.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 360, 230
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 44
+_BAR = 22
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis: its label, its ends, its ticks ``(value, text)``, and whether it is logarithmic."""
+
+    label: str
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...]
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a value lies, from 0 to 1."""
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low) if high > low else 0.5
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points or bars of one name; ``number`` is that of its colour."""
+
+    name: str
+    number: int
+    points: Sequence[Point]
+
+
+def axis(label: str, low: float, high: float, percent: bool = False) -> Axis:
+    """A linear axis with three to six round ticks, its ends moved out to ticks."""
+    least = 1e-3 * max(abs(low), abs(high)) or 1.0
+    if high - low < least:
+        low, high = low - least / 2, high + least / 2
+    step = _round_step((high - low) / 4)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    digits = max(0, -math.floor(math.log10(step * (100 if percent else 1)) + 1e-9))
+    ticks = []
+    for count in range(first, last + 1):
+        value = count * step
+        ticks.append((value, f"{100 * value:.{digits}f} %" if percent else _count(value, digits)))
+    return Axis(label, first * step, last * step, tuple(ticks))
+
+
+def depth_axis(label: str, depth: int) -> Axis:
+    """A logarithmic axis from 1 to ``depth``."""
+    ticks = [value for value in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if value <= depth]
+    return Axis(label, 1, max(depth, 2), tuple((value, str(value)) for value in ticks), log=True)
+
+
+def line_chart(about: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
+    """A line a series; a mark on it at each of the axis' ticks tells its value when pointed at."""
+    marks = []
+    ticks = {value for value, _ in x.ticks}
+    for each in series:
+        path = " ".join(f"{_x(x, a)},{_y(y, b)}" for a, b in each.points)
+        marks.append(f'<g class="s{each.number}"><polyline class="line" points="{path}"/>')
+        marks += [
+            f'<circle class="dot" cx="{_x(x, a)}" cy="{_y(y, b)}" r="3.5">'
+            f"<title>{escape(each.name)}: {b:.3f} at {a:g}</title></circle>"
+            for a, b in each.points
+            if a in ticks
+        ]
+        marks.append("</g>")
+    return _framed(about, x, y, "".join(marks))
+
+
+def histogram(about: str, series: Sequence[Series], x: Axis, y: Axis, width: float) -> str:
+    """Bars ``width`` wide, in the axis' units, that begin at each point; series overlie."""
+    marks = []
+    for each in series:
+        marks.append(f'<g class="s{each.number}">')
+        for start, height in each.points:
+            if height > 0:
+                left, right = float(_x(x, start)), float(_x(x, start + width))
+                top, bottom = float(_y(y, height)), float(_y(y, y.low))
+                marks.append(
+                    f'<rect class="bar" x="{left:.1f}" y="{top:.1f}" '
+                    f'width="{max(right - left - 1, 0.6):.1f}" height="{bottom - top:.1f}">'
+                    f"<title>{escape(each.name)}: {height:,.4g} from {start:,.4g} to "
+                    f"{start + width:,.4g}</title></rect>"
+                )
+        marks.append("</g>")
+    return _framed(about, x, y, "".join(marks))
+
+
+def bars(about: str, rows: Sequence[tuple[str, float, str]], number: int, longest: float) -> str:
+    """Horizontal bars: name, value and text of each; ``longest`` is the value of a full bar."""
+    left, right = 78, 56
+    room = WIDTH - left - right
+    marks = []
+    for place, (name, value, text) in enumerate(rows):
+        top = place * _BAR
+        length = room * value / longest
+        marks.append(
+            f'<text class="tick" x="{left - 8}" y="{top + 15}" text-anchor="end">'
+            f"{escape(name)}</text>"
+            f'<rect class="bar solid s{number}" x="{left}" y="{top + 3}" width="{length:.1f}" '
+            f'height="{_BAR - 6}" rx="2"/>'
+            f'<text class="value" x="{left + length + 6:.1f}" y="{top + 15}">{escape(text)}</text>'
+        )
+    return _svg(about, _BAR * len(rows) + 4, "".join(marks))
+
+
+def whiskers(about: str, rows: Sequence[tuple[str, int, float, float, float]], x: Axis) -> str:
+    """A dot with its interval a row: name, number of the colour, low, middle, high."""
+    left, step = 100, 34
+    bottom = step * len(rows) + 6
+
+    def across(value: float) -> float:
+        return left + x.place(value) * (WIDTH - left - _RIGHT - 12)
+
+    marks = []
+    for value, text in x.ticks:
+        marks.append(
+            f'<line class="grid" x1="{across(value):.1f}" x2="{across(value):.1f}" y1="0" '
+            f'y2="{bottom}"/><text class="tick" text-anchor="middle" x="{across(value):.1f}" '
+            f'y="{bottom + 16}">{escape(text)}</text>'
+        )
+    for place, (name, number, low, middle, high) in enumerate(rows):
+        y = step * place + step // 2
+        marks.append(
+            f'<text class="tick" x="{left - 12}" y="{y + 4}" text-anchor="end">'
+            f"{escape(_short(name, 11))}</text>"
+            f'<g class="s{number}"><line class="line" x1="{across(low):.1f}" '
+            f'x2="{across(high):.1f}" y1="{y}" y2="{y}"/><circle class="dot" '
+            f'cx="{across(middle):.1f}" cy="{y}" r="5"><title>{escape(name)}: {middle:.4f} '
+            f"[{low:.4f}, {high:.4f}]</title></circle></g>"
+        )
+    marks.append(
+        f'<text class="label" text-anchor="middle" x="{(left + WIDTH) / 2:.0f}" '
+        f'y="{bottom + 36}">{escape(x.label)}</text>'
+    )
+    return _svg(about, bottom + 42, "".join(marks))
+
+
+def scatter(about: str, series: Sequence[Series], names: Sequence[Sequence[str]]) -> str:
+    """Points on equal scales without axes; ``names`` are told when pointed at."""
+    every = [point for each in series for point in each.points]
+    size = WIDTH - 16
+    lows = [min((point[side] for point in every), default=0.0) for side in (0, 1)]
+    highs = [max((point[side] for point in every), default=1.0) for side in (0, 1)]
+    scale = (size - 16) / max(highs[0] - lows[0], highs[1] - lows[1], 1e-9)
+    middle = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
+    height = int(scale * (highs[1] - lows[1])) + 24
+    marks = []
+    for each, mine in zip(series, names, strict=True):
+        marks.append(f'<g class="s{each.number}">')
+        for (a, b), name in zip(each.points, mine, strict=True):
+            x, y = WIDTH / 2 + scale * (a - middle[0]), height / 2 - scale * (b - middle[1])
+            marks.append(
+                f'<circle class="point" cx="{x:.1f}" cy="{y:.1f}" r="2.6">'
+                f"<title>{escape(name)}</title></circle>"
+            )
+        marks.append("</g>")
+    return _svg(about, height, "".join(marks))
+
+
+def _framed(about: str, x: Axis, y: Axis, marks: str) -> str:
+    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    drawn = []
+    for value, text in y.ticks:
+        at = _y(y, value)
+        drawn.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{at}" y2="{at}"/>'
+            f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{float(at) + 4:.1f}">'
+            f"{escape(text)}</text>"
+        )
+    drawn.append(f'<line class="base" x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
+    for value, text in x.ticks:
+        drawn.append(
+            f'<text class="tick" text-anchor="middle" x="{_x(x, value)}" y="{bottom + 20}">'
+            f"{escape(text)}</text>"
+        )
+    drawn.append(
+        f'<text class="label" text-anchor="middle" x="{(_LEFT + right) // 2}" y="{HEIGHT - 6}">'
+        f"{escape(x.label)}</text>"
+    )
+    return _svg(about, HEIGHT, "".join(drawn) + marks)
+
+
+def _svg(about: str, height: int, content: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(about)}">'
+        f"{content}</svg>"
+    )
+
+
+def _x(x: Axis, value: float) -> str:
+    return f"{_LEFT + x.place(value) * (WIDTH - _LEFT - _RIGHT):.1f}"
+
+
+def _y(y: Axis, value: float) -> str:
+    return f"{_TOP + (1 - y.place(value)) * (HEIGHT - _TOP - _BOTTOM):.1f}"
+
+
+def _round_step(step: float) -> float:
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(power * times for times in (1, 2, 5, 10) if power * times >= step * 0.999)
+
+
+def _count(value: float, digits: int) -> str:
+    """A number in few characters: 20,000 as 20k."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 10 * size:
+            return f"{value / size:.6g}{letter}"
+    return f"{value:,.{digits}f}"
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
