@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= cpu
 BIN := $(VENV)/bin
+export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-index reference faults model clean
+.PHONY: help demo test test-engines engines lint bench bench-index reference faults model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,8 +14,15 @@ help: ## list the chores
 demo: $(BIN)/.installed ## embed Python's own documentation and ask it questions
 	$(BIN)/albeam demo
 
-test: $(BIN)/.installed ## run all tests
-	$(BIN)/pytest
+test: $(BIN)/.installed ## run all tests but those on Prism and Flink
+	$(BIN)/pytest -m "not engines"
+
+engines: ## build Prism and fetch Flink: Go, Maven and Java 17, minutes the first time
+	deploy/engines/fetch.sh $(ALBEAM_ENGINES)
+
+test-engines: $(BIN)/.installed ## run the tests on Prism and Flink; without CI, a missing one skips
+	$(MAKE) engines || test -z "$(CI)"
+	$(BIN)/pytest -m engines --numprocesses 0
 
 lint: $(BIN)/.installed ## check style and types
 	$(BIN)/ruff check .

@@ -63,7 +63,12 @@ setup(
             "sentence-transformers>=5.2",
         ],
     },
-    entry_points={"console_scripts": ["albeam = pipeline.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "albeam = pipeline.cli:main",
+            "albeam-worker = pipeline.worker:main",
+        ]
+    },
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Developers",

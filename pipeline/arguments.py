@@ -2,11 +2,18 @@
 
 import argparse
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pipeline.evaluation_arguments import compare_arguments, evaluate_arguments
-from pipeline.shared_arguments import index_arguments, lexical_arguments, runner_argument
-from pipeline.store_arguments import store_arguments
+from pipeline.shared_arguments import (
+    index_arguments,
+    lexical_arguments,
+    new_index_arguments,
+    runner_argument,
+)
+from pipeline.store_arguments import seconds, store_arguments
 from pipeline.training_arguments import distill_arguments, finetune_arguments
 from transforms.model import DEFAULT_MODEL, DEVICES, DTYPES, POOLINGS
 
@@ -59,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
 
     _embed_arguments(command("embed", "embed Parquet files into a store, with an index"))
+    _watch_arguments(command("watch", "embed new Parquet files as they appear"))
     _search_arguments(command("search", "find the documents nearest to a question"))
     evaluate = command("evaluate", "measure retrieval on questions with known answers")
     evaluate_arguments(evaluate, _whole)
@@ -66,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     compare_arguments(command("compare", "say which of two runs is better, and where"), _whole)
     store_arguments(command, _whole)
     _demo_arguments(command("demo", "embed Python's own documentation and ask it questions"))
+    _doctor_arguments(command("doctor", "say what is installed, what is missing, what to do"))
     distill_arguments(command("distill", "train an ALBERT sentence encoder from a teacher"))
     finetune_arguments(command("finetune", "teach a model to find passages that answer questions"))
     _bench_arguments(command("bench", "measure tokens a second beside albeam's peers", loud))
@@ -86,13 +95,7 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         help="Parquet files, folders of them, or globs in quotes; any fsspec URL",
     )
-    sub.add_argument("--store", required=True, help="where to write; any fsspec URL")
-    sub.add_argument(
-        "--model",
-        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
-        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
-    )
-    sub.add_argument("--revision", help="branch, tag or commit of a hub name")
+    _store_and_model_arguments(sub)
     sub.add_argument(
         "--mode",
         choices=("append", "sync", "replace"),
@@ -106,6 +109,58 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
         default="error",
         help="which of several rows of one id counts (default: error)",
     )
+    running = _vector_arguments(sub, index_arguments)
+    running.add_argument(
+        "--no-resume",
+        action="store_true",
+        help="start afresh, whatever an earlier run of this command has left",
+    )
+    runner_argument(running)
+
+
+def _watch_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.usage = "albeam watch INPUT... --store STORE --runner prism|flink [options] [Beam options]"
+    sub.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="folders, or globs in quotes; any fsspec URL"
+    )
+    _store_and_model_arguments(sub)
+    sub.add_argument(
+        "--every",
+        type=seconds,
+        default="30s",
+        metavar="TIME",
+        help="between two looks; a file is taken when two found it the same (default: 30s)",
+    )
+    sub.add_argument(
+        "--until-idle",
+        type=seconds,
+        metavar="TIME",
+        help="end when nothing has come for so long, such as 5m (default: never)",
+    )
+    sub.add_argument(
+        "--max-segments",
+        type=_whole,
+        default=8,
+        metavar="N",
+        help="compact to half as many when there are more (default: 8)",
+    )
+    runner_argument(
+        _vector_arguments(sub, partial(new_index_arguments, index="auto", recall_target=0.95))
+    )
+
+
+def _store_and_model_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--store", required=True, help="where to write; any fsspec URL")
+    sub.add_argument(
+        "--model",
+        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
+        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
+    )
+    sub.add_argument("--revision", help="branch, tag or commit of a hub name")
+
+
+def _vector_arguments(sub: argparse.ArgumentParser, index: Callable[[Any], None]) -> Any:
+    """What makes vectors of an input; gives the group of what says how it runs."""
     columns = sub.add_argument_group("columns")
     columns.add_argument(
         "--id-column", default="id", metavar="NAME", help="string or integer ids (default: id)"
@@ -161,7 +216,7 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
         default="float32",
         help="as written (default: float32)",
     )
-    index_arguments(vectors)
+    index(vectors)
     lexical_arguments(vectors, "auto")
     running = sub.add_argument_group("running")
     _placement_arguments(running)
@@ -172,12 +227,7 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
         metavar="N",
         help="input rows of an output file, or auto: half a minute's work",
     )
-    running.add_argument(
-        "--no-resume",
-        action="store_true",
-        help="start afresh, whatever an earlier run of this command has left",
-    )
-    runner_argument(running)
+    return running
 
 
 def _search_arguments(sub: argparse.ArgumentParser) -> None:
@@ -260,6 +310,15 @@ def _demo_arguments(sub: argparse.ArgumentParser) -> None:
         help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
     )
     sub.add_argument("--limit", type=_whole, metavar="N", help="only N documents")
+
+
+def _doctor_arguments(sub: argparse.ArgumentParser) -> None:
+    runner_argument(sub)
+    sub.add_argument(
+        "--model",
+        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
+        help="which must load (default: $ALBEAM_MODEL, else albeam-small, which is here)",
+    )
 
 
 def _bench_arguments(sub: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ def describe_machine(device: str) -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "processor": _cpu_info("model name"),
-        "cpu_flags": [flag for flag in _FLAGS if flag in _cpu_info("flags").split()],
+        "cpu_flags": cpu_flags(),
         "cores": os.cpu_count(),
         "threads": thread_count(),
         "device": device,
@@ -30,6 +30,11 @@ def describe_machine(device: str) -> dict[str, Any]:
         "versions": {name: _version(name) for name in _PACKAGES},
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def cpu_flags() -> list[str]:
+    """Which of the flags that matter this CPU has; none where that can't be told."""
+    return [flag for flag in _FLAGS if flag in _cpu_info("flags").split()]
 
 
 def _cpu_info(name: str) -> str:

@@ -9,6 +9,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pipeline.arguments import build_parser
 from pipeline.commands import COMMANDS, ON_BEAM
@@ -22,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     many = arguments.command == "search" and arguments.output is not None
     if rest and arguments.command not in ON_BEAM and not many:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    arguments.beam_args = tuple(rest)
     _quiet(arguments.verbose)
     try:
+        arguments.beam_args = (*rest, *_workers(arguments))
         with _interruptible():
             COMMANDS[arguments.command](arguments)
     except BadInput as error:
@@ -47,6 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(error, 1)
     return 0
+
+
+def _workers(arguments: Any) -> tuple[str, ...]:
+    if getattr(arguments, "workers", None) is None:
+        return ()
+    from pipeline.flink import workers_arguments
+
+    return workers_arguments(arguments.workers)
 
 
 def _quiet(verbose: bool) -> None:

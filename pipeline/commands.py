@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,39 +16,60 @@ from transforms.errors import BadInput
 
 def _embed(arguments: Any) -> None:
     from pipeline.embed import run
-    from pipeline.options import EmbedOptions
     from pipeline.report import print_summary
     from pipeline.runners import check_beam_args
+
+    check_beam_args(arguments.beam_args, option_names("embed"))
+    options = replace(
+        _embed_options(arguments),
+        mode=arguments.mode,
+        on_duplicate=arguments.on_duplicate,
+        recall_questions=arguments.recall_questions,
+        resume=not arguments.no_resume,
+    )
+    print_summary(run(options), arguments.json)
+
+
+def _embed_options(arguments: Any) -> Any:
+    from pipeline.options import EmbedOptions
     from transforms.model import Placement
     from transforms.planning import ColumnOptions
 
-    check_beam_args(arguments.beam_args, option_names("embed"))
-    summary = run(
-        EmbedOptions(
-            inputs=tuple(arguments.inputs),
-            store=arguments.store,
-            model=_model(arguments),
-            columns=ColumnOptions(
-                arguments.id_column,
-                arguments.text_column,
-                _metadata(arguments.metadata_columns),
-                arguments.all_columns,
-            ),
-            stride=arguments.stride,
-            placement=Placement(arguments.device, arguments.dtype),
-            vector_dtype=arguments.vector_dtype,
-            index=index_options(arguments),
-            recall_questions=arguments.recall_questions,
-            lexical=lexical_options(arguments),
-            rows_per_part=arguments.rows_per_part,
-            mode=arguments.mode,
-            on_duplicate=arguments.on_duplicate,
-            resume=not arguments.no_resume,
-            runner=arguments.runner,
-            beam_args=arguments.beam_args,
-        )
+    return EmbedOptions(
+        inputs=tuple(arguments.inputs),
+        store=arguments.store,
+        model=_model(arguments),
+        columns=ColumnOptions(
+            arguments.id_column,
+            arguments.text_column,
+            _metadata(arguments.metadata_columns),
+            arguments.all_columns,
+        ),
+        stride=arguments.stride,
+        placement=Placement(arguments.device, arguments.dtype),
+        vector_dtype=arguments.vector_dtype,
+        index=index_options(arguments),
+        lexical=lexical_options(arguments),
+        rows_per_part=arguments.rows_per_part,
+        runner=arguments.runner,
+        beam_args=arguments.beam_args,
     )
-    print_summary(summary, arguments.json)
+
+
+def _watch(arguments: Any) -> None:
+    from pipeline.report import print_watched
+    from pipeline.runners import check_beam_args
+    from pipeline.watch import run
+
+    check_beam_args(arguments.beam_args, option_names("watch"))
+    done = run(
+        _embed_options(arguments),
+        arguments.every,
+        arguments.until_idle,
+        arguments.max_segments,
+        partial(print, file=sys.stderr, flush=True),
+    )
+    print_watched(done, arguments.json)
 
 
 def _search(arguments: Any) -> None:
@@ -215,10 +237,21 @@ def _compact(arguments: Any) -> None:
     print_compacted(done, arguments.json)
 
 
+def _doctor(arguments: Any) -> None:
+    from pipeline.doctor import check_works, run
+    from pipeline.report import print_diagnosis
+    from transforms.model import ModelOptions
+
+    found = run(arguments.runner, arguments.beam_args, ModelOptions(arguments.model))
+    print_diagnosis(found, arguments.json)
+    check_works(found)
+
+
 #: Commands whose unknown options go to Beam.
-ON_BEAM = ("embed", "compact", "index")
+ON_BEAM = ("embed", "watch", "compact", "index", "doctor")
 COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
+    "watch": _watch,
     "search": _search,
     "evaluate": run_evaluate,
     "compare": run_compare,
@@ -231,6 +264,7 @@ COMMANDS: dict[str, Callable[[Any], None]] = {
     "tune": _tune,
     "verify": _verify,
     "demo": _demo,
+    "doctor": _doctor,
     "distill": run_distill,
     "finetune": run_finetune,
     "bench": run_bench,

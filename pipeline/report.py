@@ -284,3 +284,26 @@ def _print_pairs(rows: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
+
+
+def print_diagnosis(found: Any, as_json: bool) -> None:
+    """A `Diagnosis`: a line for each thing, with what to do where it is missing."""
+    if as_json:
+        print_json(asdict(found))
+        return
+    wide = max(len(each.name) for each in found.findings)
+    for each in found.findings:
+        missing = "MISSING" if each.needed else "not here"
+        said = each.found or f"{missing}: {each.remedy}"
+        print(f"{each.name:<{wide}}  {said}")
+
+
+def print_watched(done: Any, as_json: bool) -> None:
+    """A `WatchSummary`."""
+    if as_json:
+        print_json(asdict(done))
+        return
+    print(
+        f"{done.store}: snapshot {done.snapshot}, {counted(done.files, 'file')} taken, "
+        f"{len(done.rejected)} rejected, searchable within {done.freshness:.1f} s"
+    )

@@ -8,14 +8,19 @@ import logging
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineState
 
+from pipeline import flink, prism
 from transforms import errors
 from transforms.errors import AlbeamError, BadInput
 
+#: Runners that albeam knows more of than their names.
+_ENGINES: dict[str, Any] = {"flink": flink, "prism": prism}
 _WORKER_ERROR = re.compile(
     r"transforms\.errors\.(\w+): (.*?)(?: \[while running|\\n|\n|$)", re.DOTALL
 )
@@ -26,15 +31,33 @@ class _BeamParser(argparse.ArgumentParser):
         raise BadInput(f"Beam can't read its options: {message}")
 
 
-def pipeline_options(runner: str, beam_args: tuple[str, ...]) -> PipelineOptions:
-    """Beam's options for a runner.
+def pipeline_options(
+    runner: str, beam_args: tuple[str, ...], streaming: bool = False
+) -> PipelineOptions:
+    """Beam's options for a runner; ``streaming`` for a job without end.
 
     Raises:
         BadInput: an option that Beam does not know.
     """
     check_beam_args(beam_args)
-    name = [] if runner == "direct" else [f"--runner={runner}"]
-    return PipelineOptions([*name, *beam_args])
+    named = runner in ("direct", *_ENGINES)
+    name = [] if named else [f"--runner={runner}"]
+    options = PipelineOptions([*name, *map(_beam_spelling, beam_args)])
+    if streaming:
+        options.view_as(StandardOptions).streaming = True
+    if runner == "flink":
+        flink.set_defaults(options)
+    return options
+
+
+def check_runner(runner: str, options: PipelineOptions) -> list[str]:
+    """See that a runner's engine is there; gives a line for each thing that was found.
+
+    Raises:
+        BadInput: something is missing; it says what to do.
+    """
+    engine = _ENGINES.get(runner)
+    return engine.check(options) if engine is not None else []
 
 
 def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
@@ -49,20 +72,36 @@ def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) ->
             if new:
                 known.update(new)
                 parser._option_string_actions.update(dict.fromkeys(new, action))
-    _, unknown = parser.parse_known_args(list(beam_args))
+    _, unknown = parser.parse_known_args([_beam_spelling(word) for word in beam_args])
     if unknown:
-        given = unknown[0].split("=", maxsplit=1)[0]
+        given = next(word for word in beam_args if _beam_spelling(word) == unknown[0])
+        given = given.split("=", maxsplit=1)[0]
         close = difflib.get_close_matches(given, [*known, *others], 1)
         hint = f"; did you mean {close[0]}?" if close else "; see albeam embed --help"
         raise BadInput(f"option {unknown[0]!r} is neither albeam's nor Beam's{hint}")
 
 
+def _beam_spelling(word: str) -> str:
+    """``--flink-master=x`` as Beam spells it: ``--flink_master=x``."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
+
+
 def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
-    """An empty pipeline; ``direct`` is Beam's in-process FnApiRunner, never another engine."""
+    """An empty pipeline; ``direct`` is Beam's in-process FnApiRunner, never another engine.
+
+    Raises:
+        BadInput: there is no such runner, or its engine is not there.
+    """
     if runner == "direct":
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
         return beam.Pipeline(runner=FnApiRunner(_environment(options)), options=options)
+    if runner in _ENGINES:
+        check_runner(runner, options)
+        return beam.Pipeline(runner=_ENGINES[runner].Runner(), options=options)
     try:
         return beam.Pipeline(runner=runner, options=options)
     except (ValueError, ImportError) as error:
@@ -83,17 +122,20 @@ def _environment(options: PipelineOptions) -> Any:
     return SubprocessSDKEnvironment.from_command_string(f"{worker} 2>/dev/null")
 
 
+def _quiet() -> Any:
+    """Beam's worker threads print tracebacks of what is raised here as one error anyway."""
+    verbose = logging.getLogger("apache_beam").isEnabledFor(logging.INFO)
+    return contextlib.nullcontext() if verbose else contextlib.redirect_stderr(io.StringIO())
+
+
 def run_pipeline(pipeline: beam.Pipeline) -> Any:
     """Run a pipeline to its end; its result, for metrics.
 
     Raises:
         AlbeamError: the one that a worker raised, of the same type, or what else failed.
     """
-    verbose = logging.getLogger("apache_beam").isEnabledFor(logging.INFO)
-    # Beam's worker threads print tracebacks of what is raised here as one error anyway.
-    quiet = contextlib.nullcontext() if verbose else contextlib.redirect_stderr(io.StringIO())
     try:
-        with quiet:
+        with _quiet():
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:
@@ -102,10 +144,24 @@ def run_pipeline(pipeline: beam.Pipeline) -> Any:
             raise KeyboardInterrupt from error
         name = f"transforms.errors.{type(error).__name__}: "
         found = worker_error(f"{name}{error}" if isinstance(error, AlbeamError) else str(error))
-        raise found or AlbeamError(
-            f"the job failed: {_last_line(error)}; run again, or with -v"
+        raise (
+            found
+            or flink.failure(str(error))
+            or AlbeamError(f"the job failed: {_last_line(error)}; run again, or with -v")
         ) from error
     return result
+
+
+@contextlib.contextmanager
+def run_in_background(pipeline: beam.Pipeline) -> Iterator[Any]:
+    """Run a pipeline that has no end until the block has; gives its result."""
+    with _quiet():
+        result = pipeline.run()
+        try:
+            yield result
+        finally:
+            if not PipelineState.is_terminal(result.state):
+                result.cancel()
 
 
 def _last_line(error: Exception) -> str:

@@ -115,8 +115,15 @@ def runner_argument(sub: Any, prefix: str = "") -> None:
         "--runner",
         default="direct",
         metavar="NAME",
-        help=f"{prefix}direct, or a Beam runner's name (default: direct); "
-        "options that albeam does not know go to Beam",
+        help=f"{prefix}direct, flink, prism, or a Beam runner's name (default: direct); "
+        "options that albeam does not know go to Beam, such as --flink-master HOST:8081",
+    )
+    sub.add_argument(
+        "--workers",
+        nargs="+",
+        metavar=("KIND", "ADDRESS"),
+        help=f"{prefix}where Flink's Python workers run: LOOPBACK, EXTERNAL HOST:PORT, PROCESS, "
+        "or DOCKER IMAGE (default: LOOPBACK with --flink-master [local])",
     )
 
 

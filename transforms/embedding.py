@@ -1,5 +1,6 @@
 """The Beam model handlers around the encoder, and the transform that embeds passages."""
 
+import platform
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 
 from transforms import coder  # noqa: F401
 from transforms.encoder import Encoder, load_encoder
+from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.records import (
     METRICS,
@@ -32,8 +34,19 @@ class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
         self._placement = placement
 
     def load_model(self) -> Encoder:
-        """The encoder, loaded once in each worker process and shared by its threads."""
-        encoder = load_encoder(find_model(self._options), self._placement)
+        """The encoder, loaded once in each worker process and shared by its threads.
+
+        Raises:
+            BadInput: this worker does not have the model.
+        """
+        try:
+            model = find_model(self._options)
+        except BadInput as error:
+            raise BadInput(
+                f"{error}; that is on {platform.node()}: every worker needs the model at the same "
+                "place, or a hub name that it can fetch"
+            ) from error
+        encoder = load_encoder(model, self._placement)
         TALLY.add_load()
         return encoder
 

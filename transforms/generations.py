@@ -124,7 +124,7 @@ def _fits(
         return False
     if changes.base and changes.base not in snapshot_numbers(store):
         return False
-    if finished and _was_committed(store, name):
+    if finished and was_committed(store, name):
         return newest is not None and _is_content_of(store, changes.base, newest)
     return True
 
@@ -139,7 +139,8 @@ def _is_content_of(store: str, number: int, newest: Snapshot) -> bool:
     return False
 
 
-def _was_committed(store: str, name: str) -> bool:
+def was_committed(store: str, name: str) -> bool:
+    """Whether a snapshot that is still there has the segment."""
     for number in reversed(snapshot_numbers(store)):
         with contextlib.suppress(Damaged):
             if name in {ref.name for ref in read_snapshot(store, number).segments}:

@@ -69,11 +69,12 @@ class Chunk:
     part: int
     number: int
     last: bool
+    segment: str = ""
 
 
 def mark_chunk(table: pa.Table, chunk: Chunk) -> pa.Table:
     """The same table with ``chunk`` in its schema's metadata."""
-    value = json.dumps([chunk.part, chunk.number, chunk.last])
+    value = json.dumps([chunk.part, chunk.number, chunk.last, chunk.segment])
     return table.replace_schema_metadata({_CHUNK_KEY: value.encode()})
 
 

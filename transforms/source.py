@@ -20,6 +20,7 @@ from transforms.records import (
     metadata_hashes,
     without_views,
 )
+from transforms.release import check_version, installed_version
 from transforms.segment import SegmentPaths
 from transforms.storage import FileInfo
 
@@ -37,18 +38,18 @@ def read_part(plan: Plan, part: Part) -> Iterator[pa.Table]:
     yield from mark_chunks(part.number, read_chunks(plan, part))
 
 
-def mark_chunks(part: int, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The tables of a part, each marked with its place among them."""
+def mark_chunks(part: int, tables: Iterable[pa.Table], segment: str = "") -> Iterator[pa.Table]:
+    """The tables of a part, each marked with its place among them, and with a segment if given."""
     previous: pa.Table | None = None
     number = 0
     for table in tables:
         if previous is not None:
-            yield mark_chunk(previous, Chunk(part, number, last=False))
+            yield mark_chunk(previous, Chunk(part, number, False, segment))
             number += 1
         previous = table
     if previous is None:
         raise Damaged(f"part {part} of the plan has no rows; start again with a new store")
-    yield mark_chunk(previous, Chunk(part, number, last=True))
+    yield mark_chunk(previous, Chunk(part, number, True, segment))
 
 
 def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str | None]:
@@ -226,8 +227,10 @@ def _strings(column: pa.Array) -> tuple[list[str | None], list[int]]:
 class _ReadFn(beam.DoFn):
     def __init__(self, paths: SegmentPaths) -> None:
         self._paths = paths
+        self._version = installed_version()
 
     def setup(self) -> None:
+        check_version(self._version)
         plan = self._paths.read_plan()
         if plan is None:
             raise Damaged(f"{self._paths.plan} is missing; run the same command again")

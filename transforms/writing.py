@@ -13,15 +13,19 @@ from transforms.records import METRICS, chunk_of
 from transforms.segment import PartInfo, SegmentPaths
 
 
-class _WriteFn(beam.DoFn):
+class WritePartsFn(beam.DoFn):
+    """Chunks with vectors to files, one part after another."""
+
     def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
         self._paths, self._form = paths, form
         self._writer: PartWriter | None = None
 
     def start_bundle(self) -> None:
+        """Forget a part that an earlier bundle was in the middle of."""
         self._give_up()
 
     def process(self, element: pa.Table) -> Iterator[PartInfo]:
+        """Write a chunk; the last one of a part gives its `PartInfo`."""
         chunk = chunk_of(element)
         if self._writer is None:
             self._writer = PartWriter(self._paths, chunk.part, self._form)
@@ -36,6 +40,7 @@ class _WriteFn(beam.DoFn):
             yield info
 
     def finish_bundle(self) -> None:
+        """See that no part is torn."""
         if self._writer is not None:
             self._give_up()
             raise BadInput(
@@ -44,6 +49,7 @@ class _WriteFn(beam.DoFn):
             )
 
     def teardown(self) -> None:
+        """Leave no file open."""
         self._give_up()
 
     def _give_up(self) -> None:
@@ -61,5 +67,5 @@ class WriteParts(beam.PTransform):
 
     def expand(self, pcoll: beam.PCollection[pa.Table]) -> beam.PCollection[PartInfo]:
         """Wire `PartWriter`."""
-        write = beam.ParDo(_WriteFn(self._paths, self._form))
+        write = beam.ParDo(WritePartsFn(self._paths, self._form))
         return pcoll | "Write" >> write.with_output_types(PartInfo)

@@ -1,0 +1,1 @@
+"""Flink clusters made of processes."""

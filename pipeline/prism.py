@@ -1,0 +1,34 @@
+"""The Prism engine: Beam's own local runner for bounded and unbounded jobs, a Go program."""
+
+import shutil
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions
+from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRunner
+from apache_beam.version import __version__ as BEAM_VERSION
+
+from transforms.errors import BadInput
+
+BUILD = f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM_VERSION}"
+
+Runner = PrismRunner
+
+
+def check(options: PipelineOptions) -> list[str]:
+    """Find Prism's program; gives a line that says where it is.
+
+    It is never fetched: a run must not depend on what a network gives that day.
+
+    Raises:
+        BadInput: there is none.
+    """
+    prism = options.view_as(PrismRunnerOptions)
+    if prism.prism_location is None:
+        built = Path(PrismJobServer.BIN_CACHE) / "prism"
+        prism.prism_location = str(built) if built.is_file() else shutil.which("prism")
+    if prism.prism_location is None or not Path(prism.prism_location).is_file():
+        raise BadInput(
+            f"Prism is not at {prism.prism_location or 'PATH'!r}; build it with Go: "
+            f"GOBIN={PrismJobServer.BIN_CACHE} {BUILD}, or give --prism-location FILE"
+        )
+    return [f"Prism: {prism.prism_location}"]

@@ -1,0 +1,36 @@
+"""``albeam-worker``: a Beam worker process, as Flink starts one for ``--workers PROCESS``."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Ask the runner where its services are, by Beam's container contract, and work for it."""
+    parser = argparse.ArgumentParser(prog="albeam-worker", description=__doc__)
+    parser.add_argument("--id", required=True, help="the worker's, which the runner knows")
+    parser.add_argument("--provision_endpoint", required=True, help="who says where the rest is")
+    arguments, _ = parser.parse_known_args(argv)
+
+    import grpc
+    from apache_beam.portability.api import beam_provision_api_pb2 as messages
+    from apache_beam.portability.api import beam_provision_api_pb2_grpc as services
+    from apache_beam.runners.worker import sdk_worker_main
+    from google.protobuf import json_format, text_format
+
+    channel = grpc.insecure_channel(arguments.provision_endpoint)
+    # The runner knows its workers by this header.
+    told = services.ProvisionServiceStub(channel).GetProvisionInfo(
+        messages.GetProvisionInfoRequest(), metadata=(("worker_id", arguments.id),)
+    )
+    os.environ |= {
+        "WORKER_ID": arguments.id,
+        "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(told.info.control_endpoint),
+        "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(told.info.logging_endpoint),
+        "PIPELINE_OPTIONS": json_format.MessageToJson(told.info.pipeline_options),
+    }
+    sdk_worker_main.main([])
+
+
+if __name__ == "__main__":
+    main()

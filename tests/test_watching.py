@@ -1,0 +1,253 @@
+"""A watched folder on Prism and Flink: new files, replaced ones, poison, a kill in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import flink, watch
+from pipeline.options import EmbedOptions
+from pipeline.verify import run as verify
+from tests.engines import flink_args, prism_args
+from tests.models import make_texts
+from tests.stores import live_ids
+from transforms import Store
+from transforms.errors import BadInput
+from transforms.intake import WatchOptions, list_new, plan_entry
+from transforms.ledger import Entry, Ledger
+from transforms.model import ModelOptions, Placement, find_model
+from transforms.planning import ColumnOptions
+from transforms.snapshot import read_snapshot
+from transforms.storage import FileInfo, list_inputs
+
+ROOT = Path(__file__).resolve().parents[1]
+on_engines = pytest.mark.engines
+
+
+def put(folder: Path, name: str, documents: dict[str, str | None]) -> Path:
+    """Write a file as a careful producer does: under another name first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.table(
+        {"id": list(documents), "text": pa.array(list(documents.values()), pa.string())}
+    )
+    pq.write_table(table, folder / f"_{name}", row_group_size=10)
+    return (folder / f"_{name}").rename(folder / name)
+
+
+def some(first: int, count: int) -> dict[str, str | None]:
+    texts = make_texts(count, seed=first)
+    return {f"doc-{first + number:04d}": text for number, text in enumerate(texts)}
+
+
+@pytest.fixture
+def options(tmp_path: Path, albert: Path) -> EmbedOptions:
+    return EmbedOptions(
+        inputs=(str(tmp_path / "in"),),
+        store=str(tmp_path / "store"),
+        model=ModelOptions(str(albert), max_tokens=48),
+        stride=8,
+        placement=Placement("cpu", "float32"),
+        rows_per_part=20,
+    )
+
+
+def texts_of(store: str) -> dict[str, str]:
+    table = pa.concat_tables(Store.open(store).documents(["document_id", "passage", "text"]))
+    return {row["document_id"]: row["text"] for row in table.to_pylist() if row["passage"] == 0}
+
+
+def soon(check: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def snapshots(store: str) -> int:
+    try:
+        return read_snapshot(store).number
+    except BadInput:
+        return 0
+
+
+@on_engines
+@pytest.mark.parametrize("engine", ["prism", "flink"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_files_come_are_replaced_and_one_is_poison(
+    engine: str, options: EmbedOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = prism_args() if engine == "prism" else flink_args(monkeypatch)
+    options = EmbedOptions(**{**vars(options), "runner": engine, "beam_args": args})
+    folder = tmp_path / "in"
+    put(folder, "a.parquet", some(0, 50))
+
+    def produce() -> None:
+        soon(lambda: snapshots(options.store) == 1)
+        put(folder, "b.parquet", {"doc-0001": "winter music", "new": "a river", "bad": None})
+        (folder / "c.parquet").write_bytes(b"poison")
+        soon(lambda: snapshots(options.store) == 2)
+        # Without what it had: those are gone, but doc-0001 is b's now.
+        put(folder, "a.parquet", {"doc-0000": "a stone", "doc-0002": "two"})
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    said: list[str] = []
+    done = watch.run(options, every=1.0, until_idle=8.0, tell=said.append)
+    producer.join()
+    flink.stop_servers()
+    assert (done.files, done.entries, list(done.rejected)) == (3, 3, [str(folder / "c.parquet")])
+    assert "can't be read as Parquet" in done.rejected[str(folder / "c.parquet")]
+    assert texts_of(options.store) == {
+        "doc-0000": "a stone",
+        "doc-0001": "winter music",
+        "doc-0002": "two",
+        "new": "a river",
+    }
+    verify(options.store)
+    assert any("in snapshot 2" in line and "c.parquet" in line for line in said)
+    # Run again, it finds that all was taken.
+    before = snapshots(options.store)
+    assert watch.run(options, every=0.5, until_idle=3.0).files == 0
+    assert snapshots(options.store) == before
+    flink.stop_servers()
+
+
+@on_engines
+def test_killed_at_any_moment_a_file_is_in_once(
+    options: EmbedOptions, tmp_path: Path, albert: Path
+) -> None:
+    folder, store = tmp_path / "in", options.store
+    expected: dict[str, str | None] = {}
+    command = [
+        *(sys.executable, "-m", "pipeline.cli", "watch", str(folder), "--store", store),
+        *("--model", str(albert), "--max-tokens", "48", "--stride", "8", "--every", "1s"),
+        *("--rows-per-part", "10", "--dtype", "float32", "--runner", "prism", *prism_args()),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    pieces = Path(store)
+    moments: list[Callable[[], bool]] = [
+        lambda: any(pieces.glob("watch/*/0*.json")),
+        lambda: len(list(pieces.glob("segments/*/vectors/part-*.json"))) >= 8,
+        lambda: len(list(pieces.glob("segments/*/segment.json"))) >= 2,
+    ]
+    for number, moment in enumerate(moments):
+        files = some(number * 1000, 60)
+        expected |= files
+        put(folder, f"f{number}.parquet", files)
+        process = subprocess.Popen(
+            command, env=environment, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
+        )
+        try:
+            soon(moment)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    done = subprocess.run(
+        [*command, "--until-idle", "6s", "--json"],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["rejected"] == {}
+    assert sorted(live_ids(store)) == sorted(expected)
+    assert {name: text.startswith(texts_of(store)[name]) for name, text in expected.items()
+            if text} == dict.fromkeys(expected, True)  # fmt: skip
+    verify(store)
+    ledger = Ledger.of(store, [str(folder)])
+    files = [file.url for entry in ledger.entries() for file in entry.files]
+    assert len(files) == len(set(files)) == 3
+
+
+@on_engines
+def test_small_segments_are_compacted_while_it_runs(options: EmbedOptions, tmp_path: Path) -> None:
+    options = EmbedOptions(**{**vars(options), "runner": "prism", "beam_args": prism_args()})
+    folder = tmp_path / "in"
+    put(folder, "f0.parquet", some(0, 5))
+
+    def produce() -> None:
+        for number in range(1, 4):
+            soon(lambda number=number: snapshots(options.store) >= number)  # type: ignore[misc]
+            put(folder, f"f{number}.parquet", some(number * 100, 5))
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    done = watch.run(options, every=0.5, until_idle=8.0, max_segments=2)
+    producer.join()
+    assert done.files == 4
+    assert done.compactions >= 1
+    assert len(read_snapshot(options.store).segments) <= 2
+    assert len(live_ids(options.store)) == 20
+
+
+def test_the_direct_runner_can_t_watch(options: EmbedOptions) -> None:
+    with pytest.raises(BadInput, match="give --runner prism or flink"):
+        watch.run(options, every=1.0)
+
+
+@pytest.fixture
+def watched(options: EmbedOptions) -> WatchOptions:
+    identity = find_model(options.model).identity
+    return WatchOptions(
+        options.inputs, options.store, ColumnOptions(), identity, "float32", options.index,
+        rate=1000.0, every=1.0, rows_per_part=10,
+    )  # fmt: skip
+
+
+def test_of_rows_with_one_id_the_last_counts(watched: WatchOptions, tmp_path: Path) -> None:
+    put(tmp_path / "in", "a.parquet", {"x": "one", "y": "one"})
+    put(tmp_path / "in", "b.parquet", {"y": "two", "z": "two"})
+    entry = plan_entry(watched, list_inputs(watched.inputs), 1, 0.0)
+    plan = watched.ledger.paths(entry).read_plan()
+    assert plan is not None
+    assert plan.rows == 3
+    ids = watched.ledger.read_ids(entry.segment)
+    assert {Path(url).name: names for url, names in ids.items()} == {
+        "a.parquet": ["x"],
+        "b.parquet": ["y", "z"],
+    }
+
+
+def test_files_that_do_not_fit_are_rejected_and_the_others_taken(
+    watched: WatchOptions, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    put(folder, "a.parquet", some(0, 3))
+    pq.write_table(pa.table({"other": [1]}), folder / "b.parquet")
+    whole = put(folder, "c.parquet", some(10, 30))
+    content = bytearray(whole.read_bytes())
+    content[60:200] = bytes(140)
+    whole.write_bytes(content)
+    entry = plan_entry(watched, list_inputs(watched.inputs), 1, 0.0)
+    assert {Path(url).name for url in entry.rejected} == {"b.parquet", "c.parquet"}
+    assert "has no id column 'id'" in entry.rejected[str(folder / "b.parquet")]
+    assert entry.parts == 1
+
+
+def test_an_entry_is_added_once_and_closed_once(tmp_path: Path) -> None:
+    ledger = Ledger.of(str(tmp_path), ["in"])
+    entry = Entry(1, "segment", 2, (FileInfo("a", 1, "v"),), {"b": "why"}, time.time())
+    other = Entry(1, "another", 2, (), {}, time.time())
+    assert ledger.add(entry)
+    assert not ledger.add(other)
+    assert ledger.entries() == [entry]
+    assert ledger.open_entry() == entry
+    ledger.close(entry, 7)
+    assert ledger.close(entry, 8).snapshot == 7
+    assert ledger.open_entry() is None
+
+
+def test_what_the_ledger_has_is_not_new(watched: WatchOptions, tmp_path: Path) -> None:
+    assert list_new(watched, []) == []
+    put(tmp_path / "in", "a.parquet", some(0, 3))
+    [file] = list_new(watched, [])
+    entry = Entry(1, "segment", 1, (file,), {}, 0.0)
+    assert list_new(watched, [entry]) == []
+    put(tmp_path / "in", "a.parquet", some(0, 4))
+    assert [each.url for each in list_new(watched, [entry])] == [file.url]

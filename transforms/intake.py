@@ -1,0 +1,220 @@
+"""New files of a watched folder: which are whole, which rows of them count, and their commit."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+from pyroaring import BitMap64
+
+from transforms import storage
+from transforms.commits import commit_segment, remove_documents
+from transforms.errors import BadInput
+from transforms.generations import was_committed
+from transforms.index_choice import IndexOptions
+from transforms.indexing import build_index, describe_segment
+from transforms.ledger import Entry, Ledger
+from transforms.lexical_building import build_lexical, choose_language
+from transforms.lexical_info import LexicalOptions
+from transforms.model import ModelIdentity
+from transforms.parquet import PartFormat, rejected_ids
+from transforms.planning import ColumnOptions, Slice, Survey, check_metadata, plan_parts
+from transforms.records import ROW
+from transforms.segment import SegmentPaths, complete_parts, segment_name
+from transforms.snapshot import newest_snapshot, read_segment
+from transforms.source import read_ids, read_slice
+from transforms.storage import FileInfo
+from transforms.survey import survey_input
+
+#: Files of one entry at most: more wait for the next.
+FILES_PER_ENTRY = 64
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What is watched, and what becomes of it.
+
+    Attributes:
+        inputs: folders or globs.
+        store: the store's URL.
+        columns: which columns hold what.
+        identity: of the model.
+        vector_dtype: ``float32`` or ``float16``.
+        index: which index each segment gets.
+        rate: tokens a second that a worker embeds, as expected.
+        every: seconds between two looks.
+        lexical: whether each segment gets a lexical index, and for which language.
+        rows_per_part: input rows of a part, or None to choose.
+    """
+
+    inputs: tuple[str, ...]
+    store: str
+    columns: ColumnOptions
+    identity: ModelIdentity
+    vector_dtype: str
+    index: IndexOptions
+    rate: float
+    every: float
+    lexical: LexicalOptions = LexicalOptions()
+    rows_per_part: int | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """Of these inputs."""
+        return Ledger.of(self.store, self.inputs)
+
+
+def list_new(options: WatchOptions, entries: Iterable[Entry]) -> list[FileInfo]:
+    """The files that no entry has, by their identities."""
+    try:
+        files = storage.list_inputs(options.inputs)
+    except BadInput:
+        # An empty folder: nothing has come yet.
+        return []
+    taken = {file for entry in entries for file in entry.files}
+    return [file for file in files if file not in taken]
+
+
+def plan_entry(options: WatchOptions, files: list[FileInfo], number: int, seen: float) -> Entry:
+    """Survey files and settle the plan of their segment.
+
+    A file that can't be read, or whose columns don't fit, is rejected with its reason. Of rows with
+    one id the last counts, in the order of files and rows.
+    """
+    survey, rejected = survey_files(options, files)
+    name = segment_name(
+        {
+            "watch": [asdict(file) for file in files],
+            "columns": asdict(options.columns),
+            "identity": {**options.identity.to_dict(), "name": "", "revision": ""},
+            "vector_dtype": options.vector_dtype,
+        }
+    )
+    parts = 0
+    if survey is not None:
+        paths = SegmentPaths(options.store, name)
+        paths.claim()
+        places = last_places(survey)
+        options.ledger.write_ids(
+            name, {survey.files[file].url: ids for file, ids in _by_file(places).items()}
+        )
+        chosen = chosen_rows(survey, places)
+        plan = paths.settle_plan(plan_parts(survey, options.rows_per_part, options.rate, chosen))
+        parts = len(plan.parts)
+    return Entry(number, name, parts, tuple(files), rejected, seen)
+
+
+def survey_files(
+    options: WatchOptions, files: list[FileInfo]
+) -> tuple[Survey | None, dict[str, str]]:
+    """The survey of those files that can be read whole and fit, and why the others don't."""
+    newest = newest_snapshot(options.store)
+    refs = newest.segments if newest is not None else ()
+    theirs = [(ref.name, read_segment(options.store, ref).metadata) for ref in refs]
+    good: list[FileInfo] = []
+    found: Survey | None = None
+    rejected = {}
+    for file in files:
+        try:
+            survey = survey_input([*good, file], options.columns)
+            check_metadata(survey.schema, theirs)
+            alone = survey_input([file], options.columns)
+            for piece in slices_of(alone):
+                for _ in read_slice(alone, piece):
+                    pass
+        except BadInput as error:
+            rejected[file.url] = str(error)
+        else:
+            good.append(file)
+            found = survey
+    return found, rejected
+
+
+def slices_of(survey: Survey) -> Iterator[Slice]:
+    """All row groups of a survey's files."""
+    for place, groups in enumerate(survey.groups):
+        first = 0
+        for number, group in enumerate(groups):
+            if group.rows:
+                yield Slice(place, number, 0, group.rows, first)
+            first += group.rows
+
+
+def last_places(survey: Survey) -> dict[str, tuple[int, int]]:
+    """Where each id stands last: its file and row."""
+    places: dict[str, tuple[int, int]] = {}
+    for piece in slices_of(survey):
+        for table in read_ids(survey, piece):
+            names = table.column("document_id").to_pylist()
+            for name, row in zip(names, table.column(ROW).to_pylist(), strict=True):
+                if name is not None:
+                    places[name] = (piece.file, row)
+    return places
+
+
+def chosen_rows(survey: Survey, places: dict[str, tuple[int, int]]) -> list[BitMap64]:
+    """For each file the rows that count: of one id the last, and all rows without an id."""
+    rows = [BitMap64() for _ in survey.files]
+    for piece in slices_of(survey):
+        for table in read_ids(survey, piece):
+            names = table.column("document_id").to_pylist()
+            for name, row in zip(names, table.column(ROW).to_pylist(), strict=True):
+                if name is None or places[name] == (piece.file, row):
+                    rows[piece.file].add(row)
+    return rows
+
+
+def _by_file(places: dict[str, tuple[int, int]]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for name, (file, _) in places.items():
+        found.setdefault(file, []).append(name)
+    return found
+
+
+def replaced_ids(ledger: Ledger, entry: Entry) -> set[str]:
+    """The ids that earlier versions of an entry's files brought, that no other file has brought
+    since, and that the files lack now."""
+    owners: dict[str, str] = {}
+    for each in ledger.entries():
+        if each.number >= entry.number:
+            break
+        closing = ledger.closing(each.number)
+        if closing is not None and not closing.reason:
+            for url, ids in ledger.read_ids(each.segment).items():
+                owners.update(dict.fromkeys(ids, url))
+    ours = ledger.read_ids(entry.segment)
+    now = {name for ids in ours.values() for name in ids}
+    return {name for name, url in owners.items() if url in ours} - now
+
+
+def language_of(options: WatchOptions) -> str | None:
+    """The language of the next segment's lexical index; see `choose_language`."""
+    newest = newest_snapshot(options.store)
+    refs = newest.segments if newest is not None else ()
+    return choose_language(options.lexical, [read_segment(options.store, ref) for ref in refs])
+
+
+def commit_entry(options: WatchOptions, entry: Entry) -> int:
+    """Index and commit an entry's segment, whose parts are all done; the newest snapshot.
+
+    A segment that was committed before, by a try that was killed, is not committed again. What the
+    files had before and lack now, or can't be embedded now, goes in a second snapshot.
+    """
+    ledger = options.ledger
+    paths = ledger.paths(entry)
+    plan = paths.read_plan()
+    assert plan is not None
+    parts = complete_parts(paths, entry.parts, [])
+    if not was_committed(options.store, entry.segment) and any(part.rows for part in parts):
+        form = PartFormat(options.identity, options.vector_dtype, plan.schema)
+        index = build_index(paths, parts, options.identity.dim, options.index)
+        lexical = build_lexical(paths, parts, language_of(options))
+        made = describe_segment(paths, plan, form, parts, index, lexical)
+        info, digest = paths.settle_segment(made)
+        commit_segment(options.store, info, digest, "append", "watch")
+    newest = newest_snapshot(options.store)
+    if newest is None:
+        return 0
+    reasons = {reason for part in parts for reason in part.rejects}
+    gone = replaced_ids(ledger, entry) | rejected_ids(paths, parts, reasons)
+    return (
+        remove_documents(options.store, sorted(gone), "watch").snapshot if gone else newest.number
+    )

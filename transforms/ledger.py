@@ -1,0 +1,154 @@
+"""Which files a watch has taken, in order: ``watch/<name>/00000001.json`` in the store.
+
+An entry is created before the work on its files begins and closed, by a second file, after their
+segment was committed. At most one entry is open. So a file is in the store or not, whatever is
+killed: what is open is gone on with, what is closed is never taken again.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import storage
+from transforms.parquet import open_parquet, reading
+from transforms.segment import SegmentPaths, check_name, parse, segment_name
+from transforms.storage import FileInfo
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Files that are taken together.
+
+    Attributes:
+        number: its place in the ledger, from 1.
+        segment: what becomes of them.
+        parts: of that segment; 0 where no file could be read.
+        files: the files, by their identities.
+        rejected: URL to reason, of files that can't be read.
+        seen: when the oldest of them was first seen, in seconds since the epoch.
+    """
+
+    number: int
+    segment: str
+    parts: int
+    files: tuple[FileInfo, ...]
+    rejected: dict[str, str]
+    seen: float
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How an entry ended: in which snapshot its files are, or why they are in none."""
+
+    snapshot: int
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger of a watch on some inputs."""
+
+    store: str
+    name: str
+
+    @classmethod
+    def of(cls, store: str, inputs: Iterable[str]) -> "Ledger":
+        """The ledger of a store for these inputs."""
+        return cls(store, segment_name({"inputs": sorted(inputs)}))
+
+    @property
+    def root(self) -> str:
+        """Its folder."""
+        return storage.join(self.store, "watch", self.name)
+
+    def entries(self) -> list[Entry]:
+        """All entries, in order."""
+        names = storage.list_names(self.root)
+        numbers = sorted(int(name[:8]) for name in names if re.fullmatch(r"\d{8}\.json", name))
+        return [_read_entry(self._url(number)) for number in numbers]
+
+    def open_entry(self) -> Entry | None:
+        """The entry that is not closed, if any."""
+        entries = self.entries()
+        last = entries[-1] if entries else None
+        return last if last is not None and self.closing(last.number) is None else None
+
+    def add(self, entry: Entry) -> bool:
+        """Create an entry; false where another watch was faster."""
+        content = json.dumps(asdict(entry), sort_keys=True).encode()
+        return storage.create_exclusively(self._url(entry.number), content)
+
+    def closing(self, number: int) -> Closing | None:
+        """How an entry ended; None while it is open."""
+        try:
+            content = storage.read_bytes(self._closed(number))
+        except FileNotFoundError:
+            return None
+        return parse(content, self._closed(number), lambda value: Closing(**value))
+
+    def close(self, entry: Entry, snapshot: int = 0, reason: str = "") -> Closing:
+        """Close an entry, or adopt how it was closed."""
+        closing = Closing(snapshot, reason, round(time.time() - entry.seen, 3))
+        content = json.dumps(asdict(closing), sort_keys=True).encode()
+        if storage.create_exclusively(self._closed(entry.number), content):
+            return closing
+        standing = self.closing(entry.number)
+        assert standing is not None
+        return standing
+
+    def write_ids(self, segment: str, ids: Mapping[str, Iterable[str]]) -> None:
+        """Keep which ids the files of a segment brought, by their URLs."""
+        pairs = sorted((url, name) for url, names in ids.items() for name in names)
+        table = pa.table(
+            {
+                "url": pa.array([url for url, _ in pairs], pa.string()).dictionary_encode(),
+                "document_id": pa.array([name for _, name in pairs], pa.string()),
+            }
+        )
+        with storage.put_atomically(self.root, lambda _: _ids_name(segment)) as path:
+            pq.write_table(table, path, compression="zstd")
+
+    def read_ids(self, segment: str) -> dict[str, list[str]]:
+        """What `write_ids` kept; nothing where no file of the segment could be read."""
+        url = storage.join(self.root, _ids_name(segment))
+        if not storage.exists(url):
+            return {}
+        with reading(url):
+            table = open_parquet(url).read()
+        found: dict[str, list[str]] = {}
+        for file, name in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            found.setdefault(file, []).append(name)
+        return found
+
+    def paths(self, entry: Entry) -> SegmentPaths:
+        """Where an entry's segment lies."""
+        return SegmentPaths(self.store, entry.segment)
+
+    def _url(self, number: int) -> str:
+        return storage.join(self.root, f"{number:08d}.json")
+
+    def _closed(self, number: int) -> str:
+        return storage.join(self.root, f"{number:08d}-closed.json")
+
+
+def _ids_name(segment: str) -> str:
+    return f"ids-{segment}.parquet"
+
+
+@lru_cache(maxsize=100_000)
+def _read_entry(url: str) -> Entry:
+    # An entry never changes.
+    return parse(storage.read_bytes(url), url, _entry)
+
+
+def _entry(value: dict) -> Entry:  # type: ignore[type-arg]
+    files = tuple(FileInfo(**file) for file in value.pop("files"))
+    check_name(value["segment"])
+    return Entry(files=files, **value)
