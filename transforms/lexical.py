@@ -13,7 +13,7 @@ import tempfile
 import unicodedata
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,11 +29,14 @@ from transforms.ranking import Rows, Scores
 #: Of tantivy, which says what its files look like.
 VERSION = version("tantivy")
 #: Memory of a writer, in bytes; what does not fit goes to a further piece.
-_HEAP = 64_000_000
+_HEAP = 128_000_000
 #: Terms of a question that are looked for; of more, those that tell most.
 MOST_TERMS = 64
-#: So few live rows are ranked one by one.
-_FEW_ROWS = 10_000
+#: Rows that are asked for by their numbers at once; so few live ones are ranked one by one.
+_AT_ONCE = 1_000
+#: In a corpus of more rows, terms that a greater share of them holds don't choose candidates.
+_LARGE, _COMMON = 100_000, 0.1
+_CANDIDATES_PER_HIT = 4
 #: Scripts without spaces between words: each character is a term.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _TERM = rf"[{_UNSPACED}]|[[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]+"
@@ -127,6 +130,7 @@ class LexicalIndex:
         self._analyzer = Analyzer(language)
         self._schema = _schema()
         self._firsts = np.array([piece.first for piece in pieces], np.int64)
+        self._starts = np.unique(self._firsts)
         self._pieces = len(pieces)
         self._filter: tuple[npt.NDArray[np.bool_], Rows] | None = None
         rows = sum(piece.rows for piece in pieces)
@@ -153,6 +157,9 @@ class LexicalIndex:
     ) -> tuple[Scores, Rows]:
         """The best ``k`` live rows that share a term with a question, equal scores by row.
 
+        In a large corpus the terms that few passages hold choose candidates, four times as many,
+        which are ranked by all terms.
+
         Args:
             question: text; no character of it is query syntax.
             k: how many rows; fewer are found where fewer share a term.
@@ -161,31 +168,63 @@ class LexicalIndex:
         Returns:
             float32 and int64 ``[n]``, best first.
         """
-        query = self._query(question)
+        if self._is_large(k):
+            rows = self.candidates(question, _CANDIDATES_PER_HIT * k, live)
+            return _best(self.scores(question, rows), rows, k)
+        return self._search(self._query(self._weights(question)), k, live)
+
+    def candidates(
+        self, question: str, wanted: int, live: npt.NDArray[np.bool_] | None = None
+    ) -> Rows:
+        """About the best ``wanted`` live rows that share a term with a question, best first."""
+        weights = self._weights(question)
+        rare = {term: each for term, each in weights.items() if each.share <= _COMMON}
+        if self._is_large(wanted) and 0 < len(rare) < len(weights):
+            _, rows = self._search(self._query(rare), wanted, live)
+            if len(rows) == wanted:
+                return rows
+        return self._search(self._query(weights), wanted, live)[1]
+
+    def scores(self, question: str, rows: Rows) -> Scores:
+        """The scores of global rows ``[n]``, 0 where no term is shared; float32 ``[n]``."""
+        query = self._query(self._weights(question))
+        if query is None:
+            return np.zeros(len(rows), np.float32)
+        pieces = [
+            self._score(query, rows[start : start + _AT_ONCE])
+            for start in range(0, len(rows), _AT_ONCE)
+        ]
+        return np.concatenate([np.empty(0, np.float32), *pieces])
+
+    def _is_large(self, wanted: int) -> bool:
+        """Whether to rank so many candidates costs less than to rank all rows."""
+        return self.rows > _LARGE and wanted <= _AT_ONCE
+
+    def _search(
+        self, query: tantivy.Query | None, k: int, live: npt.NDArray[np.bool_] | None
+    ) -> tuple[Scores, Rows]:
+        """The best live rows by one query; what is not live is left out and more are asked for."""
         if query is None or not k or not self.rows:
             return _nothing()
-        if live is not None and (rows := self._live_rows(live)).size <= _FEW_ROWS:
-            # However few share a term: none of the others is looked at.
-            scores = self._score(query, rows)
-            keep = scores > 0
-            return _best(scores[keep], rows[keep], k)
         wanted = k
+        if live is not None:
+            few = self._live_rows(live)
+            if len(few) <= _AT_ONCE:
+                # However few share a term: none of the others is looked at.
+                scores = self._score(query, few)
+                keep = scores > 0
+                return _best(scores[keep], few[keep], k)
+            wanted = math.ceil(1.2 * k * self.rows / len(few))
         while True:
+            wanted = min(wanted, self.rows)
             scores, rows = self._found(query, wanted)
-            whole = len(rows) < wanted or wanted >= self.rows
+            whole = len(rows) < wanted or wanted == self.rows
             if live is not None:
                 keep = live[rows]
                 scores, rows = scores[keep], rows[keep]
             if len(rows) >= k or whole:
                 return _best(scores, rows, k)
-            wanted = min(2 * wanted, self.rows)
-
-    def scores(self, question: str, rows: Rows) -> Scores:
-        """The scores of global rows ``[n]``, 0 where no term is shared; float32 ``[n]``."""
-        query = self._query(question)
-        if query is None or not len(rows):
-            return np.zeros(len(rows), np.float32)
-        return self._score(query, rows)
+            wanted *= 2
 
     def _live_rows(self, live: npt.NDArray[np.bool_]) -> Rows:
         if self._filter is None or self._filter[0] is not live:
@@ -193,34 +232,28 @@ class LexicalIndex:
         return self._filter[1]
 
     def _score(self, query: tantivy.Query, rows: Rows) -> Scores:
-        """Ask for these rows alone; a row of another shard may have the same number in its own."""
-        sort = np.argsort(rows, kind="stable")
-        inside = np.unique(np.concatenate([self._inside(rows, first) for first in self._starts]))
-        chosen = tantivy.Query.term_set_query(self._schema, _ROW, inside.tolist())
+        """The scores of some rows, which are asked for by their numbers in their shards."""
+        result = np.zeros(len(rows), np.float32)
+        if not len(rows):
+            return result
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        inside = np.unique(rows - self._starts[shards])
+        numbers = [tantivy.Query.term_query(self._schema, _ROW, row) for row in inside.tolist()]
+        either = tantivy.Query.boolean_query([(tantivy.Occur.Should, each) for each in numbers])
         only = tantivy.Query.boolean_query(
             [
-                (tantivy.Occur.Must, tantivy.Query.const_score_query(chosen, 0.0)),
-                (tantivy.Occur.Must, query),
+                (tantivy.Occur.Must, tantivy.Query.const_score_query(either, 0.0)),
+                (tantivy.Occur.Should, query),
             ]
         )
-        scores, found = self._found(only, min(self.rows, len(inside) * self._pieces))
-        result = np.zeros(len(rows), np.float32)
-        places = np.searchsorted(rows[sort], found)
-        places = np.minimum(places, len(rows) - 1)
-        same = rows[sort][places] == found
-        result[sort[places[same]]] = scores[same]
+        # Rows of other shards have the same numbers there.
+        scores, found = self._found(only, min(self.rows, len(inside) * len(self._starts)))
+        order = np.argsort(found)
+        places = np.minimum(np.searchsorted(found[order], rows), len(found) - 1)
+        at = order[places]
+        same = found[at] == rows
+        result[same] = scores[at[same]]
         return result
-
-    @property
-    def _starts(self) -> Rows:
-        return np.unique(self._firsts)
-
-    def _inside(self, rows: Rows, first: int) -> Rows:
-        """Numbers in a shard of those of the rows that lie in it."""
-        starts = self._starts
-        place = np.searchsorted(starts, first, side="right")
-        stop = starts[place] if place < len(starts) else np.iinfo(np.int64).max
-        return rows[(rows >= first) & (rows < stop)] - first
 
     def _found(self, query: tantivy.Query, limit: int) -> tuple[Scores, Rows]:
         hits = self._searcher.search(query, limit=limit, count=False).hits
@@ -232,22 +265,35 @@ class LexicalIndex:
         scores = np.array([score for score, _ in hits], np.float32)
         return scores, inside + self._firsts[pieces]
 
-    def _query(self, question: str) -> tantivy.Query | None:
-        """Any of a question's terms, each as often as it occurs; None where none is indexed."""
-        counts = Counter(self._analyzer.terms(question))
+    def _weights(self, question: str) -> dict[str, "_Weight"]:
+        """The terms of a question that some passage holds: of many, those that tell most."""
         weights = {}
-        for term, count in counts.items():
+        for term, count in Counter(self._analyzer.terms(question)).items():
             held = self._searcher.doc_freq(_TEXT, term)
             if held:
-                weights[term] = count * math.log1p((self.rows - held + 0.5) / (held + 0.5))
-        chosen = sorted(weights, key=lambda term: (-weights[term], term))[:MOST_TERMS]
+                rarity = math.log1p((self.rows - held + 0.5) / (held + 0.5))
+                weights[term] = _Weight(count, held / self.rows, count * rarity)
+        chosen = sorted(weights, key=lambda term: (-weights[term].tells, term))[:MOST_TERMS]
+        return {term: weights[term] for term in sorted(chosen)}
+
+    def _query(self, weights: Mapping[str, "_Weight"]) -> tantivy.Query | None:
+        """Any of the terms, each as often as it was said; None where there is none."""
         queries = []
-        for term in sorted(chosen):
+        for term, weight in weights.items():
             query = tantivy.Query.term_query(self._schema, _TEXT, term, "freq")
-            if counts[term] > 1:
-                query = tantivy.Query.boost_query(query, float(counts[term]))
+            if weight.count > 1:
+                query = tantivy.Query.boost_query(query, float(weight.count))
             queries.append((tantivy.Occur.Should, query))
         return tantivy.Query.boolean_query(queries) if queries else None
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """How often a question has a term, the share of passages that hold it, and what it tells."""
+
+    count: int
+    share: float
+    tells: float
 
 
 def _schema() -> tantivy.Schema:

@@ -160,15 +160,11 @@ def _fused(
 ) -> Ranked:
     """Both halves' passages, each by both scores."""
     with timed(stages, "lexical"):
-        words, said = store.lexical.search(question, wanted, store.live_rows(options.where))
-    with timed(stages, "fuse"):
-        best = float(words[0]) if len(words) else 0.0
+        said = store.lexical.candidates(question, wanted, store.live_rows(options.where))
         rows = np.union1d(near, said)
-        bm25 = np.zeros(len(rows), np.float32)
-        bm25[np.searchsorted(rows, said)] = words
-        if len(said) == wanted:
-            others = np.setdiff1d(near, said)
-            bm25[np.searchsorted(rows, others)] = store.lexical.scores(question, others)
+        bm25 = store.lexical.scores(question, rows)
+    with timed(stages, "fuse"):
+        best = float(bm25.max(initial=0.0))
         cosines = _cosines(store.dense.vectors(rows), vector, store.snapshot.identity.normalize)
         if options.fusion == "rrf":
             scores = reciprocal_ranks(cosines, bm25)
