@@ -24,6 +24,7 @@ def run_evaluate(arguments: Any) -> None:
             report=given.report,
             colour=given.colour,
             timed=several or given.report is not None,
+            reading=reading_options(given),
             seed=given.seed,
         ),
     )
@@ -31,6 +32,16 @@ def run_evaluate(arguments: Any) -> None:
         print_evaluation(found, given.json)
     else:
         print_metrics(found, given.json)
+
+
+def reading_options(arguments: Any) -> Any:
+    """Which models read the hits."""
+    from pipeline.reading import ReadingOptions
+    from transforms.model import Placement
+
+    given = arguments
+    placement = Placement(given.device, given.dtype)
+    return ReadingOptions(given.rerank, given.reranker, given.reader, given.no_answer, placement)
 
 
 def run_compare(arguments: Any) -> None:

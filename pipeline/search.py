@@ -5,10 +5,12 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.reading import Reading, ReadingOptions
 from pipeline.report import print_json
 from transforms import storage
 from transforms.errors import BadInput
@@ -26,17 +28,43 @@ def run(
     as_json: bool,
     many: bool,
     where: str | None = None,
+    reading: ReadingOptions | None = None,
 ) -> None:
     """Print the hits of each question; with JSON one array, a line for each question."""
+    reading = reading or ReadingOptions()
+    models, k = Reading(reading), reading.shown(k)
     for start in range(0, len(questions), _AT_ONCE):
         some = questions[start : start + _AT_ONCE]
-        for question, hits in zip(some, store.search(some, k, mode, where), strict=True):
+        found = store.search(some, models.candidates(k), mode, where)
+        for question, candidates in zip(some, found, strict=True):
+            hits = models.ranked(question, candidates, k)
+            answers = models.answers(question, hits)
             if as_json:
-                print_json([asdict(hit) for hit in hits])
+                rows = [asdict(hit) for hit in hits]
+                if models.reads:
+                    for row, answer in zip(rows, answers, strict=True):
+                        row["answer"] = None if answer is None else asdict(answer)
+                print_json(rows)
             else:
                 if many:
                     print(question)
+                if models.reads:
+                    print_answer(hits, answers)
                 print_hits(hits)
+
+
+def print_answer(hits: Sequence[Hit], answers: Sequence[Any]) -> None:
+    """The best answer, and where it stands."""
+    from transforms.reading import best_answer
+
+    place = best_answer(answers)
+    if place is None:
+        print("answer: none found")
+        return
+    hit, answer = hits[place], answers[place]
+    start = hit.start + answer.start
+    where = f"{hit.document_id} [{start}:{start + len(answer.text)}]"
+    print(f"answer: {answer.text}  ({answer.score:.3f}, {where})")
 
 
 def print_hits(hits: Sequence[Hit]) -> None:
