@@ -6,7 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pipeline.evaluation_arguments import compare_arguments, evaluate_arguments
+from pipeline.evaluation_arguments import (
+    compare_arguments,
+    evaluate_arguments,
+    reading_arguments,
+)
 from pipeline.shared_arguments import (
     index_arguments,
     lexical_arguments,
@@ -70,7 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
     _search_arguments(command("search", "find the documents nearest to a question"))
     evaluate = command("evaluate", "measure retrieval on questions with known answers")
     evaluate_arguments(evaluate, _whole)
-    _reading_arguments(evaluate)
+    _opening_arguments(evaluate)
+    reading_arguments(evaluate, _whole)
     compare_arguments(command("compare", "say which of two runs is better, and where"), _whole)
     store_arguments(command, _whole)
     _demo_arguments(command("demo", "embed Python's own documentation and ask it questions"))
@@ -267,10 +272,11 @@ def _search_arguments(sub: argparse.ArgumentParser) -> None:
         help="write the hits of --questions (.parquet) to this Parquet file, as a Beam job",
     )
     runner_argument(sub, "with --output: ")
-    _reading_arguments(sub)
+    _opening_arguments(sub)
+    reading_arguments(sub, _whole)
 
 
-def _reading_arguments(sub: argparse.ArgumentParser) -> None:
+def _opening_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--mode",
         choices=("hybrid", "dense", "lexical"),

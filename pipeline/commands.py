@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.arguments import option_names
 from pipeline.bench_command import run_bench
-from pipeline.evaluation_commands import run_compare, run_evaluate
+from pipeline.evaluation_commands import reading_options, run_compare, run_evaluate
 from pipeline.shared_arguments import index_options, lexical_options
 from pipeline.training_commands import run_distill, run_finetune
 from transforms.errors import BadInput
@@ -77,13 +77,17 @@ def _search(arguments: Any) -> None:
 
     if (arguments.question is None) == (arguments.questions is None):
         raise BadInput("give one QUESTION, or --questions FILE")
+    reading = reading_options(arguments)
     if arguments.output is not None:
+        if reading.wanted:
+            raise BadInput("--rerank and --reader print what they find; leave --output out")
         _search_many(arguments)
         return
     store = _open(arguments)
     many = arguments.questions is not None
     questions = read_questions(arguments.questions) if many else [arguments.question]
-    run(store, questions, _rank_options(store, arguments), arguments.json, many)
+    ranked = _rank_options(store, arguments)
+    run(store, questions, ranked, arguments.json, many, reading)
 
 
 def _search_many(arguments: Any) -> None:

@@ -1,16 +1,18 @@
 """``albeam evaluate``: how well a store answers questions whose answers are known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipeline.reading import Reading, ReadingOptions
 from pipeline.search import read_rows
 from transforms import storage
 from transforms.errors import BadInput
 from transforms.evaluation import Evaluation, measure_run, question_table
 from transforms.evaluation_page import evaluation_page
 from transforms.hardest import hardest_questions, look_at
+from transforms.hits import Hit
 from transforms.metrics import Question, means
 from transforms.outputs import check_writable, write_text, writing
 from transforms.portrait import check_colour, draw_portrait
@@ -21,6 +23,8 @@ from transforms.store import Store
 
 ALL = "all"
 _AT_ONCE = 512
+#: How many hits a reader reads.
+_READ = 5
 #: How searches are timed: so many questions, one at a time, for so many documents.
 _TIMED, _TIMED_K = 100, 10
 
@@ -38,6 +42,7 @@ class EvaluateOptions:
         run: a TREC file to write; with several modes one each, the mode in its name.
         report: an HTML file to write.
         colour: a metadata column that colours the report's map.
+        reading: models that rerank the hits, and find answers in the best five.
         timed: whether searches are timed, one question at a time.
         seed: of the bootstrap.
     """
@@ -50,6 +55,7 @@ class EvaluateOptions:
     run: str | None = None
     report: str | None = None
     colour: str | None = None
+    reading: ReadingOptions = ReadingOptions()
     timed: bool = False
     seed: int = 0
 
@@ -82,14 +88,17 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     ids = [question.question_id for question in asked]
     if options.run is not None:
         check_trec_ids(ids)
+    if options.reading.reader is not None:
+        _check_answers(asked, options.questions)
+    options = replace(options, k=options.reading.shown(options.k))
     others = {name: _other(file, ids, options) for name, file in options.beside}
-    found: dict[str, Run] = {mode: _search(store, asked, options.k, mode) for mode in modes}
-    measured = {
-        mode: measure_run(
-            asked, runs, options.k, options.seed, _latency(store, asked, mode, options)
-        )
-        for mode, runs in found.items()
-    }
+    reading = Reading(options.reading)
+    found: dict[str, Run] = {}
+    measured = {}
+    for mode in modes:
+        found[mode], answers = _search(store, asked, options.k, mode, reading)
+        latency = _latency(store, asked, mode, options)
+        measured[mode] = measure_run(asked, found[mode], options.k, options.seed, latency, answers)
     for name, runs in others.items():
         measured[name] = measure_run(asked, runs, options.k, options.seed)
     evaluation = Evaluation(asked, measured, options.k)
@@ -181,14 +190,40 @@ def _other(file: str, ids: list[str], options: EvaluateOptions) -> Run:
     return {question_id: ranked[: options.k] for question_id, ranked in run.items()}
 
 
-def _search(store: Store, asked: list[Question], k: int, mode: str) -> Run:
+def _search(
+    store: Store, asked: list[Question], k: int, mode: str, reading: Reading
+) -> tuple[Run, list[str] | None]:
+    """What was found for each question, and, where a model reads, its answers: "" for none."""
     runs: Run = {}
+    answers = []
     for start in range(0, len(asked), _AT_ONCE):
         some = asked[start : start + _AT_ONCE]
-        found = store.search([question.question for question in some], k, mode)
-        for question, hits in zip(some, found, strict=True):
+        texts = [question.question for question in some]
+        found = store.search(texts, reading.candidates(k), mode)
+        for question, candidates in zip(some, found, strict=True):
+            hits = reading.ranked(question.question, candidates, k)
             runs[question.question_id] = [(hit.document_id, hit.score) for hit in hits]
-    return runs
+            if reading.reads:
+                answers.append(_answer(question.question, hits[:_READ], reading))
+    return runs, answers if reading.reads else None
+
+
+def _answer(question: str, hits: list[Hit], reading: Reading) -> str:
+    from transforms.reading import best_answer
+
+    answers = reading.answers(question, hits)
+    place = best_answer(answers)
+    best = None if place is None else answers[place]
+    return "" if best is None else best.text
+
+
+def _check_answers(asked: list[Question], url: str) -> None:
+    for number, question in enumerate(asked):
+        if question.answers is None:
+            raise BadInput(
+                f"row {number} of {url!r} has no 'answers', which a reader is measured by; give "
+                "each row a list of texts, an empty one where there is no answer"
+            )
 
 
 def _latency(
@@ -208,7 +243,8 @@ def _latency(
 def _page(
     store: Store, evaluation: Evaluation, modes: tuple[str, ...], options: EvaluateOptions
 ) -> str:
-    hard = look_at(store, evaluation, hardest_questions(evaluation), modes)
+    depth = options.reading.rerank or options.k
+    hard = look_at(store, evaluation, hardest_questions(evaluation), modes, depth)
     portrait = draw_portrait(store, options.colour, options.seed)
     timed = f"up to {_TIMED} questions, one at a time, {_TIMED_K} documents each"
     return evaluation_page(evaluation, portrait, hard, _identity(store, options), timed)

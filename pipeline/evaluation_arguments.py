@@ -46,6 +46,28 @@ def evaluate_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]
     add("--seed", type=whole, default=0, metavar="N", help="of the bootstrap (default: 0)")
 
 
+def reading_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]) -> None:
+    """The options for models that read the hits."""
+    group = sub.add_argument_group("models that read the hits (folders or hub names)")
+    group.add_argument(
+        "--rerank", type=whole, metavar="N", help="order the best N documents anew, and show these"
+    )
+    group.add_argument(
+        "--reranker",
+        metavar="MODEL",
+        help="with --rerank: a sequence classifier with one output, or with two labels, the "
+        "second for relevant",
+    )
+    group.add_argument(
+        "--reader", metavar="MODEL", help="find answers in the hits: a question answering model"
+    )
+    group.add_argument(
+        "--no-answer",
+        action="store_true",
+        help="the reader may find none, as those can that learnt from SQuAD 2",
+    )
+
+
 def compare_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]) -> None:
     """The options of ``albeam compare``."""
     add = sub.add_argument

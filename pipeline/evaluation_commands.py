@@ -30,6 +30,7 @@ def run_evaluate(arguments: Any) -> None:
             report=given.report,
             colour=given.colour,
             timed=several or given.report is not None,
+            reading=reading_options(given),
             seed=given.seed,
         ),
     )
@@ -46,6 +47,16 @@ def _learn_weight(store: Any, arguments: Any) -> None:
     if arguments.snapshot is not None:
         raise BadInput("--tune makes a new snapshot after the newest; leave --snapshot out")
     print_weights(run(store, arguments.questions), arguments.json)
+
+
+def reading_options(arguments: Any) -> Any:
+    """Which models read the hits."""
+    from pipeline.reading import ReadingOptions
+    from transforms.model import Placement
+
+    given = arguments
+    placement = Placement(given.device, given.dtype)
+    return ReadingOptions(given.rerank, given.reranker, given.reader, given.no_answer, placement)
 
 
 def run_compare(arguments: Any) -> None:

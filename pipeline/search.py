@@ -5,11 +5,13 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.reading import Reading, ReadingOptions
 from pipeline.report import print_json
 from transforms import storage
 from transforms.errors import BadInput
@@ -22,17 +24,34 @@ _RECALL_QUESTIONS = 512
 
 
 def run(
-    store: Store, questions: Sequence[str], options: RankOptions, as_json: bool, many: bool
+    store: Store,
+    questions: Sequence[str],
+    options: RankOptions,
+    as_json: bool,
+    many: bool,
+    reading: ReadingOptions | None = None,
 ) -> None:
     """Print the hits of each question; with JSON one array, a line for each question."""
+    reading = reading or ReadingOptions()
+    models, k = Reading(reading), reading.shown(options.k)
+    wanted = replace(options, k=models.candidates(options.k))
     for start in range(0, len(questions), _AT_ONCE):
         some = questions[start : start + _AT_ONCE]
-        for question, hits in zip(some, store.search_as(some, options), strict=True):
+        found = store.search_as(some, wanted)
+        for question, candidates in zip(some, found, strict=True):
+            hits = models.ranked(question, candidates, k)
+            answers = models.answers(question, hits)
             if as_json:
-                print_json([asdict(hit) for hit in hits])
+                rows = [asdict(hit) for hit in hits]
+                if models.reads:
+                    for row, answer in zip(rows, answers, strict=True):
+                        row["answer"] = None if answer is None else asdict(answer)
+                print_json(rows)
             else:
                 if many:
                     print(question)
+                if models.reads:
+                    print_answer(hits, answers)
                 print_hits(hits)
 
 
@@ -50,6 +69,20 @@ def chosen_mode(store: Store, mode: str | None) -> str:
             file=sys.stderr,
         )
     return chosen
+
+
+def print_answer(hits: Sequence[Hit], answers: Sequence[Any]) -> None:
+    """The best answer, and where it stands."""
+    from transforms.reading import best_answer
+
+    place = best_answer(answers)
+    if place is None:
+        print("answer: none found")
+        return
+    hit, answer = hits[place], answers[place]
+    start = hit.start + answer.start
+    where = f"{hit.document_id} [{start}:{start + len(answer.text)}]"
+    print(f"answer: {answer.text}  ({answer.score:.3f}, {where})")
 
 
 def print_hits(hits: Sequence[Hit]) -> None:

@@ -9,6 +9,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AlbertConfig,
+    AlbertForQuestionAnswering,
+    AlbertForSequenceClassification,
     AlbertModel,
     BertConfig,
     BertModel,
@@ -87,6 +89,27 @@ def make_model(folder: Path, family: str = "albert", seed: int = 0) -> Path:
     else:
         raise AssertionError(family)
     network.save_pretrained(folder)  # type: ignore[attr-defined]
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_pair_model(folder: Path, head: str, labels: int = 1, seed: int = 0) -> Path:
+    """Save a tiny ALBERT over pairs of texts, with the head ``rank`` or ``read``."""
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    torch.manual_seed(seed)
+    config = AlbertConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=128, embedding_size=24, hidden_size=48,
+        num_hidden_layers=3, num_attention_heads=4, intermediate_size=96, initializer_range=0.2,
+        num_labels=labels,
+    )  # fmt: skip
+    kinds = {"rank": AlbertForSequenceClassification, "read": AlbertForQuestionAnswering}
+    kinds[head](config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from transforms.metrics import Question, Runs, by_question, first_ranks, means, success_curve
 from transforms.runs import BY_QUESTION
 from transforms.significance import intervals
+from transforms.squad import exact_match, f1
 
 #: How deep the success curve goes.
 CURVE = 100
@@ -26,6 +27,7 @@ class Measured:
         ranks: of the first relevant document, from 1, int64 ``[questions]``; 0 where none was.
         intervals: 95 % intervals of the metrics' means.
         latency: milliseconds by stage and percentile; empty where searches were not timed.
+        answers: a reader's, one a question, "" for none; None where nothing read.
     """
 
     runs: Runs
@@ -33,6 +35,7 @@ class Measured:
     ranks: npt.NDArray[np.int64]
     intervals: Mapping[str, tuple[float, float]]
     latency: Mapping[str, Mapping[str, float]]
+    answers: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def measure_run(
     k: int,
     seed: int = 0,
     latency: Mapping[str, Mapping[str, float]] | None = None,
-    more: Mapping[str, npt.NDArray[np.float64]] | None = None,
+    answers: Sequence[str] | None = None,
 ) -> Measured:
     """Measure what was found for the questions, down to ``k``.
 
@@ -72,11 +75,17 @@ def measure_run(
         k: how deep the runs are.
         seed: of the bootstrap.
         latency: how long searches took, where that was measured.
-        more: further metrics, float64 ``[questions]`` each.
+        answers: what a reader answered to each question, "" for nothing; the questions have known
+            answers then.
     """
-    values = by_question(questions, runs, k) | dict(more or {})
+    values = by_question(questions, runs, k)
+    if answers is not None:
+        known = [question.answers or () for question in questions]
+        both = list(zip(answers, known, strict=True))
+        values["exact_match"] = np.array([exact_match(*each) for each in both])
+        values["f1"] = np.array([f1(*each) for each in both])
     ranks = first_ranks(questions, runs)
-    return Measured(runs, values, ranks, intervals(values, seed=seed), latency or {})
+    return Measured(runs, values, ranks, intervals(values, seed=seed), latency or {}, answers)
 
 
 def question_table(evaluation: Evaluation) -> pa.Table:
@@ -96,5 +105,7 @@ def question_table(evaluation: Evaluation) -> pa.Table:
         table = pa.table(columns, schema=BY_QUESTION)
         for name, values in found.values.items():
             table = table.append_column(name, pa.array(values))
+        if found.answers is not None:
+            table = table.append_column("answer", pa.array(found.answers, pa.string()))
         tables.append(table)
     return pa.concat_tables(tables, promote_options="default")

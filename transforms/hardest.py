@@ -52,7 +52,7 @@ def hardest_questions(evaluation: Evaluation, most: int = 10) -> list[int]:
 
 
 def look_at(
-    store: Store, evaluation: Evaluation, places: Sequence[int], modes: Sequence[str]
+    store: Store, evaluation: Evaluation, places: Sequence[int], modes: Sequence[str], depth: int
 ) -> list[Hard]:
     """Those questions with the texts that were found and that were to be found.
 
@@ -61,13 +61,14 @@ def look_at(
         evaluation: with what was found.
         places: of the questions.
         modes: those of the evaluation's modes that the store itself has.
+        depth: how many documents each of them was asked for.
     """
     asked = [evaluation.questions[place] for place in places]
     if not asked:
         return []
     passages: dict[tuple[str, str], str] = {}
     for mode in modes:
-        found = store.search([question.question for question in asked], evaluation.k, mode)
+        found = store.search([question.question for question in asked], depth, mode)
         for question, hits in zip(asked, found, strict=True):
             for hit in hits:
                 passages.setdefault((question.question_id, hit.document_id), hit.text)

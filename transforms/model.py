@@ -135,8 +135,8 @@ def find_model(options: ModelOptions) -> Model:
         BadInput: no such model, files are missing, its architecture or modules don't fit, or it is
             not the expected one.
     """
-    folder, revision = _find_folder(options)
-    config = _load_config(folder, options.model)
+    folder, revision = find_folder(options)
+    config = load_config(folder, options.model)
     sentence = _sentence_transformers_settings(folder)
     layers = int(config.num_hidden_layers)
     if not -layers - 1 <= options.layer <= layers:
@@ -145,7 +145,7 @@ def find_model(options: ModelOptions) -> Model:
             f"give 0 (embeddings) to {layers}, or -1 (last) to {-layers - 1}"
         )
     layer = options.layer if options.layer < 0 else options.layer - layers - 1
-    positions = _usable_positions(config)
+    positions = usable_positions(config)
     if options.max_tokens is not None and options.max_tokens < 1:
         raise BadInput(f"max-tokens {options.max_tokens} is below 1; give up to {positions}")
     asked = options.max_tokens or sentence.get("max_tokens") or DEFAULT_MAX_TOKENS
@@ -208,7 +208,12 @@ def options_for(identity: ModelIdentity, model: str | None = None) -> ModelOptio
     )
 
 
-def _find_folder(options: ModelOptions) -> tuple[str, str | None]:
+def find_folder(options: ModelOptions) -> tuple[str, str | None]:
+    """A model's folder on this machine, fetched from the hub if need be, and its commit there.
+
+    Raises:
+        BadInput: there is no such folder, and no such model on the hub.
+    """
     if options.model == DEFAULT_MODEL:
         return str(Path(__file__).parent / "models" / DEFAULT_MODEL), None
     path = Path(options.model)
@@ -238,7 +243,8 @@ def _find_folder(options: ModelOptions) -> tuple[str, str | None]:
     return folder, Path(folder).name
 
 
-def _load_config(folder: str, name: str) -> Any:
+def load_config(folder: str, name: str) -> Any:
+    """A folder's config; raises BadInput where it is not that of an encoder with safe weights."""
     from transformers import AutoConfig
 
     try:
@@ -268,7 +274,8 @@ def _load_config(folder: str, name: str) -> Any:
     return config
 
 
-def _usable_positions(config: Any) -> int:
+def usable_positions(config: Any) -> int:
+    """How many tokens a model has positions for."""
     positions = int(getattr(config, "max_position_embeddings", None) or -1)
     if positions < 1:
         return _UNBOUNDED

@@ -163,7 +163,7 @@ def load_network(model: Model, device: str, dtype: str, road: str) -> Any:
 def _load_weights(model: Model, config: Any, attention: str, options: dict[str, Any]) -> Any:
     from transformers import AutoModel
 
-    with _hushed():
+    with hushed():
         return AutoModel.from_pretrained(
             model.folder,
             config=config,
@@ -178,7 +178,7 @@ def _load_weights(model: Model, config: Any, attention: str, options: dict[str, 
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """Without transformers' progress bar and load report: what they tell is checked here."""
     from transformers.utils import logging
 
@@ -202,10 +202,11 @@ def _narrow_linears(network: torch.nn.Module, dtype: torch.dtype) -> None:
     for module in network.modules():
         if isinstance(module, torch.nn.Linear):
             module.to(dtype)
-            module.register_forward_pre_hook(_cast_input)
+            module.register_forward_pre_hook(cast_input)
 
 
-def _cast_input(module: torch.nn.Linear, inputs: tuple[torch.Tensor, ...]) -> tuple[Any, ...]:
+def cast_input(module: torch.nn.Linear, inputs: tuple[torch.Tensor, ...]) -> tuple[Any, ...]:
+    """A hook that gives a linear layer its input in the dtype of its weights."""
     return (inputs[0].to(module.weight.dtype), *inputs[1:])
 
 

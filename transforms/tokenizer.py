@@ -126,26 +126,29 @@ class Tokenizer:
 
 
 def load_tokenizer(model: Model) -> Tokenizer:
-    """The tokenizer of a model's folder.
+    """The tokenizer of a model's folder; raises BadInput as `load_fast_tokenizer` does."""
+    return Tokenizer(load_fast_tokenizer(model.folder, model.identity.name).backend_tokenizer)
+
+
+def load_fast_tokenizer(folder: str, name: str) -> Any:
+    """transformers' fast tokenizer of a folder; ``name`` is what the user calls the model.
 
     Raises:
         BadInput: there is none that is fast, or its vocabulary is not the model's.
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    name = model.identity.name
     try:
         slow_or_fast = AutoTokenizer.from_pretrained(
-            model.folder, local_files_only=True, trust_remote_code=False
+            folder, local_files_only=True, trust_remote_code=False
         )
-        vocabulary = int(AutoConfig.from_pretrained(model.folder, local_files_only=True).vocab_size)
+        vocabulary = int(AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInput(
             f"model {name!r}: transformers can't load its tokenizer: {reason}"
         ) from error
-    backend = getattr(slow_or_fast, "backend_tokenizer", None)
-    if backend is None:
+    if getattr(slow_or_fast, "backend_tokenizer", None) is None:
         raise BadInput(f"model {name!r} has no fast tokenizer; save it with a tokenizer.json")
     pieces = len(slow_or_fast)
     # Vocabularies are often padded to a round size; more than 1 % apart is another model's.
@@ -154,7 +157,7 @@ def load_tokenizer(model: Model) -> Tokenizer:
             f"model {name!r} has {vocabulary} word vectors but its tokenizer {pieces} pieces; "
             "put the tokenizer.json of this very model beside its weights"
         )
-    return Tokenizer(backend)
+    return slow_or_fast
 
 
 def _frame(backend: Any) -> tuple[list[int], list[int]]:
