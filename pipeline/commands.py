@@ -105,9 +105,11 @@ def _rollback(arguments: Any) -> None:
     from pipeline.report import print_json
     from transforms import storage
     from transforms.commits import roll_back
+    from transforms.snapshot import read_snapshot
 
     store = storage.absolute(arguments.store)
-    storage.check_exclusive(store)
+    read_snapshot(store, arguments.number)
+    storage.probe_exclusive(store)
     made = roll_back(store, arguments.number)
     if arguments.json:
         print_json({"store": store, "snapshot": made.number, "documents": made.documents})

@@ -169,6 +169,7 @@ def _prepare(options: EmbedOptions) -> _Run:
     check_passage_options(passages, tokenizer)
     files = storage.list_inputs(tuple(storage.absolute(url) for url in options.inputs))
     store = storage.absolute(options.store)
+    storage.probe_exclusive(store)
     return _Run(options, store, model, placement, passages, files, started)
 
 
