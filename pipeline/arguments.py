@@ -4,10 +4,17 @@ import argparse
 import os
 from typing import Any
 
+from pipeline.embed_arguments import (
+    embedding_arguments,
+    input_argument,
+    model_arguments,
+    part_argument,
+    plan_arguments,
+)
 from pipeline.shared_arguments import index_arguments, runner_argument
 from pipeline.store_arguments import store_arguments
 from pipeline.training_arguments import distill_arguments, finetune_arguments
-from transforms.model import DEFAULT_MODEL, DEVICES, DTYPES, POOLINGS
+from transforms.model import DEFAULT_MODEL, DEVICES, DTYPES
 
 EPILOG = "exit codes: 0 done, 1 failed or damaged, 2 bad input or options, 3 recall target missed, \
 4 conflict with another writer"
@@ -58,6 +65,10 @@ def build_parser() -> argparse.ArgumentParser:
         )
 
     _embed_arguments(command("embed", "embed Parquet files into a store, with an index"))
+    plan = command("plan", "say what embedding would take, from footers and a sample")
+    plan_arguments(plan, _whole)
+    _placement_arguments(plan)
+    runner_argument(plan)
     _search_arguments(command("search", "find the documents nearest to a question"))
     _evaluate_arguments(command("evaluate", "measure retrieval on questions with known answers"))
     store_arguments(command, _whole)
@@ -76,19 +87,9 @@ def option_names(command: str) -> tuple[str, ...]:
 
 def _embed_arguments(sub: argparse.ArgumentParser) -> None:
     sub.usage = "albeam embed INPUT... --store STORE [options] [Beam options]"
-    sub.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="INPUT",
-        help="Parquet files, folders of them, or globs in quotes; any fsspec URL",
-    )
+    input_argument(sub)
     sub.add_argument("--store", required=True, help="where to write; any fsspec URL")
-    sub.add_argument(
-        "--model",
-        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
-        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
-    )
-    sub.add_argument("--revision", help="branch, tag or commit of a hub name")
+    model_arguments(sub)
     sub.add_argument(
         "--mode",
         choices=("append", "sync", "replace"),
@@ -102,71 +103,11 @@ def _embed_arguments(sub: argparse.ArgumentParser) -> None:
         default="error",
         help="which of several rows of one id counts (default: error)",
     )
-    columns = sub.add_argument_group("columns")
-    columns.add_argument(
-        "--id-column", default="id", metavar="NAME", help="string or integer ids (default: id)"
-    )
-    columns.add_argument(
-        "--text-column", default="text", metavar="NAME", help="the text (default: text)"
-    )
-    which = columns.add_mutually_exclusive_group()
-    which.add_argument(
-        "--metadata-columns",
-        default="",
-        metavar="A,B",
-        help="further columns to keep; new=old renames",
-    )
-    which.add_argument("--all-columns", action="store_true", help="keep every further column")
-    vectors = sub.add_argument_group("passages and vectors")
-    vectors.add_argument(
-        "--max-tokens",
-        type=_whole,
-        metavar="N",
-        help="tokens of a passage at most, special tokens counted "
-        "(default: the model's own, else 256)",
-    )
-    vectors.add_argument(
-        "--stride",
-        type=_whole,
-        default=32,
-        metavar="N",
-        help="tokens that neighbouring passages share at least (default: 32)",
-    )
-    vectors.add_argument(
-        "--pooling",
-        choices=POOLINGS,
-        help="token states to one vector (default: the model's own, else mean)",
-    )
-    vectors.add_argument(
-        "--layer",
-        type=int,
-        default=-1,
-        metavar="N",
-        help="which hidden states: 0 embeddings, -1 last layer (default: -1)",
-    )
-    vectors.add_argument(
-        "--no-normalize",
-        action="store_true",
-        help="keep the vectors' lengths; the score is then the inner product",
-    )
-    vectors.add_argument("--query-prompt", metavar="TEXT", help="put before each question")
-    vectors.add_argument("--passage-prompt", metavar="TEXT", help="put before each passage")
-    vectors.add_argument(
-        "--vector-dtype",
-        choices=("float32", "float16"),
-        default="float32",
-        help="as written (default: float32)",
-    )
+    vectors = embedding_arguments(sub, _whole)
     index_arguments(vectors)
     running = sub.add_argument_group("running")
     _placement_arguments(running)
-    running.add_argument(
-        "--rows-per-part",
-        type=_auto_or_whole,
-        default=None,
-        metavar="N",
-        help="input rows of an output file, or auto: half a minute's work",
-    )
+    part_argument(running, _whole)
     running.add_argument(
         "--no-resume",
         action="store_true",
@@ -299,10 +240,6 @@ def _whole(value: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 0")
     return number
-
-
-def _auto_or_whole(value: str) -> int | None:
-    return None if value == "auto" else _whole(value)
 
 
 class _Version(argparse.Action):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,38 +15,57 @@ from transforms.errors import BadInput
 
 def _embed(arguments: Any) -> None:
     from pipeline.embed import run
-    from pipeline.options import EmbedOptions
     from pipeline.report import print_summary
     from pipeline.runners import check_beam_args
+
+    check_beam_args(arguments.beam_args, option_names("embed"))
+    options = replace(
+        _embed_options(arguments),
+        store=arguments.store,
+        recall_questions=arguments.recall_questions,
+        mode=arguments.mode,
+        on_duplicate=arguments.on_duplicate,
+        resume=not arguments.no_resume,
+    )
+    print_summary(run(options), arguments.json)
+
+
+def _plan(arguments: Any) -> None:
+    from pipeline.plan import run
+    from pipeline.plan_options import PlanOptions
+    from pipeline.report import print_plan
+    from pipeline.runners import check_beam_args
+
+    check_beam_args(arguments.beam_args, option_names("plan"))
+    given = arguments
+    how = (given.rows, given.workers, given.tokens_per_second, given.price_per_hour)
+    print_plan(run(PlanOptions(_embed_options(arguments), *how)), arguments.json)
+
+
+def _embed_options(arguments: Any) -> Any:
+    """What embedding and planning it are both told."""
+    from pipeline.options import EmbedOptions
     from transforms.model import Placement
     from transforms.planning import ColumnOptions
 
-    check_beam_args(arguments.beam_args, option_names("embed"))
-    summary = run(
-        EmbedOptions(
-            inputs=tuple(arguments.inputs),
-            store=arguments.store,
-            model=_model(arguments),
-            columns=ColumnOptions(
-                arguments.id_column,
-                arguments.text_column,
-                _metadata(arguments.metadata_columns),
-                arguments.all_columns,
-            ),
-            stride=arguments.stride,
-            placement=Placement(arguments.device, arguments.dtype),
-            vector_dtype=arguments.vector_dtype,
-            index=index_options(arguments),
-            recall_questions=arguments.recall_questions,
-            rows_per_part=arguments.rows_per_part,
-            mode=arguments.mode,
-            on_duplicate=arguments.on_duplicate,
-            resume=not arguments.no_resume,
-            runner=arguments.runner,
-            beam_args=arguments.beam_args,
-        )
+    return EmbedOptions(
+        inputs=tuple(arguments.inputs),
+        store="",
+        model=_model(arguments),
+        columns=ColumnOptions(
+            arguments.id_column,
+            arguments.text_column,
+            _metadata(arguments.metadata_columns),
+            arguments.all_columns,
+        ),
+        stride=arguments.stride,
+        placement=Placement(arguments.device, arguments.dtype),
+        vector_dtype=arguments.vector_dtype,
+        index=index_options(arguments),
+        rows_per_part=arguments.rows_per_part,
+        runner=arguments.runner,
+        beam_args=arguments.beam_args,
     )
-    print_summary(summary, arguments.json)
 
 
 def _search(arguments: Any) -> None:
@@ -213,9 +233,10 @@ def _compact(arguments: Any) -> None:
 
 
 #: Commands whose unknown options go to Beam.
-ON_BEAM = ("embed", "compact", "index")
+ON_BEAM = ("embed", "plan", "compact", "index")
 COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
+    "plan": _plan,
     "search": _search,
     "evaluate": _evaluate,
     "delete": _delete,
