@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines engines lint bench bench-index reference faults model clean
+.PHONY: help demo test test-engines engines servers lint bench bench-index reference faults model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ lint: $(BIN)/.installed ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+servers: ## build the object stores that tests start, with Go, a few minutes
+	sh deploy/servers/fetch.sh
 
 bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK=1 in ten minutes
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \

@@ -2,24 +2,18 @@
 
 import argparse
 import os
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
+from pipeline.embed_arguments import embed_arguments, plan_arguments, watch_arguments
 from pipeline.evaluation_arguments import (
     compare_arguments,
     evaluate_arguments,
     reading_arguments,
 )
-from pipeline.shared_arguments import (
-    index_arguments,
-    lexical_arguments,
-    new_index_arguments,
-    runner_argument,
-)
-from pipeline.store_arguments import seconds, store_arguments
+from pipeline.shared_arguments import placement_arguments, runner_argument
+from pipeline.store_arguments import store_arguments
 from pipeline.training_arguments import distill_arguments, finetune_arguments
-from transforms.model import DEFAULT_MODEL, DEVICES, DTYPES, POOLINGS
+from transforms.model import DEFAULT_MODEL, DEVICES
 
 EPILOG = "exit codes: 0 done, 1 failed or damaged, 2 bad input or options, 3 recall target missed, \
 4 conflict with another writer"
@@ -69,8 +63,10 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
 
-    _embed_arguments(command("embed", "embed Parquet files into a store, with an index"))
-    _watch_arguments(command("watch", "embed new Parquet files as they appear"))
+    embed_arguments(command("embed", "embed Parquet files into a store, with an index"), _whole)
+    watch_arguments(command("watch", "embed new Parquet files as they appear"), _whole)
+    plan = command("plan", "say what embedding would take, from footers and a sample")
+    plan_arguments(plan, _whole)
     _search_arguments(command("search", "find the documents nearest to a question"))
     evaluate = command("evaluate", "measure retrieval on questions with known answers")
     evaluate_arguments(evaluate, _whole)
@@ -90,149 +86,6 @@ def option_names(command: str) -> tuple[str, ...]:
     """The long options of a command."""
     [commands] = [a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return tuple(name for name in commands.choices[command]._option_string_actions)
-
-
-def _embed_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.usage = "albeam embed INPUT... --store STORE [options] [Beam options]"
-    sub.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="INPUT",
-        help="Parquet files, folders of them, or globs in quotes; any fsspec URL",
-    )
-    _store_and_model_arguments(sub)
-    sub.add_argument(
-        "--mode",
-        choices=("append", "sync", "replace"),
-        default="append",
-        help="add and replace documents; or also remove those that the input lacks; or start the "
-        "store anew (default: append)",
-    )
-    sub.add_argument(
-        "--on-duplicate",
-        choices=("error", "first", "last"),
-        default="error",
-        help="which of several rows of one id counts (default: error)",
-    )
-    running = _vector_arguments(sub, index_arguments)
-    running.add_argument(
-        "--no-resume",
-        action="store_true",
-        help="start afresh, whatever an earlier run of this command has left",
-    )
-    runner_argument(running)
-
-
-def _watch_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.usage = "albeam watch INPUT... --store STORE --runner prism|flink [options] [Beam options]"
-    sub.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="folders, or globs in quotes; any fsspec URL"
-    )
-    _store_and_model_arguments(sub)
-    sub.add_argument(
-        "--every",
-        type=seconds,
-        default="30s",
-        metavar="TIME",
-        help="between two looks; a file is taken when two found it the same (default: 30s)",
-    )
-    sub.add_argument(
-        "--until-idle",
-        type=seconds,
-        metavar="TIME",
-        help="end when nothing has come for so long, such as 5m (default: never)",
-    )
-    sub.add_argument(
-        "--max-segments",
-        type=_whole,
-        default=8,
-        metavar="N",
-        help="compact to half as many when there are more (default: 8)",
-    )
-    runner_argument(
-        _vector_arguments(sub, partial(new_index_arguments, index="auto", recall_target=0.95))
-    )
-
-
-def _store_and_model_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--store", required=True, help="where to write; any fsspec URL")
-    sub.add_argument(
-        "--model",
-        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
-        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
-    )
-    sub.add_argument("--revision", help="branch, tag or commit of a hub name")
-
-
-def _vector_arguments(sub: argparse.ArgumentParser, index: Callable[[Any], None]) -> Any:
-    """What makes vectors of an input; gives the group of what says how it runs."""
-    columns = sub.add_argument_group("columns")
-    columns.add_argument(
-        "--id-column", default="id", metavar="NAME", help="string or integer ids (default: id)"
-    )
-    columns.add_argument(
-        "--text-column", default="text", metavar="NAME", help="the text (default: text)"
-    )
-    which = columns.add_mutually_exclusive_group()
-    which.add_argument(
-        "--metadata-columns",
-        default="",
-        metavar="A,B",
-        help="further columns to keep; new=old renames",
-    )
-    which.add_argument("--all-columns", action="store_true", help="keep every further column")
-    vectors = sub.add_argument_group("passages and vectors")
-    vectors.add_argument(
-        "--max-tokens",
-        type=_whole,
-        metavar="N",
-        help="tokens of a passage at most, special tokens counted "
-        "(default: the model's own, else 256)",
-    )
-    vectors.add_argument(
-        "--stride",
-        type=_whole,
-        default=32,
-        metavar="N",
-        help="tokens that neighbouring passages share at least (default: 32)",
-    )
-    vectors.add_argument(
-        "--pooling",
-        choices=POOLINGS,
-        help="token states to one vector (default: the model's own, else mean)",
-    )
-    vectors.add_argument(
-        "--layer",
-        type=int,
-        default=-1,
-        metavar="N",
-        help="which hidden states: 0 embeddings, -1 last layer (default: -1)",
-    )
-    vectors.add_argument(
-        "--no-normalize",
-        action="store_true",
-        help="keep the vectors' lengths; the score is then the inner product",
-    )
-    vectors.add_argument("--query-prompt", metavar="TEXT", help="put before each question")
-    vectors.add_argument("--passage-prompt", metavar="TEXT", help="put before each passage")
-    vectors.add_argument(
-        "--vector-dtype",
-        choices=("float32", "float16"),
-        default="float32",
-        help="as written (default: float32)",
-    )
-    index(vectors)
-    lexical_arguments(vectors, "auto")
-    running = sub.add_argument_group("running")
-    _placement_arguments(running)
-    running.add_argument(
-        "--rows-per-part",
-        type=_auto_or_whole,
-        default=None,
-        metavar="N",
-        help="input rows of an output file, or auto: half a minute's work",
-    )
-    return running
 
 
 def _search_arguments(sub: argparse.ArgumentParser) -> None:
@@ -285,22 +138,7 @@ def _opening_arguments(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--snapshot", type=_whole, metavar="N", help="not the newest snapshot but N")
     sub.add_argument("--model", help="where the store's model lies now, if it has moved")
-    _placement_arguments(sub)
-
-
-def _placement_arguments(sub: Any) -> None:
-    sub.add_argument(
-        "--device",
-        choices=DEVICES,
-        default="auto",
-        help="where the model runs (default: auto)",
-    )
-    sub.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        default="auto",
-        help="of the model's linear layers (default: auto)",
-    )
+    placement_arguments(sub)
 
 
 def _demo_arguments(sub: argparse.ArgumentParser) -> None:
@@ -379,10 +217,6 @@ def _whole(value: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 0")
     return number
-
-
-def _auto_or_whole(value: str) -> int | None:
-    return None if value == "auto" else _whole(value)
 
 
 class _Version(argparse.Action):

@@ -22,22 +22,37 @@ def _embed(arguments: Any) -> None:
     check_beam_args(arguments.beam_args, option_names("embed"))
     options = replace(
         _embed_options(arguments),
+        store=arguments.store,
+        lexical=lexical_options(arguments),
+        recall_questions=arguments.recall_questions,
         mode=arguments.mode,
         on_duplicate=arguments.on_duplicate,
-        recall_questions=arguments.recall_questions,
         resume=not arguments.no_resume,
     )
     print_summary(run(options), arguments.json)
 
 
+def _plan(arguments: Any) -> None:
+    from pipeline.plan import run
+    from pipeline.plan_options import PlanOptions
+    from pipeline.report import print_plan
+    from pipeline.runners import check_beam_args
+
+    check_beam_args(arguments.beam_args, option_names("plan"))
+    given = arguments
+    how = (given.rows, given.num_workers, given.tokens_per_second, given.price_per_hour)
+    print_plan(run(PlanOptions(_embed_options(arguments), *how)), arguments.json)
+
+
 def _embed_options(arguments: Any) -> Any:
+    """What embedding and planning it are both told."""
     from pipeline.options import EmbedOptions
     from transforms.model import Placement
     from transforms.planning import ColumnOptions
 
     return EmbedOptions(
         inputs=tuple(arguments.inputs),
-        store=arguments.store,
+        store="",
         model=_model(arguments),
         columns=ColumnOptions(
             arguments.id_column,
@@ -49,7 +64,6 @@ def _embed_options(arguments: Any) -> Any:
         placement=Placement(arguments.device, arguments.dtype),
         vector_dtype=arguments.vector_dtype,
         index=index_options(arguments),
-        lexical=lexical_options(arguments),
         rows_per_part=arguments.rows_per_part,
         runner=arguments.runner,
         beam_args=arguments.beam_args,
@@ -63,7 +77,11 @@ def _watch(arguments: Any) -> None:
 
     check_beam_args(arguments.beam_args, option_names("watch"))
     done = run(
-        _embed_options(arguments),
+        replace(
+            _embed_options(arguments),
+            store=arguments.store,
+            lexical=lexical_options(arguments),
+        ),
         arguments.every,
         arguments.until_idle,
         arguments.max_segments,
@@ -134,9 +152,11 @@ def _rollback(arguments: Any) -> None:
     from pipeline.report import print_json
     from transforms import storage
     from transforms.commits import roll_back
+    from transforms.snapshot import read_snapshot
 
     store = storage.absolute(arguments.store)
-    storage.check_exclusive(store)
+    read_snapshot(store, arguments.number)
+    storage.probe_exclusive(store)
     made = roll_back(store, arguments.number)
     if arguments.json:
         print_json({"store": store, "snapshot": made.number, "documents": made.documents})
@@ -252,10 +272,11 @@ def _doctor(arguments: Any) -> None:
 
 
 #: Commands whose unknown options go to Beam.
-ON_BEAM = ("embed", "watch", "compact", "index", "doctor")
+ON_BEAM = ("embed", "watch", "plan", "compact", "index", "doctor")
 COMMANDS: dict[str, Callable[[Any], None]] = {
     "embed": _embed,
     "watch": _watch,
+    "plan": _plan,
     "search": _search,
     "evaluate": run_evaluate,
     "compare": run_compare,

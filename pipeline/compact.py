@@ -101,8 +101,8 @@ def run(
     beam_options = pipeline_options(runner, beam_args)
     pipeline = make_pipeline(runner, beam_options)
     store = storage.absolute(store)
-    storage.check_exclusive(store)
     snapshot = read_snapshot(store)
+    storage.probe_exclusive(store)
     chosen = choose_segments(snapshot, max_segments)
     if not chosen:
         return _nothing_to_do(store, snapshot, started)

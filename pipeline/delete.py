@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from transforms import storage
 from transforms.commits import remove_documents
 from transforms.errors import BadInput
+from transforms.snapshot import read_snapshot
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def run(store: str, ids: list[str]) -> DeleteSummary:
         Conflict: other writers were faster.
     """
     store = storage.absolute(store)
-    storage.check_exclusive(store)
+    read_snapshot(store)
+    storage.probe_exclusive(store)
     removal = remove_documents(store, ids)
     return DeleteSummary(
         store,

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import apache_beam as beam
 
-from pipeline.embed_summary import EmbedSummary, change_notices
+from pipeline.embed_summary import EmbedSummary, change_notices, columns_left_out
 from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import claiming, show_progress
 from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
@@ -136,12 +136,12 @@ def _write(
     plan = standing or paths.settle_plan(_plan(job, paths, changes, survey or _survey(job, base)))
     # Others may have been committed since a standing plan was made.
     _check_metadata(job.store, plan, base)
-    notices = _columns_left_out(job, changes, plan, base)
+    refs = base.segments if base is not None else ()
+    infos = [read_segment(job.store, ref) for ref in refs]
+    notices = columns_left_out(changes, plan.schema, infos)
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
     done_before = sound_parts(paths)
-    refs = base.segments if base is not None else ()
-    infos = [read_segment(job.store, ref) for ref in refs]
     helps = _help(job, paths, infos)
     loads = _embed(job, paths, plan, done_before, helps, choose_language(options.lexical, infos))
     info = SegmentInfo.from_json(storage.read_bytes(paths.manifest), paths.manifest)
@@ -173,6 +173,7 @@ def _prepare(options: EmbedOptions) -> _Run:
     check_passage_options(passages, tokenizer)
     files = storage.list_inputs(tuple(storage.absolute(url) for url in options.inputs))
     store = storage.absolute(options.store)
+    storage.probe_exclusive(store)
     return _Run(options, store, model, placement, passages, files, started)
 
 
@@ -216,20 +217,6 @@ def _survey(job: _Run, base: Snapshot | None) -> Survey:
 def _check_metadata(store: str, plan: Plan | Survey, base: Snapshot | None) -> None:
     refs = base.segments if base is not None else ()
     check_metadata(plan.schema, ((ref.name, read_segment(store, ref).metadata) for ref in refs))
-
-
-def _columns_left_out(job: _Run, changes: Changes, plan: Plan, base: Snapshot | None) -> list[str]:
-    """A notice of the columns that documents lose, as this input was read without them."""
-    if base is None or not changes.counts["metadata"] + changes.counts["changed"]:
-        return []
-    had = {name for ref in base.segments for name in read_segment(job.store, ref).metadata.names}
-    lost = sorted(had - set(plan.schema.names))
-    if not lost:
-        return []
-    return [
-        f"the store's metadata {', '.join(lost)} was not read from this input and is gone from "
-        "the documents that were replaced; give --metadata-columns or --all-columns to keep it"
-    ]
 
 
 def _compare(job: _Run, comparison: Comparison) -> Changes:

@@ -1,10 +1,13 @@
 """What ``albeam embed`` says when it is done."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from pipeline.report import counted
 from transforms.changes import Changes
+from transforms.segment import SegmentInfo
 
 
 @dataclass(frozen=True)
@@ -60,3 +63,17 @@ def change_notices(changes: Changes, late: Mapping[str, int]) -> list[str]:
     if lost:
         said.append(f"{counted(lost, 'document')} that lived, rejected now and gone")
     return said
+
+
+def columns_left_out(
+    changes: Changes, metadata: pa.Schema, live: Iterable[SegmentInfo]
+) -> list[str]:
+    """A notice of the columns that documents lose, as this input was read without them."""
+    had = {name for info in live for name in info.metadata.names}
+    lost = sorted(had - set(metadata.names))
+    if not lost or not changes.counts["metadata"] + changes.counts["changed"]:
+        return []
+    return [
+        f"the store's metadata {', '.join(lost)} was not read from this input and is gone from "
+        "the documents that were replaced; give --metadata-columns or --all-columns to keep it"
+    ]

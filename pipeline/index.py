@@ -83,8 +83,8 @@ def run(
     started = time.monotonic()
     beam_options = pipeline_options(runner, beam_args)
     store = storage.absolute(store)
-    storage.check_exclusive(store)
     snapshot = read_snapshot(store)
+    storage.probe_exclusive(store)
     rows = max((ref.passages for ref in snapshot.segments), default=0)
     if options is not None:
         if options.index == "none":

@@ -63,6 +63,37 @@ def print_summary(summary: Any, as_json: bool) -> None:
     _print_pairs(rows)
 
 
+def print_plan(report: Any, as_json: bool) -> None:
+    """A `PlanReport`."""
+    from transforms.index_choice import size_words as words
+
+    if as_json:
+        print_json(asdict(report))
+        return
+    rate, workers = f"{report.tokens_per_second:,.0f} tokens/s", counted(report.workers, "worker")
+    rows = [
+        ("rows", f"{report.rows:,} ({report.sampled:,} sampled, {report.rejects:,} rejects)"),
+        ("passages", f"{report.passages:,}"),
+        ("tokens", f"{report.tokens:,}"),
+        ("parts", f"{report.parts:,} of {report.rows_per_part:,} rows; {report.files:,} files"),
+        ("vectors", words(report.vector_bytes)),
+        ("index", report.index_reason),
+        (
+            "index on disk",
+            f"{words(report.index_bytes + report.raw_bytes)}, {counted(report.shards, 'shard')}",
+        ),
+        ("index to build", duration(report.build_seconds)),
+        ("plan, manifest", f"{words(report.plan_bytes)}, {words(report.manifest_bytes)}"),
+        ("shuffled", words(report.shuffle_bytes)),
+        ("memory", f"{words(report.worker_bytes)} a worker; {words(report.shard_bytes)} a shard"),
+        ("model", f"{report.model}, {report.device}, {report.dtype}"),
+        ("speed", f"{rate} a worker, {report.speed}"),
+        ("time", f"{duration(report.embed_seconds)} with {workers}, runner {report.runner}"),
+        ("cost", "give --price-per-hour" if report.cost is None else f"{report.cost:,.2f}"),
+    ]
+    _print_pairs(rows)
+
+
 def print_weights(report: Any, as_json: bool) -> None:
     """A `WeightReport`."""
     if as_json:

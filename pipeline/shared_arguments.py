@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from transforms.errors import BadInput
+from transforms.model import DEVICES, DTYPES
 
 
 def index_arguments(group: Any, index: str | None = "auto") -> None:
@@ -124,6 +125,22 @@ def runner_argument(sub: Any, prefix: str = "") -> None:
         metavar=("KIND", "ADDRESS"),
         help=f"{prefix}where Flink's Python workers run: LOOPBACK, EXTERNAL HOST:PORT, PROCESS, "
         "or DOCKER IMAGE (default: LOOPBACK with --flink-master [local])",
+    )
+
+
+def placement_arguments(sub: Any) -> None:
+    """Where the model runs, and in what dtype."""
+    sub.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="auto",
+        help="where the model runs (default: auto)",
+    )
+    sub.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="auto",
+        help="of the model's linear layers (default: auto)",
     )
 
 

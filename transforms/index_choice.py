@@ -100,11 +100,11 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
         return exact, ""
     small = rows * dim * 4 <= _EXACT_BYTES
     if auto and (small or options.recall_target == 1):
-        limit = f"as it is at most {_size(_EXACT_BYTES)}"
+        limit = f"as it is at most {size_words(_EXACT_BYTES)}"
         return exact, limit if small else "as a recall of 1 was asked for"
     if options.index == "hnsw":
         return graph, ""
-    wide = _bytes(graph, dim, rows)
+    wide = index_bytes(graph, dim, rows)
     if auto and rows <= _GRAPH_ROWS and wide <= options.memory:
         return graph, f"a graph, as there are at most {_GRAPH_ROWS:,} rows"
     if lists < 2:
@@ -112,7 +112,7 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
     scalar = f"IVF{lists},SQ8"
     if options.index == "ivf":
         return scalar, ""
-    size = _bytes(scalar, dim, rows)
+    size = index_bytes(scalar, dim, rows)
     if auto and size <= options.memory:
         more = f"there are more than {_GRAPH_ROWS:,} rows"
         large = f"a graph would take {_share(wide, options)}"
@@ -122,7 +122,7 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
         return scalar, f"scalar codes, as {dim} dimensions can't be cut into equal product codes"
     for width in widths:
         product = f"IVF{lists},PQ{width}"
-        if _bytes(product, dim, rows) <= options.memory:
+        if index_bytes(product, dim, rows) <= options.memory:
             break
     if not fits(product, dim, rows):
         return exact, "as there are too few rows for product codes"
@@ -156,7 +156,7 @@ def _plain(option: str) -> str:
     return faiss_index.EXACT if option.lower() == "flat" else option
 
 
-def _bytes(factory: str, dim: int, rows: int) -> int:
+def index_bytes(factory: str, dim: int, rows: int) -> int:
     """What an index takes in memory, lists that are mapped included."""
     product = re.search(r"(?<!O)PQ(\d+)(?:x(\d+))?", factory)
     if product:
@@ -168,36 +168,44 @@ def _bytes(factory: str, dim: int, rows: int) -> int:
     return rows * (code + links + ids)
 
 
-def _why(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) -> str:
+def build_seconds(factory: str, dim: int, rows: int) -> float:
+    """About how long training and filling take on one machine with as many cores as this one."""
+    if factory == faiss_index.EXACT:
+        return 0.0
     kind = faiss_kinds.kind_of(factory, dim)
-    size = _bytes(factory, dim, rows)
-    words = [f"{factory} for {rows:,} × {dim}: {_size(size)}"]
+    train = min(kind.training, rows) * kind.lists * dim * _KMEANS_ITERATIONS
+    work = train + rows * dim * (kind.lists or _ROW_WORK[kind.setting])
+    return work / (_RATE * (os.cpu_count() or 1))
+
+
+def _why(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) -> str:
+    size = index_bytes(factory, dim, rows)
+    words = [f"{factory} for {rows:,} × {dim}: {size_words(size)}"]
     if factory == faiss_index.EXACT:
         words.append(f"exact, {reason}" if reason else "exact")
         if size > _EXACT_BYTES:
             words.append("each search reads all of it")
     else:
         words += [reason] if reason else []
-        words.append(f"and {_size(2 * rows * dim)} of float16 vectors on disk to re-rank with")
-        train = min(kind.training, rows) * kind.lists * dim * _KMEANS_ITERATIONS
-        work = train + rows * dim * (kind.lists or _ROW_WORK[kind.setting])
-        words.append(f"about {_time(work / (_RATE * (os.cpu_count() or 1)))}")
+        words.append(f"and {size_words(2 * rows * dim)} of float16 vectors on disk to re-rank with")
+        words.append(f"about {_time(build_seconds(factory, dim, rows))}")
         words.append(f"recall@10 of {options.recall_target:g} asked for")
     if size > options.memory:
-        words.append(f"more than the {_size(options.memory)} of --index-memory")
+        words.append(f"more than the {size_words(options.memory)} of --index-memory")
     return ", ".join(words)
 
 
 def _share(size: float, options: IndexOptions) -> str:
-    return f"{_size(size)} of --index-memory {_size(options.memory)}"
+    return f"{size_words(size)} of --index-memory {size_words(options.memory)}"
 
 
-def _size(count: float) -> str:
+def size_words(count: float) -> str:
+    """A number of bytes for people, such as ``320 MB``."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"
         count /= 1000
-    return f"{count:.1f} GB"
+    return f"{count:.1f} GB" if count < 10_000 else f"{count / 1000:.1f} TB"
 
 
 def _time(seconds: float) -> str:

@@ -5,33 +5,29 @@ A path is any fsspec URL; a plain path is a local one. Nothing here knows what t
 
 import contextlib
 import datetime
-import errno
 import hashlib
 import os
 import tempfile
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
-from fsspec.implementations.local import LocalFileSystem
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from transforms import exclusive
 from transforms.errors import BadInput
+from transforms.exclusive import is_local_fs
 
 T = TypeVar("T")
 
-#: Filesystems whose exclusive create is one conditional request (or a lock in this process).
-_CONDITIONAL_PUT = frozenset({"s3", "s3a", "gs", "gcs", "memory"})
 _TRANSIENT = (TimeoutError, ConnectionError)
-#: What the link of a filesystem without hard links fails with.
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
-#: fsspec's memory filesystem looks first and writes then; under this it is one step.
-_MEMORY_LOCK = threading.Lock()
+#: botocore's and gcsfs': bytes came that don't fit the checksum that was sent with them.
+_TORN = frozenset({"FlexibleChecksumError", "ChecksumError"})
+#: In a store on a server: what was put there to see that a second put of the same name fails.
+PROBE = "exclusive.json"
 
 
 @dataclass(frozen=True)
@@ -46,12 +42,16 @@ class FileInfo:
 def retry(call: Callable[[], T]) -> T:
     """``call()``, tried up to seven times with growing pauses while the network fails."""
     attempts = Retrying(
-        retry=retry_if_exception_type(_TRANSIENT),
+        retry=retry_if_exception(_is_transient),
         stop=stop_after_attempt(7),
         wait=wait_exponential_jitter(initial=0.2, max=10),
         reraise=True,
     )
     return attempts(call)
+
+
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, _TRANSIENT) or type(error).__name__ in _TORN
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:
@@ -104,7 +104,7 @@ def list_inputs(patterns: tuple[str, ...], suffix: str = ".parquet") -> list[Fil
                 f"name a {suffix} file, a folder of them, or a glob in quotes"
             )
         for info in matches:
-            name = fs.unstrip_protocol(info["name"]) if not _is_local_fs(fs) else info["name"]
+            name = fs.unstrip_protocol(info["name"]) if not is_local_fs(fs) else info["name"]
             found[name] = FileInfo(name, int(info["size"] or 0), _version(info))
     return [found[url] for url in sorted(found)]
 
@@ -231,7 +231,7 @@ def remove(url: str) -> None:
 def remove_folder(url: str) -> None:
     """Remove a local folder if it is empty; object stores have none."""
     fs, path = open_filesystem(url)
-    if _is_local_fs(fs):
+    if is_local_fs(fs):
         with contextlib.suppress(OSError):
             os.rmdir(path)
 
@@ -244,10 +244,10 @@ def put_atomically(folder: str, name: Callable[[str], str]) -> Iterator[str]:
     ``name(sha256)``; when it raises, nothing is left.
     """
     fs, path = open_filesystem(folder)
-    local = _is_local_fs(fs)
+    local = is_local_fs(fs)
     if local:
         os.makedirs(path, exist_ok=True)
-    temporary = _temporary_name(path if local else tempfile.gettempdir())
+    temporary = exclusive.temporary_name(path if local else tempfile.gettempdir())
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -256,7 +256,7 @@ def put_atomically(folder: str, name: Callable[[str], str]) -> Iterator[str]:
         target = f"{path.rstrip('/')}/{name(digest)}"
         if local:
             os.replace(temporary, target)
-            _sync_folder(path)
+            exclusive.sync_folder(path)
         else:
             retry(lambda: fs.put_file(temporary, target))
     finally:
@@ -267,32 +267,44 @@ def put_atomically(folder: str, name: Callable[[str], str]) -> Iterator[str]:
 def create_exclusively(url: str, content: bytes) -> bool:
     """Create a file with ``content``, whole or not at all; False where the name is taken.
 
-    Locally a temporary file is linked to its name, on object stores one conditional put is made.
-
     Raises:
         BadInput: the filesystem has no exclusive create.
     """
     fs, path = open_filesystem(url)
-    if _is_local_fs(fs):
-        return _link_exclusively(path, content)
-    check_exclusive(url)
-    lock = _MEMORY_LOCK if "memory" in _protocols(fs) else contextlib.nullcontext()
-    try:
-        with lock:
-            retry(lambda: fs.pipe_file(path, content, mode="create"))
-    except FileExistsError:
-        return False
-    return True
+    if is_local_fs(fs):
+        return exclusive.link_exclusively(path, content)
+    exclusive.check_kind(fs, url)
+    return retry(lambda: exclusive.put_conditionally(fs, path, content))
 
 
 def check_exclusive(url: str) -> None:
-    """Raise BadInput where the filesystem of ``url`` has no exclusive create."""
-    fs, _ = open_filesystem(url)
-    if not _is_local_fs(fs) and not _protocols(fs) & _CONDITIONAL_PUT:
+    """Raise BadInput where filesystems like that of ``url`` have no exclusive create."""
+    exclusive.check_kind(open_filesystem(url)[0], url)
+
+
+def probe_exclusive(store: str) -> None:
+    """Raise BadInput where a store's server can't be written to, or lets two writers win.
+
+    Kinds of filesystems promise more than some servers of that kind keep: a second put of a name
+    must fail. The first leaves `PROBE` in the store, so that later commands need one request.
+    """
+    check_exclusive(store)
+    if is_local(store):
+        return
+    url = join(store, PROBE)
+    try:
+        ignored = create_exclusively(url, b"{}") and create_exclusively(url, b"{}")
+    except BadInput:
+        raise
+    except Exception as error:
         raise BadInput(
-            f"{url!r}: the {'/'.join(sorted(_protocols(fs)))} filesystem can't create a file "
-            "exclusively, so two writers could destroy each other's work; "
-            "use a local folder, s3:// or gs://"
+            f"store {store!r} can't be written to: {type(error).__name__}: {error}; "
+            "see that the bucket is there and that fsspec finds credentials for it"
+        ) from error
+    if ignored:
+        raise BadInput(
+            f"the server of {store!r} ignores the condition of a put, so two writers could destroy "
+            "each other's work; use one with conditional writes, or a local folder"
         )
 
 
@@ -338,50 +350,3 @@ def _modified(info: dict[str, Any]) -> float:
         if isinstance(value, int | float):
             return float(value)
     return time.time()
-
-
-def _protocols(fs: Any) -> set[str]:
-    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-
-
-def _is_local_fs(fs: Any) -> bool:
-    return isinstance(fs, LocalFileSystem)
-
-
-def _link_exclusively(path: str, content: bytes) -> bool:
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = _temporary_name(folder)
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            raise BadInput(
-                f"the filesystem of {folder!r} has no hard links ({error.strerror}), without which "
-                "two writers could destroy each other's work; use another disk, s3:// or gs://"
-            ) from error
-        _sync_folder(folder)
-        return True
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _temporary_name(folder: str) -> str:
-    return os.path.join(folder, f".tmp-{uuid.uuid4().hex}")
