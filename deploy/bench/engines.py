@@ -1,6 +1,6 @@
 """Tokens a second of one corpus through Flink or Prism beside the direct runner, in turns.
 
-``python -m deploy.bench.engines INPUT --engine flink -- --flink-master '[local]' …`` embeds the
+``python -m deploy.bench.engines INPUT --engine flink --flink-master '[local]' …`` embeds the
 input with each by turns and prints the rate between the first and the last finished part: what an
 engine costs while it works, without its start. Run on Linux.
 """
@@ -34,8 +34,7 @@ def main() -> None:
     parser.add_argument("--engine", default="flink", help="flink or prism")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows-per-part", type=int, default=100)
-    parser.add_argument("beam", nargs="*", help="the engine's options, after --")
-    given = parser.parse_args()
+    given, beam = parser.parse_known_args()
     rates: dict[str, list[float]] = {"direct": [], given.engine: []}
     for _ in range(given.rounds):
         for runner, found in rates.items():
@@ -46,7 +45,7 @@ def main() -> None:
                     model=ModelOptions(DEFAULT_MODEL),
                     rows_per_part=given.rows_per_part,
                     runner=runner,
-                    beam_args=() if runner == "direct" else tuple(given.beam),
+                    beam_args=() if runner == "direct" else tuple(beam),
                 )
                 summary = run(options)
                 rate = steady_rate(SegmentPaths(summary.store, summary.segment))
