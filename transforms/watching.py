@@ -37,6 +37,7 @@ from transforms.writing import WritePartsFn
 #: So long an entry may make no progress before its parts are sent again.
 _PATIENCE_SECONDS = 300.0
 _CLAIM_SECONDS = 60.0
+_NO_PART = -1
 
 
 class _Looks:
@@ -55,7 +56,7 @@ def _looks(job: int) -> _Looks:  # noqa: ARG001
 
 
 class _LookFn(beam.DoFn):
-    """Ticks to the parts that are to be done, ``(segment, part)``, and segments to be committed."""
+    """Ticks to the parts that are to be done, ``(segment, part)``; ``_NO_PART`` where all are."""
 
     def __init__(self, options: WatchOptions) -> None:
         self._options = options
@@ -64,8 +65,10 @@ class _LookFn(beam.DoFn):
 
     def setup(self) -> None:
         check_version(self._version)
+        # The runner may have begun anew, and lost what was under way.
+        _looks(self._job).sent = 0
 
-    def process(self, element: object) -> Iterator[Any]:  # noqa: ARG002
+    def process(self, element: object) -> Iterator[tuple[str, int]]:  # noqa: ARG002
         options, ledger, looks = self._options, self._options.ledger, _looks(self._job)
         entries = ledger.entries()
         new = list_new(options, entries)
@@ -89,7 +92,7 @@ class _LookFn(beam.DoFn):
         Metrics.gauge(METRICS, "files_waiting").set(len(new))
         Metrics.gauge(METRICS, "lag_seconds").set(int(now - oldest))
 
-    def _go_on(self, entry: Entry, looks: _Looks) -> Iterator[Any]:
+    def _go_on(self, entry: Entry, looks: _Looks) -> Iterator[tuple[str, int]]:
         """Send what is not done of an entry, unless it was sent and moves on."""
         ledger = self._options.ledger
         if not entry.parts:
@@ -98,7 +101,7 @@ class _LookFn(beam.DoFn):
         done = ledger.paths(entry).done_parts()
         Metrics.gauge(METRICS, "parts_waiting").set(entry.parts - len(done))
         if len(done) == entry.parts:
-            yield beam.pvalue.TaggedOutput("finished", entry.segment)
+            yield entry.segment, _NO_PART
             return
         now = time.time()
         if now - looks.claimed > _CLAIM_SECONDS:
@@ -115,6 +118,15 @@ class _LookFn(beam.DoFn):
         looks.sent, looks.done = entry.number, len(done)
 
 
+class _FinishedFn(beam.DoFn):
+    """The segments of which no part is left to be done."""
+
+    def process(self, element: tuple[str, int]) -> Iterator[str]:
+        segment, part = element
+        if part == _NO_PART:
+            yield segment
+
+
 class _ReadFn(beam.DoFn):
     """``(segment, part)`` to the part's tables, unless it is done."""
 
@@ -125,7 +137,7 @@ class _ReadFn(beam.DoFn):
         segment, part = element
         ledger = self._options.ledger
         entry = ledger.open_entry()
-        if entry is None or entry.segment != segment:
+        if part == _NO_PART or entry is None or entry.segment != segment:
             return
         paths = ledger.paths(entry)
         plan = paths.read_plan()
@@ -164,6 +176,13 @@ class _WriteFn(WritePartsFn):
 
 def _format(options: WatchOptions, metadata: pa.Schema) -> PartFormat:
     return PartFormat(options.identity, options.vector_dtype, metadata)
+
+
+class _KeyFn(beam.DoFn):
+    """Segments under the one key of all commits."""
+
+    def process(self, element: str) -> Iterator[tuple[str, str]]:
+        yield "store", element
 
 
 #: State makes a runner send the elements of a key, and so the commits, one after another.
@@ -208,12 +227,11 @@ class WatchFiles(beam.PTransform):
         looks = (
             pbegin
             | "Ticks" >> PeriodicImpulse(Timestamp.now(), fire_interval=options.every)
-            | "Look" >> beam.ParDo(_LookFn(options)).with_outputs("finished", main="parts")
+            | "Look" >> beam.ParDo(_LookFn(options)).with_output_types(tuple[str, int])
         )
-        looks.parts.element_type = tuple[str, int]
-        looks.finished.element_type = str
+        finished = looks | "Finished" >> beam.ParDo(_FinishedFn()).with_output_types(str)
         written = (
-            looks.parts
+            looks
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_ReadFn(options)).with_output_types(pa.Table)
             | "SplitPassages" >> SplitPassages(pinned, self._passages)
@@ -221,8 +239,8 @@ class WatchFiles(beam.PTransform):
             | "Write" >> beam.ParDo(_WriteFn(options)).with_output_types(str)
         )
         return (
-            (written, looks.finished)
+            (written, finished)
             | "Done" >> beam.Flatten()
-            | "OneKey" >> beam.WithKeys("store").with_output_types(tuple[str, str])
+            | "OneKey" >> beam.ParDo(_KeyFn()).with_output_types(tuple[str, str])
             | "Commit" >> beam.ParDo(_CommitFn(options)).with_output_types(int)
         )
