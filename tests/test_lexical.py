@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ SYNTAX = 'text:"river" OR (stone AND NOT *) [a TO b] ~2 ^3 +x -y \\ {!} /a.*/'
 def build(folder: Path, texts: list[str], cuts: list[int], language: str = "english"):
     """An index of texts that are cut into shards at these places."""
     pieces = []
-    for number, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for number, (start, stop) in enumerate(pairwise(cuts)):
         place = folder / str(number)
         place.mkdir(parents=True)
         for piece in write_index(place, texts[start:stop], language):
