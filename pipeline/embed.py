@@ -93,6 +93,8 @@ def run(options: EmbedOptions) -> EmbedSummary:
     base = newest if options.mode != "replace" else None
     if base is not None:
         check_identity(job.store, base.identity, job.identity)
+    # Another language than the store's is said before any work.
+    choose_language(options.lexical, _live(job, base))
     generation = choose_generation(job.store, _name(job), options.mode, newest, options.resume)
     paths, changes = generation.paths, generation.changes
     if generation.live:
@@ -136,8 +138,7 @@ def _write(
     plan = standing or paths.settle_plan(_plan(job, paths, changes, survey or _survey(job, base)))
     # Others may have been committed since a standing plan was made.
     _check_metadata(job.store, plan, base)
-    refs = base.segments if base is not None else ()
-    infos = [read_segment(job.store, ref) for ref in refs]
+    infos = _live(job, base)
     notices = columns_left_out(changes, plan.schema, infos)
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
@@ -158,6 +159,10 @@ def _write(
     if reasons and changes.base:
         late = count_changes(paths, changes, rejected_ids(paths, info.parts, reasons))
     return _summary(job, changes, info, number, done_before, loads, late, notices)
+
+
+def _live(job: _Run, base: Snapshot | None) -> list[SegmentInfo]:
+    return [read_segment(job.store, ref) for ref in (base.segments if base is not None else ())]
 
 
 def _prepare(options: EmbedOptions) -> _Run:

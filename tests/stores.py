@@ -12,6 +12,7 @@ from transforms import storage
 from transforms.commits import commit_segment
 from transforms.index_choice import IndexOptions
 from transforms.indexing import build_index, describe_segment
+from transforms.lexical_building import build_lexical
 from transforms.model import ModelIdentity
 from transforms.parquet import PartFormat, PartWriter
 from transforms.planning import ColumnOptions, Plan
@@ -119,8 +120,9 @@ def add_segment(
     metadata: dict[str, pa.DataType] | None = None,
     rejects: int = 0,
     recall_target: float = 0.5,
+    language: str | None = None,
 ) -> Snapshot:
-    """Append a segment to a store: ``documents`` maps ids to their numbers of passages."""
+    """Append a segment to a store: ``documents`` maps ids, their texts, to numbers of passages."""
     paths = SegmentPaths(store, name)
     columns = {"year": pa.int16()} if metadata is None else metadata
     form = make_format(vector_dtype, **columns)
@@ -135,7 +137,8 @@ def add_segment(
         writer.write(_passages({i: documents[i] for i in mine}, form, refused, seed, number))
         infos.append(writer.finish())
     built = build_index(paths, tuple(infos), DIM, IndexOptions(index or "none", recall_target))
-    info = describe_segment(paths, plan, form, tuple(infos), built)
+    texts = build_lexical(paths, tuple(infos), language)
+    info = describe_segment(paths, plan, form, tuple(infos), built, texts)
     info, digest = paths.settle_segment(info)
     return commit_segment(store, info, digest, "append", "test")
 
