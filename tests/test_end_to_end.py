@@ -70,10 +70,17 @@ def assert_same_store(one: str, other: str) -> None:
     for a, b in zip(search(one), search(other), strict=True):
         assert [hit.document_id for hit in a] == [hit.document_id for hit in b]
         assert [hit.score for hit in a] == pytest.approx([hit.score for hit in b], abs=1e-5)
+    for a, b in zip(by_words(one), by_words(other), strict=True):
+        assert [hit.document_id for hit in a] == [hit.document_id for hit in b]
+        assert [hit.score for hit in a] == pytest.approx([hit.score for hit in b], abs=1e-5)
+
+
+def by_words(store: str) -> list:
+    return Store.open(store).search(QUESTIONS, k=10, mode="lexical")
 
 
 def search(store: str) -> list:
-    return Store.open(store, dtype="float32").search(QUESTIONS, k=10)
+    return Store.open(store, dtype="float32").search(QUESTIONS, k=10, mode="dense")
 
 
 def test_rows_vectors_and_hits_are_those_of_plain_transformers(

@@ -16,6 +16,7 @@ from transforms import searching
 from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
+from transforms.retrieval import RankOptions
 from transforms.searching import RUN_SCHEMA, SearchOptions, plan_questions, read_questions
 from transforms.store import Store
 
@@ -68,6 +69,19 @@ def test_a_run_has_what_each_question_finds(
     assert "run.parquet: 69 rows for 23 questions to snapshot 1" in capsys.readouterr().out
     ids = set(pq.read_table(output).column("document_id").to_pylist())
     assert ids == {"doc-00000", "doc-00001", "doc-00002"}
+
+
+@pytest.mark.parametrize("mode", ["lexical", "dense"])
+def test_a_run_is_ranked_in_the_mode_that_is_asked_for(
+    store: str, tmp_path: Path, mode: str
+) -> None:
+    path = write(tmp_path / "q.parquet", question=QUESTIONS)
+    output = tmp_path / "run.parquet"
+    command = ["search", store, "--questions", path, "--output", str(output), "--mode", mode]
+    assert main([*command, "--dtype", "float32"]) == 0
+    found = Store.open(store, dtype="float32").search(QUESTIONS, 10, mode)
+    expected = [hit.document_id for hits in found for hit in hits]
+    assert pq.read_table(output).column("document_id").to_pylist() == expected
 
 
 def test_an_index_must_reach_the_target_for_questions_that_are_given(
@@ -127,7 +141,7 @@ def test_questions_are_not_written_over(
 
 def test_runs_that_write_one_file_leave_each_other_their_parts(store: str, tmp_path: Path) -> None:
     path = write(tmp_path / "q.parquet", question=QUESTIONS)
-    options = SearchOptions(store, 1, 3, device="cpu", dtype="float32")
+    options = SearchOptions(store, 1, RankOptions(3), device="cpu", dtype="float32")
     output = str(tmp_path / "run.parquet")
     other = Path(searching.parts_folder(output))
     other.mkdir()
@@ -148,7 +162,7 @@ def test_a_run_that_fails_leaves_nothing(
         raise OSError("the disk is full")
 
     monkeypatch.setattr(searching, "write_run", full)
-    options = SearchOptions(store, 1, 3, device="cpu", dtype="float32")
+    options = SearchOptions(store, 1, RankOptions(3), device="cpu", dtype="float32")
     with pytest.raises(Exception, match="the disk is full"):
         search_many.run(options, None, path, str(tmp_path / "run.parquet"))
     assert [each.name for each in tmp_path.iterdir()] == ["q.parquet"]

@@ -47,8 +47,8 @@ def vectors_of(rows: int, chunk: int, count: int, seed: int) -> Vectors:
     return found.astype(np.float32)
 
 
-def make_store(store: str, rows: int, seed: int) -> None:
-    """A store of so many passages without an index: vectors as they are, texts of a word."""
+def make_store(store: str, rows: int, seed: int, texts: Iterator[str] | None = None) -> None:
+    """A store of so many passages without an index, each text a word or one of ``texts``."""
     from transforms.commits import commit_segment
     from transforms.indexing import describe_segment
     from transforms.model import DEFAULT_MODEL, ModelOptions, find_model
@@ -65,14 +65,17 @@ def make_store(store: str, rows: int, seed: int) -> None:
         last = min(first + ROWS_PER_PART, rows)
         for start in range(first, last, CHUNK):
             vectors = vectors_of(rows, start // CHUNK, min(CHUNK, last - start), seed)
-            writer.write(_chunk(len(parts), first, start, vectors, start + CHUNK >= last))
+            words = [next(texts) if texts is not None else "x" for _ in range(len(vectors))]
+            writer.write(_chunk(len(parts), first, start, vectors, words, start + CHUNK >= last))
         parts.append(writer.finish())
     info = describe_segment(paths, plan, form, tuple(parts), None)
     info, digest = paths.settle_segment(info)
     commit_segment(store, info, digest, "append", "bench")
 
 
-def _chunk(part: int, begin: int, first: int, vectors: Vectors, last: bool) -> pa.Table:
+def _chunk(
+    part: int, begin: int, first: int, vectors: Vectors, texts: list[str], last: bool
+) -> pa.Table:
     from transforms.records import (
         FILE,
         HASH,
@@ -94,7 +97,7 @@ def _chunk(part: int, begin: int, first: int, vectors: Vectors, last: bool) -> p
             "passage": zeros,
             "start": zeros,
             "end": pa.array(np.ones(rows, np.int32)),
-            "text": ["x"] * rows,
+            "text": texts,
             "text_hash": pa.array([bytes(16)] * rows, HASH),
             "metadata_hash": pa.array([bytes(16)] * rows, HASH),
             FILE: ["bench"] * rows,
@@ -189,6 +192,7 @@ def batch(store: str, questions: int, folder: str) -> dict[str, Any]:
 
     from pipeline.bench_texts import paragraphs
     from pipeline.search_many import run
+    from transforms.retrieval import RankOptions
     from transforms.searching import SearchOptions
     from transforms.segment import SegmentPaths
     from transforms.store import Store
@@ -207,7 +211,8 @@ def batch(store: str, questions: int, folder: str) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"job": [], "encode": [], "search": []}
     for _ in range(2):
         began = time.perf_counter()
-        run(SearchOptions(store, opened.snapshot.number, 100), None, file, output)
+        options = SearchOptions(store, opened.snapshot.number, RankOptions(100))
+        run(options, None, file, output)
         seconds["job"].append(time.perf_counter() - began)
         began = time.perf_counter()
         vectors = opened.encoder.encode_texts(asked)

@@ -1,0 +1,108 @@
+"""Search a store of many passages one question at a time, in each mode, encoder included.
+
+Vectors are seeded and clustered, texts are sentences of real paragraphs put together anew, so that
+both halves have work. `make bench-hybrid` runs it; ``--json FILE`` keeps what it prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.bench.index import make_store
+
+MODES = ("hybrid", "dense", "lexical")
+_SENTENCES = 4
+_LONGEST = 700
+
+
+def texts_of(data: Path, seed: int) -> Iterator[str]:
+    """Paragraphs without end, each of sentences of all corpora's paragraphs."""
+    import pyarrow.parquet as pq
+
+    sentences: list[str] = []
+    for file in sorted(data.glob("*/passages.parquet")):
+        for text in pq.read_table(file, columns=["text"]).column(0).to_pylist():
+            sentences += re.split(r"(?<=[.?!]) ", text)
+    dice = np.random.default_rng(seed)
+    while True:
+        for places in dice.integers(0, len(sentences), (1_000, _SENTENCES)):
+            yield " ".join(sentences[place] for place in places)[:_LONGEST]
+
+
+def measure(store: str, questions: list[str]) -> dict[str, Any]:
+    """Median and 95th percentile of one search in each mode, in milliseconds."""
+    from transforms.store import Store
+
+    began = time.perf_counter()
+    opened = Store.open(store)
+    opened.search(questions[:1])
+    found: dict[str, Any] = {"open_and_answer_seconds": time.perf_counter() - began}
+    opened.search(questions[:8])
+    times: dict[str, list[float]] = {mode: [] for mode in (*MODES, "encode")}
+    for question in questions:
+        # In turn, so that other load meets them all.
+        for mode in MODES:
+            began = time.perf_counter()
+            opened.search([question], 10, mode)
+            times[mode].append(1000 * (time.perf_counter() - began))
+        began = time.perf_counter()
+        opened.encoder.encode_texts([question])
+        times["encode"].append(1000 * (time.perf_counter() - began))
+    for name, each in times.items():
+        found[f"{name}_milliseconds"] = statistics.median(each)
+        found[f"{name}_milliseconds_95"] = statistics.quantiles(each, n=20)[-1]
+    return found
+
+
+def main() -> int:
+    """Read the options, run, print."""
+    import pyarrow.parquet as pq
+
+    from pipeline.index import run as index
+    from transforms.index_choice import IndexOptions
+    from transforms.lexical_info import LexicalOptions
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--factory", default="auto")
+    parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", default=os.environ.get("ALBEAM_DATA") or "../shared/data")
+    parser.add_argument("--store", help="keep the store here, or take the one that is here")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    data = Path(options.data)
+    with tempfile.TemporaryDirectory(prefix="albeam-") as folder:
+        store = options.store or f"{folder}/store"
+        found: dict[str, Any] = {"rows": options.rows, "cores": os.cpu_count()}
+        if not Path(store, "snapshots").exists():
+            make_store(store, options.rows, options.seed, texts_of(data, options.seed))
+            began = time.perf_counter()
+            index(store, None, lexical=LexicalOptions())
+            found["lexical_index_seconds"] = time.perf_counter() - began
+            began = time.perf_counter()
+            index(store, IndexOptions(options.factory))
+            found["index_seconds"] = time.perf_counter() - began
+        asked = pq.read_table(data / "squad_dev" / "questions.parquet", columns=["question"])
+        step = max(1, asked.num_rows // options.questions)
+        found |= measure(store, asked.column(0).to_pylist()[::step])
+    for name, value in found.items():
+        print(f"{name:32} {value}")
+    if options.json:
+        Path(options.json).write_text(json.dumps(found, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
