@@ -114,9 +114,9 @@ def rewrite_snapshot(store: Path, change: Callable[[dict], None]) -> Path:
 def test_a_sound_store_is_verified_with_its_counts(store: Path) -> None:
     report = verify.run(str(store))
     passages = Store.open(str(store)).rows
-    # The snapshot, segment.json, two parts, one file of rejects, one index file.
+    # The snapshot, segment.json, two parts, one file of rejects, one index file, six lexical ones.
     assert report == verify.VerifyReport(
-        store=str(store), snapshot=1, segments=1, files=6, passages=passages
+        store=str(store), snapshot=1, segments=1, files=12, passages=passages
     )
     assert passages > 60
     assert len({hit[0] for hit in search(store)[0]}) == 60
@@ -125,7 +125,7 @@ def test_a_sound_store_is_verified_with_its_counts(store: Path) -> None:
 def test_a_store_without_index_is_verified_and_finds_the_same(
     store: Path, plain_store: Path
 ) -> None:
-    assert verify.run(str(plain_store)).files == 5
+    assert verify.run(str(plain_store)).files == 11
     for ours, theirs in zip(search(plain_store), search(store), strict=True):
         assert [hit[:2] for hit in ours] == [hit[:2] for hit in theirs]
         assert [hit[2] for hit in ours] == pytest.approx([hit[2] for hit in theirs], abs=1e-5)
@@ -143,7 +143,14 @@ DAMAGE_NAMES = ["cut short", "bit flipped", "gone", "other bytes", "empty"]
 @pytest.mark.parametrize("damage", DAMAGES, ids=DAMAGE_NAMES)
 @pytest.mark.parametrize(
     "pattern",
-    ["vectors/part-00000-*", "vectors/part-00001-*", "index/*", "rejects/*", "segment.json"],
+    [
+        "vectors/part-00000-*",
+        "vectors/part-00001-*",
+        "index/*",
+        "lexical/*.idx",
+        "rejects/*",
+        "segment.json",
+    ],
 )
 def test_verify_names_the_damaged_file(
     store: Path, pattern: str, damage: Callable[[Path], None]
