@@ -23,7 +23,7 @@ def run_evaluate(arguments: Any) -> None:
         EvaluateOptions(
             questions=given.questions,
             k=given.k,
-            modes=given.modes or (chosen_mode(store, given.mode),),
+            modes=(chosen_mode(store, given.mode),) if given.modes is None else given.modes,
             beside=tuple(given.beside),
             per_question=given.per_question,
             run=given.run,

@@ -78,7 +78,7 @@ def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) ->
         given = given.split("=", maxsplit=1)[0]
         close = difflib.get_close_matches(given, [*known, *others], 1)
         hint = f"; did you mean {close[0]}?" if close else "; see albeam embed --help"
-        raise BadInput(f"option {unknown[0]!r} is neither albeam's nor Beam's{hint}")
+        raise BadInput(f"option {given!r} is neither albeam's nor Beam's{hint}")
 
 
 def _beam_spelling(word: str) -> str:

@@ -48,6 +48,7 @@ def test_search_prints_an_array_with_the_documented_keys(
     assert [hit["rank"] for hit in hits] == [1, 2, 3]
     assert list(hits[0]) == [
         "rank", "score", "document_id", "passage", "start", "end", "text", "metadata",
+        "dense", "lexical",
     ]  # fmt: skip
     assert hits[0]["document_id"] == f"doc-{texts.index(text):05d}"
     assert (hits[0]["text"], hits[0]["start"], hits[0]["end"]) == (text, 0, len(text))

@@ -92,6 +92,10 @@ def test_all_modes_in_one_run_print_each_and_one_mode_prints_as_ever(
     assert list(latency) == ["encode", "dense", "fetch", "total"]
     assert all(0 < each["p50"] <= each["p95"] <= each["p99"] for each in latency.values())
     assert latency["encode"]["p50"] < latency["total"]["p50"]
+    latency = several["latency"]["hybrid"]
+    assert list(latency) == ["encode", "dense", "lexical", "fuse", "fetch", "total"]
+    parts = sum(latency[stage]["p50"] for stage in ("encode", "dense", "lexical", "fuse"))
+    assert 0 < parts < latency["total"]["p95"] * 2
     assert main([*command[:-1], "--modes", "dense"]) == 0
     printed = capsys.readouterr().out
     assert "30 questions" in printed
@@ -103,7 +107,7 @@ def test_each_question_is_a_row_whose_means_are_the_metrics(
 ) -> None:
     folder, report = files
     table = pq.read_table(folder / "per.parquet").to_pandas()
-    assert list(table["mode"].unique()) == [*"dense", "poor"]
+    assert list(table["mode"].unique()) == ["hybrid", "dense", "lexical", "poor"]
     modes = report["modes"]
     assert isinstance(modes, dict)
     for mode, rows in table.groupby("mode"):
@@ -124,7 +128,7 @@ def test_what_is_written_is_read_as_the_same_run(
     files: tuple[Path, dict[str, object]],
 ) -> None:
     folder, _ = files
-    trec = read_run(str(folder / "ours.trec"))
+    trec = read_run(str(folder / "ours-dense.trec"))
     parquet = read_run(f"{folder}/per.parquet@dense")
     assert {q: [d for d, _ in hits] for q, hits in trec.items()} == {
         q: [d for d, _ in hits] for q, hits in parquet.items()
@@ -172,7 +176,7 @@ def test_compare_counts_wins_and_names_the_largest_differences(
     asked = pa.Table.from_pylist([json.loads(line) for line in lines])
     pq.write_table(asked, folder / "q.parquet")
     search = ["search", store, "--questions", str(folder / "q.parquet"), "--output", output]
-    assert main([*search, "-k", "20", "--dtype", "float32"]) == 0
+    assert main([*search, "-k", "20", "--dtype", "float32", "--mode", "dense"]) == 0
     capsys.readouterr()
     again = ["compare", output, runs[0], "--questions", questions, "-k", "20", "--json"]
     assert main(again) == 0
@@ -189,7 +193,7 @@ def test_compare_counts_wins_and_names_the_largest_differences(
     [
         (["--modes", "dense,psychic"], "mode 'psychic' is not one of"),
         (["--modes", ","], "there is no mode"),
-        (["--beside", "dense={tmp}/ok.trec"], "two have one name"),
+        (["--beside", "hybrid={tmp}/ok.trec"], "two have one name"),
         (["--beside", "other={tmp}/empty.trec"], "is empty"),
         (["--beside", "other={tmp}/gone.trec"], "there is no run"),
         (["--beside", "other={tmp}/unknown.trec"], "question ids that"),

@@ -98,7 +98,7 @@ def assert_like_fresh(options: EmbedOptions, documents: Documents) -> None:
         assert row == theirs[key]
     questions = ["river stone", "winter market paper"]
     found, expected = (
-        Store.open(store, dtype="float32").search(questions, k=100)
+        Store.open(store, dtype="float32").search(questions, k=100, mode="dense")
         for store in (options.store, fresh.store)
     )
     for mine, plain in zip(found, expected, strict=True):
