@@ -58,8 +58,8 @@ def test_more_rows_workers_speed_and_price_are_multiplied_out(
     how = [str(corpus), "--model", str(albert)]
     small = plan(capsys, *how)
     large = plan(
-        capsys, *how, "--rows", "2000000000", "--num-workers", "100", "--tokens-per-second", "1000000",
-        "--price-per-hour", "2.5",
+        capsys, *how, "--rows", "2000000000", "--num-workers", "100",
+        "--tokens-per-second", "1000000", "--price-per-hour", "2.5",
     )  # fmt: skip
     assert large["rows"] == 2_000_000_000
     assert large["tokens"] == small["tokens"] * 10_000_000
