@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import apache_beam as beam
 
+from pipeline.dataflow import check_reachable, embedding_hints
 from pipeline.embed_summary import EmbedSummary, change_notices
 from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import claiming, show_progress
@@ -177,6 +178,8 @@ def _check(options: EmbedOptions) -> None:
     if not options.store.strip() or not all(url.strip() for url in options.inputs):
         raise BadInput("the store or an input is blank; give a folder or URL for each")
     storage.check_exclusive(options.store)
+    if options.runner == "dataflow":
+        check_reachable((options.store, *options.inputs))
     if options.mode not in MODES:
         raise BadInput(f"mode {options.mode!r} is not one of {', '.join(MODES)}")
     if options.on_duplicate not in ON_DUPLICATE:
@@ -284,6 +287,23 @@ def _help(job: _Run, paths: SegmentPaths, base: Snapshot | None) -> IndexHelp:
 
 def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], help_: IndexHelp) -> int:
     """Do what is not done of a plan, and commit it; how often the model was loaded."""
+    pipeline = job.pipeline()
+    add_embedding(pipeline, job, paths, plan, done, help_)
+    rows = sum(part.rows for part in plan.parts if part.number not in done)
+    with claiming(paths), show_progress(paths, len(plan.parts), len(done), rows):
+        result = run_pipeline(pipeline)
+    return counters(result).get("model_loads", 0)
+
+
+def add_embedding(
+    pipeline: beam.Pipeline,
+    job: _Run,
+    paths: SegmentPaths,
+    plan: Plan,
+    done: set[int],
+    help_: IndexHelp,
+) -> None:
+    """Wire what does the parts of a plan that are not done, indexes and commits them."""
     options, identity = job.options, job.identity
     form = PartFormat(identity, options.vector_dtype, plan.schema)
     # Workers find the very model that was checked here, or say that theirs is another.
@@ -293,7 +313,6 @@ def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], help_: In
     ).for_tables()
     pending = [part for part in plan.parts if part.number not in done]
     carried = [part.number for part in pending if part.carry]
-    pipeline = job.pipeline()
     written = []
     if carried:
         written.append(
@@ -301,13 +320,16 @@ def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], help_: In
             | "CarryParts" >> CarryParts(paths, carried)
             | "WriteCarried" >> WriteParts(paths, form)
         )
-    if len(pending) > len(carried):
+    numbers = [part.number for part in pending if not part.carry]
+    if numbers:
+        # On all of the chain: a hint on one stage breaks its fusion with the next.
+        hints = embedding_hints(pipeline.options)
         written.append(
             pipeline
-            | "ReadParts" >> ReadParts(paths, [part.number for part in pending if not part.carry])
-            | "SplitPassages" >> SplitPassages(pinned, job.passages)
-            | "EmbedPassages" >> EmbedPassages(handler)
-            | "WriteParts" >> WriteParts(paths, form)
+            | "ReadParts" >> ReadParts(paths, numbers).with_resource_hints(**hints)
+            | "SplitPassages" >> SplitPassages(pinned, job.passages).with_resource_hints(**hints)
+            | "EmbedPassages" >> EmbedPassages(handler).with_resource_hints(**hints)
+            | "WriteParts" >> WriteParts(paths, form).with_resource_hints(**hints)
         )
     if not written:
         written.append(pipeline | "NoParts" >> beam.Create([]).with_output_types(PartInfo))
@@ -316,10 +338,6 @@ def _embed(job: _Run, paths: SegmentPaths, plan: Plan, done: set[int], help_: In
         | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index, help_)
         | "CommitSnapshot" >> CommitSnapshot(job.store, options.mode)
     )
-    rows = sum(part.rows for part in pending)
-    with claiming(paths), show_progress(paths, len(plan.parts), len(done), rows):
-        result = run_pipeline(pipeline)
-    return counters(result).get("model_loads", 0)
 
 
 def _summary(

@@ -13,9 +13,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from pipeline import dataflow
 from transforms import errors
 from transforms.errors import AlbeamError, BadInput
 
+#: Runners that albeam knows more of than their names.
+_ENGINES: dict[str, Any] = {"dataflow": dataflow}
 _WORKER_ERROR = re.compile(
     r"transforms\.errors\.(\w+): (.*?)(?: \[while running|\\n|\n|$)", re.DOTALL
 )
@@ -33,8 +36,21 @@ def pipeline_options(runner: str, beam_args: tuple[str, ...]) -> PipelineOptions
         BadInput: an option that Beam does not know.
     """
     check_beam_args(beam_args)
-    name = [] if runner == "direct" else [f"--runner={runner}"]
-    return PipelineOptions([*name, *beam_args])
+    name = [] if runner in ("direct", *_ENGINES) else [f"--runner={runner}"]
+    options = PipelineOptions([*name, *map(_beam_spelling, beam_args)])
+    if runner == "dataflow":
+        dataflow.set_defaults(options)
+    return options
+
+
+def check_runner(runner: str, options: PipelineOptions) -> list[str]:
+    """See that a runner's engine is there; gives a line for each thing that was found.
+
+    Raises:
+        BadInput: something is missing; it says what to do.
+    """
+    engine = _ENGINES.get(runner)
+    return engine.check(options) if engine is not None else []
 
 
 def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
@@ -49,12 +65,21 @@ def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) ->
             if new:
                 known.update(new)
                 parser._option_string_actions.update(dict.fromkeys(new, action))
-    _, unknown = parser.parse_known_args(list(beam_args))
+    _, unknown = parser.parse_known_args([_beam_spelling(word) for word in beam_args])
     if unknown:
-        given = unknown[0].split("=", maxsplit=1)[0]
+        given = next(word for word in beam_args if _beam_spelling(word) == unknown[0])
+        given = given.split("=", maxsplit=1)[0]
         close = difflib.get_close_matches(given, [*known, *others], 1)
         hint = f"; did you mean {close[0]}?" if close else "; see albeam embed --help"
         raise BadInput(f"option {unknown[0]!r} is neither albeam's nor Beam's{hint}")
+
+
+def _beam_spelling(word: str) -> str:
+    """``--flink-master=x`` as Beam spells it: ``--flink_master=x``."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
 
 
 def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
@@ -63,6 +88,9 @@ def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
         return beam.Pipeline(runner=FnApiRunner(_environment(options)), options=options)
+    if runner in _ENGINES:
+        check_runner(runner, options)
+        return beam.Pipeline(runner=_ENGINES[runner].Runner(), options=options)
     try:
         return beam.Pipeline(runner=runner, options=options)
     except (ValueError, ImportError) as error:
