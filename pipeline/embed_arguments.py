@@ -198,7 +198,11 @@ def plan_arguments(sub: argparse.ArgumentParser, whole: Whole) -> None:
         "--rows", type=whole, metavar="N", help="as if the input had N rows like those it has"
     )
     sub.add_argument(
-        "--num-workers", type=whole, default=1, metavar="N", help="that embed at once (default: 1)"
+        "--parallel",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="workers that embed at once (default: 1)",
     )
     sub.add_argument(
         "--tokens-per-second",

@@ -158,7 +158,7 @@ def run(options: PlanOptions) -> PlanReport:
 
 
 def _check(options: PlanOptions) -> None:
-    for name, value in (("rows", options.rows), ("num-workers", options.workers)):
+    for name, value in (("rows", options.rows), ("parallel", options.workers)):
         if value is not None and value < 1:
             raise BadInput(f"{name} {value} is below 1; give 1 or more")
     speed, price = options.tokens_per_second, options.price_per_hour

@@ -20,6 +20,8 @@ from transforms.tally import TALLY, Tally
 _TERMINAL_SECONDS = 1.0
 _PLAIN_SECONDS = 5.0
 _REMOTE_SECONDS = 10.0
+#: A listing may take one part in so many of the time.
+_LISTING_SHARE = 10
 #: So often a run says that it is still there, for a vacuum to see.
 _HEARTBEAT_SECONDS = 60.0
 #: Before this, the start-up makes the time left a wild guess.
@@ -43,14 +45,17 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
     period = _TERMINAL_SECONDS if console.is_terminal else _PLAIN_SECONDS
 
     def poll(live: Live | None) -> None:
-        listed = time.monotonic()
+        pause = period if storage.is_local(paths.store) else _REMOTE_SECONDS
+        following = time.monotonic() + pause
         while not stop.wait(period):
             now = time.monotonic()
-            if storage.is_local(paths.store) or now - listed >= _REMOTE_SECONDS:
-                listed = now
+            if now >= following:
                 with suppress(OSError):
                     done_parts = len(paths.done_parts())
                     line.parts_done = max(line.parts_done, done_parts)
+                # A long listing is not made all the time.
+                took = time.monotonic() - now
+                following = now + max(pause, _LISTING_SHARE * took)
             text = line.text(TALLY)
             if live is not None:
                 live.update(Text(text))

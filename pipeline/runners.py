@@ -15,12 +15,12 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipeline import flink, prism
+from pipeline import dataflow, flink, prism
 from transforms import errors
 from transforms.errors import AlbeamError, BadInput
 
 #: Runners that albeam knows more of than their names.
-_ENGINES: dict[str, Any] = {"flink": flink, "prism": prism}
+_ENGINES: dict[str, Any] = {"dataflow": dataflow, "flink": flink, "prism": prism}
 _WORKER_ERROR = re.compile(
     r"transforms\.errors\.(\w+): (.*?)(?: \[while running|\\n|\n|$)", re.DOTALL
 )
@@ -47,6 +47,8 @@ def pipeline_options(
         options.view_as(StandardOptions).streaming = True
     if runner == "flink":
         flink.set_defaults(options)
+    if runner == "dataflow":
+        dataflow.set_defaults(options)
     return options
 
 

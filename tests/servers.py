@@ -1,6 +1,6 @@
 """Object stores that a test starts: an S3 server and a Google Cloud Storage emulator.
 
-``deploy/servers/fetch.sh`` builds them. Without one a test is skipped, or fails where
+``make servers`` builds them. Without one a test is skipped, or fails where
 ``ALBEAM_REQUIRE_ENGINES`` is set.
 """
 
@@ -16,7 +16,7 @@ import fsspec
 import pytest
 
 #: Known before any test moves the home folder.
-BIN = Path(os.environ.get("ALBEAM_ENGINES", Path.home() / ".cache" / "albeam-engines")) / "bin"
+BIN = Path(os.environ.get("ALBEAM_ENGINES") or Path.home() / ".cache" / "albeam" / "engines")
 BUCKET = "corpora"
 _SECONDS_TO_START = 30.0
 
@@ -25,7 +25,7 @@ def binary(name: str) -> str:
     """The path of a server's binary."""
     path = BIN / name
     if not path.is_file():
-        missing = f"no {name} in {BIN}: sh deploy/servers/fetch.sh builds it"
+        missing = f"no {name} in {BIN}: make servers builds it"
         if os.environ.get("ALBEAM_REQUIRE_ENGINES"):
             pytest.fail(missing)
         pytest.skip(missing)

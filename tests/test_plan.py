@@ -58,8 +58,8 @@ def test_more_rows_workers_speed_and_price_are_multiplied_out(
     how = [str(corpus), "--model", str(albert)]
     small = plan(capsys, *how)
     large = plan(
-        capsys, *how, "--rows", "2000000000", "--num-workers", "100",
-        "--tokens-per-second", "1000000", "--price-per-hour", "2.5",
+        capsys, *how, "--rows", "2000000000", "--parallel", "100", "--tokens-per-second", "1000000",
+        "--price-per-hour", "2.5",
     )  # fmt: skip
     assert large["rows"] == 2_000_000_000
     assert large["tokens"] == small["tokens"] * 10_000_000
@@ -95,11 +95,11 @@ def test_what_can_not_be_planned_is_said_in_one_line(
 ) -> None:
     how = [str(corpus), "--model", str(albert)]
     assert "rows 0 is below 1" in refused(capsys, *how, "--rows", "0")
-    assert "num-workers 0 is below 1" in refused(capsys, *how, "--num-workers", "0")
+    assert "parallel 0 is below 1" in refused(capsys, *how, "--parallel", "0")
     assert "is no speed" in refused(capsys, *how, "--tokens-per-second", "0")
     assert "is no price" in refused(capsys, *how, "--price-per-hour", "-1")
     assert "runner 'nosuch'" in refused(capsys, *how, "--runner", "nosuch")
-    assert "neither albeam's nor Beam's" in refused(capsys, *how, "--worker", "3")
+    assert "neither albeam's nor Beam's" in refused(capsys, *how, "--paralel", "3")
     pq.write_table(pa.table({"id": ["a"], "text": [" "]}), tmp_path / "blank.parquet")
     blank = str(tmp_path / "blank.parquet")
     assert "none of 1 sampled rows" in refused(capsys, blank, "--model", str(albert))

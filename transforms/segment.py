@@ -355,10 +355,9 @@ def complete_parts(
         Damaged: a part is not done.
     """
     infos = {info.number: info for info in known}
-    for number in range(count):
-        if number not in infos:
-            info = paths.read_marker(number)
-            if info is None:
-                raise Damaged(f"{paths.marker(number)} is missing; run the same command again")
-            infos[number] = info
+    others = [number for number in range(count) if number not in infos]
+    for number, info in zip(others, storage.in_threads(paths.read_marker, others), strict=True):
+        if info is None:
+            raise Damaged(f"{paths.marker(number)} is missing; run the same command again")
+        infos[number] = info
     return tuple(infos[number] for number in range(count))

@@ -112,15 +112,25 @@ def sound_parts(paths: SegmentPaths) -> set[int]:
     What stands broken is removed, so that it is done again. Digests are compared where the store is
     local, and sizes alone where it would have to be fetched.
     """
-    sound = set()
-    for number in sorted(paths.done_parts()):
+
+    def damage(number: int) -> str | None:
+        """None for a sound part, and nothing to say of one whose marker went meanwhile."""
         try:
             part = paths.read_marker(number)
-            if part is not None:
-                _check_part(paths, part)
-                sound.add(number)
+            if part is None:
+                return ""
+            _check_part(paths, part)
         except Damaged as error:
-            _LOGGER.warning("part %d is done again: %s", number, error)
+            return str(error)
+        return None
+
+    numbers = sorted(paths.done_parts())
+    sound = set()
+    for number, found in zip(numbers, storage.in_threads(damage, numbers), strict=True):
+        if found is None:
+            sound.add(number)
+        elif found:
+            _LOGGER.warning("part %d is done again: %s", number, found)
             _drop(paths, number)
     return sound
 

@@ -9,7 +9,8 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +22,11 @@ from transforms import exclusive
 from transforms.errors import BadInput
 from transforms.exclusive import is_local_fs
 
+A = TypeVar("A")
 T = TypeVar("T")
 
+#: Requests that are under way at once.
+_THREADS = 32
 _TRANSIENT = (TimeoutError, ConnectionError)
 #: botocore's and gcsfs': bytes came that don't fit the checksum that was sent with them.
 _TORN = frozenset({"FlexibleChecksumError", "ChecksumError"})
@@ -52,6 +56,12 @@ def retry(call: Callable[[], T]) -> T:
 
 def _is_transient(error: BaseException) -> bool:
     return isinstance(error, _TRANSIENT) or type(error).__name__ in _TORN
+
+
+def in_threads(call: Callable[[A], T], items: Iterable[A]) -> list[T]:
+    """``call`` of each item, in order; many at once, as a server answers each after a while."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(call, items))
 
 
 def open_filesystem(url: str) -> tuple[Any, str]:

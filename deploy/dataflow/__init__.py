@@ -1,0 +1,1 @@
+"""What a Flex Template of albeam is made of."""

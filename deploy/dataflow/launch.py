@@ -1,0 +1,69 @@
+"""The Flex Template's program: a job of one step, which runs ``albeam embed`` and so other jobs.
+
+A Flex Template makes one job graph, and albeam decides what to embed from what a first job has
+compared. So the template's own job is the driver: its one worker submits the jobs that do the work,
+and waits for them. Where that worker is replaced, the command begins again and goes on where it
+was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    WorkerOptions,
+)
+
+#: Parameters of the template that are options of ``albeam embed``; empty ones are left out.
+OPTIONS = (
+    *("store", "model", "mode", "id_column", "text_column", "metadata_columns", "index"),
+    *("recall_target", "accelerator"),
+)
+
+
+def command(parameters: argparse.Namespace, options: PipelineOptions) -> list[str]:
+    """The words of ``albeam`` for the template's parameters."""
+    words = ["embed", *parameters.inputs.split()]
+    for name in OPTIONS:
+        value = getattr(parameters, name)
+        if value:
+            words += [f"--{name.replace('_', '-')}", value]
+    words += ["--runner", parameters.engine]
+    if parameters.engine == "dataflow":
+        cloud = options.view_as(GoogleCloudOptions)
+        image = options.view_as(WorkerOptions).sdk_container_image
+        words += [f"--project={cloud.project}", f"--region={cloud.region}"]
+        words += [f"--temp-location={cloud.temp_location}", f"--sdk-container-image={image}"]
+    return words
+
+
+def drive(words: list[str]) -> None:
+    """Run albeam; a failure is the step's."""
+    from pipeline.cli import main as albeam
+
+    code = albeam(words)
+    if code:
+        raise RuntimeError(f"albeam ended with exit code {code}; its message is in the log")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the job, and run it."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--inputs", required=True)
+    parser.add_argument("--engine", default="dataflow")
+    for name in OPTIONS:
+        parser.add_argument(f"--{name}", default="", required=name == "store")
+    parameters, rest = parser.parse_known_args(argv)
+    options = PipelineOptions(rest)
+    words = command(parameters, options)
+    with beam.Pipeline(options=options) as pipeline:
+        _ = pipeline | "Command" >> beam.Create([words]) | "Drive" >> beam.Map(drive)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
