@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apache_beam.runners.runner import PipelineState
@@ -18,11 +18,12 @@ from transforms.errors import AlbeamError, BadInput, Conflict
 from transforms.index_choice import check_index_options
 from transforms.intake import WatchOptions, language_of, list_new
 from transforms.ledger import Entry
+from transforms.messages import MessageOptions
 from transforms.model import find_model, options_for
 from transforms.passages import PassageOptions, check_passage_options
 from transforms.snapshot import newest_snapshot
 from transforms.tokenizer import load_tokenizer
-from transforms.watching import WatchFiles
+from transforms.watching import WatchFiles, WatchMessages
 
 _POLL_SECONDS = 0.5
 
@@ -71,6 +72,8 @@ def run(
         AlbeamError: the job failed.
     """
     started = time.monotonic()
+    if options.runner == "direct":
+        raise BadInput("the direct runner ends with its input; give --runner prism or flink")
     watched, passages, handler = _prepare(options, every)
     beam_options = pipeline_options(options.runner, options.beam_args, streaming=True)
     pipeline = make_pipeline(options.runner, beam_options)
@@ -94,7 +97,7 @@ def run(
                 if tell is not None:
                     tell(_line(entry, closing.snapshot, closing.reason, closing.seconds))
             working = any(entry.number not in known for entry in entries)
-            if working or list_new(watched, entries):
+            if working or list_new(watched, ledger.taken()):
                 quiet_since = time.monotonic()
             elif _compacted(options.store, max_segments):
                 compactions += 1
@@ -114,9 +117,25 @@ def run(
     )
 
 
+def store_messages(options: EmbedOptions, messages: MessageOptions) -> WatchMessages:
+    """What brings a ``PCollection[Message]`` into a store, in a pipeline of one's own.
+
+    Args:
+        options: as for ``albeam embed``; its inputs, columns and mode don't count, and the store is
+            that of the messages.
+        messages: how they are gathered.
+
+    Raises:
+        BadInput: options, model or store can't be used as given.
+    """
+    options = replace(
+        options, inputs=(messages.folder,), store=messages.store, columns=messages.columns
+    )
+    watched, passages, handler = _prepare(options, messages.every)
+    return WatchMessages(messages, replace(watched, messages=True), passages, handler)
+
+
 def _prepare(options: EmbedOptions, every: float) -> tuple[WatchOptions, PassageOptions, Any]:
-    if options.runner == "direct":
-        raise BadInput("the direct runner ends with its input; give --runner prism or flink")
     if every <= 0:
         raise BadInput(f"every is {every}; give a time such as 30s")
     storage.check_exclusive(options.store)

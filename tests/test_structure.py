@@ -113,7 +113,7 @@ def test_the_snippets_of_the_readme_run(
 ) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     snippets = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(snippets) == 2
+    assert len(snippets) == 3
     shutil.copytree(corpus, tmp_path / "corpus")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = re.search(r"^albeam (embed .*)$", readme, re.MULTILINE)

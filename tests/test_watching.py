@@ -244,10 +244,20 @@ def test_an_entry_is_added_once_and_closed_once(tmp_path: Path) -> None:
 
 
 def test_what_the_ledger_has_is_not_new(watched: WatchOptions, tmp_path: Path) -> None:
-    assert list_new(watched, []) == []
+    assert list_new(watched, set()) == []
     put(tmp_path / "in", "a.parquet", some(0, 3))
-    [file] = list_new(watched, [])
-    entry = Entry(1, "segment", 1, (file,), {}, 0.0)
-    assert list_new(watched, [entry]) == []
+    [file] = list_new(watched, set())
+    assert list_new(watched, {file}) == []
     put(tmp_path / "in", "a.parquet", some(0, 4))
-    assert [each.url for each in list_new(watched, [entry])] == [file.url]
+    assert [each.url for each in list_new(watched, {file})] == [file.url]
+
+
+def test_an_entry_that_was_given_up_keeps_no_file_but_those_rejected(tmp_path: Path) -> None:
+    ledger = Ledger.of(str(tmp_path), ["in"])
+    good, bad = FileInfo("good", 1, "v"), FileInfo("bad", 1, "v")
+    entry = Entry(1, "segment", 1, (good, bad), {"bad": "why"}, 0.0)
+    assert ledger.add(entry)
+    assert ledger.taken() == {good, bad}
+    ledger.close(entry, reason="good was changed while it was read")
+    assert ledger.taken() == {bad}
+    assert ledger.taken_entries() == []

@@ -1,6 +1,6 @@
 """New files of a watched folder: which are whole, which rows of them count, and their commit."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 
 from pyroaring import BitMap64
@@ -16,13 +16,14 @@ from transforms.lexical_building import build_lexical, choose_language
 from transforms.lexical_info import LexicalOptions
 from transforms.model import ModelIdentity
 from transforms.parquet import PartFormat, rejected_ids
-from transforms.planning import ColumnOptions, Slice, Survey, check_metadata, plan_parts
+from transforms.planning import ColumnOptions, Survey, check_metadata, plan_parts
 from transforms.records import ROW
 from transforms.segment import SegmentPaths, complete_parts, segment_name
 from transforms.snapshot import newest_snapshot, read_segment
 from transforms.source import read_ids, read_slice
 from transforms.storage import FileInfo
-from transforms.survey import survey_input
+from transforms.survey import slices_of, survey_input
+from transforms.versions import newest_rows, news, rows_to_embed
 
 #: Files of one entry at most: more wait for the next.
 FILES_PER_ENTRY = 64
@@ -43,6 +44,8 @@ class WatchOptions:
         every: seconds between two looks.
         lexical: whether each segment gets a lexical index, and for which language.
         rows_per_part: input rows of a part, or None to choose.
+        messages: the files are those of `LandMessages`: each is whole when it appears, versions
+            say which rows count, and it is removed once its rows are in the store.
     """
 
     inputs: tuple[str, ...]
@@ -55,6 +58,7 @@ class WatchOptions:
     every: float
     lexical: LexicalOptions = LexicalOptions()
     rows_per_part: int | None = None
+    messages: bool = False
 
     @property
     def ledger(self) -> Ledger:
@@ -62,14 +66,17 @@ class WatchOptions:
         return Ledger.of(self.store, self.inputs)
 
 
-def list_new(options: WatchOptions, entries: Iterable[Entry]) -> list[FileInfo]:
-    """The files that no entry has, by their identities."""
+def list_new(options: WatchOptions, taken: Set[FileInfo]) -> list[FileInfo]:
+    """The files that are not among those which were taken, by their identities."""
     try:
         files = storage.list_inputs(options.inputs)
     except BadInput:
         # An empty folder: nothing has come yet.
         return []
-    taken = {file for entry in entries for file in entry.files}
+    if options.messages:
+        # Named after its content: what is written again is the same.
+        urls = {file.url for file in taken}
+        return [file for file in files if file.url not in urls]
     return [file for file in files if file not in taken]
 
 
@@ -92,14 +99,28 @@ def plan_entry(options: WatchOptions, files: list[FileInfo], number: int, seen: 
     if survey is not None:
         paths = SegmentPaths(options.store, name)
         paths.claim()
-        places = last_places(survey)
-        options.ledger.write_ids(
-            name, {survey.files[file].url: ids for file, ids in _by_file(places).items()}
-        )
-        chosen = chosen_rows(survey, places)
-        plan = paths.settle_plan(plan_parts(survey, options.rows_per_part, options.rate, chosen))
-        parts = len(plan.parts)
+        choose = _choose_messages if options.messages else _choose_files
+        chosen = choose(options.ledger, name, survey)
+        if any(chosen):
+            plan = plan_parts(survey, options.rows_per_part, options.rate, chosen)
+            parts = len(paths.settle_plan(plan).parts)
     return Entry(number, name, parts, tuple(files), rejected, seen)
+
+
+def _choose_files(ledger: Ledger, segment: str, survey: Survey) -> list[BitMap64]:
+    places = last_places(survey)
+    ledger.write_ids(
+        segment, {survey.files[file].url: ids for file, ids in _by_file(places).items()}
+    )
+    return chosen_rows(survey, places)
+
+
+def _choose_messages(ledger: Ledger, segment: str, survey: Survey) -> list[BitMap64]:
+    new = news(ledger, newest_rows(survey))
+    ledger.write_versions(
+        segment, {name: (each.version, each.deleted) for name, each in new.items()}
+    )
+    return rows_to_embed(survey, new.values())
 
 
 def survey_files(
@@ -126,16 +147,6 @@ def survey_files(
             good.append(file)
             found = survey
     return found, rejected
-
-
-def slices_of(survey: Survey) -> Iterator[Slice]:
-    """All row groups of a survey's files."""
-    for place, groups in enumerate(survey.groups):
-        first = 0
-        for number, group in enumerate(groups):
-            if group.rows:
-                yield Slice(place, number, 0, group.rows, first)
-            first += group.rows
 
 
 def last_places(survey: Survey) -> dict[str, tuple[int, int]]:
@@ -196,14 +207,14 @@ def commit_entry(options: WatchOptions, entry: Entry) -> int:
     """Index and commit an entry's segment, whose parts are all done; the newest snapshot.
 
     A segment that was committed before, by a try that was killed, is not committed again. What the
-    files had before and lack now, or can't be embedded now, goes in a second snapshot.
+    files had before and lack now, or can't be embedded now, and what messages take away, goes in a
+    second snapshot.
     """
-    ledger = options.ledger
-    paths = ledger.paths(entry)
-    plan = paths.read_plan()
-    assert plan is not None
+    paths = options.ledger.paths(entry)
     parts = complete_parts(paths, entry.parts, [])
     if not was_committed(options.store, entry.segment) and any(part.rows for part in parts):
+        plan = paths.read_plan()
+        assert plan is not None
         form = PartFormat(options.identity, options.vector_dtype, plan.schema)
         index = build_index(paths, parts, options.identity.dim, options.index)
         lexical = build_lexical(paths, parts, language_of(options))
@@ -213,8 +224,25 @@ def commit_entry(options: WatchOptions, entry: Entry) -> int:
     newest = newest_snapshot(options.store)
     if newest is None:
         return 0
-    reasons = {reason for part in parts for reason in part.rejects}
-    gone = replaced_ids(ledger, entry) | rejected_ids(paths, parts, reasons)
+    gone = _gone(options, entry) | rejected_ids(
+        paths, parts, {reason for part in parts for reason in part.rejects}
+    )
     return (
         remove_documents(options.store, sorted(gone), "watch").snapshot if gone else newest.number
     )
+
+
+def _gone(options: WatchOptions, entry: Entry) -> set[str]:
+    if not options.messages:
+        return replaced_ids(options.ledger, entry)
+    versions = options.ledger.read_versions(entry.segment)
+    return set(versions.filter(versions.column("deleted")).column("document_id").to_pylist())
+
+
+def remove_taken(options: WatchOptions) -> None:
+    """Remove the files of messages whose rows are in the store."""
+    taken = {file.url for entry in options.ledger.taken_entries() for file in entry.files}
+    for name in storage.list_names(options.inputs[0]):
+        url = storage.join(options.inputs[0], name)
+        if url in taken:
+            storage.remove(url)

@@ -20,6 +20,10 @@ from transforms.parquet import open_parquet, reading
 from transforms.segment import SegmentPaths, check_name, parse, segment_name
 from transforms.storage import FileInfo
 
+_VERSIONS = pa.schema(
+    [("document_id", pa.string()), ("version", pa.int64()), ("deleted", pa.bool_())]
+)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -80,6 +84,23 @@ class Ledger:
         last = entries[-1] if entries else None
         return last if last is not None and self.closing(last.number) is None else None
 
+    def taken_entries(self) -> list[Entry]:
+        """The entries whose files are in the store, in order."""
+        closings = ((entry, self.closing(entry.number)) for entry in self.entries())
+        return [entry for entry, closing in closings if closing is not None and not closing.reason]
+
+    def taken(self) -> set[FileInfo]:
+        """The files that are in the store, or about to be, or rejected.
+
+        Those of an entry that was given up because of another file are not.
+        """
+        found: set[FileInfo] = set()
+        for entry in self.entries():
+            closing = self.closing(entry.number)
+            given_up = closing is not None and closing.reason
+            found.update(file for file in entry.files if not given_up or file.url in entry.rejected)
+        return found
+
     def add(self, entry: Entry) -> bool:
         """Create an entry; false where another watch was faster."""
         content = json.dumps(asdict(entry), sort_keys=True).encode()
@@ -88,10 +109,9 @@ class Ledger:
     def closing(self, number: int) -> Closing | None:
         """How an entry ended; None while it is open."""
         try:
-            content = storage.read_bytes(self._closed(number))
+            return _read_closing(self._closed(number))
         except FileNotFoundError:
             return None
-        return parse(content, self._closed(number), lambda value: Closing(**value))
 
     def close(self, entry: Entry, snapshot: int = 0, reason: str = "") -> Closing:
         """Close an entry, or adopt how it was closed."""
@@ -127,6 +147,25 @@ class Ledger:
             found.setdefault(file, []).append(name)
         return found
 
+    def write_versions(self, segment: str, versions: Mapping[str, tuple[int, bool]]) -> None:
+        """Keep which version of each document the messages of a segment brought, and whether it
+        takes the document away."""
+        rows = [
+            {"document_id": name, "version": version, "deleted": deleted}
+            for name, (version, deleted) in sorted(versions.items())
+        ]
+        table = pa.Table.from_pylist(rows, _VERSIONS)
+        with storage.put_atomically(self.root, lambda _: _ids_name(segment)) as path:
+            pq.write_table(table, path, compression="zstd")
+
+    def read_versions(self, segment: str) -> pa.Table:
+        """What `write_versions` kept: ``document_id, version, deleted``; no rows without it."""
+        url = storage.join(self.root, _ids_name(segment))
+        if not storage.exists(url):
+            return _VERSIONS.empty_table()
+        with reading(url):
+            return open_parquet(url).read()
+
     def paths(self, entry: Entry) -> SegmentPaths:
         """Where an entry's segment lies."""
         return SegmentPaths(self.store, entry.segment)
@@ -146,6 +185,12 @@ def _ids_name(segment: str) -> str:
 def _read_entry(url: str) -> Entry:
     # An entry never changes.
     return parse(storage.read_bytes(url), url, _entry)
+
+
+@lru_cache(maxsize=100_000)
+def _read_closing(url: str) -> Closing:
+    # Nor does how it ended.
+    return parse(storage.read_bytes(url), url, lambda value: Closing(**value))
 
 
 def _entry(value: dict) -> Entry:  # type: ignore[type-arg]

@@ -129,6 +129,16 @@ def read_ids(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
     yield from _read(plan.files[piece.file], piece, [column], build)
 
 
+def read_columns(plan: Plan | Survey, piece: Slice, columns: list[str]) -> Iterator[pa.Table]:
+    """The same with columns of the file as they are, in this order, and ``_row``."""
+
+    def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
+        table = pa.Table.from_batches([batch]).select(columns)
+        return table.append_column(ROW, pa.array(rows))
+
+    yield from _read(plan.files[piece.file], piece, columns, build)
+
+
 def _read(
     file: FileInfo,
     piece: Slice,

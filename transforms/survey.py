@@ -1,6 +1,6 @@
 """What the footers of an input tell: rows, columns, types; and what is wrong with them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ import pyarrow.types as pt
 
 from transforms import storage
 from transforms.errors import BadInput
-from transforms.planning import ColumnOptions, RowGroup, Survey
+from transforms.planning import ColumnOptions, RowGroup, Slice, Survey
 from transforms.records import RESERVED, without_views
 from transforms.storage import FileInfo
 
@@ -34,6 +34,16 @@ def survey_input(files: list[FileInfo], columns: ColumnOptions) -> Survey:
     if not found.rows:
         raise BadInput(f"the input has no rows: {_some(file.url for file in files)}")
     return found
+
+
+def slices_of(survey: Survey) -> Iterator[Slice]:
+    """All row groups of a survey's files."""
+    for place, groups in enumerate(survey.groups):
+        first = 0
+        for number, group in enumerate(groups):
+            if group.rows:
+                yield Slice(place, number, 0, group.rows, first)
+            first += group.rows
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,16 @@ from apache_beam.utils.timestamp import Timestamp
 from transforms import coder  # noqa: F401
 from transforms.embedding import AlbertTableHandler, EmbedPassages
 from transforms.errors import BadInput
-from transforms.intake import FILES_PER_ENTRY, WatchOptions, commit_entry, list_new, plan_entry
+from transforms.intake import (
+    FILES_PER_ENTRY,
+    WatchOptions,
+    commit_entry,
+    list_new,
+    plan_entry,
+    remove_taken,
+)
 from transforms.ledger import Entry
+from transforms.messages import LandMessages, Message, MessageOptions
 from transforms.model import options_for
 from transforms.parquet import PartFormat
 from transforms.passages import PassageOptions, SplitPassages
@@ -67,14 +75,17 @@ class _LookFn(beam.DoFn):
         check_version(self._version)
         # The runner may have begun anew, and lost what was under way.
         _looks(self._job).sent = 0
+        if self._options.messages:
+            remove_taken(self._options)
 
     def process(self, element: object) -> Iterator[tuple[str, int]]:  # noqa: ARG002
         options, ledger, looks = self._options, self._options.ledger, _looks(self._job)
         entries = ledger.entries()
-        new = list_new(options, entries)
+        new = list_new(options, ledger.taken())
         now = time.time()
         looks.seen = {file: looks.seen.get(file, now) for file in new}
-        stable = [file for file in new if file in looks.before][:FILES_PER_ENTRY]
+        whole = [file for file in new if options.messages or file in looks.before]
+        stable = whole[:FILES_PER_ENTRY]
         looks.before = set(new)
         oldest = min(looks.seen.values(), default=now)
         last = entries[-1] if entries else None
@@ -95,7 +106,7 @@ class _LookFn(beam.DoFn):
     def _go_on(self, entry: Entry, looks: _Looks) -> Iterator[tuple[str, int]]:
         """Send what is not done of an entry, unless it was sent and moves on."""
         ledger = self._options.ledger
-        if not entry.parts:
+        if len(entry.rejected) == len(entry.files):
             ledger.close(entry, reason="no file could be read")
             return
         done = ledger.paths(entry).done_parts()
@@ -205,6 +216,8 @@ class _CommitFn(beam.DoFn):
             return
         number = commit_entry(self._options, entry)
         closing = ledger.close(entry, number)
+        if self._options.messages:
+            remove_taken(self._options)
         Metrics.counter(METRICS, "entries").inc()
         Metrics.distribution(METRICS, "freshness_seconds").update(int(closing.seconds))
         last.write(number)
@@ -244,3 +257,23 @@ class WatchFiles(beam.PTransform):
             | "OneKey" >> beam.ParDo(_KeyFn()).with_output_types(tuple[str, str])
             | "Commit" >> beam.ParDo(_CommitFn(options)).with_output_types(int)
         )
+
+
+class WatchMessages(beam.PTransform):
+    """A ``PCollection[Message]`` to the numbers of the snapshots that messages bring."""
+
+    def __init__(
+        self,
+        messages: MessageOptions,
+        options: WatchOptions,
+        passages: PassageOptions,
+        handler: AlbertTableHandler,
+    ) -> None:
+        super().__init__()
+        self._land = LandMessages(messages)
+        self._watch = WatchFiles(options, passages, handler)
+
+    def expand(self, messages: beam.PCollection[Message]) -> beam.PCollection[int]:
+        """Wire messages to files, and files to the store."""
+        _ = messages | "LandMessages" >> self._land
+        return messages.pipeline | "WatchFiles" >> self._watch
