@@ -9,6 +9,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.testing import test_stream
 from apache_beam.transforms.window import TimestampedValue
 from hypothesis import given, settings
@@ -26,6 +27,7 @@ from transforms.index_choice import IndexOptions
 from transforms.intake import WatchOptions, list_new, plan_entry, remove_taken
 from transforms.messages import LandMessages, Message, MessageOptions, land, sort_out
 from transforms.model import ModelOptions, Placement, find_model
+from transforms.records import METRICS
 from transforms.snapshot import newest_snapshot
 from transforms.source import read_chunks
 from transforms.storage import list_inputs, list_names
@@ -210,6 +212,18 @@ def test_however_messages_are_cut_repeated_and_disordered_the_newest_counts(
     assert list_names(options.folder) == []
 
 
+def metrics_of(job: Any) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """albeam's counters, gauges, and the greatest values of its distributions, when a bundle or
+    two have ended."""
+    time.sleep(2)
+    found = job.metrics().query(MetricsFilter().with_namespace(METRICS))
+    return (
+        {each.key.metric.name: each.committed for each in found["counters"]},
+        {each.key.metric.name: each.committed.value for each in found["gauges"]},
+        {each.key.metric.name: each.committed.max for each in found["distributions"]},
+    )
+
+
 @on_engines
 def test_a_stream_on_prism_late_double_and_disordered(tmp_path: Path, albert: Path) -> None:
     messages = options_in(tmp_path, metadata=LANGUAGES, every=1.0)
@@ -254,6 +268,14 @@ def test_a_stream_on_prism_late_double_and_disordered(tmp_path: Path, albert: Pa
         while not (texts_now().get("d4") == "a river" and "d2" not in texts_now()):
             assert time.monotonic() < deadline, (job.state, sorted(texts_now()))
             time.sleep(0.5)
+        count, gauge, distribution = metrics_of(job)
+    assert count["messages"] >= 30
+    assert count["messages_rejected"] == 1
+    assert count["documents"] >= 29
+    assert count["entries"] >= 1
+    assert {"lag_seconds", "files_waiting", "parts_waiting"} <= set(gauge)
+    assert 0 <= gauge["lag_seconds"] <= 90
+    assert 0 <= distribution["freshness_seconds"] <= 90
     assert sorted(texts_now()) == sorted(f"d{n}" for n in range(30) if n != 2)
     assert texts_now()["d0"] != "too old"
     assert len(pq.read_table(Path(messages.folder) / "_rejects")) == 1
