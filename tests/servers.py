@@ -77,8 +77,6 @@ def gcs_settings(url: str) -> dict[str, str]:
     return {
         "STORAGE_EMULATOR_HOST": url,
         "FSSPEC_GS_TOKEN": "anon",
-        # Asks Google by gRPC what kind of bucket it is; the emulator speaks HTTP alone.
-        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
     }
 
 

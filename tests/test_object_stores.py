@@ -42,7 +42,6 @@ def bucket(
         with s3_server(tmp_path_factory.mktemp("s3")) if s3 else gcs_server() as url:
             for name, value in (s3_settings(url) if s3 else gcs_settings(url)).items():
                 patch.setenv(name, value)
-            # gcsfs reads its environment when it is imported.
             pytest.importorskip("s3fs" if s3 else "gcsfs")
             forget_filesystems(protocol)
             if not s3:
