@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines engines servers lint bench bench-index bench-hybrid reference faults model clean
+.PHONY: help demo test test-engines engines servers lint bench bench-answers bench-index bench-hybrid reference faults model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
 		--editable '.[$(EXTRAS),bench]'
 	$(BIN)/albeam bench $(if $(QUICK),--quick) --json bench.json
+
+bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each mode, beside bm25s: ALBEAM_DATA=FOLDER
+	$(BIN)/python -m deploy.bench.answers --json bench-answers.json
 
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N
 	$(BIN)/python -m deploy.bench.hybrid --rows $(or $(ROWS),1000000) --json bench-hybrid.json

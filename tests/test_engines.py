@@ -4,20 +4,23 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from deploy.flink.cluster import Cluster, free_port
-from pipeline import flink
+from pipeline import flink, watch
 from pipeline.embed import run
 from pipeline.options import EmbedOptions
 from pipeline.runners import check_runner, make_pipeline, pipeline_options
 from pipeline.verify import run as verify
 from tests.engines import flink_args, flink_lib, prism_args
 from tests.models import make_texts, write_corpus
+from tests.stores import live_ids
 from tests.test_end_to_end import assert_same_store
 from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement
@@ -173,6 +176,62 @@ def test_a_task_manager_that_is_killed_changes_nothing(
     assert summary.documents == 4000
     assert verify(other.store).passages == summary.passages
     assert_same_store(whole.store, other.store)
+
+
+def test_a_watch_goes_on_from_a_checkpoint_when_a_task_manager_is_killed(
+    options: EmbedOptions, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    args = (*on_cluster(cluster, flink_args(monkeypatch)), "--checkpointing_interval=1000")
+    options = replace(
+        options,
+        inputs=(str(folder),),
+        columns=ColumnOptions(),
+        runner="flink",
+        beam_args=args,
+        rows_per_part=10,
+    )
+    write_corpus(folder / "a", list(make_texts(40)))
+    counts: list[dict[str, int]] = []
+    failed: list[BaseException] = []
+
+    def soon(check: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not check():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def done() -> int:
+        return len(list(Path(options.store).glob("segments/*/vectors/part-*.json")))
+
+    def produce_and_kill() -> None:
+        try:
+            soon(lambda: Path(options.store, "snapshots", "00000001.json").exists())
+            table = pa.table({"id": [f"b{n}" for n in range(2000)], "text": make_texts(2000)})
+            (folder / "b").mkdir()
+            pq.write_table(table, folder / "b" / "_b.parquet")
+            (folder / "b" / "_b.parquet").rename(folder / "b" / "b.parquet")
+            soon(lambda: done() >= 4 + 20)
+            cluster.kill("taskmanager-0")
+            assert done() < 4 + 200
+            cluster.start_manager("taskmanager-0")
+            soon(lambda: done() == 4 + 200)
+            for job in cluster.ask("jobs")["jobs"]:
+                if job["status"] == "RUNNING":
+                    counts.append(cluster.ask(f"jobs/{job['id']}/checkpoints")["counts"])
+        except BaseException as error:
+            failed.append(error)
+
+    producer = threading.Thread(target=produce_and_kill)
+    producer.start()
+    summary = watch.run(options, every=1.0, until_idle=10.0)
+    producer.join()
+    cluster.wait(2)
+    assert not failed
+    assert [each["restored"] >= 1 for each in counts] == [True]
+    assert (summary.files, summary.entries, summary.rejected) == (2, 2, {})
+    assert len(live_ids(options.store)) == 2040
+    verify(options.store)
 
 
 def test_what_is_missing_is_said_before_any_work(
