@@ -86,12 +86,15 @@ def print_answer(hits: Sequence[Hit], answers: Sequence[Any]) -> None:
 
 
 def print_hits(hits: Sequence[Hit]) -> None:
-    """Hits for reading: score, document, and the passage's beginning."""
+    """Hits for reading: score, document, the passage's beginning, and metadata."""
     width = min(shutil.get_terminal_size().columns, 100) - 4
     for hit in hits:
         print(f"{hit.rank:>3}. {hit.score:.3f}  {hit.document_id}  [{hit.start}:{hit.end}]")
         short = textwrap.shorten(hit.text, 2 * width, placeholder=" …")
         print(textwrap.indent(textwrap.fill(short, width), "     "))
+        said = ", ".join(f"{name}: {value}" for name, value in hit.metadata.items())
+        if said:
+            print("     " + textwrap.shorten(said, width, placeholder=" …"))
     if not hits:
         print("  nothing: the store is empty, or no document meets the condition")
 

@@ -11,9 +11,11 @@ from pipeline import search_many
 from pipeline.cli import main
 from pipeline.embed import run as embed
 from pipeline.options import EmbedOptions
+from pipeline.search import print_hits
 from tests.models import make_texts
 from transforms import searching
 from transforms.errors import BadInput
+from transforms.hits import Hit
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
 from transforms.retrieval import RankOptions
@@ -213,3 +215,10 @@ def test_questions_that_can_not_be_asked_are_refused(
     assert searching.RUN_SCHEMA is RUN_SCHEMA
     with pytest.raises(BadInput, match="matches no file"):
         plan_questions(str(tmp_path / "none.parquet"))
+
+
+def test_a_hit_is_printed_with_its_metadata(capsys: pytest.CaptureFixture[str]) -> None:
+    print_hits([Hit(1, 0.5, "a", 0, 0, 7, "a river", {"lang": "en", "year": 2020})])
+    assert capsys.readouterr().out.splitlines() == [
+        "  1. 0.500  a  [0:7]", "     a river", "     lang: en, year: 2020",
+    ]  # fmt: skip

@@ -61,14 +61,16 @@ def check_factory(option: str, dim: int) -> None:
     wrong = _crashes(option)
     if wrong:
         raise BadInput(
-            f"index {option!r} {wrong}; give auto, flat, none or a string such as 'IVF256,SQ8'"
+            f"index {option!r} {wrong}; give auto, flat, hnsw, ivf, ivfpq, none or a string such "
+            "as 'IVF256,SQ8'"
         )
     try:
         index = empty_index(option, dim)
     except RuntimeError as error:
         raise BadInput(
             f"index {option!r} is no FAISS factory for {dim} dimensions "
-            f"({reason(error)}); give auto, flat, none or a string such as 'IVF256,Flat'"
+            f"({reason(error)}); give auto, flat, hnsw, ivf, ivfpq, none or a string such as "
+            "'IVF256,Flat'"
         ) from error
     except ValueError as error:
         raise BadInput(
@@ -85,7 +87,7 @@ def check_factory(option: str, dim: int) -> None:
     except (RuntimeError, TypeError, AssertionError) as error:
         raise BadInput(
             f"index {option!r} can't be trained, filled and searched by albeam ({reason(error)}); "
-            "give auto, flat, none or a string such as 'IVF256,SQ8'"
+            "give auto, flat, hnsw, ivf, ivfpq, none or a string such as 'IVF256,SQ8'"
         ) from error
 
 
