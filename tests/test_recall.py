@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.errors import RecallMissed
+from transforms.ranking import no_hits, raise_top_k
+from transforms.raw_vectors import rescore
 from transforms.recall import (
+    EXACT_AT,
     Setting,
     ShardReport,
     alike_rows,
@@ -18,6 +21,7 @@ from transforms.recall import (
     recall,
     setting_for,
 )
+from transforms.shard_report import rank_candidates
 
 
 def lists_of(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,3 +160,25 @@ def test_each_half_of_the_queries_must_reach_the_target(live: float) -> None:
     report = ShardReport({live: (scores, rows)}, {(live, 1): (lists, lists)})
     figures = measure([report], np.full(8, -1), live, 1)
     assert (figures.least, figures.at_10) == (0.0, 0.5)
+
+
+@given(st.integers(0, 1_000), st.integers(2, 400), st.integers(1, 300), st.booleans())
+def test_candidates_are_counted_as_if_all_were_scored(
+    seed: int, rows: int, wanted: int, doubles: bool
+) -> None:
+    dice = np.random.default_rng(seed)
+    raw = dice.normal(size=(rows, 8)).astype(np.float16)
+    if doubles:
+        raw = raw[dice.integers(0, 1 + rows // 50, rows)]
+    own = dice.integers(0, rows, 4)
+    queries = raw[own].astype(np.float32)
+    exact = raise_top_k(no_hits(4), queries @ raw.T.astype(np.float32), 0, EXACT_AT)
+    candidates = np.stack([dice.permutation(rows)[:wanted] for _ in range(4)]).astype(np.int64)
+    candidates[dice.random(candidates.shape) < 0.1] = -1
+    for k, at in ((11, 10), (EXACT_AT, 100)):
+        width = min(k, exact[1].shape[1])
+        expected = recall(exact, rescore(raw, queries, candidates, width), own, at)
+        # Whoever has too few candidates scans.
+        expected[(candidates >= 0).sum(axis=1) < width] = 1.0
+        ranked = rank_candidates(raw, queries, candidates, exact, k)
+        np.testing.assert_array_equal(recall(exact, ranked, own, at), expected)

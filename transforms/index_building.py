@@ -176,11 +176,12 @@ def build_shard(
             for chunk in blocks(raw):
                 index.add(chunk)
             queries = np.concatenate([each.queries for each in _ordered(samples)])
-            stored, asked = len(queries), made_questions(queries)
+            own, asked = _own_rows(samples), made_questions(queries)
             if plan.questions is not None:
                 asked = np.load(_fetch(paths, plan.questions, cache), allow_pickle=False)
             queries = np.concatenate([queries, asked.astype(np.float32)])
-            report = report_shard(plan, shard, index, raw, queries, stored)
+            own = np.concatenate([own, np.full(len(asked), -1, np.int64)])
+            report = report_shard(plan, shard, index, raw, queries, own)
         with _written(paths, f"shard-{shard.number:05d}", "faiss") as written:
             faiss_files.write_index(index, written.path)
     raw_info = sample.raw if sample is not None else None
@@ -203,7 +204,7 @@ def finish_index(
     built = sorted(built, key=_shard_number)
     settings: tuple[Setting, ...] = ()
     if not plan.exact:
-        own = np.concatenate([sample.own for sample in _ordered(samples)])
+        own = _own_rows(samples)
         reports = [each.report for each in built if each.report is not None]
         questions = len(reports[0].exact[1.0][0]) - len(own)
         own = np.concatenate([own, np.full(questions, -1, np.int64)])
@@ -226,6 +227,10 @@ def finish_index(
         asked=plan.asked,
         target=plan.target,
     )
+
+
+def _own_rows(samples: Sequence[ShardSample]) -> Rows:
+    return np.concatenate([sample.own for sample in _ordered(samples)])
 
 
 def _settings(

@@ -24,8 +24,9 @@ QUERIES = 256
 _OFF = 1.25
 #: So few live rows are scanned for long lists rather than searched with less recall.
 _FEW = 0.25
-#: Neighbours that exact search keeps: a hundred, and the query's own row.
-EXACT_AT = 101
+#: Neighbours that exact search keeps: a hundred, the query's own row, and one that tells whether
+#: there are more rows as near as the last.
+EXACT_AT = 102
 #: Equal scores may differ by such a share of the greatest when they are summed in another order.
 TIE = 1e-5
 

@@ -19,6 +19,7 @@ from transforms.recall import (
     ShardReport,
     alike_rows,
     asked,
+    measure,
     random_rows,
 )
 from transforms.shards import candidates, filled_lists
@@ -31,21 +32,22 @@ _BLOCK = 8_192
 
 
 def report_shard(
-    plan: IndexPlan, shard: ShardPlan, index: Any, raw: Raw, queries: Vectors, stored: int
+    plan: IndexPlan, shard: ShardPlan, index: Any, raw: Raw, queries: Vectors, own: Rows
 ) -> ShardReport:
     """What exact search and each setting worth trying find in a shard, with the segment's rows.
 
-    A setting is not tried where it costs more than to scan the live rows, nor after one that found
-    more in this shard than the target asks for. The first ``stored`` queries are rows, the rest are
-    questions.
+    A setting is not tried where it costs more than to scan the live rows, nor after one that
+    reaches the target, or finds more than that where other shards may find less. ``own`` are the
+    segment's rows that the queries are, -1 for questions.
     """
-    enough = (1 + plan.target) / 2
-    is_row = np.arange(len(queries)) < stored
+    alone = len(plan.shards) == 1
+    enough = plan.target if alone else (1 + plan.target) / 2
+    is_row = own >= 0
     kind = faiss_kinds.kind_of(plan.factory, plan.dim)
-    masks = _masks(raw, queries[:stored], shard.number)
+    masks = _masks(raw, queries[is_row], shard.number)
     row_lists = faiss_index.row_lists(index, shard.rows)
     first, best = shard.first_row, _exact(raw, queries, masks)
-    found: dict[tuple[float, int], tuple[Lists, Lists]] = {}
+    report = ShardReport({s: moved(stack(pair), first) for s, pair in best.items()}, {})
     for share, halves in masks.items():
         if share < 1 and not kind.selects:
             continue
@@ -64,10 +66,13 @@ def report_shard(
                 pairs.append(_find(search, raw, value, many, exact))
                 searched[half] = many
             tens, hundreds = (stack(pieces) for pieces in zip(*pairs, strict=True))
-            found[share, value] = moved(tens, first), moved(hundreds, first)
-            if min(_reached(each[0], wanted, groups) for each in (tens, hundreds)) >= enough:
+            report.found[share, value] = moved(tens, first), moved(hundreds, first)
+            if min(_reached(each[0], wanted, groups) for each in (tens, hundreds)) < enough:
+                continue
+            figures = measure([report], own, share, value)
+            if not alone or min(figures.least, figures.least_at_100) >= enough:
                 break
-    return ShardReport({s: moved(stack(pair), first) for s, pair in best.items()}, found)
+    return report
 
 
 @dataclass(frozen=True)
@@ -112,22 +117,54 @@ class _Search:
 def _find(
     search: _Search, raw: Raw, value: int, searched: _Searched, exact: Lists
 ) -> tuple[Lists, Lists]:
-    """What searches for ten and for a hundred rows find, besides a query's own row.
-
-    As in `transforms.shards.search_shard`, whoever finds too few scans.
-    """
-
-    def refine(rows: Rows, k: int) -> Lists:
-        scores, rows = rescore(raw, search.queries, rows, min(k, exact[1].shape[1]))
-        short, width = (rows < 0).any(axis=1), rows.shape[1]
-        scores[short], rows[short] = exact[0][short, :width], exact[1][short, :width]
-        return scores, rows
+    """What searches for ten and for a hundred rows find, besides a query's own row."""
 
     many = searched.found[1]
     # A graph is searched the more widely the more is asked for; lists are not.
     fewest = min(candidates(11), len(raw))
     few = many[:, :fewest] if searched.lists is not None else search.narrow(fewest, value)
-    return refine(few, 11), refine(many, EXACT_AT)
+    ten, hundred = (
+        rank_candidates(raw, search.queries, rows, exact, k)
+        for rows, k in ((few, 11), (many, EXACT_AT))
+    )
+    return ten, hundred
+
+
+def rank_candidates(raw: Raw, queries: Vectors, rows: Rows, exact: Lists, k: int) -> Lists:
+    """The best ``k`` of each query's candidates, as far as they matter for its recall.
+
+    Exact scores rank candidates; those of the nearest rows are known, and others matter only where
+    they equal the last of these. Whoever has too few candidates scans, as in
+    `transforms.shards.search_shard`.
+    """
+    scores, names = exact
+    width = min(k, names.shape[1])
+    short = (rows >= 0).sum(axis=1) < width
+    there = short[:, None] | _members(names, rows)
+    kept = merge_top_k([(scores, np.where(there, names, -1))], width)
+    tied = ~short & _ties(scores)
+    if tied.any():
+        ranked = rescore(raw, queries[tied], rows[tied], width)
+        kept[0][tied, : ranked[0].shape[1]], kept[1][tied, : ranked[1].shape[1]] = ranked
+    return kept
+
+
+def _members(names: Rows, rows: Rows) -> Bools:
+    """Which of each query's ``names`` are among its ``rows``."""
+    found = np.zeros(names.shape, np.bool_)
+    for number, (mine, theirs) in enumerate(zip(names, rows, strict=True)):
+        found[number] = np.isin(mine, theirs)
+    return found & (names >= 0)
+
+
+def _ties(scores: Scores) -> Bools:
+    """Whose nearest rows end with equal ones, so that there may be more of them."""
+    if scores.shape[1] < EXACT_AT:
+        return np.zeros(len(scores), np.bool_)
+    full = np.isfinite(scores[:, -1])
+    last, scale = scores[full, -2:], np.abs(scores[full]).max(axis=1)
+    full[full] = last[:, 0] - last[:, 1] <= TIE * scale
+    return full
 
 
 def _masks(raw: Raw, queries: Vectors, shard: int) -> dict[float, Halves]:
