@@ -82,6 +82,8 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     Raises:
         BadInput: the questions, a run or an option can't be used; nothing was searched.
     """
+    if options.k < 1:
+        raise BadInput(f"k is {options.k}; give 1 or more")
     modes = check_modes(store, options)
     _check_outputs(store, options)
     asked = load_questions(options.questions)

@@ -191,6 +191,8 @@ def test_compare_counts_wins_and_names_the_largest_differences(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["-k", "0"], "k is 0; give 1 or more"),
+        (["-k", "0", "--rerank", "3", "--reranker", "/gone"], "k is 0; give 1 or more"),
         (["--modes", "dense,psychic"], "mode 'psychic' is not one of"),
         (["--modes", ","], "there is no mode"),
         (["--beside", "hybrid={tmp}/ok.trec"], "two have one name"),

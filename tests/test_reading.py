@@ -188,6 +188,12 @@ def test_models_that_do_not_fit_are_refused_by_name(
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     with pytest.raises(BadInput, match="pickled weights are never loaded"):
         Reader(str(pickled), EXACT)
+    torn = shutil.copytree(reader, tmp_path / "torn")
+    weights = (torn / "model.safetensors").read_bytes()
+    for content in (weights[:5_000], b"no weights"):
+        (torn / "model.safetensors").write_bytes(content)
+        with pytest.raises(BadInput, match=r"can't be read: .*; restore its .safetensors file"):
+            Reader(str(torn), EXACT)
     broken = shutil.copytree(reader, tmp_path / "broken")
     (broken / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
     with pytest.raises(BadInput, match="can't be loaded as AutoModelForQuestionAnswering"):
@@ -274,19 +280,29 @@ def test_evaluate_prints_exact_match_and_f1(
             "leave --output out",
         ),
         (["evaluate", "{store}", "{tmp}/q.jsonl", "--reader", "m"], "row 1 of"),
+        (
+            ["evaluate", "{store}", "{tmp}/q.jsonl", "--rerank", "5", "--reranker", "{tmp}"],
+            "has no config.json",
+        ),
+        (
+            ["evaluate", "{store}", "{tmp}/q.jsonl", "--rerank", "5", "--reranker", "{albert}"],
+            "was not saved as AutoModelForSequenceClassification",
+        ),
     ],
 )
 def test_bad_options_are_one_line_and_exit_code_2(
     arguments: list[str],
     message: str,
     store: str,
+    albert: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     row = {"question_id": "q", "question": "x", "relevant": ["a"]}
     lines = [json.dumps(row | {"answers": []}), json.dumps(row | {"question_id": "r"})]
     (tmp_path / "q.jsonl").write_text("\n".join(lines))
-    assert main([argument.format(store=store, tmp=tmp_path) for argument in arguments]) == 2
+    given = [argument.format(store=store, tmp=tmp_path, albert=albert) for argument in arguments]
+    assert main(given) == 2
     printed = capsys.readouterr().err.strip()
     assert message in printed
     assert len(printed.splitlines()) == 1
