@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.reading import Reading, ReadingOptions
-from pipeline.search import read_rows
+from pipeline.search import question_text, read_rows
 from transforms import storage
 from transforms.errors import BadInput
 from transforms.evaluation import Evaluation, measure_run, question_table
@@ -148,9 +148,11 @@ def load_questions(url: str) -> list[Question]:
     """The questions of a Parquet or JSONL file.
 
     Raises:
-        BadInput: a field is missing, or a question has no relevant document.
+        BadInput: a field is missing, a question is blank or has no relevant document, or an id is
+            there twice.
     """
-    questions = []
+    questions: list[Question] = []
+    seen: set[str] = set()
     for number, row in enumerate(read_rows(url, ("question_id", "question", "relevant"))):
         relevant, answers = row["relevant"], row.get("answers")
         if not isinstance(relevant, list) or not relevant or None in relevant:
@@ -160,10 +162,17 @@ def load_questions(url: str) -> list[Question]:
             )
         if answers is not None and not isinstance(answers, list):
             raise BadInput(f"row {number} of {url!r} has answers {answers!r}; give a list of texts")
+        name = str(row["question_id"])
+        if name in seen:
+            raise BadInput(
+                f"row {number} of {url!r} has question_id {name!r} once more; give each question "
+                "an id of its own"
+            )
+        seen.add(name)
         questions.append(
             Question(
-                str(row["question_id"]),
-                str(row["question"]),
+                name,
+                question_text(url, number, row),
                 tuple(str(document) for document in relevant),
                 None if answers is None else tuple(str(answer) for answer in answers),
             )

@@ -230,6 +230,9 @@ def test_bad_options_of_evaluate_are_told_before_anything_is_searched(
         ({"relevant": []}, "give a list of at least one document id"),
         ({"relevant": ["a"], "answers": "b"}, "has answers 'b'; give a list of texts"),
         ({"relevant": ["a"], "question_id": "two words"}, "can't stand in a TREC run"),
+        ({"relevant": ["a"], "question_id": "first"}, "row 1 of"),
+        ({"relevant": ["a"], "question_id": "first"}, "'first' once more; give each question an"),
+        ({"relevant": ["a"], "question": " "}, "has a blank question; ask something"),
     ],
 )
 def test_questions_that_can_not_be_used_are_named(
@@ -240,10 +243,15 @@ def test_questions_that_can_not_be_used_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "q.jsonl"
-    file.write_text(json.dumps({"question_id": "q", "question": "x"} | row))
-    command = ["evaluate", store, str(file), "--run", str(tmp_path / "r"), "--model", "/gone"]
-    assert main(command) == 2
+    first = {"question_id": "first", "question": "x", "relevant": ["a"]}
+    rows = [first, {"question_id": "q", "question": "x"} | row]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    command = ["evaluate", store, str(file), "--model", "/gone"]
+    assert main([*command, "--run", str(tmp_path / "r")]) == 2
     assert message in capsys.readouterr().err
+    if "TREC" not in message:
+        assert main([*command, "--tune"]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

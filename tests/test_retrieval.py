@@ -190,6 +190,10 @@ def test_options_that_cant_be_used_are_refused(store: str, options: dict) -> Non
         opened(store).search(["river"], **options)
     with pytest.raises(BadInput, match="question 0 is blank"):
         opened(store).search(["  "], mode="lexical")
+    with pytest.raises(BadInput, match="are one text, 'river'; give a list"):
+        opened(store).search("river")
+    with pytest.raises(BadInput, match="question 1 is None and no text"):
+        opened(store).search(["river", None])  # type: ignore[list-item]
 
 
 def test_questions_of_every_kind_are_answered(store: str) -> None:
