@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -254,6 +255,43 @@ def test_questions_that_can_not_be_used_are_named(
         assert message in capsys.readouterr().err
 
 
+def test_compare_takes_the_questions_of_a_run_that_knows_them(
+    files: tuple[Path, dict[str, object]],
+    questions: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, _ = files
+    per, poor = f"{folder}/per.parquet", str(folder / "poor.trec")
+
+    def compared(*words: str) -> dict[str, object]:
+        capsys.readouterr()
+        assert main(["compare", *words, "-k", "20", "--json"]) == 0
+        return dict(json.loads(capsys.readouterr().out))
+
+    for runs in ((poor, f"{per}@dense"), (f"{per}@lexical", f"{per}@hybrid")):
+        assert compared(*runs) == compared(*runs, "--questions", questions)
+    # Other questions, or the same ones with other right documents, can't be compared.
+    table = pq.read_table(per).filter(pc.field("mode") == "dense")
+    fewer = str(tmp_path / "fewer.parquet")
+    pq.write_table(table.slice(1), fewer)
+    other = str(tmp_path / "other.parquet")
+    right = pa.array([["elsewhere"]] * table.num_rows, table.schema.field("relevant").type)
+    pq.write_table(table.set_column(3, "relevant", right), other)
+    for file, count in ((fewer, 1), (other, 30)):
+        assert main(["compare", f"{per}@lexical", file]) == 2
+        said = capsys.readouterr().err
+        assert f"different questions: {count} are in one alone" in said
+        assert len(said.splitlines()) == 1
+    # A run that has a question which the other's questions lack is told as ever.
+    assert main(["compare", fewer, f"{poor}"]) == 0
+    (tmp_path / "more.trec").write_text("q0 Q0 d 1 1 t\n")
+    assert main(["compare", fewer, str(tmp_path / "more.trec")]) == 2
+    assert f"question ids that {fewer!r} lacks, 'q0' among them" in capsys.readouterr().err
+    assert main(["compare", poor, poor]) == 2
+    assert "says which documents are right" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -263,6 +301,7 @@ def test_questions_that_can_not_be_used_are_named(
         (["{tmp}/a", "{tmp}/a", "--metric", "map"], "metric 'map' is not one of success@1"),
         (["{tmp}/a", "{tmp}/a", "-k", "5"], "metric 'mrr@10' is not one of success@1, success@5"),
         (["{tmp}/a", "{tmp}/a", "-k", "0"], "k is 0"),
+        (["{tmp}/a", "{tmp}/gone.parquet"], "there is no run"),
     ],
 )
 def test_bad_input_of_compare(
