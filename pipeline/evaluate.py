@@ -18,7 +18,7 @@ from transforms.outputs import check_writable, write_text, writing
 from transforms.portrait import check_colour, draw_portrait
 from transforms.retrieval import MODES, RankOptions
 from transforms.runs import Run, check_questions, check_trec_ids, read_run, write_trec
-from transforms.stages import Stages, evenly
+from transforms.stages import Stages, evenly, percentiles, timed
 from transforms.store import Store
 
 ALL = "all"
@@ -99,7 +99,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     measured = {}
     for mode in modes:
         found[mode], answers = _search(store, asked, options.k, mode, reading)
-        latency = _latency(store, asked, mode, options)
+        latency = _latency(store, asked, mode, options, reading)
         measured[mode] = measure_run(asked, found[mode], options.k, options.seed, latency, answers)
     for name, runs in others.items():
         measured[name] = measure_run(asked, runs, options.k, options.seed)
@@ -238,17 +238,25 @@ def _check_answers(asked: list[Question], url: str) -> None:
 
 
 def _latency(
-    store: Store, asked: list[Question], mode: str, options: EvaluateOptions
+    store: Store, asked: list[Question], mode: str, options: EvaluateOptions, reading: Reading
 ) -> dict[str, dict[str, float]]:
+    """How long single searches take, with what reads their hits."""
     if not options.timed:
         return {}
     some = evenly([question.question for question in asked], _TIMED)
-    stages = Stages()
-    how = RankOptions(min(options.k, _TIMED_K), mode)
+    k = min(options.k, _TIMED_K)
+    how = RankOptions(reading.candidates(k), mode)
+    searches = []
     for question in some:
+        stages = Stages()
         with stages.timed("total"):
-            store.search_as([question], how, stages)
-    return stages.percentiles()
+            [hits] = store.search_as([question], how, stages)
+            with timed(stages if reading.ranks else None, "rerank"):
+                hits = reading.ranked(question, hits, k)
+            with timed(stages if reading.reads else None, "read"):
+                reading.answers(question, hits[:_READ])
+        searches.append(stages)
+    return percentiles(searches)
 
 
 def _page(

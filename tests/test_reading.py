@@ -263,7 +263,12 @@ def test_evaluate_prints_exact_match_and_f1(
         assert [row[name] for row in table] == pytest.approx(values)
     assert all(row["answer"] for row in table)
     report = ["--report", str(tmp_path / "r.html"), "--modes", "all"]
+    capsys.readouterr()
     assert main([*command, *reading, *report]) == 0
+    for latency in json.loads(capsys.readouterr().out)["latency"].values():
+        assert list(latency)[-4:] == ["fetch", "rerank", "read", "total"]
+        parts = latency["rerank"]["p50"] + latency["read"]["p50"]
+        assert 0 < parts < 2 * latency["total"]["p95"]
     assert "Exact match" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """Search by vectors, by words and by both, over segments, tombstones and filters."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +9,11 @@ import pytest
 
 from tests.models import make_texts
 from tests.stores import add_segment, make_vectors
+from transforms import retrieval
 from transforms.commits import commit_weight, remove_documents
 from transforms.errors import BadInput
-from transforms.retrieval import Ranked, RankOptions, rank
+from transforms.retrieval import Ranked, RankOptions, candidates, rank
+from transforms.stages import Stages
 from transforms.store import Store
 
 TEXTS = list(dict.fromkeys(make_texts(90, seed=3, longest=12)))
@@ -103,6 +106,32 @@ def test_hits_say_both_scores_and_come_as_tables(store: str) -> None:
     frame = answers.to_pandas()
     assert list(frame.columns) == table.column_names
     assert found.search([], 3).to_arrow().num_rows == 0
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_stages_are_parts_of_the_whole_however_often_a_search_asks(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = str(tmp_path / "store")
+    # One document has so many passages that one list of candidates does not do.
+    add_segment(url, "s", {"river a": 300, "river b": 1, "river c": 1}, language="english")
+    found = opened(url)
+    rounds = []
+
+    def counted(*given: Any) -> list[Ranked]:
+        rounds.append(given)
+        return candidates(*given)
+
+    monkeypatch.setattr(retrieval, "candidates", counted)
+    stages = Stages()
+    with stages.timed("total"):
+        [hits] = found.search_as(["river"], RankOptions(3, mode), stages)
+    assert len(hits) == 3
+    assert len(rounds) > 1
+    halves = {"dense": ["dense"], "lexical": ["lexical"], "hybrid": ["dense", "lexical", "fuse"]}
+    names = [*([] if mode == "lexical" else ["encode"]), *halves[mode], "fetch"]
+    assert list(stages.seconds) == [*names, "total"]
+    assert 0 < sum(stages.seconds[name] for name in names) <= stages.seconds["total"]
 
 
 def test_fusion_and_weight_are_as_asked(store: str) -> None:
