@@ -89,7 +89,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     asked = load_questions(options.questions)
     ids = [question.question_id for question in asked]
     if options.run is not None:
-        check_trec_ids(ids)
+        check_trec_ids([*ids, *(name for question in asked for name in question.relevant)])
     if options.reading.reader is not None:
         _check_answers(asked, options.questions)
     options = replace(options, k=options.reading.shown(options.k))
@@ -107,12 +107,13 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     if options.per_question is not None:
         with writing(options.per_question) as path:
             pq.write_table(question_table(evaluation), path, compression="zstd")
+    if options.report is not None:
+        write_text(options.report, _page(store, evaluation, modes, options))
     if options.run is not None:
+        # Last: an id that was found may have blanks, which is not known before.
         for mode in modes:
             url = options.run if len(modes) == 1 else _named(options.run, mode)
             write_trec(url, found[mode], mode)
-    if options.report is not None:
-        write_text(options.report, _page(store, evaluation, modes, options))
     return evaluation
 
 
@@ -272,18 +273,31 @@ def _page(
 def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
     snapshot, model = store.snapshot, store.snapshot.identity
     kinds = sorted({s.index.factory if s.index else "none" for s in store.segments})
+    words = sorted({s.lexical.language if s.lexical else "no index" for s in store.segments})
     return [
         ("store", f"{store.url}, snapshot {snapshot.number}"),
         ("documents", f"{snapshot.documents:,} in {snapshot.passages:,} passages"),
         ("index", ", ".join(kinds)),
+        ("words", ", ".join(words)),
+        ("hybrid", f"{store.weight():g} on the cosine"),
         ("model", model.name + (f" at {model.revision}" if model.revision else "")),
         ("weights", f"sha256 {model.weights_sha256}"),
         ("vectors", f"{model.dim} dimensions, {model.pooling} pooling"),
         ("passages", f"up to {model.max_tokens} tokens"),
         ("encoder", f"{store.encoder.dtype} on {store.encoder.device}"),
+        *_readers(options.reading),
         ("questions", storage.absolute(options.questions)),
         ("seed", str(options.seed)),
     ]
+
+
+def _readers(reading: ReadingOptions) -> list[tuple[str, str]]:
+    rows = []
+    if reading.reranker is not None:
+        rows.append(("reranker", f"{reading.reranker}, {reading.rerank} candidates"))
+    if reading.reader is not None:
+        rows.append(("reader", f"{reading.reader}, {_READ} hits"))
+    return rows
 
 
 def _named(url: str, mode: str) -> str:

@@ -269,7 +269,9 @@ def test_evaluate_prints_exact_match_and_f1(
         assert list(latency)[-4:] == ["fetch", "rerank", "read", "total"]
         parts = latency["rerank"]["p50"] + latency["read"]["p50"]
         assert 0 < parts < 2 * latency["total"]["p95"]
-    assert "Exact match" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for said in ("Exact match", f"{ranker}, 20 candidates", f"{reader}, 5 hits"):
+        assert said in page
 
 
 @pytest.mark.parametrize(
