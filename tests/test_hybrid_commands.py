@@ -87,6 +87,12 @@ def test_a_store_gets_a_lexical_index_and_is_then_searched_by_both(
     assert found == pytest.approx(values["1.0"], abs=1e-4)
     assert main(["evaluate", store, str(asked), "--tune"]) == 0
     assert "learnt from 20 questions" in capsys.readouterr().out
+    # Where no weight finds anything, none is better, and what was learnt stays.
+    lost = {"question_id": "q", "question": "river", "relevant": ["nowhere"]}
+    asked.write_text(json.dumps(lost))
+    assert main(["evaluate", store, str(asked), "--tune"]) == 2
+    assert "nothing can be learnt" in capsys.readouterr().err
+    assert read_snapshot(store).weight == learnt["weight"]
 
 
 ODD = {

@@ -12,6 +12,7 @@ from tests.stores import add_segment, make_vectors
 from transforms import retrieval
 from transforms.commits import commit_weight, remove_documents
 from transforms.errors import BadInput
+from transforms.hits import Answers, Hit
 from transforms.retrieval import Ranked, RankOptions, candidates, rank
 from transforms.stages import Stages
 from transforms.store import Store
@@ -132,6 +133,17 @@ def test_stages_are_parts_of_the_whole_however_often_a_search_asks(
     names = [*([] if mode == "lexical" else ["encode"]), *halves[mode], "fetch"]
     assert list(stages.seconds) == [*names, "total"]
     assert 0 < sum(stages.seconds[name] for name in names) <= stages.seconds["total"]
+
+
+def test_metadata_with_the_name_of_a_field_is_told_apart_in_a_table() -> None:
+    columns = pa.schema([("document_id", pa.string()), ("rank", pa.int16()), ("lang", pa.string())])
+    hits = [[Hit(1, 0.5, "d", 0, 0, 5, "river", {"rank": 7, "lang": "en"})], []]
+    table = Answers(hits, ["one", "two"], columns).to_arrow()
+    assert table.column_names[-2:] == ["metadata.rank", "lang"]
+    [row] = table.to_pylist()
+    assert (row["question"], row["rank"], row["metadata.rank"], row["lang"]) == ("one", 1, 7, "en")
+    assert (row["dense"], row["lexical"]) == (None, None)
+    assert table.schema.field("metadata.rank").type == pa.int16()
 
 
 def test_fusion_and_weight_are_as_asked(store: str) -> None:
