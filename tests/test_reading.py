@@ -11,6 +11,8 @@ import torch
 from transformers import (
     AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
 )
 
@@ -157,6 +159,43 @@ def test_no_answer_is_given_where_the_first_token_scores_higher(reader: Path) ->
         model.network.qa_outputs.bias.zero_()
     # Equal scores are an answer.
     assert None not in model.spans(PAIRS, none=True)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
+def test_other_families_score_and_answer_as_plain_transformers_do(
+    tmp_path: Path, family: str
+) -> None:
+    ranking = make_pair_model(tmp_path / "rank", "rank", family=family)
+    scores = Reranker(str(ranking), EXACT).scores(PAIRS)
+    for score, pair in zip(scores, PAIRS, strict=True):
+        output, _ = plain(ranking, AutoModelForSequenceClassification, *pair)
+        assert score == pytest.approx(float(output.logits[0, 0]), abs=1e-4)
+    reading = make_pair_model(tmp_path / "read", "read", 2, family=family)
+    for pair, answer in zip(PAIRS, Reader(str(reading), EXACT).spans(PAIRS), strict=True):
+        output, (sequences, _) = plain(reading, AutoModelForQuestionAnswering, *pair)
+        start, end = output.start_logits[0].tolist(), output.end_logits[0].tolist()
+        inside = [place for place, number in enumerate(sequences) if number == 1]
+        best = max(start[a] + end[b] for a in inside for b in inside if a <= b < a + 30)
+        assert answer is not None
+        assert answer.score == pytest.approx(best, abs=1e-4)
+
+
+def test_tokens_that_a_model_lacks_are_named(tmp_path: Path, reader: Path) -> None:
+    def without(token: str) -> str:
+        folder = shutil.copytree(reader, tmp_path / token)
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            if (folder / name).exists():
+                value = json.loads((folder / name).read_text())
+                value.pop(token, None)
+                (folder / name).write_text(json.dumps(value))
+        return str(folder)
+
+    with pytest.raises(BadInput, match="has no padding token, which batches need"):
+        Reader(without("pad_token"), EXACT)
+    model = Reader(without("cls_token"), EXACT)
+    assert None not in model.spans(PAIRS)
+    with pytest.raises(BadInput, match="leave --no-answer out"):
+        model.spans(PAIRS, none=True)
 
 
 def test_the_best_answer_of_several_hits(reader: Path) -> None:
