@@ -218,8 +218,10 @@ def test_lexical_indexes_of_two_languages_are_not_one(tmp_path: Path) -> None:
     add_segment(url, "a", {"one": 1}, language="english")
     add_segment(url, "b", {"two": 1}, language="german")
     assert Store.open(url).mode() == "dense"
-    with pytest.raises(BadInput, match="english, german"):
-        Store.open(url).search(["one"], mode="lexical")
+    for mode in ("lexical", "hybrid"):
+        # Before the model is loaded, which is nowhere.
+        with pytest.raises(BadInput, match="english, german"):
+            Store.open(url).search(["one"], mode=mode)
 
 
 @pytest.mark.parametrize(

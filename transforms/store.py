@@ -16,7 +16,7 @@ from transforms.errors import BadInput
 from transforms.file_cache import FileCache, default_folder
 from transforms.filters import as_schema, check_condition, matching, named_columns, unified
 from transforms.hits import Answers, Hit, as_hit
-from transforms.lexical_search import open_lexical
+from transforms.lexical_search import lexical_language, open_lexical
 from transforms.model import Placement, find_model, options_for
 from transforms.parquet import reading
 from transforms.ranking import Rows, Scores
@@ -206,7 +206,7 @@ class Store:
         """The mode that is meant: what was given, else what the store has indexes for.
 
         Raises:
-            BadInput: it needs a lexical index, and a segment has none.
+            BadInput: it needs a lexical index, and a segment has none or one of another language.
         """
         lacking = [segment.name for segment in self.segments if segment.lexical is None]
         languages = {each.lexical.language for each in self.segments if each.lexical is not None}
@@ -218,6 +218,8 @@ class Store:
                 f"{len(self.segments)} segments, and mode {mode!r} needs one; build it: albeam "
                 f"index {self.url} --lexical auto"
             )
+        if mode in ("hybrid", "lexical"):
+            lexical_language(self.url, self.segments)
         return mode
 
     def weight(self, weight: float | None = None) -> float:
