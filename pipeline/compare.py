@@ -6,8 +6,8 @@ import numpy as np
 
 from pipeline.evaluate import load_questions
 from transforms.errors import BadInput
-from transforms.metrics import by_question, first_ranks
-from transforms.runs import check_questions, read_run
+from transforms.metrics import Question, by_question, first_ranks
+from transforms.runs import check_questions, questions_of, read_run
 from transforms.significance import Difference, differences
 
 #: Values that differ by less are equal.
@@ -20,7 +20,8 @@ class CompareOptions:
 
     Attributes:
         a, b: two runs; see `read_run`.
-        questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant.
+        questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant; None takes those
+            of a run that knows them, which is that of ``evaluate --per-question``.
         k: how deep to look.
         metric: by which a question is won or lost.
         largest: how many of the questions with the largest differences are named.
@@ -29,7 +30,7 @@ class CompareOptions:
 
     a: str
     b: str
-    questions: str
+    questions: str | None = None
     k: int = 100
     metric: str = "mrr@10"
     largest: int = 10
@@ -82,16 +83,18 @@ def run(options: CompareOptions) -> Comparison:
     """Compare two runs question by question.
 
     Raises:
-        BadInput: a run or the questions can't be used, or there is no such metric at this depth.
+        BadInput: a run or the questions can't be used, the runs were made with different questions,
+            or there is no such metric at this depth.
     """
     if options.k < 1:
         raise BadInput(f"k is {options.k}; give 1 or more")
-    asked = load_questions(options.questions)
+    names = (options.a, options.b)
+    found = [read_run(name) for name in names]
+    asked, source = _asked(options)
     ids = [question.question_id for question in asked]
     runs = []
-    for name in (options.a, options.b):
-        whole = read_run(name)
-        check_questions(name, whole, ids, options.questions)
+    for name, whole in zip(names, found, strict=True):
+        check_questions(name, whole, ids, source)
         runs.append({question: ranked[: options.k] for question, ranked in whole.items()})
     a, b = (by_question(asked, each, options.k) for each in runs)
     if options.metric not in a:
@@ -124,3 +127,30 @@ def run(options: CompareOptions) -> Comparison:
             if abs(apart[place]) > _EQUAL
         ),
     )
+
+
+def _asked(options: CompareOptions) -> tuple[list[Question], str]:
+    """The questions, and where they come from."""
+    if options.questions is not None:
+        return load_questions(options.questions), options.questions
+    known = [(asked, name) for name in (options.a, options.b) if (asked := questions_of(name))]
+    if not known:
+        raise BadInput(
+            f"neither {options.a!r} nor {options.b!r} says which documents are right, as runs of "
+            "evaluate --per-question do: give --questions FILE"
+        )
+    if len(known) == 2:
+        _check_alike(options, *(asked for asked, _ in known))
+    return known[0]
+
+
+def _check_alike(options: CompareOptions, a: list[Question], b: list[Question]) -> None:
+    """Raise BadInput where two runs were not asked the same."""
+    right_a, right_b = ({q.question_id: set(q.relevant) for q in asked} for asked in (a, b))
+    apart = sorted(name for name in right_a | right_b if right_a.get(name) != right_b.get(name))
+    if apart:
+        raise BadInput(
+            f"{options.a!r} and {options.b!r} were made with different questions: {len(apart):,} "
+            f"are in one alone or have other right documents, {apart[0]!r} among them; give "
+            "--questions FILE with those to compare, or measure both with the same"
+        )

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.reading import Reading, ReadingOptions
-from pipeline.search import read_rows
+from pipeline.search import question_text, read_rows
 from transforms import storage
 from transforms.errors import BadInput
 from transforms.evaluation import Evaluation, measure_run, question_table
@@ -18,7 +18,7 @@ from transforms.outputs import check_writable, write_text, writing
 from transforms.portrait import check_colour, draw_portrait
 from transforms.retrieval import MODES, RankOptions
 from transforms.runs import Run, check_questions, check_trec_ids, read_run, write_trec
-from transforms.stages import Stages, evenly
+from transforms.stages import Stages, evenly, percentiles, timed
 from transforms.store import Store
 
 ALL = "all"
@@ -82,12 +82,14 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     Raises:
         BadInput: the questions, a run or an option can't be used; nothing was searched.
     """
+    if options.k < 1:
+        raise BadInput(f"k is {options.k}; give 1 or more")
     modes = check_modes(store, options)
     _check_outputs(store, options)
     asked = load_questions(options.questions)
     ids = [question.question_id for question in asked]
     if options.run is not None:
-        check_trec_ids(ids)
+        check_trec_ids([*ids, *(name for question in asked for name in question.relevant)])
     if options.reading.reader is not None:
         _check_answers(asked, options.questions)
     options = replace(options, k=options.reading.shown(options.k))
@@ -97,7 +99,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     measured = {}
     for mode in modes:
         found[mode], answers = _search(store, asked, options.k, mode, reading)
-        latency = _latency(store, asked, mode, options)
+        latency = _latency(store, asked, mode, options, reading)
         measured[mode] = measure_run(asked, found[mode], options.k, options.seed, latency, answers)
     for name, runs in others.items():
         measured[name] = measure_run(asked, runs, options.k, options.seed)
@@ -105,12 +107,13 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     if options.per_question is not None:
         with writing(options.per_question) as path:
             pq.write_table(question_table(evaluation), path, compression="zstd")
+    if options.report is not None:
+        write_text(options.report, _page(store, evaluation, modes, options))
     if options.run is not None:
+        # Last: an id that was found may have blanks, which is not known before.
         for mode in modes:
             url = options.run if len(modes) == 1 else _named(options.run, mode)
             write_trec(url, found[mode], mode)
-    if options.report is not None:
-        write_text(options.report, _page(store, evaluation, modes, options))
     return evaluation
 
 
@@ -146,9 +149,11 @@ def load_questions(url: str) -> list[Question]:
     """The questions of a Parquet or JSONL file.
 
     Raises:
-        BadInput: a field is missing, or a question has no relevant document.
+        BadInput: a field is missing, a question is blank or has no relevant document, or an id is
+            there twice.
     """
-    questions = []
+    questions: list[Question] = []
+    seen: set[str] = set()
     for number, row in enumerate(read_rows(url, ("question_id", "question", "relevant"))):
         relevant, answers = row["relevant"], row.get("answers")
         if not isinstance(relevant, list) or not relevant or None in relevant:
@@ -158,10 +163,17 @@ def load_questions(url: str) -> list[Question]:
             )
         if answers is not None and not isinstance(answers, list):
             raise BadInput(f"row {number} of {url!r} has answers {answers!r}; give a list of texts")
+        name = str(row["question_id"])
+        if name in seen:
+            raise BadInput(
+                f"row {number} of {url!r} has question_id {name!r} once more; give each question "
+                "an id of its own"
+            )
+        seen.add(name)
         questions.append(
             Question(
-                str(row["question_id"]),
-                str(row["question"]),
+                name,
+                question_text(url, number, row),
                 tuple(str(document) for document in relevant),
                 None if answers is None else tuple(str(answer) for answer in answers),
             )
@@ -227,17 +239,25 @@ def _check_answers(asked: list[Question], url: str) -> None:
 
 
 def _latency(
-    store: Store, asked: list[Question], mode: str, options: EvaluateOptions
+    store: Store, asked: list[Question], mode: str, options: EvaluateOptions, reading: Reading
 ) -> dict[str, dict[str, float]]:
+    """How long single searches take, with what reads their hits."""
     if not options.timed:
         return {}
     some = evenly([question.question for question in asked], _TIMED)
-    stages = Stages()
-    how = RankOptions(min(options.k, _TIMED_K), mode)
+    k = min(options.k, _TIMED_K)
+    how = RankOptions(reading.candidates(k), mode)
+    searches = []
     for question in some:
+        stages = Stages()
         with stages.timed("total"):
-            store.search_as([question], how, stages)
-    return stages.percentiles()
+            [hits] = store.search_as([question], how, stages)
+            with timed(stages if reading.ranks else None, "rerank"):
+                hits = reading.ranked(question, hits, k)
+            with timed(stages if reading.reads else None, "read"):
+                reading.answers(question, hits[:_READ])
+        searches.append(stages)
+    return percentiles(searches)
 
 
 def _page(
@@ -253,18 +273,31 @@ def _page(
 def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
     snapshot, model = store.snapshot, store.snapshot.identity
     kinds = sorted({s.index.factory if s.index else "none" for s in store.segments})
+    words = sorted({s.lexical.language if s.lexical else "no index" for s in store.segments})
     return [
         ("store", f"{store.url}, snapshot {snapshot.number}"),
         ("documents", f"{snapshot.documents:,} in {snapshot.passages:,} passages"),
         ("index", ", ".join(kinds)),
+        ("words", ", ".join(words)),
+        ("hybrid", f"{store.weight():g} on the cosine"),
         ("model", model.name + (f" at {model.revision}" if model.revision else "")),
         ("weights", f"sha256 {model.weights_sha256}"),
         ("vectors", f"{model.dim} dimensions, {model.pooling} pooling"),
         ("passages", f"up to {model.max_tokens} tokens"),
         ("encoder", f"{store.encoder.dtype} on {store.encoder.device}"),
+        *_readers(options.reading),
         ("questions", storage.absolute(options.questions)),
         ("seed", str(options.seed)),
     ]
+
+
+def _readers(reading: ReadingOptions) -> list[tuple[str, str]]:
+    rows = []
+    if reading.reranker is not None:
+        rows.append(("reranker", f"{reading.reranker}, {reading.rerank} candidates"))
+    if reading.reader is not None:
+        rows.append(("reader", f"{reading.reader}, {_READ} hits"))
+    return rows
 
 
 def _named(url: str, mode: str) -> str:

@@ -48,7 +48,7 @@ def run(store: Store, questions: str) -> WeightReport:
         questions: a file as `albeam evaluate` reads it.
 
     Raises:
-        BadInput: the questions can't be used, or there is no lexical index.
+        BadInput: the questions can't be used or find nothing, or there is no lexical index.
         Conflict: other writers were faster.
     """
     storage.check_exclusive(store.url)
@@ -69,6 +69,11 @@ def run(store: Store, questions: str) -> WeightReport:
         ):
             total += reciprocal_ranks(store, question, found, weights)
     means = total / len(asked)
+    if not means.any():
+        raise BadInput(
+            f"no question of {questions!r} finds a right document with any weight, so that nothing "
+            "can be learnt; give questions whose relevant documents are in the store"
+        )
     # Of equally good ones that in the middle: its neighbours are good too.
     best = np.flatnonzero(means >= means.max() - 1e-12)
     weight = float(weights[best[len(best) // 2]])

@@ -79,9 +79,9 @@ def compare_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int])
     add("b", metavar="RUN_B", help="what to compare it with")
     add(
         "--questions",
-        required=True,
         metavar="FILE",
-        help=".parquet or .jsonl with question_id, question, relevant (document ids)",
+        help=".parquet or .jsonl with question_id, question, relevant (document ids; default: "
+        "those of a run of evaluate --per-question)",
     )
     add("-k", type=whole, default=100, help="how deep to look (default: 100)")
     add(

@@ -4,6 +4,12 @@ from typing import Any
 
 from transforms.errors import BadInput
 
+#: What learning a weight has no use for.
+_NOT_TUNED = (
+    *("mode", "modes", "beside", "per_question", "run", "report"),
+    *("rerank", "reranker", "reader", "no_answer"),
+)
+
 
 def run_evaluate(arguments: Any) -> None:
     """Measure one mode, or several."""
@@ -13,6 +19,7 @@ def run_evaluate(arguments: Any) -> None:
     from transforms.store import Store
 
     given = arguments
+    _check_options(given)
     store = Store.open(given.store, given.snapshot, given.model, given.device, given.dtype)
     if given.tune:
         _learn_weight(store, given)
@@ -40,12 +47,30 @@ def run_evaluate(arguments: Any) -> None:
         print_metrics(found, given.json)
 
 
+def _check_options(arguments: Any) -> None:
+    """Raise BadInput where options were given of which one would be passed over."""
+    given = vars(arguments)
+    if given["mode"] is not None and given["modes"] is not None:
+        raise BadInput("--modes is instead of --mode; leave one out")
+    if given["colour"] is not None and given["report"] is None:
+        raise BadInput("--colour is for the map of a report; give --report FILE as well")
+    if not given["tune"]:
+        return
+    if given["snapshot"] is not None:
+        raise BadInput("--tune makes a new snapshot after the newest; leave --snapshot out")
+    for name in _NOT_TUNED:
+        if given[name]:
+            option = "--" + name.replace("_", "-")
+            raise BadInput(
+                f"--tune learns the weight of hybrid scores and measures nothing else; leave "
+                f"{option} out, and evaluate afterwards"
+            )
+
+
 def _learn_weight(store: Any, arguments: Any) -> None:
     from pipeline.evaluate_tune import run
     from pipeline.report import print_weights
 
-    if arguments.snapshot is not None:
-        raise BadInput("--tune makes a new snapshot after the newest; leave --snapshot out")
     print_weights(run(store, arguments.questions), arguments.json)
 
 

@@ -64,6 +64,11 @@ class Reading:
                 self._reader = Reader(options.reader, options.placement)
 
     @property
+    def ranks(self) -> bool:
+        """Whether hits are ordered anew."""
+        return self._reranker is not None
+
+    @property
     def reads(self) -> bool:
         """Whether answers are found."""
         return self._reader is not None

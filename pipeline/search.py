@@ -52,7 +52,7 @@ def run(
                     print(question)
                 if models.reads:
                     print_answer(hits, answers)
-                print_hits(hits)
+                print_hits(hits, options.mode)
 
 
 def chosen_mode(store: Store, mode: str | None) -> str:
@@ -85,8 +85,8 @@ def print_answer(hits: Sequence[Hit], answers: Sequence[Any]) -> None:
     print(f"answer: {answer.text}  ({answer.score:.3f}, {where})")
 
 
-def print_hits(hits: Sequence[Hit]) -> None:
-    """Hits for reading: score, document, the passage's beginning, and metadata."""
+def print_hits(hits: Sequence[Hit], mode: str = "dense") -> None:
+    """Hits for reading: score, document, the passage's beginning, metadata; ``mode`` ranks them."""
     width = min(shutil.get_terminal_size().columns, 100) - 4
     for hit in hits:
         print(f"{hit.rank:>3}. {hit.score:.3f}  {hit.document_id}  [{hit.start}:{hit.end}]")
@@ -96,20 +96,23 @@ def print_hits(hits: Sequence[Hit]) -> None:
         if said:
             print("     " + textwrap.shorten(said, width, placeholder=" …"))
     if not hits:
-        print("  nothing: the store is empty, or no document meets the condition")
+        shared = "none shares a word with the question, " if mode == "lexical" else ""
+        print(f"  nothing: {shared}the store is empty, or no document meets the condition")
 
 
 def read_questions(url: str) -> list[str]:
     """The questions of a ``.txt`` (a line each), ``.jsonl`` or ``.parquet`` file.
 
     Raises:
-        BadInput: the file is missing, of another kind, or has no ``question`` in a row.
+        BadInput: the file is missing, of another kind, or has no ``question`` or a blank one in a
+            row.
     """
     if url.endswith(".txt"):
         lines = read_text(url).split("\n")
         questions = [line.strip() for line in lines if line.strip()]
     else:
-        questions = [str(row["question"]) for row in read_rows(url, ("question",))]
+        rows = read_rows(url, ("question",))
+        questions = [question_text(url, number, row) for number, row in enumerate(rows)]
     if not questions:
         raise BadInput(f"{url!r} has no questions; write one a line")
     return questions
@@ -148,6 +151,16 @@ def read_rows(url: str, needed: tuple[str, ...]) -> list[dict[str, object]]:
                     f"row {number} of {url!r} has no {name!r}; give each row {', '.join(needed)}"
                 )
     return rows
+
+
+def question_text(url: str, number: int, row: dict[str, object]) -> str:
+    """The question of a row; BadInput where it is blank."""
+    question = str(row["question"])
+    if not question.strip():
+        raise BadInput(
+            f"row {number} of {url!r} has a blank question; ask something, or take the row out"
+        )
+    return question
 
 
 def read_text(url: str) -> str:

@@ -9,15 +9,16 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AlbertConfig,
-    AlbertForQuestionAnswering,
-    AlbertForSequenceClassification,
     AlbertModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
     BertConfig,
     BertModel,
     DistilBertConfig,
     DistilBertModel,
     MPNetConfig,
     MPNetModel,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
@@ -93,23 +94,37 @@ def make_model(folder: Path, family: str = "albert", seed: int = 0) -> Path:
     return folder
 
 
-def make_pair_model(folder: Path, head: str, labels: int = 1, seed: int = 0) -> Path:
-    """Save a tiny ALBERT over pairs of texts, with the head ``rank`` or ``read``."""
+def make_pair_model(
+    folder: Path, head: str, labels: int = 1, seed: int = 0, family: str = "albert"
+) -> Path:
+    """Save a tiny model over pairs of texts, with the head ``rank`` or ``read``."""
     tokenizer = make_tokenizer()
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    types = [] if family in ("distilbert", "roberta") else ["token_type_ids"]
+    tokenizer.model_input_names = ["input_ids", *types, "attention_mask"]
     torch.manual_seed(seed)
-    config = AlbertConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=128, embedding_size=24, hidden_size=48,
-        num_hidden_layers=3, num_attention_heads=4, intermediate_size=96, initializer_range=0.2,
-        num_labels=labels,
-    )  # fmt: skip
-    kinds = {"rank": AlbertForSequenceClassification, "read": AlbertForQuestionAnswering}
-    kinds[head](config).save_pretrained(folder)
+    # RoBERTa counts positions from 2.
+    positions = 130 if family == "roberta" else 128
+    size = {
+        "vocab_size": len(tokenizer), "max_position_embeddings": positions,
+        "initializer_range": 0.2, "num_labels": labels,
+    }  # fmt: skip
+    width = {
+        "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "intermediate_size": 96,
+    }  # fmt: skip
+    configs: dict[str, PretrainedConfig] = {
+        "albert": AlbertConfig(**size, **width, embedding_size=24),
+        "bert": BertConfig(**size, **width),
+        "distilbert": DistilBertConfig(**size, dim=48, n_layers=3, n_heads=4, hidden_dim=96),
+        "roberta": RobertaConfig(**size, **width, pad_token_id=0),
+    }
+    kinds = {"rank": AutoModelForSequenceClassification, "read": AutoModelForQuestionAnswering}
+    kinds[head].from_config(configs[family]).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

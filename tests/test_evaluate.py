@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -191,8 +192,16 @@ def test_compare_counts_wins_and_names_the_largest_differences(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["-k", "0"], "k is 0; give 1 or more"),
+        (["-k", "0", "--rerank", "3", "--reranker", "/gone"], "k is 0; give 1 or more"),
         (["--modes", "dense,psychic"], "mode 'psychic' is not one of"),
         (["--modes", ","], "there is no mode"),
+        (["--modes", "dense", "--mode", "lexical"], "--modes is instead of --mode"),
+        (["--colour", "year"], "give --report FILE as well"),
+        (["--tune", "--report", "{tmp}/r.html"], "measures nothing else; leave --report out"),
+        (["--tune", "--per-question", "{tmp}/p.parquet"], "leave --per-question out"),
+        (["--tune", "--beside", "other={tmp}/ok.trec"], "leave --beside out"),
+        (["--tune", "--rerank", "5", "--reranker", "/gone"], "leave --rerank out"),
         (["--beside", "hybrid={tmp}/ok.trec"], "two have one name"),
         (["--beside", "other={tmp}/empty.trec"], "is empty"),
         (["--beside", "other={tmp}/gone.trec"], "there is no run"),
@@ -228,6 +237,10 @@ def test_bad_options_of_evaluate_are_told_before_anything_is_searched(
         ({"relevant": []}, "give a list of at least one document id"),
         ({"relevant": ["a"], "answers": "b"}, "has answers 'b'; give a list of texts"),
         ({"relevant": ["a"], "question_id": "two words"}, "can't stand in a TREC run"),
+        ({"relevant": ["two words"]}, "'two words' can't stand in a TREC run"),
+        ({"relevant": ["a"], "question_id": "first"}, "row 1 of"),
+        ({"relevant": ["a"], "question_id": "first"}, "'first' once more; give each question an"),
+        ({"relevant": ["a"], "question": " "}, "has a blank question; ask something"),
     ],
 )
 def test_questions_that_can_not_be_used_are_named(
@@ -238,10 +251,52 @@ def test_questions_that_can_not_be_used_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "q.jsonl"
-    file.write_text(json.dumps({"question_id": "q", "question": "x"} | row))
-    command = ["evaluate", store, str(file), "--run", str(tmp_path / "r"), "--model", "/gone"]
-    assert main(command) == 2
+    first = {"question_id": "first", "question": "x", "relevant": ["a"]}
+    rows = [first, {"question_id": "q", "question": "x"} | row]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    command = ["evaluate", store, str(file), "--model", "/gone"]
+    assert main([*command, "--run", str(tmp_path / "r")]) == 2
     assert message in capsys.readouterr().err
+    if "TREC" not in message:
+        assert main([*command, "--tune"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_compare_takes_the_questions_of_a_run_that_knows_them(
+    files: tuple[Path, dict[str, object]],
+    questions: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, _ = files
+    per, poor = f"{folder}/per.parquet", str(folder / "poor.trec")
+
+    def compared(*words: str) -> dict[str, object]:
+        capsys.readouterr()
+        assert main(["compare", *words, "-k", "20", "--json"]) == 0
+        return dict(json.loads(capsys.readouterr().out))
+
+    for runs in ((poor, f"{per}@dense"), (f"{per}@lexical", f"{per}@hybrid")):
+        assert compared(*runs) == compared(*runs, "--questions", questions)
+    # Other questions, or the same ones with other right documents, can't be compared.
+    table = pq.read_table(per).filter(pc.field("mode") == "dense")
+    fewer = str(tmp_path / "fewer.parquet")
+    pq.write_table(table.slice(1), fewer)
+    other = str(tmp_path / "other.parquet")
+    right = pa.array([["elsewhere"]] * table.num_rows, table.schema.field("relevant").type)
+    pq.write_table(table.set_column(3, "relevant", right), other)
+    for file, count in ((fewer, 1), (other, 30)):
+        assert main(["compare", f"{per}@lexical", file]) == 2
+        said = capsys.readouterr().err
+        assert f"different questions: {count} are in one alone" in said
+        assert len(said.splitlines()) == 1
+    # A run that has a question which the other's questions lack is told as ever.
+    assert main(["compare", fewer, f"{poor}"]) == 0
+    (tmp_path / "more.trec").write_text("q0 Q0 d 1 1 t\n")
+    assert main(["compare", fewer, str(tmp_path / "more.trec")]) == 2
+    assert f"question ids that {fewer!r} lacks, 'q0' among them" in capsys.readouterr().err
+    assert main(["compare", poor, poor]) == 2
+    assert "says which documents are right" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -253,6 +308,7 @@ def test_questions_that_can_not_be_used_are_named(
         (["{tmp}/a", "{tmp}/a", "--metric", "map"], "metric 'map' is not one of success@1"),
         (["{tmp}/a", "{tmp}/a", "-k", "5"], "metric 'mrr@10' is not one of success@1, success@5"),
         (["{tmp}/a", "{tmp}/a", "-k", "0"], "k is 0"),
+        (["{tmp}/a", "{tmp}/gone.parquet"], "there is no run"),
     ],
 )
 def test_bad_input_of_compare(

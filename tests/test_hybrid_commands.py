@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli import main
 from transforms.snapshot import read_snapshot
+from transforms.store import Store
 
 Output = pytest.CaptureFixture[str]
 
@@ -84,6 +87,68 @@ def test_a_store_gets_a_lexical_index_and_is_then_searched_by_both(
     assert found == pytest.approx(values["1.0"], abs=1e-4)
     assert main(["evaluate", store, str(asked), "--tune"]) == 0
     assert "learnt from 20 questions" in capsys.readouterr().out
+    # Where no weight finds anything, none is better, and what was learnt stays.
+    lost = {"question_id": "q", "question": "river", "relevant": ["nowhere"]}
+    asked.write_text(json.dumps(lost))
+    assert main(["evaluate", store, str(asked), "--tune"]) == 2
+    assert "nothing can be learnt" in capsys.readouterr().err
+    assert read_snapshot(store).weight == learnt["weight"]
+
+
+ODD = {
+    "a stop word": "the",
+    "ten thousand words": " ".join(["river"] * 9_000 + [f"word{n}" for n in range(1_000)]),
+    "another script": "河流 النهر",
+    "query syntax": 'text:"river" OR * [a TO b] (NOT river) ~2 ^3 +x -y \\ {!} /a.*/ \'',
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_questions_of_every_kind_are_answered_alike_on_the_command_line_and_from_python(
+    kind: str, odd_store: str, capsys: Output, tmp_path: Path
+) -> None:
+    question = ODD[kind]
+    opened = Store.open(odd_store, dtype="float32")
+    file = tmp_path / "questions.txt"
+    file.write_text(f"{question}\nriver\n")
+    right = {"a stop word": "the-one", "another script": "script"}
+    right |= {"ten thousand words": "river", "query syntax": "river"}
+    for mode in ("hybrid", "lexical", "dense"):
+        [hits] = opened.search([question], 3, mode)
+        found = [hit.document_id for hit in hits]
+        if mode != "dense":
+            assert found[0] == right[kind]
+        assert len(found) == 3 or mode == "lexical"
+        asked = ["--mode", mode, "-k", "3", "--dtype", "float32", "--json"]
+        capsys.readouterr()
+        assert main(["search", odd_store, *asked, "--", question]) == 0
+        one = json.loads(capsys.readouterr().out)
+        assert [hit["document_id"] for hit in one] == found
+        assert [hit["score"] for hit in one] == pytest.approx([hit.score for hit in hits], abs=1e-5)
+        assert main(["search", odd_store, "--questions", str(file), *asked]) == 0
+        first, second = map(json.loads, capsys.readouterr().out.splitlines())
+        assert [hit["document_id"] for hit in first] == found
+        assert mode == "dense" or second[0]["document_id"] == "river"
+
+
+@pytest.fixture(scope="module")
+def odd_store(tmp_path_factory: pytest.TempPathFactory, albert: Path) -> str:
+    """A document for each kind of question, among others."""
+    folder = tmp_path_factory.mktemp("odd")
+    made = {"the-one": "the", "script": "河流 与 石头 النهر", "river": "river"}
+    made |= {f"other-{n}": text for n, text in enumerate(("window", "stone", "music garden"))}
+    table = pa.table({"id": list(made), "text": list(made.values())})
+    pq.write_table(table, folder / "corpus.parquet")
+    url = str(folder / "store")
+    command = ["embed", str(folder / "corpus.parquet"), "--store", url, "--model", str(albert)]
+    assert main([*command, "--max-tokens", "48"]) == 0
+    return url
+
+
+def test_that_no_word_is_shared_is_said(odd_store: str, capsys: Output) -> None:
+    capsys.readouterr()
+    assert main(["search", odd_store, "zzz", "--mode", "lexical"]) == 0
+    assert "nothing: none shares a word with the question" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -93,13 +158,17 @@ def test_a_store_gets_a_lexical_index_and_is_then_searched_by_both(
         (["index", "--lexical", "auto", "--language", "klingon"], "language 'klingon' is not one"),
         (["search", "river", "--weight", "2"], "weight is 2.0; give 0"),
         (["search", "", "--mode", "dense"], "question 0 is blank"),
+        (["search", ""], "question 0 is blank"),
+        (["search", "--questions", "{tmp}/blank.jsonl"], "row 1 of"),
+        (["search", "--questions", "{tmp}/blank.jsonl"], "has a blank question; ask something"),
         (["evaluate", "questions.jsonl", "--tune", "--snapshot", "1"], "leave --snapshot out"),
     ],
 )
 def test_what_cant_be_done_is_said_in_a_line(
-    store: str, capsys: Output, options: list[str], message: str
+    store: str, capsys: Output, tmp_path: Path, options: list[str], message: str
 ) -> None:
-    command, *rest = options
+    (tmp_path / "blank.jsonl").write_text('{"question": "river"}\n{"question": " "}\n')
+    command, *rest = (option.format(tmp=tmp_path) for option in options)
     capsys.readouterr()
     assert main([command, store, *rest]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]

@@ -11,6 +11,8 @@ import torch
 from transformers import (
     AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
 )
 
@@ -159,6 +161,43 @@ def test_no_answer_is_given_where_the_first_token_scores_higher(reader: Path) ->
     assert None not in model.spans(PAIRS, none=True)
 
 
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
+def test_other_families_score_and_answer_as_plain_transformers_do(
+    tmp_path: Path, family: str
+) -> None:
+    ranking = make_pair_model(tmp_path / "rank", "rank", family=family)
+    scores = Reranker(str(ranking), EXACT).scores(PAIRS)
+    for score, pair in zip(scores, PAIRS, strict=True):
+        output, _ = plain(ranking, AutoModelForSequenceClassification, *pair)
+        assert score == pytest.approx(float(output.logits[0, 0]), abs=1e-4)
+    reading = make_pair_model(tmp_path / "read", "read", 2, family=family)
+    for pair, answer in zip(PAIRS, Reader(str(reading), EXACT).spans(PAIRS), strict=True):
+        output, (sequences, _) = plain(reading, AutoModelForQuestionAnswering, *pair)
+        start, end = output.start_logits[0].tolist(), output.end_logits[0].tolist()
+        inside = [place for place, number in enumerate(sequences) if number == 1]
+        best = max(start[a] + end[b] for a in inside for b in inside if a <= b < a + 30)
+        assert answer is not None
+        assert answer.score == pytest.approx(best, abs=1e-4)
+
+
+def test_tokens_that_a_model_lacks_are_named(tmp_path: Path, reader: Path) -> None:
+    def without(token: str) -> str:
+        folder = shutil.copytree(reader, tmp_path / token)
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            if (folder / name).exists():
+                value = json.loads((folder / name).read_text())
+                value.pop(token, None)
+                (folder / name).write_text(json.dumps(value))
+        return str(folder)
+
+    with pytest.raises(BadInput, match="has no padding token, which batches need"):
+        Reader(without("pad_token"), EXACT)
+    model = Reader(without("cls_token"), EXACT)
+    assert None not in model.spans(PAIRS)
+    with pytest.raises(BadInput, match="leave --no-answer out"):
+        model.spans(PAIRS, none=True)
+
+
 def test_the_best_answer_of_several_hits(reader: Path) -> None:
     found = read_answers(hits(*PASSAGES), QUESTIONS[0], Reader(str(reader), EXACT))
     place = best_answer(found)
@@ -188,6 +227,12 @@ def test_models_that_do_not_fit_are_refused_by_name(
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     with pytest.raises(BadInput, match="pickled weights are never loaded"):
         Reader(str(pickled), EXACT)
+    torn = shutil.copytree(reader, tmp_path / "torn")
+    weights = (torn / "model.safetensors").read_bytes()
+    for content in (weights[:5_000], b"no weights"):
+        (torn / "model.safetensors").write_bytes(content)
+        with pytest.raises(BadInput, match=r"can't be read: .*; restore its .safetensors file"):
+            Reader(str(torn), EXACT)
     broken = shutil.copytree(reader, tmp_path / "broken")
     (broken / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
     with pytest.raises(BadInput, match="can't be loaded as AutoModelForQuestionAnswering"):
@@ -257,8 +302,15 @@ def test_evaluate_prints_exact_match_and_f1(
         assert [row[name] for row in table] == pytest.approx(values)
     assert all(row["answer"] for row in table)
     report = ["--report", str(tmp_path / "r.html"), "--modes", "all"]
+    capsys.readouterr()
     assert main([*command, *reading, *report]) == 0
-    assert "Exact match" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    for latency in json.loads(capsys.readouterr().out)["latency"].values():
+        assert list(latency)[-4:] == ["fetch", "rerank", "read", "total"]
+        parts = latency["rerank"]["p50"] + latency["read"]["p50"]
+        assert 0 < parts < 2 * latency["total"]["p95"]
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for said in ("Exact match", f"{ranker}, 20 candidates", f"{reader}, 5 hits"):
+        assert said in page
 
 
 @pytest.mark.parametrize(
@@ -274,19 +326,29 @@ def test_evaluate_prints_exact_match_and_f1(
             "leave --output out",
         ),
         (["evaluate", "{store}", "{tmp}/q.jsonl", "--reader", "m"], "row 1 of"),
+        (
+            ["evaluate", "{store}", "{tmp}/q.jsonl", "--rerank", "5", "--reranker", "{tmp}"],
+            "has no config.json",
+        ),
+        (
+            ["evaluate", "{store}", "{tmp}/q.jsonl", "--rerank", "5", "--reranker", "{albert}"],
+            "was not saved as AutoModelForSequenceClassification",
+        ),
     ],
 )
 def test_bad_options_are_one_line_and_exit_code_2(
     arguments: list[str],
     message: str,
     store: str,
+    albert: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     row = {"question_id": "q", "question": "x", "relevant": ["a"]}
     lines = [json.dumps(row | {"answers": []}), json.dumps(row | {"question_id": "r"})]
     (tmp_path / "q.jsonl").write_text("\n".join(lines))
-    assert main([argument.format(store=store, tmp=tmp_path) for argument in arguments]) == 2
+    given = [argument.format(store=store, tmp=tmp_path, albert=albert) for argument in arguments]
+    assert main(given) == 2
     printed = capsys.readouterr().err.strip()
     assert message in printed
     assert len(printed.splitlines()) == 1

@@ -1,6 +1,7 @@
 """Search by vectors, by words and by both, over segments, tombstones and filters."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +9,12 @@ import pytest
 
 from tests.models import make_texts
 from tests.stores import add_segment, make_vectors
+from transforms import retrieval
 from transforms.commits import commit_weight, remove_documents
 from transforms.errors import BadInput
-from transforms.retrieval import Ranked, RankOptions, rank
+from transforms.hits import Answers, Hit
+from transforms.retrieval import Ranked, RankOptions, candidates, rank
+from transforms.stages import Stages
 from transforms.store import Store
 
 TEXTS = list(dict.fromkeys(make_texts(90, seed=3, longest=12)))
@@ -105,6 +109,43 @@ def test_hits_say_both_scores_and_come_as_tables(store: str) -> None:
     assert found.search([], 3).to_arrow().num_rows == 0
 
 
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_stages_are_parts_of_the_whole_however_often_a_search_asks(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = str(tmp_path / "store")
+    # One document has so many passages that one list of candidates does not do.
+    add_segment(url, "s", {"river a": 300, "river b": 1, "river c": 1}, language="english")
+    found = opened(url)
+    rounds = []
+
+    def counted(*given: Any) -> list[Ranked]:
+        rounds.append(given)
+        return candidates(*given)
+
+    monkeypatch.setattr(retrieval, "candidates", counted)
+    stages = Stages()
+    with stages.timed("total"):
+        [hits] = found.search_as(["river"], RankOptions(3, mode), stages)
+    assert len(hits) == 3
+    assert len(rounds) > 1
+    halves = {"dense": ["dense"], "lexical": ["lexical"], "hybrid": ["dense", "lexical", "fuse"]}
+    names = [*([] if mode == "lexical" else ["encode"]), *halves[mode], "fetch"]
+    assert list(stages.seconds) == [*names, "total"]
+    assert 0 < sum(stages.seconds[name] for name in names) <= stages.seconds["total"]
+
+
+def test_metadata_with_the_name_of_a_field_is_told_apart_in_a_table() -> None:
+    columns = pa.schema([("document_id", pa.string()), ("rank", pa.int16()), ("lang", pa.string())])
+    hits = [[Hit(1, 0.5, "d", 0, 0, 5, "river", {"rank": 7, "lang": "en"})], []]
+    table = Answers(hits, ["one", "two"], columns).to_arrow()
+    assert table.column_names[-2:] == ["metadata.rank", "lang"]
+    [row] = table.to_pylist()
+    assert (row["question"], row["rank"], row["metadata.rank"], row["lang"]) == ("one", 1, 7, "en")
+    assert (row["dense"], row["lexical"]) == (None, None)
+    assert table.schema.field("metadata.rank").type == pa.int16()
+
+
 def test_fusion_and_weight_are_as_asked(store: str) -> None:
     found = opened(store)
     [by_words] = found.search(QUESTIONS[:1], 5, "hybrid", weight=0.0)
@@ -177,8 +218,10 @@ def test_lexical_indexes_of_two_languages_are_not_one(tmp_path: Path) -> None:
     add_segment(url, "a", {"one": 1}, language="english")
     add_segment(url, "b", {"two": 1}, language="german")
     assert Store.open(url).mode() == "dense"
-    with pytest.raises(BadInput, match="english, german"):
-        Store.open(url).search(["one"], mode="lexical")
+    for mode in ("lexical", "hybrid"):
+        # Before the model is loaded, which is nowhere.
+        with pytest.raises(BadInput, match="english, german"):
+            Store.open(url).search(["one"], mode=mode)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +233,10 @@ def test_options_that_cant_be_used_are_refused(store: str, options: dict) -> Non
         opened(store).search(["river"], **options)
     with pytest.raises(BadInput, match="question 0 is blank"):
         opened(store).search(["  "], mode="lexical")
+    with pytest.raises(BadInput, match="are one text, 'river'; give a list"):
+        opened(store).search("river")
+    with pytest.raises(BadInput, match="question 1 is None and no text"):
+        opened(store).search(["river", None])  # type: ignore[list-item]
 
 
 def test_questions_of_every_kind_are_answered(store: str) -> None:

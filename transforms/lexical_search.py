@@ -22,18 +22,27 @@ def open_lexical(url: str, segments: Sequence[SegmentInfo], cache: FileCache) ->
         BadInput: they are of different languages.
         Damaged: a file is missing, differs from its digest, or can't be read.
     """
+    language = lexical_language(url, segments)
+    try:
+        return LexicalIndex(_pieces(url, segments, cache), language)
+    except FileNotFoundError:
+        # Another process took a copy between; it is fetched again.
+        return LexicalIndex(_pieces(url, segments, cache), language)
+
+
+def lexical_language(url: str, segments: Sequence[SegmentInfo]) -> str:
+    """The language of the lexical indexes of segments, ``none`` where there are none.
+
+    Raises:
+        BadInput: they are of different languages.
+    """
     languages = {each.lexical.language for each in segments if each.lexical is not None}
     if len(languages) > 1:
         raise BadInput(
             f"{url!r} has lexical indexes of several languages, {', '.join(sorted(languages))}; "
             "build them anew: albeam index STORE --lexical auto --language LANGUAGE"
         )
-    language = min(languages, default="none")
-    try:
-        return LexicalIndex(_pieces(url, segments, cache), language)
-    except FileNotFoundError:
-        # Another process took a copy between; it is fetched again.
-        return LexicalIndex(_pieces(url, segments, cache), language)
+    return min(languages, default="none")
 
 
 def _pieces(url: str, segments: Sequence[SegmentInfo], cache: FileCache) -> list[OpenPiece]:

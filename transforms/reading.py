@@ -56,6 +56,11 @@ class _PairModel:
         folder, _ = find_folder(ModelOptions(name))
         config = load_config(folder, name)
         self.tokenizer = load_fast_tokenizer(folder, name)
+        if self.tokenizer.pad_token_id is None:
+            raise BadInput(
+                f"model {name!r} has no padding token, which batches need; save its tokenizer "
+                "with one"
+            )
         self.limit = min(usable_positions(config), _MOST_TOKENS)
         self.network = _load(folder, name, head, config)
         if self.dtype != "float32":
@@ -147,7 +152,15 @@ class Reader(_PairModel):
                 first token's score is higher in each window, the result is None.
 
         A passage without a token gives None as well.
+
+        Raises:
+            BadInput: there may be no answer, and the model has no first token that says so.
         """
+        if none and self.tokenizer.cls_token_id is None:
+            raise BadInput(
+                f"model {self.name!r} has no token before the question that says that there is no "
+                "answer; leave --no-answer out"
+            )
         if not pairs:
             return []
         framed = self._windows(pairs)
@@ -158,8 +171,9 @@ class Reader(_PairModel):
             pair = int(framed["overflow_to_sample_mapping"][window])
             encoding = framed.encodings[window]
             start, end = values.numpy().astype(np.float64)
-            first = encoding.ids.index(self.tokenizer.cls_token_id)
-            nothing[pair] = min(nothing[pair], start[first] + end[first])
+            if none:
+                first = encoding.ids.index(self.tokenizer.cls_token_id)
+                nothing[pair] = min(nothing[pair], start[first] + end[first])
             found = _best_span(start, end, encoding, pairs[pair][1])
             known = best[pair]
             if found is not None and (known is None or found.score > known.score):
@@ -228,6 +242,7 @@ def _best_span(
 def _load(folder: str, name: str, head: str, config: Any) -> Any:
     """The network with its head, float32, in eval mode."""
     import transformers
+    from safetensors import SafetensorError
 
     auto = getattr(transformers, f"AutoModelFor{head}")
     try:
@@ -241,6 +256,10 @@ def _load(folder: str, name: str, head: str, config: Any) -> Any:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
+    except SafetensorError as error:
+        raise BadInput(
+            f"model {name!r} has weights that can't be read: {error}; restore its .safetensors file"
+        ) from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInput(

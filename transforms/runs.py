@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.errors import BadInput
-from transforms.metrics import Runs
+from transforms.metrics import Question, Runs
 from transforms.outputs import write_text
 
 Run = dict[str, list[tuple[str, float]]]
@@ -29,6 +29,7 @@ BY_QUESTION: pa.Schema = pa.schema(
 )
 _LINES = ("question_id", "rank", "document_id", "score")
 _LISTS = ("question_id", "document_ids", "scores")
+_ASKED = ("mode", "question_id", "question", "relevant")
 _BLANK = re.compile(r"\s")
 
 
@@ -52,6 +53,28 @@ def read_run(name: str) -> Run:
     if not run:
         raise BadInput(f"run {name!r} is empty; give one that has found something")
     return run
+
+
+def questions_of(name: str) -> list[Question] | None:
+    """The questions that a run was made with, with what is right for each.
+
+    Only the Parquet of ``albeam evaluate --per-question`` knows them; None for any other run.
+
+    Raises:
+        BadInput: as `read_run` does.
+    """
+    url, mode = _split_mode(name)
+    if not url.endswith(".parquet"):
+        return None
+    with storage.open_input(url) as source:
+        file = pq.ParquetFile(source)
+        if not set(_ASKED) <= set(file.schema_arrow.names):
+            return None
+        table = _of_mode(file.read(columns=_ASKED), url, mode)
+    return [
+        Question(row["question_id"], row["question"], tuple(row["relevant"]))
+        for row in table.to_pylist()
+    ]
 
 
 def check_questions(name: str, run: Runs, question_ids: Sequence[str], questions: str) -> None:

@@ -16,7 +16,7 @@ from transforms.errors import BadInput
 from transforms.file_cache import FileCache, default_folder
 from transforms.filters import as_schema, check_condition, matching, named_columns, unified
 from transforms.hits import Answers, Hit, as_hit
-from transforms.lexical_search import open_lexical
+from transforms.lexical_search import lexical_language, open_lexical
 from transforms.model import Placement, find_model, options_for
 from transforms.parquet import reading
 from transforms.ranking import Rows, Scores
@@ -148,8 +148,8 @@ class Store:
             A list of hits a question, which also gives tables: `Answers.to_arrow`, ``to_pandas``.
 
         Raises:
-            BadInput: a blank question, an option that can't be used, or no lexical index where the
-                mode needs one.
+            BadInput: one text instead of a list, a blank question, an option that can't be used, or
+                no lexical index where the mode needs one.
         """
         return self.search_as(
             questions, RankOptions(k, self.mode(mode), where, fusion, weight, diverse)
@@ -163,9 +163,7 @@ class Store:
         ``stages`` counts how long it takes to encode, to search by each half, and to fetch.
         """
         self.mode(options.mode)
-        for number, question in enumerate(questions):
-            if not question.strip():
-                raise BadInput(f"question {number} is blank; ask something")
+        _check_asked(questions)
         if options.where is not None:
             # Before the model is loaded.
             check_condition(options.where, self.columns)
@@ -208,7 +206,7 @@ class Store:
         """The mode that is meant: what was given, else what the store has indexes for.
 
         Raises:
-            BadInput: it needs a lexical index, and a segment has none.
+            BadInput: it needs a lexical index, and a segment has none or one of another language.
         """
         lacking = [segment.name for segment in self.segments if segment.lexical is None]
         languages = {each.lexical.language for each in self.segments if each.lexical is not None}
@@ -220,6 +218,8 @@ class Store:
                 f"{len(self.segments)} segments, and mode {mode!r} needs one; build it: albeam "
                 f"index {self.url} --lexical auto"
             )
+        if mode in ("hybrid", "lexical"):
+            lexical_language(self.url, self.segments)
         return mode
 
     def weight(self, weight: float | None = None) -> float:
@@ -300,6 +300,16 @@ class Store:
     def _dead_uncached(self, number: int) -> BitMap64:
         ref, segment = self.snapshot.segments[number], self.segments[number]
         return read_tombstones(SegmentPaths(self.url, ref.name), ref.tombstones, segment.rows)
+
+
+def _check_asked(questions: Sequence[str]) -> None:
+    if isinstance(questions, str):
+        raise BadInput(f"questions are one text, {questions[:60]!r}; give a list of texts")
+    for number, question in enumerate(questions):
+        if not isinstance(question, str):
+            raise BadInput(f"question {number} is {question!r} and no text; ask something")
+        if not question.strip():
+            raise BadInput(f"question {number} is blank; ask something")
 
 
 def _hits(ranked: Ranked, stored: dict[int, dict[str, Any]]) -> list[Hit]:
