@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.kafka import ReadFromKafka
 
@@ -16,7 +18,8 @@ from pipeline.runners import make_pipeline, pipeline_options, run_in_background
 from tests.engines import flink_args, prism_args
 from tests.kafka_broker import broker, reader, use_older_reader
 from transforms.kafka_records import message_of
-from transforms.messages import Message
+from transforms.messages import LandMessages, Message, MessageOptions
+from transforms.storage import list_inputs
 
 _SECONDS = 80.0
 
@@ -80,7 +83,7 @@ class _WriteFn(beam.DoFn):
     def process(self, element: Message, timestamp: Any = beam.DoFn.TimestampParam) -> None:
         row = [element.id, element.text, element.version, element.metadata, timestamp.micros]
         with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row, default=repr) + "\n")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,8 @@ def test_a_topic_is_read_as_it_is_written(
     use_older_reader(monkeypatch)
     path = tmp_path / "messages.jsonl"
     path.touch()
+    years = pa.schema([("year", pa.int32())])
+    landing = MessageOptions(str(tmp_path / "store"), engine, years, every=1.0)
     with closing(KafkaAdminClient(bootstrap_servers=kafka)) as admin:
         admin.create_topics([NewTopic(engine, 2, 1)])
     expected: list[list[Any]] = []
@@ -128,9 +133,11 @@ def test_a_topic_is_read_as_it_is_written(
     with closing(KafkaProducer(bootstrap_servers=kafka)) as producer, reader(tmp_path) as service:
         for number in range(20):
             send(f"d{number}", f"text {number}", 1_000 + number)
+        poison = producer.send(engine, b"no JSON", b"d5", timestamp_ms=3_000).get(30)
+        expected.append(["d5", "b'no JSON'", poison.offset, {}, 3_000_000])
         pipeline = make_pipeline(engine, pipeline_options(engine, args, streaming=True))
         settings = {"bootstrap.servers": kafka, "auto.offset.reset": "earliest"}
-        _ = (
+        messages = (
             pipeline
             | ReadFromKafka(
                 settings,
@@ -140,14 +147,26 @@ def test_a_topic_is_read_as_it_is_written(
                 expansion_service=service,
             )
             | "Decode" >> beam.Map(message_of).with_output_types(Message)
-            | "Write" >> beam.ParDo(_WriteFn(str(path)))
         )
+        _ = messages | "Write" >> beam.ParDo(_WriteFn(str(path)))
+        _ = messages | LandMessages(landing)
         with run_in_background(pipeline) as job:
             wait()
             # The job waits for more.
             send("d3", "a river", 5_000)
             send("d4", None, 5_001)
             wait()
+            deadline = time.monotonic() + _SECONDS
+            while not {("d3", "a river"), ("d4", None), ("d19", "text 19")} <= _landed(landing):
+                assert time.monotonic() < deadline, (job.state, _landed(landing))
+                time.sleep(0.2)
+    [refused] = pq.read_table(Path(landing.folder) / "_rejects").to_pylist()
+    assert refused["reason"] == "text is b'no JSON'"
+
+
+def _landed(options: MessageOptions) -> set[tuple[str, str | None]]:
+    tables = [pq.read_table(file.url) for file in list_inputs((options.folder,))]
+    return {(row["id"], row["text"]) for table in tables for row in table.to_pylist()}
 
 
 def _rows(path: Path) -> list[list[Any]]:

@@ -17,7 +17,8 @@ def message_of(record: Any) -> Message:
     """What a record says of a document.
 
     The version is the record's offset: all records of a key lie in one partition, in the order in
-    which they were written. That does not hold across topics, nor where partitions were added.
+    which they were written. That does not hold across topics, nor where a topic was made anew or
+    got more partitions.
 
     Nothing is raised here: what can't be read stays as it is, in the place of the id or the text,
     and is refused with its reason where messages land.
