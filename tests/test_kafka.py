@@ -94,6 +94,8 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.engines
+# A worker thread that the engine has let go of says so by an exception.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("engine", ["prism", "flink"])
 def test_a_topic_is_read_as_it_is_written(
     engine: str, kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
