@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines engines servers lint bench bench-answers bench-index bench-hybrid reference faults model clean
+.PHONY: help demo test test-engines engines kafka servers lint bench bench-answers bench-index bench-hybrid reference faults model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,8 +20,11 @@ test: $(BIN)/.installed ## run all tests but those on Prism and Flink
 engines: ## build Prism and fetch Flink: Go, Maven and Java 17, minutes the first time
 	deploy/engines/fetch.sh $(ALBEAM_ENGINES)
 
-test-engines: $(BIN)/.installed ## run the tests on Prism and Flink; without CI, a missing one skips
-	$(MAKE) engines || test -z "$(CI)"
+kafka: ## fetch a Kafka broker and Beam's reader of it: Maven and Java 17, 160 MB
+	deploy/kafka/fetch.sh $(ALBEAM_ENGINES)
+
+test-engines: $(BIN)/.installed ## run the tests on Prism, Flink, Kafka; without CI, a missing one skips
+	$(MAKE) engines kafka || test -z "$(CI)"
 	$(BIN)/pytest -m engines --numprocesses 0
 
 lint: $(BIN)/.installed ## check style and types

