@@ -81,8 +81,12 @@ def _servers() -> dict[tuple[str, ...], JobServer]:
 def set_defaults(options: PipelineOptions) -> None:
     """What a job of albeam's needs on Flink, where it was not said otherwise."""
     job = options.view_as(FlinkJobOptions)
-    if options.view_as(StandardOptions).streaming and job.checkpointing_interval is None:
-        job.checkpointing_interval = _CHECKPOINT_MILLIS
+    if options.view_as(StandardOptions).streaming:
+        if job.checkpointing_interval is None:
+            job.checkpointing_interval = _CHECKPOINT_MILLIS
+        # What a bundle gave that a checkpoint cut in two stays with its stage until that stage has
+        # more input, which one that is fed once never has: the job would run and read nothing.
+        job.finish_bundle_before_checkpointing = True
     flink, portable = options.view_as(FlinkRunnerOptions), options.view_as(PortableOptions)
     server = options.view_as(JobServerOptions)
     if flink.flink_master == "[auto]":

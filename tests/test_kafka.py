@@ -128,10 +128,8 @@ def test_a_topic_is_read_as_it_is_written(
     if engine == "prism":
         args = prism_args()
     else:
-        # What is under way when a checkpoint is taken would wait for more input to the same stage,
-        # and the list of partitions comes once.
-        once = ("--finish-bundle-before-checkpointing", "--checkpointing-interval=1000")
-        args = (*flink_args(monkeypatch), "--flink-master=[local]", *once)
+        often = "--checkpointing-interval=1000"
+        args = (*flink_args(monkeypatch), "--flink-master=[local]", often)
     with closing(KafkaProducer(bootstrap_servers=kafka)) as producer, reader(tmp_path) as service:
         for number in range(20):
             send(f"d{number}", f"text {number}", 1_000 + number)
