@@ -8,6 +8,7 @@ from pipeline.embed_arguments import embed_arguments, plan_arguments, watch_argu
 from pipeline.evaluation_arguments import (
     compare_arguments,
     evaluate_arguments,
+    ranking_arguments,
     reading_arguments,
 )
 from pipeline.shared_arguments import placement_arguments, runner_argument
@@ -95,30 +96,7 @@ def _search_arguments(sub: argparse.ArgumentParser) -> None:
         "--questions", metavar="FILE", help="many questions: .txt (a line each), .jsonl or .parquet"
     )
     sub.add_argument("-k", type=_whole, default=10, help="how many documents (default: 10)")
-    sub.add_argument(
-        "--where",
-        metavar="CONDITION",
-        help="only documents for which it holds: SQL over metadata columns, such as "
-        "\"lang = 'en' and year >= 2020\"",
-    )
-    sub.add_argument(
-        "--fusion",
-        choices=("combination", "rrf"),
-        default="combination",
-        help="of both scores of a hybrid search: their weighted sum, or reciprocal ranks "
-        "(default: combination)",
-    )
-    sub.add_argument(
-        "--weight",
-        type=float,
-        metavar="W",
-        help="of the cosine in that sum, 0 to 1 (default: the store's, else 0.6)",
-    )
-    sub.add_argument(
-        "--diverse",
-        action="store_true",
-        help="leave out documents whose passage is nearly identical to a better one's",
-    )
+    ranking_arguments(sub)
     sub.add_argument(
         "--output",
         metavar="FILE",

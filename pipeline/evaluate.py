@@ -37,6 +37,7 @@ class EvaluateOptions:
         questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant.
         k: how deep to search.
         modes: how to rank, ``("all",)`` for every way that the store has.
+        rank: which documents count and how scores are put together; its k and mode don't matter.
         beside: runs of other systems to measure as well, ``(name, file)``.
         per_question: a Parquet file to write, a row a mode and question.
         run: a TREC file to write; with several modes one each, the mode in its name.
@@ -50,6 +51,7 @@ class EvaluateOptions:
     questions: str
     k: int = 100
     modes: tuple[str, ...] = ("dense",)
+    rank: RankOptions = RankOptions()
     beside: tuple[tuple[str, str], ...] = ()
     per_question: str | None = None
     run: str | None = None
@@ -98,7 +100,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     found: dict[str, Run] = {}
     measured = {}
     for mode in modes:
-        found[mode], answers = _search(store, asked, options.k, mode, reading)
+        found[mode], answers = _search(store, asked, mode, options, reading)
         latency = _latency(store, asked, mode, options, reading)
         measured[mode] = measure_run(asked, found[mode], options.k, options.seed, latency, answers)
     for name, runs in others.items():
@@ -203,17 +205,18 @@ def _other(file: str, ids: list[str], options: EvaluateOptions) -> Run:
 
 
 def _search(
-    store: Store, asked: list[Question], k: int, mode: str, reading: Reading
+    store: Store, asked: list[Question], mode: str, options: EvaluateOptions, reading: Reading
 ) -> tuple[Run, list[str] | None]:
     """What was found for each question, and, where a model reads, its answers: "" for none."""
     runs: Run = {}
     answers = []
+    how = replace(options.rank, k=reading.candidates(options.k), mode=mode)
     for start in range(0, len(asked), _AT_ONCE):
         some = asked[start : start + _AT_ONCE]
         texts = [question.question for question in some]
-        found = store.search(texts, reading.candidates(k), mode)
+        found = store.search_as(texts, how)
         for question, candidates in zip(some, found, strict=True):
-            hits = reading.ranked(question.question, candidates, k)
+            hits = reading.ranked(question.question, candidates, options.k)
             runs[question.question_id] = [(hit.document_id, hit.score) for hit in hits]
             if reading.reads:
                 answers.append(_answer(question.question, hits[:_READ], reading))
@@ -246,7 +249,7 @@ def _latency(
         return {}
     some = evenly([question.question for question in asked], _TIMED)
     k = min(options.k, _TIMED_K)
-    how = RankOptions(reading.candidates(k), mode)
+    how = replace(options.rank, k=reading.candidates(k), mode=mode)
     searches = []
     for question in some:
         stages = Stages()
@@ -279,7 +282,8 @@ def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
         ("documents", f"{snapshot.documents:,} in {snapshot.passages:,} passages"),
         ("index", ", ".join(kinds)),
         ("words", ", ".join(words)),
-        ("hybrid", f"{store.weight():g} on the cosine"),
+        ("hybrid", _fusion(store, options.rank)),
+        *([("documents where", options.rank.where)] if options.rank.where is not None else []),
         ("model", model.name + (f" at {model.revision}" if model.revision else "")),
         ("weights", f"sha256 {model.weights_sha256}"),
         ("vectors", f"{model.dim} dimensions, {model.pooling} pooling"),
@@ -289,6 +293,12 @@ def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
         ("questions", storage.absolute(options.questions)),
         ("seed", str(options.seed)),
     ]
+
+
+def _fusion(store: Store, rank: RankOptions) -> str:
+    if rank.fusion == "rrf":
+        return "reciprocal rank fusion"
+    return f"{store.weight(rank.weight):g} on the cosine"
 
 
 def _readers(reading: ReadingOptions) -> list[tuple[str, str]]:

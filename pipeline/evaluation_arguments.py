@@ -44,6 +44,35 @@ def evaluate_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]
         help="write a TREC run; with several modes one each, the mode in its name",
     )
     add("--seed", type=whole, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    ranking_arguments(sub)
+
+
+def ranking_arguments(sub: argparse.ArgumentParser) -> None:
+    """The options that say which documents count, and in which order."""
+    sub.add_argument(
+        "--where",
+        metavar="CONDITION",
+        help="only documents for which it holds: SQL over metadata columns, such as "
+        "\"lang = 'en' and year >= 2020\"",
+    )
+    sub.add_argument(
+        "--fusion",
+        choices=("combination", "rrf"),
+        default="combination",
+        help="of both scores of a hybrid search: their weighted sum, or reciprocal ranks "
+        "(default: combination)",
+    )
+    sub.add_argument(
+        "--weight",
+        type=float,
+        metavar="W",
+        help="of the cosine in that sum, 0 to 1 (default: the store's, else 0.6)",
+    )
+    sub.add_argument(
+        "--diverse",
+        action="store_true",
+        help="leave out documents whose passage is nearly identical to a better one's",
+    )
 
 
 def reading_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]) -> None:

@@ -7,6 +7,7 @@ from transforms.errors import BadInput
 #: What learning a weight has no use for.
 _NOT_TUNED = (
     *("mode", "modes", "beside", "per_question", "run", "report"),
+    *("where", "weight", "diverse"),
     *("rerank", "reranker", "reader", "no_answer"),
 )
 
@@ -16,6 +17,7 @@ def run_evaluate(arguments: Any) -> None:
     from pipeline.evaluate import EvaluateOptions, evaluate
     from pipeline.evaluation_report import print_evaluation, print_metrics
     from pipeline.search import chosen_mode
+    from transforms.retrieval import RankOptions
     from transforms.store import Store
 
     given = arguments
@@ -30,6 +32,12 @@ def run_evaluate(arguments: Any) -> None:
         EvaluateOptions(
             questions=given.questions,
             k=given.k,
+            rank=RankOptions(
+                where=given.where,
+                fusion=given.fusion,
+                weight=given.weight,
+                diverse=given.diverse,
+            ),
             modes=(chosen_mode(store, given.mode),) if given.modes is None else given.modes,
             beside=tuple(given.beside),
             per_question=given.per_question,
@@ -59,7 +67,8 @@ def _check_options(arguments: Any) -> None:
     if given["snapshot"] is not None:
         raise BadInput("--tune makes a new snapshot after the newest; leave --snapshot out")
     for name in _NOT_TUNED:
-        if given[name]:
+        # A weight of 0 was given too.
+        if given[name] or isinstance(given[name], float):
             option = "--" + name.replace("_", "-")
             raise BadInput(
                 f"--tune learns the weight of hybrid scores and measures nothing else; leave "

@@ -103,6 +103,24 @@ def test_all_modes_in_one_run_print_each_and_one_mode_prints_as_ever(
     assert "milliseconds" in printed
 
 
+def test_the_ranking_options_of_a_search_are_measured_too(
+    store: str, questions: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def metrics(*options: str) -> dict[str, float]:
+        command = ["evaluate", store, questions, "--dtype", "float32", "--json", *options]
+        assert main(command) == 0
+        return dict(json.loads(capsys.readouterr().out)["metrics"])
+
+    dense, hybrid = metrics("--mode", "dense"), metrics("--mode", "hybrid")
+    assert metrics("--mode", "hybrid", "--weight", "1")["mrr@10"] == pytest.approx(dense["mrr@10"])
+    assert metrics("--mode", "hybrid", "--fusion", "rrf") != hybrid
+    assert metrics("--where", "document_id = 'nobody'")["success@20"] == 0
+    assert main(["evaluate", store, questions, "--weight", "2"]) == 2
+    assert "weight is 2.0; give 0" in capsys.readouterr().err
+    assert main(["evaluate", store, questions, "--tune", "--weight", "0"]) == 2
+    assert "leave --weight out" in capsys.readouterr().err
+
+
 def test_each_question_is_a_row_whose_means_are_the_metrics(
     files: tuple[Path, dict[str, object]], questions: str
 ) -> None:
