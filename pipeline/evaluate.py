@@ -37,13 +37,13 @@ class EvaluateOptions:
         questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant.
         k: how deep to search.
         modes: how to rank, ``("all",)`` for every way that the store has.
-        rank: which documents count and how scores are put together; its k and mode don't matter.
         beside: runs of other systems to measure as well, ``(name, file)``.
         per_question: a Parquet file to write, a row a mode and question.
         run: a TREC file to write; with several modes one each, the mode in its name.
         report: an HTML file to write.
         colour: a metadata column that colours the report's map.
         reading: models that rerank the hits, and find answers in the best five.
+        rank: which documents count and how scores are put together; its k and mode don't matter.
         timed: whether searches are timed, one question at a time.
         seed: of the bootstrap.
     """
@@ -51,13 +51,13 @@ class EvaluateOptions:
     questions: str
     k: int = 100
     modes: tuple[str, ...] = ("dense",)
-    rank: RankOptions = RankOptions()
     beside: tuple[tuple[str, str], ...] = ()
     per_question: str | None = None
     run: str | None = None
     report: str | None = None
     colour: str | None = None
     reading: ReadingOptions = ReadingOptions()
+    rank: RankOptions = RankOptions()
     timed: bool = False
     seed: int = 0
 

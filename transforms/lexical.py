@@ -132,7 +132,9 @@ class LexicalIndex:
         self._firsts = np.array([piece.first for piece in pieces], np.int64)
         self._starts = np.unique(self._firsts)
         self._filter: tuple[npt.NDArray[np.bool_], Rows] | None = None
-        with _reading(), tempfile.TemporaryDirectory(prefix="albeam-") as folder:
+        # A thread of tantivy's that looks for changes may lock the folder just when it goes.
+        passing = tempfile.TemporaryDirectory(prefix="albeam-", ignore_cleanup_errors=True)
+        with passing as folder, _reading():
             _compose(folder, self._schema, pieces)
             index = tantivy.Index.open(folder)
             # The folder goes, and nothing comes that would have to be noticed.

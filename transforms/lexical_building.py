@@ -72,7 +72,8 @@ def build_lexical_shard(paths: SegmentPaths, shard: ShardPlan, language: str) ->
         Damaged: the parts can't be read, or have other rows than their markers say.
     """
     paths.claim()
-    with tempfile.TemporaryDirectory(prefix="albeam-") as folder:
+    # A thread of tantivy's that looks for changes may lock the folder just when it goes.
+    with tempfile.TemporaryDirectory(prefix="albeam-", ignore_cleanup_errors=True) as folder:
         written = lexical.write_index(Path(folder), _texts(paths, shard), language)
         pieces = tuple(
             LexicalPiece(
