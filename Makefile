@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines engines kafka servers lint bench bench-answers bench-index bench-hybrid reference faults model clean
+.PHONY: help demo test test-engines engines kafka images servers lint bench bench-answers bench-index bench-hybrid reference faults model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,12 @@ lint: $(BIN)/.installed ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+images: $(BIN)/.installed ## see whether what the images install fits together, by PyPI
+	for extra in cpu gpu; do $(BIN)/uv pip compile --quiet --no-header --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_36 --constraint constraints.txt \
+		--constraint deploy/constraints.txt --extra $$extra --extra s3 --extra dataflow \
+		--no-annotate --output-file /dev/null setup.py || exit 1; done
 
 servers: ## build the object stores that tests start, with Go, a few minutes
 	deploy/servers/fetch.sh $(ALBEAM_ENGINES)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from pipeline.progress import claiming, show_progress
-from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
+from pipeline.runners import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from transforms import storage
 from transforms.changes import began
 from transforms.compaction import (
@@ -98,6 +98,7 @@ def run(
         Conflict: a segment was replaced meanwhile, or other writers were faster.
     """
     started = time.monotonic()
+    check_reachable(runner, store)
     beam_options = pipeline_options(runner, beam_args)
     pipeline = make_pipeline(runner, beam_options)
     store = storage.absolute(store)

@@ -27,6 +27,7 @@ class AcceleratorOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--accelerator", help="a GPU for embedding, such as nvidia-l4")
+        parser.add_argument("--accelerator_machine_type", help="such as g2-standard-8")
 
 
 def set_defaults(options: PipelineOptions) -> None:
@@ -77,20 +78,45 @@ def check(options: PipelineOptions) -> list[str]:
         )
     if package and not Path(package).is_file():
         raise BadInput(f"setup-file {package!r} is not there; name a checkout's setup.py")
-    accelerator = options.view_as(AcceleratorOptions).accelerator
-    if accelerator and not _WORDS.fullmatch(accelerator):
-        raise BadInput(f"accelerator {accelerator!r} is no name of a GPU; give one like nvidia-l4")
-    if accelerator and not image:
-        raise BadInput(
-            f"accelerator {accelerator!r} needs --sdk-container-image IMAGE with CUDA, built from "
-            "deploy/Dockerfile.gpu"
-        )
+    _check_accelerator(options)
     if not _has_packages():
         raise BadInput("Beam's Google Cloud packages are missing: pip install 'albeam[dataflow]'")
     return [
         f"Dataflow in {cloud.project}, {cloud.region}",
         f"workers run {image}" if image else f"workers install {package}",
     ]
+
+
+def _check_accelerator(options: PipelineOptions) -> None:
+    asked = options.view_as(AcceleratorOptions)
+    accelerator, machine = asked.accelerator, asked.accelerator_machine_type
+    if not accelerator:
+        if machine:
+            raise BadInput(f"accelerator-machine-type {machine!r} wants --accelerator as well")
+        return
+    if not _WORDS.fullmatch(accelerator):
+        raise BadInput(f"accelerator {accelerator!r} is no name of a GPU; give one like nvidia-l4")
+    if machine and not _WORDS.fullmatch(machine):
+        raise BadInput(
+            f"accelerator-machine-type {machine!r} is no type of machine; give one like "
+            "g2-standard-8"
+        )
+    if not options.view_as(WorkerOptions).sdk_container_image:
+        raise BadInput(
+            f"accelerator {accelerator!r} needs --sdk-container-image IMAGE with CUDA, built from "
+            "deploy/Dockerfile.gpu"
+        )
+    services = options.view_as(GoogleCloudOptions).dataflow_service_options or ()
+    if any(each.startswith("worker_accelerator") for each in services):
+        raise BadInput(
+            "accelerator asks for GPUs on the embedding stages, and the service option "
+            "worker_accelerator on all workers; leave one of them out"
+        )
+    if options.view_as(StandardOptions).streaming:
+        raise BadInput(
+            "accelerator is for jobs that end; for a watch give --dataflow-service-options "
+            f"'worker_accelerator=type:{accelerator};count:1;install-nvidia-driver'"
+        )
 
 
 def check_reachable(urls: tuple[str, ...]) -> None:
@@ -107,10 +133,12 @@ def embedding_hints(options: PipelineOptions) -> dict[str, str]:
 
     All of them get the same: a hint on one stage breaks its fusion with the next.
     """
-    accelerator = options.view_as(AcceleratorOptions).accelerator
-    if not accelerator:
+    asked = options.view_as(AcceleratorOptions)
+    if not asked.accelerator:
         return {}
-    return {"accelerator": f"type:{accelerator};count:1;install-nvidia-driver"}
+    machine = asked.accelerator_machine_type
+    on = f"machine_type:{machine};" if machine else ""
+    return {"accelerator": f"type:{asked.accelerator};count:1;{on}install-nvidia-driver"}
 
 
 def Runner() -> Any:

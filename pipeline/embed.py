@@ -6,12 +6,17 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, replace
 from types import MappingProxyType
 
-from pipeline.dataflow import check_reachable
 from pipeline.embed_job import EmbedJob, add_embedding
 from pipeline.embed_summary import EmbedSummary, change_notices, columns_left_out
 from pipeline.options import MODES, EmbedOptions
 from pipeline.progress import claiming, show_progress
-from pipeline.runners import counters, make_pipeline, pipeline_options, run_pipeline
+from pipeline.runners import (
+    check_reachable,
+    counters,
+    make_pipeline,
+    pipeline_options,
+    run_pipeline,
+)
 from pipeline.search import recall_questions
 from transforms import storage
 from transforms.carrying import plan_carries
@@ -164,8 +169,7 @@ def _check(options: EmbedOptions) -> None:
     if not options.store.strip() or not all(url.strip() for url in options.inputs):
         raise BadInput("the store or an input is blank; give a folder or URL for each")
     storage.check_exclusive(options.store)
-    if options.runner == "dataflow":
-        check_reachable((options.store, *options.inputs))
+    check_reachable(options.runner, options.store, *options.inputs)
     if options.mode not in MODES:
         raise BadInput(f"mode {options.mode!r} is not one of {', '.join(MODES)}")
     if options.on_duplicate not in ON_DUPLICATE:
@@ -334,6 +338,7 @@ def _summary(
         index=index.factory if index is not None else "none",
         index_reason=index.why if index is not None else "",
         recall=index.recall if index is not None else None,
+        recall_of_questions=index.recall_of_questions if index is not None else None,
         lexical=lexical.language if lexical is not None else "none",
         store=job.store,
         segment=info.name if info is not None else "",

@@ -22,6 +22,9 @@ class EmbedSummary:
         removed: live documents that the input lacks and that are gone now.
         tokens, bytes, parts: what was written for the input's changes.
         tokens_per_second: of the tokens that this run embedded; parts found done are left out.
+        recall: recall@10 of the index on stored vectors; None without an index.
+        recall_of_questions: the same on the questions that were given, or on made ones; None where
+            search is exact.
         lexical: the language of the lexical index, or ``none``.
     """
 
@@ -46,6 +49,7 @@ class EmbedSummary:
     index: str
     index_reason: str
     recall: float | None
+    recall_of_questions: float | None
     lexical: str
     store: str
     segment: str

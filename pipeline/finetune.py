@@ -70,7 +70,7 @@ def finetune(options: FinetuneOptions) -> None:
     from transforms.finetuning import Finetuning, TokenizedPairs, load_tokenizer, rounds
     from transforms.lessons import kept_lessons
     from transforms.model_files import read_model, write_model
-    from transforms.pairs import Contests, held_out, read_pairs
+    from transforms.pairs import HELD_OUT, Contests, held_out, read_pairs
     from transforms.training import Schedule, Trainer
 
     began = time.monotonic()
@@ -89,7 +89,7 @@ def finetune(options: FinetuneOptions) -> None:
 
     tokenizer = load_tokenizer(options.model, config.vocab_size)
     tokens = [TokenizedPairs.of(pairs, tokenizer, options.passage_tokens) for pairs in corpora]
-    left_out = [held_out(pairs, 0.05, 150, options.seed) for pairs in corpora]
+    left_out = [held_out(pairs, *HELD_OUT, options.seed) for pairs in corpora]
     hard = options.negatives == "bm25"
     rivals: list[list[list[int]]] = [
         rows.rivals(pairs, config.vocab_size) if hard else [[] for _ in pairs.passages]

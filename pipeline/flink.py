@@ -12,6 +12,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
@@ -144,17 +145,28 @@ def check(options: PipelineOptions) -> list[str]:
     """
     flink, portable = options.view_as(FlinkRunnerOptions), options.view_as(PortableOptions)
     launcher = options.view_as(JobServerOptions).job_server_java_launcher
-    said = [f"Java {java_version(launcher)}", job_server(options)]
-    if flink.flink_master not in _LOCAL:
-        said.append(_cluster(flink.flink_master))
+    said = [f"Java {java_version(launcher)}"]
+    local = flink.flink_master in _LOCAL
+    if not local:
+        said.append(_cluster(flink))
         if portable.environment_type is None:
             raise BadInput(
                 "on a Flink cluster albeam must know where its Python workers are; give --workers "
                 "EXTERNAL HOST:PORT (a pool beside each TaskManager), PROCESS or DOCKER IMAGE"
             )
+    said.append(job_server(options))
     if portable.environment_type == "EXTERNAL":
-        said.append(_pool(str(portable.environment_config)))
+        pool = str(portable.environment_config)
+        beside = _is_here(pool) and not local and not _is_here(flink.flink_master)
+        # `localhost` is then each TaskManager's own machine, which can't be seen from here.
+        said.append(f"worker pools at {pool} of each TaskManager" if beside else _pool(pool))
     return said
+
+
+def _is_here(address: str) -> bool:
+    """Whether an address is this machine's own."""
+    host = urlsplit(FlinkRunner.add_http_scheme(address)).hostname
+    return host == "localhost" or str(host).startswith("127.") or host == "::1"
 
 
 @functools.cache
@@ -224,7 +236,8 @@ def jar_version(jar: str) -> str:
     return found[1] if found else "unknown"
 
 
-def _cluster(master: str) -> str:
+def _cluster(flink: Any) -> str:
+    master = flink.flink_master
     url = FlinkRunner.add_http_scheme(master).rstrip("/")
     try:
         with urllib.request.urlopen(f"{url}/overview", timeout=_SECONDS) as answer:
@@ -237,7 +250,15 @@ def _cluster(master: str) -> str:
     slots, managers = found.get("slots-total", 0), found.get("taskmanagers", 0)
     if not slots:
         raise BadInput(f"the Flink at {master!r} has no task slots; start a TaskManager")
-    return f"Flink {found.get('flink-version')} at {master}: {managers} TaskManagers, {slots} slots"
+    version = str(found.get("flink-version"))
+    minor = ".".join(version.split(".")[:2])
+    # A jar that was given may be of any Flink; its name is not to be trusted.
+    if flink.flink_job_server_jar is None and minor != flink.flink_version:
+        raise BadInput(
+            f"the Flink at {master!r} is {version}, and a job server for {flink.flink_version} "
+            f"would be fetched; give --flink-version {minor}, or a cluster of that version"
+        )
+    return f"Flink {version} at {master}: {managers} TaskManagers, {slots} slots"
 
 
 def _pool(address: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from pipeline.progress import claiming
-from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
+from pipeline.runners import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from pipeline.search import recall_questions
 from transforms import storage
 from transforms.commits import commit_indexes
@@ -36,7 +36,9 @@ class IndexSummary:
         reasons: why those, by segment.
         shards: files that hold the rows, of all segments.
         bytes: of all index files, lexical ones too.
-        recall: recall@10 of the worst segment.
+        recall: recall@10 of the worst segment, on stored vectors.
+        recall_of_questions: the same on the questions that were given, or on made ones; None where
+            search is exact.
         lexical: the language of the lexical index, or ``none``.
     """
 
@@ -49,6 +51,7 @@ class IndexSummary:
     shards: int
     bytes: int
     recall: float
+    recall_of_questions: float | None
     lexical: str
     seconds: float
 
@@ -81,6 +84,7 @@ def run(
         Conflict: other writers were faster.
     """
     started = time.monotonic()
+    check_reachable(runner, store)
     beam_options = pipeline_options(runner, beam_args)
     store = storage.absolute(store)
     snapshot = read_snapshot(store)
@@ -125,6 +129,8 @@ def run(
     ours = [ref for ref in read_snapshot(store, number).segments if ref.name in names]
     infos = [read_segment(store, ref) for ref in ours]
     indexes = {info.name: info.index for info in infos if info.index is not None}
+    recalls = [index.recall_of_questions for index in indexes.values()]
+    of_questions = [each for each in recalls if each is not None]
     lexicals = [info.lexical for info in infos if info.lexical is not None]
     return IndexSummary(
         store=store,
@@ -136,6 +142,7 @@ def run(
         shards=sum(len(index.shards) for index in indexes.values()),
         bytes=sum(i.size for i in indexes.values()) + sum(i.size for i in lexicals),
         recall=min((index.recall for index in indexes.values()), default=1.0),
+        recall_of_questions=min(of_questions, default=None),
         lexical=lexicals[0].language if lexicals else "none",
         seconds=round(time.monotonic() - started, 3),
     )

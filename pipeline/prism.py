@@ -2,8 +2,10 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions
+from apache_beam.runners.portability.job_server import StopOnExitJobServer
 from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRunner
 from apache_beam.version import __version__ as BEAM_VERSION
 
@@ -11,7 +13,21 @@ from transforms.errors import BadInput
 
 BUILD = f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM_VERSION}"
 
-Runner = PrismRunner
+#: How long Prism stays without a job: it ends by itself where its parent could not end it.
+IDLE_SECONDS = 120
+
+
+class _JobServer(PrismJobServer):
+    def prism_arguments(self, job_port: int) -> list[Any]:
+        return [*super().prism_arguments(job_port), f"--idle_shutdown_timeout={IDLE_SECONDS}s"]
+
+
+class Runner(PrismRunner):
+    """Beam's, with a Prism for each pipeline, which does not outlive a killed command."""
+
+    def default_job_server(self, options: PipelineOptions) -> StopOnExitJobServer:
+        """Give the server of one pipeline's job."""
+        return StopOnExitJobServer(_JobServer(options))
 
 
 def check(options: PipelineOptions) -> list[str]:

@@ -38,7 +38,7 @@ def print_summary(summary: Any, as_json: bool) -> None:
         print_json(value)
         return
     rejects = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejects.items())
-    recall = "" if summary.recall is None else f" (recall@10 {summary.recall:.3f})"
+    recall = "" if summary.recall is None else f" ({_recalls(summary)})"
     done = f" ({summary.parts_found_done} found done)" if summary.parts_found_done else ""
     kinds = ("new", "changed", "metadata", "unchanged", "removed")
     became = ", ".join(f"{value[kind]:,} {kind}" for kind in kinds if value[kind])
@@ -219,10 +219,17 @@ def print_indexed(summary: Any, as_json: bool) -> None:
     files = f" in {summary.shards} shards" if summary.shards > summary.segments else ""
     print(
         f"{summary.store}: {kinds}{files} over {counted(summary.passages, 'passage')} in "
-        f"{counted(summary.segments, 'segment')}, {summary.bytes:,} bytes, recall@10 "
-        f"{summary.recall:.3f}, lexical index {summary.lexical}, in {summary.seconds:.1f} seconds; "
+        f"{counted(summary.segments, 'segment')}, {summary.bytes:,} bytes, "
+        f"{_recalls(summary)}, lexical index {summary.lexical}, in {summary.seconds:.1f} seconds; "
         f"snapshot {summary.snapshot}"
     )
+
+
+def _recalls(summary: Any) -> str:
+    """Recall of stored vectors, and of questions where search is not exact."""
+    asked = summary.recall_of_questions
+    of_questions = "" if asked is None else f", of questions {asked:.3f}"
+    return f"recall@10 {summary.recall:.3f}{of_questions}"
 
 
 def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:

@@ -62,6 +62,12 @@ def check_runner(runner: str, options: PipelineOptions) -> list[str]:
     return engine.check(options) if engine is not None else []
 
 
+def check_reachable(runner: str, *urls: str) -> None:
+    """Raise BadInput where a runner's workers can't see a URL."""
+    if runner == "dataflow":
+        dataflow.check_reachable(urls)
+
+
 def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
     """Raise BadInput where Beam does not know an option; ``others`` may have been meant too."""
     parser = _BeamParser(add_help=False, allow_abbrev=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from pipeline.runners import make_pipeline, pipeline_options, run_pipeline
+from pipeline.runners import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from transforms import storage
 from transforms.errors import BadInput
 from transforms.filters import check_condition
@@ -56,6 +56,7 @@ def run(
         BadInput: the store, the questions or an option can't be used; nothing was written.
     """
     started = time.monotonic()
+    check_reachable(runner, options.store, questions, output)
     beam_options = pipeline_options(runner, beam_args)
     pipeline = make_pipeline(runner, beam_options)
     if not output.endswith(".parquet"):

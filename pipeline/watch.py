@@ -9,7 +9,7 @@ from apache_beam.runners.runner import PipelineState
 
 from pipeline import compact
 from pipeline.options import EmbedOptions
-from pipeline.runners import make_pipeline, pipeline_options, run_in_background
+from pipeline.runners import check_reachable, make_pipeline, pipeline_options, run_in_background
 from transforms import storage
 from transforms.commits import check_identity
 from transforms.embedding import AlbertEmbeddingHandler
@@ -74,6 +74,7 @@ def run(
     started = time.monotonic()
     if options.runner == "direct":
         raise BadInput("the direct runner ends with its input; give --runner prism or flink")
+    check_reachable(options.runner, options.store, *options.inputs)
     watched, passages, handler = _prepare(options, every)
     beam_options = pipeline_options(options.runner, options.beam_args, streaming=True)
     pipeline = make_pipeline(options.runner, beam_options)

@@ -15,17 +15,17 @@ from pathlib import Path
 import fsspec
 import pytest
 
-#: Known before any test moves the home folder.
-BIN = Path(os.environ.get("ALBEAM_ENGINES") or Path.home() / ".cache" / "albeam" / "engines")
+from tests.engines import ENGINES
+
 BUCKET = "corpora"
 _SECONDS_TO_START = 30.0
 
 
 def binary(name: str) -> str:
     """The path of a server's binary."""
-    path = BIN / name
+    path = ENGINES / name
     if not path.is_file():
-        missing = f"no {name} in {BIN}: make servers builds it"
+        missing = f"{path} is missing; make servers builds it, with Go"
         if os.environ.get("ALBEAM_REQUIRE_ENGINES"):
             pytest.fail(missing)
         pytest.skip(missing)

@@ -10,13 +10,14 @@ from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
     SetupOptions,
+    StandardOptions,
     WorkerOptions,
 )
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import translations
 from apache_beam.transforms.environments import DockerEnvironment
 
-from pipeline import dataflow, embed
+from pipeline import dataflow, embed, search_many, watch
 from pipeline.cli import main
 from pipeline.embed_job import add_embedding
 from pipeline.options import EmbedOptions
@@ -25,8 +26,10 @@ from transforms.errors import BadInput
 from transforms.index_plan import NO_HELP
 from transforms.model import ModelOptions
 from transforms.planning import ColumnOptions, plan_parts
+from transforms.searching import SearchOptions
 from transforms.segment import SegmentPaths
 from transforms.survey import survey_input
+from transforms.watching import WatchFiles
 
 WHERE = ("--project", "p", "--region", "europe-west4", "--temp-location", "gs://b/tmp")
 GPU = (*WHERE, "--sdk-container-image=eu.gcr.io/p/albeam:1", "--accelerator", "nvidia-l4")
@@ -117,6 +120,23 @@ def test_labels_stay_as_they_are(corpus: Path, albert: Path, tmp_path: Path) -> 
     assert {t.unique_name for t in again.components.transforms.values()} == names
 
 
+def test_a_watch_is_a_streaming_job_whose_commits_have_one_key_and_state(
+    albert: Path, tmp_path: Path
+) -> None:
+    options = pipeline_options("dataflow", (*WHERE, "--sdk-container-image=x"), streaming=True)
+    assert options.view_as(StandardOptions).streaming
+    embed_ = EmbedOptions((str(tmp_path / "in"),), str(tmp_path), ModelOptions(str(albert)))
+    pipeline = beam.Pipeline(runner="direct", options=options)
+    _ = pipeline | "WatchFiles" >> WatchFiles(*watch._prepare(embed_, 30.0))
+    environment = DockerEnvironment.from_container_image("x")
+    proto = pipeline.to_runner_api(default_environment=environment)
+    assert len(proto.components.environments) == 1
+    names = {t.unique_name for t in proto.components.transforms.values()}
+    steps = ("Look", "Finished", "Read", "SplitPassages", "EmbedPassages", "Write", "Commit")
+    assert {f"WatchFiles/{step}" for step in steps} <= names
+    assert "beam:requirement:pardo:stateful:v1" in proto.requirements
+
+
 def test_without_an_accelerator_there_is_no_hint_and_one_environment(
     corpus: Path, albert: Path, tmp_path: Path
 ) -> None:
@@ -133,7 +153,7 @@ def test_workers_get_the_package_of_this_checkout_and_no_main_session() -> None:
     options = pipeline_options("dataflow", GPU)
     assert options.view_as(SetupOptions).setup_file is None
     assert "no_use_multiple_sdk_containers" in options.view_as(DebugOptions).experiments
-    given = (*GPU, "--dataflow-service-options=worker_accelerator=type:nvidia-l4;count:1")
+    given = (*GPU[:-2], "--dataflow-service-options=worker_accelerator=type:nvidia-l4;count:1")
     cloud = pipeline_options("dataflow", given).view_as(GoogleCloudOptions)
     assert cloud.dataflow_service_options == ["worker_accelerator=type:nvidia-l4;count:1"]
     assert (cloud.project, cloud.region, cloud.temp_location) == ("p", "europe-west4", "gs://b/tmp")
@@ -149,6 +169,9 @@ def test_workers_get_the_package_of_this_checkout_and_no_main_session() -> None:
         ((*WHERE, "--accelerator", "nvidia-l4"), "needs --sdk-container-image IMAGE"),
         ((*GPU[:-1], "NVIDIA L4"), "accelerator 'NVIDIA L4' is no name"),
         ((*GPU, "--save-main-session"), "leave it out"),
+        ((*GPU, "--accelerator-machine-type", "G2 8"), "'G2 8' is no type of machine"),
+        ((*WHERE, "--accelerator-machine-type", "g2-standard-8"), "wants --accelerator as well"),
+        ((*GPU, "--dataflow-service-options=worker_accelerator=type:x;count:1"), "leave one of"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said_before_any_work(
@@ -165,6 +188,41 @@ def test_without_image_and_checkout_workers_would_lack_albeam() -> None:
     options = PipelineOptions(project="p", region="r", temp_location="gs://b/t")
     with pytest.raises(BadInput, match="workers would lack albeam"):
         dataflow.check(options)
+
+
+def test_the_machines_of_the_accelerator_are_in_its_hint() -> None:
+    options = pipeline_options("dataflow", (*GPU, "--accelerator-machine-type=g2-standard-8"))
+    assert dataflow.embedding_hints(options) == {
+        "accelerator": "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
+    }
+
+
+def test_a_watch_with_an_accelerator_is_refused_with_what_to_give_instead() -> None:
+    options = pipeline_options("dataflow", GPU, streaming=True)
+    with pytest.raises(BadInput, match=r"for a watch give .*worker_accelerator=type:nvidia-l4"):
+        check_runner("dataflow", options)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["watch", "gs://b/in", "--store", "/tmp/store"],
+        ["watch", "/tmp/in", "--store", "gs://b/store"],
+        ["compact", "/tmp/store"],
+        ["index", "/tmp/store", "--index", "flat"],
+    ],
+)
+def test_no_command_gives_dataflow_a_place_on_this_machine(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--runner", "dataflow", *WHERE]) == 2
+    assert "where Dataflow's workers can't see it; use gs://" in capsys.readouterr().err
+
+
+def test_no_run_of_questions_gives_dataflow_a_place_on_this_machine() -> None:
+    options = SearchOptions("gs://b/store", 1)
+    with pytest.raises(BadInput, match=r"'q\.parquet' is on this machine"):
+        search_many.run(options, None, "q.parquet", "gs://b/r.parquet", "dataflow", WHERE)
 
 
 def test_local_files_and_misspelt_options_are_refused(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
 
 from deploy.bench.scale import measure
 from deploy.dataflow import launch
+from pipeline import flink
 from pipeline.arguments import build_parser, option_names
+from pipeline.runners import check_beam_args, pipeline_options
+from tests import engines, servers
+from transforms.errors import BadInput
 from transforms.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
 DOCKERFILES = sorted([*DEPLOY.glob("Dockerfile*"), *DEPLOY.glob("*/Dockerfile")])
+SCRIPTS = [ROOT / ".ci" / "run", *sorted(DEPLOY.glob("*/*.sh"))]
 YAML = sorted(DEPLOY.glob("flink/**/*.yaml"))
 
 
@@ -54,6 +60,32 @@ def test_yaml_is_clean_and_says_whether_it_was_run(path: Path) -> None:
     assert "not run here" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_script_is_clean_and_says_by_what_it_is_run(path: Path) -> None:
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("no shellcheck: apt-get install shellcheck")
+    done = subprocess.run([shellcheck, str(path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert re.search(r"(?m)^# .*(`make \w+`|continuous integration)", path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("setting", ["CI", "ALBEAM_REQUIRE_ENGINES", None])
+def test_a_missing_engine_fails_continuous_integration_and_skips_elsewhere(
+    setting: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CI", "ALBEAM_REQUIRE_ENGINES"):
+        monkeypatch.delenv(name, raising=False)
+    if setting is not None:
+        monkeypatch.setenv(setting, "1")
+    expected = pytest.skip.Exception if setting is None else pytest.fail.Exception
+    with pytest.raises(expected, match="no-such-engine is missing; make"):
+        engines.wanted("no-such-engine")
+    object_store = pytest.skip.Exception if setting != "ALBEAM_REQUIRE_ENGINES" else expected
+    with pytest.raises(object_store, match="no-such-store is missing; make servers"):
+        servers.binary("no-such-store")
+
+
 def test_images_have_the_versions_of_beam_and_albeam() -> None:
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     beam = re.search(r"^apache-beam==(\S+)$", constraints, re.MULTILINE)
@@ -71,13 +103,27 @@ def test_images_have_the_versions_of_beam_and_albeam() -> None:
         assert set(found) == {version[1]}, path
 
 
+def test_images_pin_what_the_constraints_lack_and_nothing_twice() -> None:
+    files = (ROOT / "constraints.txt", DEPLOY / "constraints.txt")
+    lines = [file.read_text(encoding="utf-8").splitlines() for file in files]
+    pins = [[line for line in each if line and not line.startswith("#")] for each in lines]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+]+(?: ;.*)?", pin) for each in pins for pin in each)
+    names = [re.split("==", pin)[0].lower() for each in pins for pin in each]
+    assert len(names) == len(set(names))
+    assert {"faiss-cpu", "faiss-gpu", "google-cloud-dataflow-client"} <= set(names)
+    for name in ("Dockerfile", "Dockerfile.gpu"):
+        assert "--constraint deploy/constraints.txt" in (DEPLOY / name).read_text("utf-8")
+
+
 def test_each_task_manager_of_the_compose_file_has_a_pool_on_its_network() -> None:
     services = read_yaml(DEPLOY / "flink" / "compose.yaml")["services"]
     managers = {name for name, it in services.items() if it["command"] == "taskmanager"}
     pools = {it["network_mode"] for it in services.values() if it["command"] == ["--worker_pool"]}
     assert len(managers) == 2
     assert pools == {f"service:{name}" for name in managers}
+    # Where albeam looks for both before it submits.
     assert services["jobmanager"]["ports"] == ["127.0.0.1:8081:8081"]
+    assert services["taskmanager-1"]["ports"] == ["127.0.0.1:50000:50000"]
 
 
 def test_the_kubernetes_job_asks_the_cluster_that_is_there_for_the_pool_that_it_has() -> None:
@@ -106,11 +152,12 @@ def parameters() -> list[dict[str, Any]]:
 
 def test_the_template_has_the_parameters_that_its_program_takes_and_albeam_knows() -> None:
     names = [parameter["name"] for parameter in parameters()]
-    assert sorted(names) == sorted(["inputs", *launch.OPTIONS])
+    assert sorted(names) == sorted(["inputs", "sdk_container_image", *launch.OPTIONS])
     known = option_names("embed")
     for name in launch.OPTIONS:
-        assert f"--{name.replace('_', '-')}" in known or name == "accelerator"
-    assert [p["name"] for p in parameters() if not p["isOptional"]] == ["inputs", "store"]
+        assert f"--{name.replace('_', '-')}" in known or name.startswith("accelerator")
+    needed = ["inputs", "store", "sdk_container_image"]
+    assert [p["name"] for p in parameters() if not p["isOptional"]] == needed
 
 
 @pytest.mark.parametrize(
@@ -125,6 +172,8 @@ def test_the_template_has_the_parameters_that_its_program_takes_and_albeam_knows
         ("recall_target", "0.95", "2"),
         ("recall_target", "1", "0"),
         ("accelerator", "nvidia-l4", "NVIDIA L4"),
+        ("accelerator_machine_type", "g2-standard-8", "g2;x"),
+        ("sdk_container_image", "eu-docker.pkg.dev/p/albeam/albeam:0.1.0", "--help"),
     ],
 )
 def test_the_template_refuses_wrong_parameters(name: str, good: str, bad: str) -> None:
@@ -148,6 +197,58 @@ def test_the_template_becomes_a_command_that_albeam_reads() -> None:
         "--accelerator", "nvidia-l4", "--project=p", "--region=r", "--temp-location=gs://b/t",
         "--sdk-container-image=i",
     ]  # fmt: skip
+
+
+def test_the_template_without_an_image_is_refused() -> None:
+    given = dict.fromkeys(launch.OPTIONS, "") | {"inputs": "gs://b/a", "engine": "dataflow"}
+    with pytest.raises(BadInput, match="lacks sdk_container_image"):
+        launch.command(argparse.Namespace(**given), PipelineOptions(["--project=p"]))
+
+
+def commands() -> list[str]:
+    """What the files of ``deploy/`` tell to run of albeam; ``…`` is what was said before."""
+    found = []
+    for path in [DEPLOY / "dataflow" / "README.md", DEPLOY / "scale.md", *YAML]:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".yaml":
+            text = re.sub(r"(?m)^#", "", text)
+        joined = re.sub(r"\\\n *", "", text)
+        found += re.findall(r"(?m)^ *albeam ((?:embed|plan|watch) .*)$", joined)
+    return found
+
+
+@pytest.mark.parametrize("command", commands())
+def test_what_the_files_tell_to_run_is_read_by_albeam_and_beam(command: str) -> None:
+    words = shlex.split(command.replace("$", ""))
+    words += [] if "--store" in words or words[0] == "plan" else ["--store", "s"]
+    arguments, rest = build_parser().parse_known_args(words)
+    assert arguments.inputs
+    check_beam_args(tuple(rest))
+
+
+def test_there_are_such_commands() -> None:
+    assert len(commands()) >= 4
+
+
+def test_the_arguments_of_the_kubernetes_job_are_read_by_albeam_and_beam() -> None:
+    job = read_yaml(DEPLOY / "flink" / "kubernetes" / "job.yaml")
+    [driver] = job["spec"]["template"]["spec"]["containers"]
+    arguments, rest = build_parser().parse_known_args(driver["args"])
+    assert arguments.runner == "flink"
+    assert flink.workers_arguments(arguments.workers)
+    options = pipeline_options("flink", tuple(rest))
+    assert options.view_as(FlinkRunnerOptions).parallelism == 8
+
+
+def test_job_servers_are_of_the_flink_that_the_clusters_run() -> None:
+    for path in YAML:
+        text = path.read_text(encoding="utf-8")
+        images = set(re.findall(r"image: flink:(\d+\.\d+)", text))
+        images |= {v.replace("_", ".") for v in re.findall(r"flinkVersion: v(\d_\d+)", text)}
+        asked = set(re.findall(r"--flink-version[= ]([\d.]+)", text))
+        assert images | asked == {"1.19"}, path
+        assert images or path.name == "job.yaml"
+        assert asked or path.name == "cluster.yaml"
 
 
 def test_the_template_s_program_embeds(corpus: Path, albert: Path, tmp_path: Path) -> None:

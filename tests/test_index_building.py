@@ -4,12 +4,15 @@ import contextlib
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import index, vacuum, verify
@@ -17,6 +20,7 @@ from pipeline.cli import main
 from tests.stores import DIM, add_segment, live_ids, make_vectors
 from transforms import faiss_index, index_plan, shard_report, shards, storage
 from transforms.commits import remove_documents
+from transforms.curves import best_rows
 from transforms.errors import BadInput, Damaged, RecallMissed
 from transforms.index_building import build_shard, sample_shard, train, write_questions
 from transforms.index_choice import IndexOptions
@@ -382,9 +386,9 @@ def test_vectors_to_search_for_may_be_of_any_numbers_that_are_finite(tmp_path: P
     opened = Store.open(make_store(tmp_path, "IVF8,SQ8"))
     vectors = make_vectors(6, seed=78)
     expected = opened.rank(vectors, 5)
-    for given in (vectors.tolist(), vectors.astype(np.float64), np.asfortranarray(vectors)):
-        assert opened.rank(given, 5) == expected
-        assert opened.nearest(given, 5)[1].tolist() == opened.nearest(vectors, 5)[1].tolist()
+    for same in (vectors.tolist(), vectors.astype(np.float64), np.asfortranarray(vectors)):
+        assert opened.rank(same, 5) == expected
+        assert opened.nearest(same, 5)[1].tolist() == opened.nearest(vectors, 5)[1].tolist()
     for number in (np.nan, np.inf, 1e300):
         wrong = vectors.astype(np.float64)
         wrong[4, 2] = number
@@ -632,6 +636,15 @@ def test_every_setting_is_measured_and_the_used_one_is_marked(
     table = capsys.readouterr().out.splitlines()
     assert table[1].split() == ["setting", "recall@10", "recall@100", "ms", "a", "query"]
     assert sum("<- used" in line for line in table) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8))
+def test_the_line_joins_what_no_quicker_setting_equals(pairs: list[tuple[int, int]]) -> None:
+    rows = [{"milliseconds": float(ms), "recall_at_10": recall / 10} for ms, recall in pairs]
+    best = [pairs[n] for n in best_rows(rows)]
+    for ms, recall in pairs:
+        assert any(theirs <= ms and found >= recall for theirs, found in best)
+    assert all(one[0] < two[0] and one[1] < two[1] for one, two in pairwise(best))
 
 
 def test_what_can_not_be_tuned_is_refused(

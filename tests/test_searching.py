@@ -105,14 +105,17 @@ def test_an_index_must_reach_the_target_for_questions_that_are_given(
     assert [s.questions_at_10 >= 0.8 for s in info.index.settings] == [True] * len(
         info.index.settings
     )
+    assert said["recall_of_questions"] == info.index.settings[0].questions_at_10
     asked = ["index", store, "--index", "IVF2,Flat", "--recall-target", "0.8"]
     assert main([*asked, "--recall-questions", str(file)]) == 0
+    printed = capsys.readouterr().out
     [info] = Store.open(store).segments
     assert info.index is not None
     assert (info.index.factory, info.index.settings[0].questions_at_10 is None) == (
         "IVF2,Flat",
         False,
     )
+    assert f", of questions {info.index.settings[0].questions_at_10:.3f}, " in printed
     # New rows take the lists of the old ones.
     more = write(
         tmp_path / "more.parquet",

@@ -16,6 +16,8 @@ import torch
 from safetensors.numpy import load_file
 from transformers import BertConfig, BertModel, BertTokenizer
 
+from deploy.model.held_out import pool_of, reciprocal_ranks
+from deploy.model.soup import soup
 from pipeline.distill import DistillOptions, distill
 from pipeline.finetune import FinetuneOptions, finetune
 from transforms import training
@@ -247,14 +249,61 @@ def test_finetune_learns_resumes_and_keeps_the_geometry(
     finetune(options)
     assert seen[-2]["contrastive"] < 0.9 * seen[1]["contrastive"]
     assert seen[-1]["teacher"] > seen[0]["teacher"] - 0.1
-    again = replace(options, output=tmp_path / "again", work=tmp_path / "again.work")
+    short = replace(options, epochs=2)
+    whole = replace(short, output=tmp_path / "whole", work=tmp_path / "whole.work")
+    finetune(whole)
+    again = replace(short, output=tmp_path / "again", work=tmp_path / "again.work")
     revive = kill_at(monkeypatch, 9)
     with pytest.raises(KeyboardInterrupt):
         finetune(again)
     revive()
     finetune(replace(again, resume=True))
-    left, right = (load_file(o.output / "model.safetensors") for o in (options, again))
+    left, right = (load_file(o.output / "model.safetensors") for o in (whole, again))
     assert all(np.array_equal(left[name], right[name]) for name in left)
+    soup(options.model, [(0.5, whole.output, options.model)], tmp_path / "soup", 48)
+    start, half = (load_file(m / "model.safetensors") for m in (options.model, tmp_path / "soup"))
+    for name, weights in half.items():
+        middle = (start[name].astype(np.float32) + left[name]) / 2
+        assert np.allclose(weights, middle, atol=2e-3), name
+
+
+def test_a_soup_of_models_that_are_no_kin_is_refused(distilling: DistillOptions) -> None:
+    distill(replace(distilling, epochs=0.1))
+    other = replace(
+        distilling,
+        output=distilling.output.with_name("other"),
+        work=distilling.work.with_name("other.work"),
+        shape=replace(SHAPE, embedding=8),
+        epochs=0.1,
+    )
+    distill(other)
+    with pytest.raises(BadInput, match=r"other has other shapes.*one distillation"):
+        soup(distilling.output, [(1.0, other.output, distilling.output)], other.work / "s", 48)
+
+
+def test_a_pool_has_what_was_left_out_and_its_questions() -> None:
+    pairs = Pairs("p", list("abcdefgh"), ["w", "x", "y", "z"], [[0], [5], [2, 5], [7]])
+    pool, asked = pool_of(pairs, {2, 5}, 3)
+    assert asked == [1, 2]
+    assert {2, 5} <= set(pool)
+    assert 3 <= len(pool) <= 5
+    assert pool == sorted(set(pool))
+
+
+class Letters:
+    """Makes of a text the counts of its letters."""
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return np.asarray([[text.count(one) for one in "abcd"] for text in texts], np.float32)
+
+
+def test_reciprocal_ranks_are_those_of_the_best_answer() -> None:
+    pairs = Pairs("p", ["aab", "ab", "cd", "ddd"], ["a", "d", "c"], [[1], [2, 3], [0]])
+    pool = [0, 1, 2, 3]
+    # "a": aab 2, ab 1; "d": ddd first; "c": cd first, the three others tie at zero
+    assert reciprocal_ranks(Letters(), pairs, pool, [0]) == 0.5  # type: ignore[arg-type]
+    assert reciprocal_ranks(Letters(), pairs, pool, [1]) == 1.0  # type: ignore[arg-type]
+    assert reciprocal_ranks(Letters(), pairs, pool, [0, 1, 2]) == 2 / 3  # type: ignore[arg-type]
 
 
 def test_pairs_with_unknown_passages_are_refused(tmp_path: Path) -> None:

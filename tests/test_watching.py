@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +27,7 @@ from transforms.model import ModelOptions, Placement, find_model
 from transforms.planning import ColumnOptions
 from transforms.snapshot import read_snapshot
 from transforms.storage import FileInfo, list_inputs
+from transforms.watching import _LookFn
 
 ROOT = Path(__file__).resolve().parents[1]
 on_engines = pytest.mark.engines
@@ -70,6 +70,14 @@ def soon(check: Callable[[], bool], seconds: float = 60.0) -> None:
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that one has started."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, check=False
+    )
+    return [int(pid) for pid in listed.stdout.split()]
 
 
 def snapshots(store: str) -> int:
@@ -127,8 +135,11 @@ def test_killed_at_any_moment_a_file_is_in_once(
 ) -> None:
     folder, store = tmp_path / "in", options.store
     expected: dict[str, str | None] = {}
+    impatient = (
+        "import sys; from pipeline import cli, prism; prism.IDLE_SECONDS = 3; sys.exit(cli.main())"
+    )
     command = [
-        *(sys.executable, "-m", "pipeline.cli", "watch", str(folder), "--store", store),
+        *(sys.executable, "-c", impatient, "watch", str(folder), "--store", store),
         *("--model", str(albert), "--max-tokens", "48", "--stride", "8", "--every", "1s"),
         *("--rows-per-part", "10", "--dtype", "float32", "--runner", "prism", *prism_args()),
     ]
@@ -139,18 +150,19 @@ def test_killed_at_any_moment_a_file_is_in_once(
         lambda: len(list(pieces.glob("segments/*/vectors/part-*.json"))) >= 8,
         lambda: len(list(pieces.glob("segments/*/segment.json"))) >= 2,
     ]
+    left: list[int] = []
     for number, moment in enumerate(moments):
         files = some(number * 1000, 60)
         expected |= files
         put(folder, f"f{number}.parquet", files)
-        process = subprocess.Popen(
-            command, env=environment, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
         try:
             soon(moment)
+            left += children(process.pid)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
+    assert len(left) >= len(moments)
     done = subprocess.run(
         [*command, "--until-idle", "6s", "--json"],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=True,
@@ -163,6 +175,7 @@ def test_killed_at_any_moment_a_file_is_in_once(
     ledger = Ledger.of(store, [str(folder)])
     files = [file.url for entry in ledger.entries() for file in entry.files]
     assert len(files) == len(set(files)) == 3
+    soon(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
 
 
 @on_engines
@@ -228,6 +241,23 @@ def test_files_that_do_not_fit_are_rejected_and_the_others_taken(
     assert {Path(url).name for url in entry.rejected} == {"b.parquet", "c.parquet"}
     assert "has no id column 'id'" in entry.rejected[str(folder / "b.parquet")]
     assert entry.parts == 1
+
+
+def test_a_file_goes_to_work_at_the_second_look_and_one_that_changes_waits(
+    watched: WatchOptions, tmp_path: Path
+) -> None:
+    look = _LookFn(watched)
+    look.setup()
+    put(tmp_path / "in", "a.parquet", some(0, 15))
+    assert list(look.process(None)) == []
+    sent = list(look.process(None))
+    assert [part for _, part in sent] == [0, 1]
+    watched.ledger.close(watched.ledger.entries()[0], 1)
+    put(tmp_path / "in", "b.parquet", some(100, 5))
+    assert list(look.process(None)) == []
+    put(tmp_path / "in", "b.parquet", some(100, 8))
+    assert list(look.process(None)) == []
+    assert [part for _, part in look.process(None)] == [0]
 
 
 def test_an_entry_is_added_once_and_closed_once(tmp_path: Path) -> None:

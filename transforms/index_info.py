@@ -70,6 +70,11 @@ class IndexInfo:
         return self.settings[0].recall_at_10 if self.settings else 1.0
 
     @property
+    def recall_of_questions(self) -> float | None:
+        """The same of the questions that were given, or made; None for an exact index."""
+        return self.settings[0].questions_at_10 if self.settings else None
+
+    @property
     def files(self) -> Iterator[IndexFile]:
         """All files that it is made of."""
         for shard in self.shards:

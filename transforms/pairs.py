@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
 
+#: The share of a corpus' passages that validation takes, and how many at most.
+HELD_OUT = (0.05, 150)
+
 
 @dataclass(frozen=True)
 class Pairs:

@@ -3,7 +3,7 @@
 A Flex Template makes one job graph, and albeam decides what to embed from what a first job has
 compared. So the template's own job is the driver: its one worker submits the jobs that do the work,
 and waits for them. Where that worker is replaced, the command begins again and goes on where it
-was.
+was. Run on the direct runner by `tests/test_deploy.py`; not run here on Dataflow.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
+from transforms.errors import BadInput
+
 #: Parameters of the template that are options of ``albeam embed``; empty ones are left out.
 OPTIONS = (
     *("store", "model", "mode", "id_column", "text_column", "metadata_columns", "index"),
-    *("recall_target", "accelerator"),
+    *("recall_target", "accelerator", "accelerator_machine_type"),
 )
 
 
@@ -37,6 +39,11 @@ def command(parameters: argparse.Namespace, options: PipelineOptions) -> list[st
     if parameters.engine == "dataflow":
         cloud = options.view_as(GoogleCloudOptions)
         image = options.view_as(WorkerOptions).sdk_container_image
+        if not image:
+            raise BadInput(
+                "the template lacks sdk_container_image, which its workers run; give the image "
+                "that it was built with"
+            )
         words += [f"--project={cloud.project}", f"--region={cloud.region}"]
         words += [f"--temp-location={cloud.temp_location}", f"--sdk-container-image={image}"]
     return words

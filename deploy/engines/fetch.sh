@@ -18,7 +18,7 @@ fi
 if [ ! -f "$engines/job-server.version" ]; then
     echo "fetching Flink $flink and Beam's job server"
     mvn -q -B -f pom.xml -Dtarget="$engines/build" package
-    rm -rf "$engines/lib"
+    rm -rf "${engines:?}/lib"
     mv "$engines/build/lib" "$engines/lib"
     name="beam-runners-flink-$flink-job-server"
     if mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \

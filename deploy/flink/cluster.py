@@ -1,7 +1,7 @@
 """A standalone Flink cluster on this machine: a JobManager, TaskManagers and a Python worker pool.
 
 ``python -m deploy.flink.cluster --lib FOLDER --folder FOLDER`` runs one until it is interrupted;
-``make engines`` fetches the jars. Run by `tests/test_flink_cluster.py`, on Linux.
+``make engines`` fetches the jars. Run by `tests/test_engines.py`, on Linux.
 """
 
 import argparse
