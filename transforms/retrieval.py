@@ -1,6 +1,7 @@
 """The best documents for questions: by vectors, by words, or by both."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from transforms.errors import BadInput
 from transforms.fusion import FUSIONS, WEIGHT, combine, reciprocal_ranks, unlike
 from transforms.ranking import Rows, Scores, best_of_each
 from transforms.stages import Stages, timed
+from transforms.threads import searchers
 
 if TYPE_CHECKING:
     from transforms.store import Store
@@ -137,13 +139,18 @@ def candidates(
             every = [store.lexical.search(question, wanted, live) for question in questions]
         return [Ranked(rows, s, None, s, whole or len(rows) < wanted) for s, rows in every]
     assert vectors is not None
+    said = None
+    if options.mode == "hybrid":
+        # The halves run side by side: what the words take longer is counted for them.
+        words = functools.partial(store.lexical.candidates, wanted=wanted, live=live)
+        said = searchers().map(words, questions)
     with timed(stages, "dense"):
         scores, rows = store.nearest(vectors, wanted, options.where)
     lists = [(s[r >= 0], r[r >= 0]) for s, r in zip(scores, rows, strict=True)]
-    if options.mode == "dense":
+    if said is None:
         return [Ranked(r, s, s, None, whole) for s, r in lists]
     return [
-        _fused(store, question, vector, near, options, wanted, whole, stages)
+        _fused(store, question, vector, near, said, options, whole, stages)
         for question, vector, (_, near) in zip(questions, vectors, lists, strict=True)
     ]
 
@@ -153,15 +160,14 @@ def _fused(
     question: str,
     vector: npt.NDArray[np.float32],
     near: Rows,
+    said: Iterator[Rows],
     options: RankOptions,
-    wanted: int,
     whole: bool,
     stages: Stages | None,
 ) -> Ranked:
-    """Both halves' passages, each by both scores."""
+    """Both halves' passages, each by both scores; the next of ``said`` are those of the words."""
     with timed(stages, "lexical"):
-        said = store.lexical.candidates(question, wanted, store.live_rows(options.where))
-        rows = np.union1d(near, said)
+        rows = np.union1d(near, next(said))
         bm25 = store.lexical.scores(question, rows)
     with timed(stages, "fuse"):
         best = float(bm25.max(initial=0.0))
@@ -186,11 +192,18 @@ def _cosines(
 
 def _choose(store: "Store", found: Ranked, options: RankOptions) -> list[int]:
     """The places of the best passage of each document."""
-    [keys] = store.document_ids(found.rows[None])
-    if not options.diverse:
-        return best_of_each(keys, options.k)
-    places = best_of_each(keys, len(keys))
-    return unlike(store.dense.vectors(found.rows), places, options.k)
+    if options.diverse:
+        [keys] = store.document_ids(found.rows[None])
+        places = best_of_each(keys, len(keys))
+        return unlike(store.dense.vectors(found.rows), places, options.k)
+    # A row's document is read from its row group: those of the best rows are enough mostly.
+    few = options.k + options.k // 2
+    while True:
+        [keys] = store.document_ids(found.rows[None, :few])
+        places = best_of_each(keys, options.k)
+        if len(places) == options.k or few >= len(found.rows):
+            return places
+        few *= 2
 
 
 def default_weight(weight: float | None, learnt: float | None) -> float:

@@ -1,5 +1,7 @@
 """Search the index of one segment: all its shards together."""
 
+import functools
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from transforms.ranking import Rows, Scores, merge_top_k, moved, no_hits
 from transforms.raw_vectors import Raw, open_raw, rescore, scan
 from transforms.recall import setting_for
 from transforms.segment import SegmentPaths
+from transforms.threads import searchers
 
 Bools = npt.NDArray[np.bool_]
 Vectors = npt.NDArray[np.float32]
@@ -49,35 +52,34 @@ class SegmentIndex:
         Raises:
             Damaged: a file is missing, differs from its digest, or can't be searched.
         """
-        found = [no_hits(len(queries))]
         share = 1.0 if live is None else float(live.mean()) if len(live) else 1.0
         lists: tuple[Scores, Rows] | None = None
         if value is None:
             long = candidates(k) > _LEAST_CANDIDATES
             value = setting_for(self._info.settings, share).value_for(long)
+        work: list[_Work] = []
         for shard in self._info.shards:
             stop = shard.first_row + shard.rows
             mine = live[shard.first_row : stop] if live is not None else None
             if mine is not None and not mine.any():
                 continue
             index, raw = self.open(shard)
-            with faiss_index.searching(self._url(shard.file)):
-                if raw is None:
-                    wanted = min(k, shard.rows if mine is None else int(mine.sum()))
-                    scores, rows = faiss_index.search_index(index, queries, wanted, mine)
-                    faiss_index.check_rows(rows, shard.rows)
-                else:
-                    worth = self._worth(value, shard, mine)
+            worth, chosen = 0, None
+            if raw is not None:
+                worth = self._worth(value, shard, mine)
+                with faiss_index.searching(self._url(shard.file)):
                     filled = self._lists_of(shard, index, live) if worth else None
-                    chosen = None
                     if filled is not None:
                         chosen = faiss_index.assign_lists(index, queries, worth, filled)
                     elif worth and len(self._info.shards) > 1:
                         lists = lists or faiss_index.assign_lists(index, queries, worth)
                         chosen = lists
-                    scores, rows = search_shard(index, raw, queries, k, mine, worth, chosen)
-            found.append(moved((scores, rows), shard.first_row))
-        return merge_top_k(found, k)
+            work.append(_Work(shard, self._url(shard.file), index, raw, mine, worth, chosen))
+        search = functools.partial(_search, queries=queries, k=k)
+        # FAISS gives several questions all cores, and one question one core.
+        apart = len(queries) == 1 and len(work) > 1
+        found = searchers().map(search, work) if apart else map(search, work)
+        return merge_top_k([no_hits(len(queries)), *found], k)
 
     def vectors(self, rows: Rows) -> Vectors:
         """The vectors of the segment's rows ``[n]``, float32 ``[n, dim]``."""
@@ -134,6 +136,34 @@ class SegmentIndex:
 
     def _fetch(self, file: IndexFile) -> Path:
         return self._cache.fetch(self._url(file), file.bytes, file.sha256)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A shard that is to be searched; see `search_shard`."""
+
+    shard: IndexShard
+    url: str
+    index: object
+    raw: Raw | None
+    live: Bools | None
+    value: int
+    lists: tuple[Scores, Rows] | None
+
+
+def _search(work: _Work, queries: Vectors, k: int) -> tuple[Scores, Rows]:
+    """The best live rows of a shard, as the segment numbers them."""
+    rows_there = work.shard.rows
+    with faiss_index.searching(work.url):
+        if work.raw is None:
+            wanted = min(k, rows_there if work.live is None else int(work.live.sum()))
+            found = faiss_index.search_index(work.index, queries, wanted, work.live)
+            faiss_index.check_rows(found[1], rows_there)
+        else:
+            found = search_shard(
+                work.index, work.raw, queries, k, work.live, work.value, work.lists
+            )
+    return moved(found, work.shard.first_row)
 
 
 def filled_lists(row_lists: npt.NDArray[np.int32] | None, live: Bools) -> Bools | None:

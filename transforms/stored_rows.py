@@ -1,6 +1,8 @@
 """The rows of a store by their global number, read from the parts when they are asked for."""
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +16,7 @@ from transforms.parquet import open_parquet, reading
 from transforms.ranking import Rows
 from transforms.records import VECTOR, plain_rows
 from transforms.segment import PartInfo, SegmentInfo, SegmentPaths
+from transforms.threads import searchers
 
 _OPEN_PARTS = 256
 _CACHED_GROUPS = 4_096
@@ -34,6 +37,7 @@ class StoredRows:
         self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
         self.open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
         self._ids_of_group = lru_cache(_CACHED_GROUPS)(self._ids_of_group_uncached)
+        self._group_edges = lru_cache(_OPEN_PARTS)(self._group_edges_uncached)
 
     def __len__(self) -> int:
         """How many rows there are, dead ones counted."""
@@ -43,35 +47,60 @@ class StoredRows:
         """The document ids of global rows ``[questions, n]``; "" for row -1."""
         unique, inverse = np.unique(rows, return_inverse=True)
         names = [""] * len(unique)
-        for part, group, places, inside in self._by_group(unique):
-            ids = self._ids_of_group(part, group)
-            for place, row in zip(places, inside, strict=True):
-                names[place] = ids[row].as_py()
+        for found in searchers().map(self._ids_of_rows, self._by_part(unique)):
+            for place, name in found:
+                names[place] = name
         return [[names[i] for i in line] for line in inverse.reshape(rows.shape)]
 
     def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
         """Columns of the parts' schema for global rows, which must ascend, in their order."""
         tables = []
-        for part, group, _, inside in self._by_group(rows):
-            with reading(self.part_url(part)):
-                table = self.open_part(part).read_row_group(group, columns=list(columns))
-            tables.append(table.select(columns).take(pa.array(inside)))
+        for group in self._by_group(rows):
+            table = self._read_group(group.part, group.number, columns)
+            tables.append(table.select(columns).take(pa.array(group.rows)))
         return pa.concat_tables(tables, promote_options="permissive")
 
     def fetch(self, rows: list[int]) -> list[dict[str, Any]]:
         """The rows' columns but hashes and vectors, in order."""
         found: list[dict[str, Any]] = [{} for _ in rows]
-        for part, group, places, inside in self._by_group(np.array(rows, np.int64)):
-            file = self.open_part(part)
-            columns = [name for name in file.schema_arrow.names if name not in _HIDDEN]
-            with reading(self.part_url(part)):
-                table = file.read_row_group(group, columns=columns).take(pa.array(inside))
-            for place, values in zip(places, plain_rows(table), strict=True):
+        for some in searchers().map(self._values_of, self._by_part(np.array(rows, np.int64))):
+            for place, values in some:
                 found[place] = values
         return found
 
-    def _by_group(self, rows: Rows) -> Iterator[tuple[int, int, list[int], list[int]]]:
-        """Sorted global rows by row group: part, group, places in ``rows``, rows in the group."""
+    def _ids_of_rows(self, groups: list["_Group"]) -> list[tuple[int, str]]:
+        found: list[tuple[int, str]] = []
+        for group in groups:
+            ids = self._ids_of_group(group.part, group.number)
+            found += [
+                (place, ids[row].as_py())
+                for place, row in zip(group.places, group.rows, strict=True)
+            ]
+        return found
+
+    def _values_of(self, groups: list["_Group"]) -> list[tuple[int, dict[str, Any]]]:
+        found: list[tuple[int, dict[str, Any]]] = []
+        for group in groups:
+            columns = [
+                name
+                for name in self.open_part(group.part).schema_arrow.names
+                if name not in _HIDDEN
+            ]
+            table = self._read_group(group.part, group.number, columns)
+            found += zip(group.places, plain_rows(table.take(pa.array(group.rows))), strict=True)
+        return found
+
+    def _read_group(self, part: int, group: int, columns: Sequence[str]) -> pa.Table:
+        with reading(self.part_url(part)):
+            # It is small: to hand it to other threads would take longer.
+            return self.open_part(part).read_row_group(group, list(columns), use_threads=False)
+
+    def _by_part(self, rows: Rows) -> list[list["_Group"]]:
+        """The groups of sorted rows by part: an open part is read by one thread at a time."""
+        return [list(groups) for _, groups in itertools.groupby(self._by_group(rows), _part_of)]
+
+    def _by_group(self, rows: Rows) -> Iterator["_Group"]:
+        """Sorted global rows by row group, -1 left out."""
         parts = np.searchsorted(self._edges, rows, side="right") - 1
         for part in np.unique(parts[rows >= 0]):
             places = np.flatnonzero((parts == part) & (rows >= 0))
@@ -80,21 +109,20 @@ class StoredRows:
             groups = np.searchsorted(edges, local, side="right") - 1
             for group in np.unique(groups):
                 chosen = groups == group
-                yield (
+                yield _Group(
                     int(part),
                     int(group),
                     places[chosen].tolist(),
                     (local[chosen] - edges[group]).tolist(),
                 )
 
-    def _group_edges(self, part: int) -> npt.NDArray[np.int64]:
+    def _group_edges_uncached(self, part: int) -> npt.NDArray[np.int64]:
         metadata = self.open_part(part).metadata
         counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         return np.cumsum([0, *counts])
 
     def _ids_of_group_uncached(self, part: int, group: int) -> pa.ChunkedArray:
-        with reading(self.part_url(part)):
-            return self.open_part(part).read_row_group(group, columns=["document_id"]).column(0)
+        return self._read_group(part, group, ["document_id"]).column(0)
 
     def part_url(self, place: int) -> str:
         """The URL of a part by its place among all."""
@@ -104,6 +132,27 @@ class StoredRows:
     def _open_part_uncached(self, place: int) -> Any:
         paths, part = self._parts[place]
         return open_part(paths, part)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows of a row group.
+
+    Attributes:
+        part: by its place among all.
+        number: the group's in its part.
+        places: where the rows stand among those that were asked for.
+        rows: theirs in the group.
+    """
+
+    part: int
+    number: int
+    places: list[int]
+    rows: list[int]
+
+
+def _part_of(group: _Group) -> int:
+    return group.part
 
 
 def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
