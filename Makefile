@@ -14,7 +14,8 @@ help: ## list the chores
 demo: $(BIN)/.installed ## embed Python's own documentation and ask it questions
 	$(BIN)/albeam demo
 
-test: $(BIN)/.installed ## run all tests but those on Prism and Flink
+test: $(BIN)/.installed ## run all tests but those on Prism and Flink; in CI with make servers
+	test -z "$(CI)" || $(MAKE) servers
 	$(BIN)/pytest -m "not engines"
 
 engines: ## build Prism and fetch Flink: Go, Maven and Java 17, minutes the first time

@@ -1,10 +1,8 @@
 """Object stores that a test starts: an S3 server and a Google Cloud Storage emulator.
 
-``make servers`` builds them. Without one a test is skipped, or fails where
-``ALBEAM_REQUIRE_ENGINES`` is set.
+``make servers`` builds them; without one a test is skipped, or fails in CI.
 """
 
-import os
 import socket
 import subprocess
 import time
@@ -13,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
-import pytest
 
-from tests.engines import ENGINES
+from tests.engines import wanted
 
 BUCKET = "corpora"
 _SECONDS_TO_START = 30.0
@@ -23,13 +20,7 @@ _SECONDS_TO_START = 30.0
 
 def binary(name: str) -> str:
     """The path of a server's binary."""
-    path = ENGINES / name
-    if not path.is_file():
-        missing = f"{path} is missing; make servers builds it, with Go"
-        if os.environ.get("ALBEAM_REQUIRE_ENGINES"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return str(path)
+    return str(wanted(name, "make servers builds it, with Go"))
 
 
 def free_port() -> int:

@@ -33,7 +33,7 @@ _HEAP = 128_000_000
 #: Terms of a question that are looked for; of more, those that tell most.
 MOST_TERMS = 64
 #: Rows that are asked for by their numbers at once; so few live ones are ranked one by one.
-_AT_ONCE = 1_000
+AT_ONCE = 1_000
 #: In a corpus of more rows, terms that a greater share of them holds don't choose candidates.
 _LARGE, _COMMON = 100_000, 0.1
 _CANDIDATES_PER_HIT = 4
@@ -185,14 +185,14 @@ class LexicalIndex:
         if query is None:
             return np.zeros(len(rows), np.float32)
         pieces = [
-            self._score(query, rows[start : start + _AT_ONCE])
-            for start in range(0, len(rows), _AT_ONCE)
+            self._score(query, rows[start : start + AT_ONCE])
+            for start in range(0, len(rows), AT_ONCE)
         ]
         return np.concatenate([np.empty(0, np.float32), *pieces])
 
     def _is_large(self, wanted: int) -> bool:
         """Whether to rank so many candidates costs less than to rank all rows."""
-        return self.rows > _LARGE and wanted <= _AT_ONCE
+        return self.rows > _LARGE and wanted <= AT_ONCE
 
     def _search(
         self, query: tantivy.Query | None, k: int, live: npt.NDArray[np.bool_] | None
@@ -203,7 +203,7 @@ class LexicalIndex:
         wanted = k
         if live is not None:
             few = self._live_rows(live)
-            if len(few) <= _AT_ONCE:
+            if len(few) <= AT_ONCE:
                 # However few share a term: none of the others is looked at.
                 scores = self._score(query, few)
                 keep = scores > 0

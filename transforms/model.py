@@ -266,12 +266,29 @@ def load_config(folder: str, name: str) -> Any:
             f"model {name!r} (type {config.model_type!r}) {refused}; "
             "albeam embeds with encoders such as ALBERT and BERT"
         )
-    if not list(Path(folder).glob("*.safetensors")):
+    files = sorted(Path(folder).glob("*.safetensors"))
+    if not files:
         raise BadInput(
             f"model {name!r} has no .safetensors weights, and pickled weights are never loaded; "
             "save it with save_pretrained"
         )
+    _check_whole(files, name)
     return config
+
+
+def _check_whole(files: list[Path], name: str) -> None:
+    """Raise BadInput where a file has not the bytes that its header tells of."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in files:
+        try:
+            with safe_open(file, framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise BadInput(
+                f"model {name!r} has weights that can't be read: {file.name}: {error}; restore its "
+                ".safetensors file"
+            ) from error
 
 
 def usable_positions(config: Any) -> int:

@@ -242,7 +242,6 @@ def _best_span(
 def _load(folder: str, name: str, head: str, config: Any) -> Any:
     """The network with its head, float32, in eval mode."""
     import transformers
-    from safetensors import SafetensorError
 
     auto = getattr(transformers, f"AutoModelFor{head}")
     try:
@@ -256,10 +255,6 @@ def _load(folder: str, name: str, head: str, config: Any) -> Any:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-    except SafetensorError as error:
-        raise BadInput(
-            f"model {name!r} has weights that can't be read: {error}; restore its .safetensors file"
-        ) from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInput(

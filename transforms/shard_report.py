@@ -40,8 +40,7 @@ def report_shard(
     reaches the target, or finds more than that where other shards may find less. ``own`` are the
     segment's rows that the queries are, -1 for questions.
     """
-    alone = len(plan.shards) == 1
-    enough = plan.target if alone else (1 + plan.target) / 2
+    enough = plan.target if len(plan.shards) == 1 else (1 + plan.target) / 2
     is_row = own >= 0
     kind = faiss_kinds.kind_of(plan.factory, plan.dim)
     masks = _masks(raw, queries[is_row], shard.number)
@@ -51,8 +50,6 @@ def report_shard(
     for share, halves in masks.items():
         if share < 1 and not kind.selects:
             continue
-        groups = np.concatenate([is_row[some] + 2 * n for n, some in enumerate(asked(share))])
-        wanted = stack(best[share])[0]
         filled = [None if live is None else filled_lists(row_lists, live) for live in halves]
         searched: list[_Searched | None] = [None, None]
         for value in faiss_kinds.ladder(plan.factory, plan.dim, plan.rows):
@@ -67,10 +64,8 @@ def report_shard(
                 searched[half] = many
             tens, hundreds = (stack(pieces) for pieces in zip(*pairs, strict=True))
             report.found[share, value] = moved(tens, first), moved(hundreds, first)
-            if min(_reached(each[0], wanted, groups) for each in (tens, hundreds)) < enough:
-                continue
             figures = measure([report], own, share, value)
-            if not alone or min(figures.least, figures.least_at_100) >= enough:
+            if min(figures.least, figures.least_at_100) >= enough:
                 break
     return report
 
@@ -179,17 +174,6 @@ def _masks(raw: Raw, queries: Vectors, shard: int) -> dict[float, Halves]:
         else (None, None)
         for share in LIVE_SHARES
     }
-
-
-def _reached(scores: Scores, best: Scores, groups: npt.NDArray[np.int64]) -> float:
-    """The share of places at which what was found scores as the best, in the worst group."""
-    width = min(scores.shape[1], best.shape[1])
-    if not width:
-        return 1.0
-    scores, best = scores[:, :width], best[:, :width]
-    scale = np.abs(np.where(np.isfinite(best), best, 0)).max(axis=1, keepdims=True)
-    shares = (scores >= best - TIE * scale).mean(axis=1)
-    return min(float(shares[groups == group].mean()) for group in np.unique(groups))
 
 
 def _exact(raw: Raw, queries: Vectors, masks: dict[float, Halves]) -> dict[float, list[Lists]]:

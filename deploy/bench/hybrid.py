@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from deploy.bench.index import make_store
+from transforms.lexical import AT_ONCE, LexicalIndex
 
 MODES = ("hybrid", "dense", "lexical")
 #: Milliseconds that a hybrid search may take in the middle, on a CPU.
@@ -62,10 +63,22 @@ def measure(store: str, questions: list[str]) -> dict[str, Any]:
         began = time.perf_counter()
         opened.encoder.encode_texts([question])
         times["encode"].append(1000 * (time.perf_counter() - began))
+    found["lexical_ten_kept"] = ten_kept(opened.lexical, questions)
     for name, each in times.items():
         found[f"{name}_milliseconds"] = statistics.median(each)
         found[f"{name}_milliseconds_95"] = statistics.quantiles(each, n=20)[-1]
     return found
+
+
+def ten_kept(index: LexicalIndex, questions: list[str]) -> float:
+    """The share of the ten best by all words that are found where rare words choose candidates."""
+    kept = []
+    for question in questions:
+        # So many are found by all words, however large the corpus is.
+        _, best = index.search(question, 1 + AT_ONCE)
+        _, found = index.search(question, 10)
+        kept.append(float(np.isin(best[:10], found).mean()) if len(best) else 1.0)
+    return statistics.mean(kept)
 
 
 def main() -> int:
