@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.stores import make_vectors
 from transforms import raw_vectors
 from transforms.errors import Damaged
-from transforms.raw_vectors import open_raw, rescore, rounded, scan, write_raw
+from transforms.raw_vectors import open_raw, rescore, rounded, scan, widen, write_raw
 
 
 def test_what_is_written_is_mapped_back(tmp_path: Path) -> None:
@@ -50,3 +50,10 @@ def test_candidates_are_ranked_by_their_exact_scores() -> None:
     best = sorted([3, 9, 17], key=lambda row: -products[0, row])
     assert rows.tolist() == [best, [5, -1, -1]]
     np.testing.assert_allclose(scores[0], products[0, best], atol=1e-6)
+
+
+def test_every_finite_half_is_widened_as_numpy_does_it() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)].reshape(-1, 2)
+    assert widen(halves).tobytes() == halves.astype(np.float32).tobytes()
+    assert widen(halves[::3]).tobytes() == halves[::3].astype(np.float32).tobytes()

@@ -104,7 +104,9 @@ def rank(
     results = [nothing] * len(questions)
     pending = list(range(len(questions)))
     k = options.k
-    wanted = k + max(k // 2, 10)
+    # Several passages may be of one document.
+    several = store.snapshot.passages > store.snapshot.documents
+    wanted = k + max(k // 2, 10) if several else k
     if options.mode == "hybrid":
         wanted = max(wanted, _LEAST_CANDIDATES)
     while pending:
@@ -112,10 +114,10 @@ def rank(
         asked = [questions[place] for place in pending]
         theirs = None if vectors is None else vectors[pending]
         unsettled = []
-        for place, found in zip(
-            pending, candidates(store, asked, theirs, options, wanted, stages), strict=True
-        ):
-            results[place] = found.take(_choose(store, found, options))
+        every = candidates(store, asked, theirs, options, wanted, stages)
+        chosen = _choose(store, every, options)
+        for place, found, places in zip(pending, every, chosen, strict=True):
+            results[place] = found.take(places)
             if len(results[place].rows) < k and not found.whole:
                 unsettled.append(place)
         pending, wanted = unsettled, 2 * wanted
@@ -190,20 +192,35 @@ def _cosines(
     return np.asarray(products / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
 
 
-def _choose(store: "Store", found: Ranked, options: RankOptions) -> list[int]:
-    """The places of the best passage of each document."""
-    if options.diverse:
-        [keys] = store.document_ids(found.rows[None])
-        places = best_of_each(keys, len(keys))
-        return unlike(store.dense.vectors(found.rows), places, options.k)
+def _choose(store: "Store", every: Sequence[Ranked], options: RankOptions) -> list[list[int]]:
+    """The places of the best passage of each document, for each question."""
     # A row's document is read from its row group: those of the best rows are enough mostly.
-    few = options.k + options.k // 2
-    while True:
-        [keys] = store.document_ids(found.rows[None, :few])
-        places = best_of_each(keys, options.k)
-        if len(places) == options.k or few >= len(found.rows):
-            return places
-        few *= 2
+    few = None if options.diverse else options.k + options.k // 2
+    chosen: list[list[int]] = [[] for _ in every]
+    pending = list(range(len(every)))
+    while pending:
+        looked = [every[number].rows[:few] for number in pending]
+        more = []
+        for number, keys in zip(pending, _documents(store, looked), strict=True):
+            found = every[number]
+            if options.diverse:
+                places = best_of_each(keys, len(keys))
+                chosen[number] = unlike(store.dense.vectors(found.rows), places, options.k)
+                continue
+            chosen[number] = best_of_each(keys, options.k)
+            if len(chosen[number]) < options.k and len(keys) < len(found.rows):
+                more.append(number)
+        pending, few = more, None if few is None else 2 * few
+    return chosen
+
+
+def _documents(store: "Store", lists: Sequence[Rows]) -> list[list[str]]:
+    """The document ids of lists of global rows, all of them read at once."""
+    rows = np.full((len(lists), max(map(len, lists), default=0)), -1, np.int64)
+    for line, each in zip(rows, lists, strict=True):
+        line[: len(each)] = each
+    names = store.document_ids(rows)
+    return [line[: len(each)] for line, each in zip(names, lists, strict=True)]
 
 
 def default_weight(weight: float | None, learnt: float | None) -> float:

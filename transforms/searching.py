@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -146,14 +147,15 @@ def read_questions(piece: QuestionSlice) -> tuple[list[str], list[str]]:
 def answer(store: Store, piece: QuestionSlice, options: SearchOptions) -> pa.Table:
     """The rows of a run for a slice of questions, `RUN_SCHEMA`."""
     ids, questions = read_questions(piece)
-    found = store.search_as(questions, options.rank)
-    hits = [hit for line in found for hit in line]
+    found = store.rank_questions(questions, options.rank)
+    counts = [len(each.rows) for each in found]
+    names = store.names(np.concatenate([each.rows for each in found]))
     columns = {
-        _ID: [name for name, line in zip(ids, found, strict=True) for _ in line],
-        "rank": [hit.rank for hit in hits],
-        "document_id": [hit.document_id for hit in hits],
-        "passage": [hit.passage for hit in hits],
-        "score": [hit.score for hit in hits],
+        _ID: pa.array(ids, pa.string()).take(pa.array(np.repeat(np.arange(len(ids)), counts))),
+        "rank": np.concatenate([np.arange(1, 1 + count, dtype=np.int32) for count in counts]),
+        "document_id": names.column("document_id"),
+        "passage": names.column("passage"),
+        "score": np.concatenate([each.scores for each in found]).astype(np.float32),
     }
     return pa.table(columns, schema=RUN_SCHEMA)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from transforms import faiss_index, faiss_kinds
 from transforms.index_plan import IndexPlan, ShardPlan
 from transforms.ranking import Rows, Scores, merge_top_k, moved, no_hits, raise_top_k, stack
-from transforms.raw_vectors import Raw, rescore
+from transforms.raw_vectors import Raw, rescore, widen
 from transforms.recall import (
     EXACT_AT,
     LIVE_SHARES,
@@ -167,7 +167,7 @@ def _masks(raw: Raw, queries: Vectors, shard: int) -> dict[float, Halves]:
     middle = queries[len(queries) // 2]
     alike = np.empty(len(raw), np.float32)
     for start in range(0, len(raw), _BLOCK):
-        alike[start : start + _BLOCK] = np.asarray(raw[start : start + _BLOCK], np.float32) @ middle
+        alike[start : start + _BLOCK] = widen(raw[start : start + _BLOCK]) @ middle
     return {
         share: (random_rows(share, len(raw), shard), alike_rows(share, alike))
         if share < 1
@@ -180,7 +180,7 @@ def _exact(raw: Raw, queries: Vectors, masks: dict[float, Halves]) -> dict[float
     """Exact search among several sets of live rows, in one pass over them."""
     found = {share: [no_hits(len(queries[some])) for some in asked(share)] for share in masks}
     for start in range(0, len(raw), _BLOCK):
-        scores = queries @ np.asarray(raw[start : start + _BLOCK], np.float32).T
+        scores = queries @ widen(raw[start : start + _BLOCK]).T
         for share, halves in masks.items():
             for half, (some, live) in enumerate(zip(asked(share), halves, strict=True)):
                 mine = None if live is None else live[start : start + _BLOCK]

@@ -162,6 +162,14 @@ class Store:
 
         ``stages`` counts how long it takes to encode, to search by each half, and to fetch.
         """
+        ranked = self.rank_questions(questions, options, stages)
+        with timed(stages, "fetch"):
+            return self._answers(questions, ranked)
+
+    def rank_questions(
+        self, questions: Sequence[str], options: RankOptions, stages: Stages | None = None
+    ) -> list[Ranked]:
+        """The global rows that `search_as` would fetch, and their scores; raises what it raises."""
         self.mode(options.mode)
         _check_asked(questions)
         if options.where is not None:
@@ -172,9 +180,7 @@ class Store:
             prompt = self.snapshot.identity.query_prompt
             with timed(stages, "encode"):
                 vectors = self.encoder.encode_texts(list(questions), prompt)
-        ranked = rank(self, questions, vectors, options, stages)
-        with timed(stages, "fetch"):
-            return self._answers(questions, ranked)
+        return rank(self, questions, vectors, options, stages)
 
     def search_vectors(
         self, vectors: npt.ArrayLike, k: int = 10, where: str | None = None
@@ -246,6 +252,10 @@ class Store:
     def document_ids(self, rows: Rows) -> list[list[str]]:
         """The document ids of global rows ``[questions, n]``; "" for row -1."""
         return self._rows.document_ids(rows)
+
+    def names(self, rows: Rows) -> pa.Table:
+        """``document_id`` and ``passage`` of global rows ``[n]``, a row each, in their order."""
+        return self._rows.names(rows)
 
     def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
         """Columns of the parts' schema for global rows, which must ascend, in their order."""

@@ -20,6 +20,7 @@ from transforms.threads import searchers
 
 _OPEN_PARTS = 256
 _CACHED_GROUPS = 4_096
+_NAMES = pa.schema([("document_id", pa.string()), ("passage", pa.int32())])
 _HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
 
 
@@ -36,7 +37,7 @@ class StoredRows:
         #: The first global row of each part, and the number of all rows at the end.
         self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
         self.open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
-        self._ids_of_group = lru_cache(_CACHED_GROUPS)(self._ids_of_group_uncached)
+        self._names_of_group = lru_cache(_CACHED_GROUPS)(self._names_of_group_uncached)
         self._group_edges = lru_cache(_OPEN_PARTS)(self._group_edges_uncached)
 
     def __len__(self) -> int:
@@ -46,11 +47,17 @@ class StoredRows:
     def document_ids(self, rows: Rows) -> list[list[str]]:
         """The document ids of global rows ``[questions, n]``; "" for row -1."""
         unique, inverse = np.unique(rows, return_inverse=True)
-        names = [""] * len(unique)
-        for found in searchers().map(self._ids_of_rows, self._by_part(unique)):
-            for place, name in found:
-                names[place] = name
+        known = self.names(unique[unique >= 0]).column("document_id").to_pylist()
+        names = [""] * (len(unique) - len(known)) + known
         return [[names[i] for i in line] for line in inverse.reshape(rows.shape)]
+
+    def names(self, rows: Rows) -> pa.Table:
+        """``document_id`` and ``passage`` of global rows ``[n]``, a row each; kept once read."""
+        unique, inverse = np.unique(rows, return_inverse=True)
+        tables = [_NAMES.empty_table()]
+        for found in searchers().map(self._names_of_rows, self._by_part(unique)):
+            tables += found
+        return pa.concat_tables(tables).take(pa.array(inverse))
 
     def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
         """Columns of the parts' schema for global rows, which must ascend, in their order."""
@@ -68,15 +75,11 @@ class StoredRows:
                 found[place] = values
         return found
 
-    def _ids_of_rows(self, groups: list["_Group"]) -> list[tuple[int, str]]:
-        found: list[tuple[int, str]] = []
-        for group in groups:
-            ids = self._ids_of_group(group.part, group.number)
-            found += [
-                (place, ids[row].as_py())
-                for place, row in zip(group.places, group.rows, strict=True)
-            ]
-        return found
+    def _names_of_rows(self, groups: list["_Group"]) -> list[pa.Table]:
+        return [
+            self._names_of_group(group.part, group.number).take(pa.array(group.rows))
+            for group in groups
+        ]
 
     def _values_of(self, groups: list["_Group"]) -> list[tuple[int, dict[str, Any]]]:
         found: list[tuple[int, dict[str, Any]]] = []
@@ -102,27 +105,23 @@ class StoredRows:
     def _by_group(self, rows: Rows) -> Iterator["_Group"]:
         """Sorted global rows by row group, -1 left out."""
         parts = np.searchsorted(self._edges, rows, side="right") - 1
-        for part in np.unique(parts[rows >= 0]):
+        for part in np.unique(parts[rows >= 0]).tolist():
             places = np.flatnonzero((parts == part) & (rows >= 0))
             local = rows[places] - self._edges[part]
-            edges = self._group_edges(int(part))
+            edges = self._group_edges(part)
             groups = np.searchsorted(edges, local, side="right") - 1
-            for group in np.unique(groups):
-                chosen = groups == group
-                yield _Group(
-                    int(part),
-                    int(group),
-                    places[chosen].tolist(),
-                    (local[chosen] - edges[group]).tolist(),
-                )
+            cuts = np.flatnonzero(np.diff(groups)) + 1
+            for some, inside in zip(np.split(places, cuts), np.split(local, cuts), strict=True):
+                group = int(np.searchsorted(edges, inside[0], side="right")) - 1
+                yield _Group(part, group, some.tolist(), (inside - edges[group]).tolist())
 
     def _group_edges_uncached(self, part: int) -> npt.NDArray[np.int64]:
         metadata = self.open_part(part).metadata
         counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         return np.cumsum([0, *counts])
 
-    def _ids_of_group_uncached(self, part: int, group: int) -> pa.ChunkedArray:
-        return self._read_group(part, group, ["document_id"]).column(0)
+    def _names_of_group_uncached(self, part: int, group: int) -> pa.Table:
+        return self._read_group(part, group, _NAMES.names).select(_NAMES.names)
 
     def part_url(self, place: int) -> str:
         """The URL of a part by its place among all."""
