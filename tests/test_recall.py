@@ -58,12 +58,18 @@ def test_any_of_equal_rows_counts() -> None:
 def report(shares: dict[tuple[float, int], int], first: int = 0) -> ShardReport:
     """Twenty rows of which each setting finds so many of the best, for four queries."""
     scores = np.linspace(1, 0.1, 20, dtype=np.float32) - first * 1e-3
-    every = np.tile(scores, (4, 1)), np.tile(np.arange(20) + first, (4, 1))
-    found = {}
-    for key, count in shares.items():
+    found, exact = {}, {}
+    for (live, value), count in shares.items():
+        asking = queries(live)
+        every = np.tile(scores, (asking, 1)), np.tile(np.arange(20) + first, (asking, 1))
         few = every[0][:, 10 - count :], every[1][:, 10 - count :]
-        found[key] = few, few
-    return ShardReport({share: every for share, _ in shares}, found)
+        exact[live], found[live, value] = every, (few, few)
+    return ShardReport(exact, found)
+
+
+def queries(live: float) -> int:
+    """How many of four queries are asked."""
+    return sum(len(range(4)[some]) for some in asked(live))
 
 
 def test_the_cheapest_setting_that_reaches_the_target_is_chosen() -> None:
@@ -74,23 +80,23 @@ def test_the_cheapest_setting_that_reaches_the_target_is_chosen() -> None:
     assert chosen[1].recall_at_10 == 1.0
 
 
-def lists_with(tens: int, hundreds: int) -> tuple[object, object]:
-    """So many of the best ten, and of the best hundred, of 150 rows, for four queries."""
-    scores = np.tile(np.linspace(1, 0.1, 150, dtype=np.float32), (4, 1))
-    rows = np.tile(np.arange(150), (4, 1))
+def lists_with(asking: int, tens: int, hundreds: int) -> tuple[object, object]:
+    """So many of the best ten, and of the best hundred, of 150 rows, for some queries."""
+    scores = np.tile(np.linspace(1, 0.1, 150, dtype=np.float32), (asking, 1))
+    rows = np.tile(np.arange(150), (asking, 1))
     cuts = slice(10 - tens, 10), slice(100 - hundreds, 100)
     return tuple((scores[:, cut], rows[:, cut]) for cut in cuts)
 
 
 def test_long_lists_get_a_setting_of_their_own() -> None:
     scores = np.tile(np.linspace(1, 0.1, 150, dtype=np.float32), (4, 1))
-    exact = scores[:, :101], np.tile(np.arange(101), (4, 1))
-    found = {}
+    found, exact = {}, {}
     for live in (1.0, 0.5, 0.1):
-        most = 95 if live == 1 else 80
+        most, asking = 95 if live == 1 else 80, queries(live)
+        exact[live] = scores[:asking, :101], np.tile(np.arange(101), (asking, 1))
         for value, tens, hundreds in ((1, 5, 40), (2, 10, 60), (4, 10, most)):
-            found[live, value] = lists_with(tens, hundreds)
-    report_ = ShardReport(dict.fromkeys((1.0, 0.5, 0.1), exact), found)
+            found[live, value] = lists_with(asking, tens, hundreds)
+    report_ = ShardReport(exact, found)
     chosen = choose_settings([report_], np.full(4, -1), 0.9, "index")
     assert [(s.live, s.value, s.value_at_100) for s in chosen] == [
         (1.0, 2, 4), (0.5, 2, 4), (0.1, 2, 0),

@@ -10,6 +10,10 @@ Scores = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 
+#: Of so few of the rows the scores are taken out before they are compared.
+_FEW = 0.2
+
+
 def no_hits(queries: int) -> tuple[Scores, Rows]:
     """Lists without a place for so many queries: what a merge begins with."""
     return np.empty((queries, 0), np.float32), np.empty((queries, 0), np.int64)
@@ -72,17 +76,26 @@ def raise_top_k(
         k: how many to keep.
         live: which of them count; all by default.
     """
-    full = best[0].shape[1] == k
-    better = scores > best[0][:, -1:] if full else np.ones(scores.shape, np.bool_)
+    numbers = np.arange(first, first + scores.shape[1])
+    if live is not None and np.count_nonzero(live) < _FEW * len(live):
+        scores, numbers, live = np.take(scores, np.flatnonzero(live), 1), numbers[live], None
+    if best[0].shape[1] == k:
+        better = scores > best[0][:, -1:]
+    else:
+        alive = scores if live is None else np.where(live, scores, -np.inf)
+        few = min(k, scores.shape[1])
+        better = alive >= np.partition(alive, -few, 1)[:, [-few]] if few else alive > 0
+    # Much faster than `nonzero` of two dimensions.
+    questions, columns = np.divmod(np.flatnonzero(better), max(1, scores.shape[1]))
     if live is not None:
-        better &= live
-    questions, columns = np.nonzero(better)
+        counted = live[columns]
+        questions, columns = questions[counted], columns[counted]
     counts = np.bincount(questions, minlength=len(scores))
     starts = np.cumsum(counts) - counts
     places = questions, np.arange(len(questions)) - starts[questions]
     more = np.zeros((len(scores), counts.max(initial=0)), np.float32)
     rows = np.full(more.shape, -1, np.int64)
-    more[places], rows[places] = scores[questions, columns], columns + first
+    more[places], rows[places] = scores[questions, columns], numbers[columns]
     return merge_top_k([best, (more, rows)], k)
 
 

@@ -128,22 +128,27 @@ def recall(exact: Lists, found: Lists, own: Rows, at: int) -> npt.NDArray[np.flo
 
     A row that scores as well as the last of the nearest counts: of equal ones any may be found.
     """
-    shares = np.ones(len(own))
-    for number, row in enumerate(own.tolist()):
-        best, names = _others(exact, number, row, at)
-        if not len(best):
-            continue
-        ours, rows = _others(found, number, row, at)
-        hits = np.isin(rows, names) | (ours >= best[-1] - TIE * np.abs(best).max())
-        shares[number] = min(1.0, float(hits.sum()) / len(best))
-    return shares
+    best, names = _others(exact, own, at)
+    ours, rows = _others(found, own, at)
+    there = names >= 0
+    counts = there.sum(axis=1)
+    last = np.take_along_axis(best, np.maximum(counts - 1, 0)[:, None], 1)
+    scale = np.where(there, np.abs(best), 0).max(axis=1, initial=0)[:, None]
+    hits = (rows[:, :, None] == names[:, None, :]).any(axis=2) | (ours >= last - TIE * scale)
+    hits &= rows >= 0
+    shares = np.minimum(1.0, hits.sum(axis=1) / np.maximum(counts, 1))
+    return np.where(counts > 0, shares, 1.0)
 
 
-def _others(lists: Lists, number: int, own: int, at: int) -> Lists:
-    """A query's best rows, its own left out."""
-    scores, rows = lists[0][number], lists[1][number]
-    others = (rows >= 0) & (rows != own)
-    return scores[others][:at], rows[others][:at]
+def _others(lists: Lists, own: Rows, at: int) -> Lists:
+    """Each query's best rows, its own left out; row -1 where there are fewer."""
+    scores, rows = lists
+    left_out = (rows < 0) | (rows == own[:, None])
+    order = np.argsort(left_out, axis=1, kind="stable")[:, :at]
+    scores, rows = (
+        np.take_along_axis(each, order, 1) for each in (scores, np.where(left_out, -1, rows))
+    )
+    return scores, rows
 
 
 @dataclass(frozen=True)

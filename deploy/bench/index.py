@@ -111,19 +111,24 @@ def _chunk(
 
 
 def plain(store: str, factory: str, output: str) -> dict[str, float]:
-    """What a careful script does: train on an even sample, add part by part, write one file."""
+    """What a careful script does: train on an even sample, as large as albeam's, add part by part."""
     import faiss
     import pyarrow.parquet as pq
 
     from transforms.faiss_kinds import kind_of
+    from transforms.index_plan import even_rows
 
     parts = sorted(Path(store, "segments", "vectors", "vectors").glob("*.parquet"))
     counts = [pq.ParquetFile(part).metadata.num_rows for part in parts]
-    wanted = kind_of(factory, DIM).training
-    step = max(1, sum(counts) // max(1, wanted))
+    wanted = even_rows(sum(counts), kind_of(factory, DIM).training)
     began = time.perf_counter()
     index = faiss.index_factory(DIM, factory, faiss.METRIC_INNER_PRODUCT)
-    index.train(np.concatenate([chunk[::step] for part in parts for chunk in _read(part)]))
+    sample, first = [], 0
+    for chunk in (chunk for part in parts for chunk in _read(part)):
+        mine = wanted[(wanted >= first) & (wanted < first + len(chunk))]
+        sample.append(chunk[mine - first])
+        first += len(chunk)
+    index.train(np.concatenate(sample))
     for part in parts:
         for chunk in _read(part):
             index.add(chunk)
