@@ -9,12 +9,15 @@ from importlib.util import find_spec
 
 from pipeline import flink, prism
 from pipeline.bench_machine import cpu_flags
-from pipeline.runners import check_runner, make_pipeline, pipeline_options
+from pipeline.runners import check_runner, make_pipeline, pipeline_options, run_pipeline
+from transforms.asking import AskWorker
 from transforms.encoder import load_encoder, resolve_placement
 from transforms.errors import AlbeamError
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.release import installed_version
 
+#: Runners on which one worker is asked; elsewhere it would be this process, or cost money.
+_ASKED = ("flink", "prism")
 _FILESYSTEMS = {"s3fs": ("s3://", "s3"), "gcsfs": ("gs://", "gcs")}
 
 
@@ -45,7 +48,7 @@ class Diagnosis:
 
 
 def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnosis:
-    """Look at everything that a job needs.
+    """Look at everything that a job needs; on Flink and Prism a worker is asked by a small job.
 
     Args:
         runner: ``direct`` or the name of another; it decides what is needed.
@@ -73,7 +76,15 @@ def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnos
         make_pipeline(runner, options)
         return "; ".join(check_runner(runner, options)) or "in this process"
 
+    def worker() -> str:
+        job = make_pipeline(runner, options)
+        _ = job | "AskWorker" >> AskWorker(model)
+        run_pipeline(job)
+        return f"albeam {installed_version()}, and loads {model.model}"
+
     findings.append(_asked(f"runner {runner}", engine, needed=True))
+    if runner in _ASKED and all(each.found for each in findings if each.needed):
+        findings.append(_asked("worker", worker, needed=True))
     works = all(each.found for each in findings if each.needed)
     return Diagnosis(runner, works, tuple(findings))
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deploy.flink.cluster import Cluster, free_port
-from pipeline import flink, watch
+from pipeline import doctor, flink, watch
 from pipeline.embed import run
 from pipeline.options import EmbedOptions
 from pipeline.runners import check_runner, make_pipeline, pipeline_options
@@ -22,6 +22,7 @@ from tests.engines import flink_args, flink_lib, prism_args
 from tests.models import make_texts, write_corpus
 from tests.stores import live_ids
 from tests.test_end_to_end import assert_same_store
+from transforms import asking
 from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement
 from transforms.planning import ColumnOptions
@@ -267,6 +268,22 @@ def test_a_cluster_without_workers_named_is_refused(
     args = (*flink_args(monkeypatch), f"--flink-master={cluster.master}")
     with pytest.raises(BadInput, match="--workers EXTERNAL"):
         make_pipeline("flink", pipeline_options("flink", args))
+
+
+def test_doctor_asks_a_worker(
+    cluster: Cluster, albert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worker(*args: str) -> doctor.Finding:
+        found = doctor.run("flink", args, ModelOptions(str(albert)))
+        [asked] = [each for each in found.findings if each.name == "worker"]
+        assert found.works == bool(asked.found)
+        return asked
+
+    there = on_cluster(cluster, flink_args(monkeypatch))
+    assert f"loads {albert}" in worker(*there).found
+    # The sender's albeam goes with the job, and the pool's workers have the one that is installed.
+    monkeypatch.setattr(asking, "installed_version", lambda: "9.9.9")
+    assert "sent by albeam 9.9.9; install albeam 9.9.9 on every worker" in worker(*there).remedy
 
 
 def test_an_old_java_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 `python -m deploy.bench.answers --data FOLDER` embeds each corpus, gives it a lexical index,
 evaluates every mode, and asks bm25s the same questions. It ends with 1 where a target is missed;
-``--json FILE`` keeps what it prints.
+``--json FILE`` keeps what it prints. Run on Linux.
 """
 
 from __future__ import annotations

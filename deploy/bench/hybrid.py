@@ -2,7 +2,7 @@
 
 Vectors are seeded and clustered, texts are sentences of real paragraphs put together anew, so that
 both halves have work. `make bench-hybrid` runs it; ``--json FILE`` keeps what it prints. It ends
-with 1 where a hybrid search takes longer than it may.
+with 1 where a hybrid search takes longer than it may. Run on Linux.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Build and search an index of seeded clustered vectors, beside a plain FAISS script.
 
 Both read the same Parquet parts with the same threads, each in a process of its own, in turn.
-`make bench-index` runs it; ``--json FILE`` keeps what it prints.
+`make bench-index` runs it; ``--json FILE`` keeps what it prints. Run on Linux.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _chunk(
 
 
 def plain(store: str, factory: str, output: str) -> dict[str, float]:
-    """What a careful script does: train on an even sample, as large as albeam's, add part by part."""
+    """What a careful script does: train on the rows that albeam takes, add part by part."""
     import faiss
     import pyarrow.parquet as pq
 

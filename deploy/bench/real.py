@@ -1,7 +1,8 @@
 """Recall of approximate indexes on real vectors, for questions that their settings never saw.
 
 The corpora of the data folder are embedded once by the default model, without an index; each
-factory is then built and measured as ``albeam index`` does, and asked what people asked.
+factory is then built and measured as ``albeam index`` does, and asked what people asked. Run on
+Linux.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``python -m deploy.bench.scale`` prints seconds, of which on the CPU, the process' peak memory after
 each step, and the sizes of the manifests; ``--json FILE`` keeps them. The
-parts' files hold a byte each.
+parts' files hold a byte each. Run on Linux.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How well models find the passages that their fine-tuning left out, among others of the corpus.
 
 `python -m deploy.model.held_out --pairs PASSAGES QUESTIONS NAME=FOLDER…` prints Markdown rows. It
-is for choices that must not look at the data which measure the result.
+is for choices that must not look at the data which measure the result. Run on Linux.
 """
 
 from __future__ import annotations

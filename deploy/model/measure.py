@@ -1,7 +1,8 @@
 """The model card's table: models and BM25 on the same data, in one run.
 
 `python -m deploy.model.measure --data DATA NAME=FOLDER…` prints Markdown rows. Each model embeds a
-corpus by `albeam embed` and answers by `albeam evaluate`. The data are used for measuring only.
+corpus by `albeam embed` and answers by `albeam evaluate`. The data are used for measuring only. Run
+on Linux.
 """
 
 from __future__ import annotations

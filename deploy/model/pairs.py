@@ -3,7 +3,7 @@
 `python deploy/model/pairs.py --data DATA --output PAIRS` writes PAIRS/medquad and PAIRS/science,
 each with passages.parquet and questions.parquet. A science "question" is one sentence of a
 paragraph, and its passage is the rest (the inverse cloze task of Lee et al., 2019), which is near
-to finding the abstract that a claim speaks of.
+to finding the abstract that a claim speaks of. Run on Linux.
 """
 
 from __future__ import annotations

