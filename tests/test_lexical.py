@@ -97,7 +97,7 @@ def test_a_score_does_not_depend_on_where_a_passage_lies(
 def test_live_rows_are_found_however_few_there_are(
     whole: LexicalIndex, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    monkeypatch.setattr(lexical, "_AT_ONCE", few or 1)
+    monkeypatch.setattr(lexical, "AT_ONCE", few or 1)
     scores, rows = whole.search("river stone window", 200)
     for live_rows in (rows[-3:], rows[::7], rows[:0]):
         live = np.zeros(200, np.bool_)
