@@ -47,3 +47,11 @@ def _make_pool(count: int) -> ThreadPoolExecutor:
     torch.set_num_threads(count)
     assert set(settled) == {1}
     return pool
+
+
+def best_dtype(device: str) -> str:
+    """The narrowest dtype in which ``cpu`` or ``cuda`` is both fast and exact enough here."""
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if fast else "float32"

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from transformers import AlbertConfig, AlbertModel
 
-from transforms.encoder import best_dtype, resolve_device
+from transforms.cores import best_dtype
+from transforms.encoder import resolve_device
 from transforms.lessons import Lesson
 from transforms.losses import sentence_loss, similarity_loss, word_loss
 from transforms.model import Placement

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from transforms.cores import Cores
+from transforms.cores import Cores, best_dtype
 from transforms.errors import BadInput
 from transforms.model import Model, Placement
 from transforms.network import load_network, pool
@@ -260,14 +260,6 @@ def resolve_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInput("device 'cuda' is not available to torch here; give --device cpu")
     return device
-
-
-def best_dtype(device: str) -> str:
-    """The narrowest dtype in which ``cpu`` or ``cuda`` is both fast and exact enough here."""
-    if device == "cuda":
-        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
-    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if fast else "float32"
 
 
 def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.float32]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms import clustering
 from transforms.errors import BadInput, Damaged
 from transforms.ranking import Rows, Scores, merge_top_k, no_hits
 
@@ -95,11 +96,55 @@ def train_quietly(index: Any, sample: Vectors) -> None:
             owner.cp.min_points_per_centroid = 1
         if hasattr(owner, "do_polysemous_training"):
             owner.do_polysemous_training = False
+    sample = np.ascontiguousarray(sample)
     try:
-        index.train(np.ascontiguousarray(sample))
+        _place_centres(index, sample)
+        index.train(sample)
     finally:
         for transform, _ in rotations:
             transform.pq = None
+
+
+def _place_centres(index: Any, rows: Vectors) -> None:
+    """Give an inverted file its centres where they are found faster than FAISS finds them."""
+    make: Any = faiss
+    transforms = []
+    if isinstance(index, make.IndexPreTransform):
+        chain = (index.chain.at(number) for number in range(index.chain.size()))
+        transforms = [make.downcast_VectorTransform(each) for each in chain]
+        index = make.downcast_index(index.index)
+    if not _plain_lists(index) or index.clustering_index is not None:
+        return
+    centres = make.downcast_index(index.quantizer)
+    if not isinstance(centres, (make.IndexFlat, make.IndexHNSWFlat)) or centres.ntotal:
+        return
+    if len(rows) >= index.nlist and clustering.worthwhile(len(rows), index.nlist, index.d):
+        for transform in transforms:
+            if not transform.is_trained:
+                transform.train(rows)
+            rows = transform.apply(rows)
+        centres.add(clustering.cluster(rows, index.nlist))
+
+
+def adder(index: Any, rows: int) -> Callable[[Vectors], None]:
+    """What adds rows, float32 ``[n, dim]``, to an index that will get so many."""
+    make: Any = faiss
+    add: Callable[[Vectors], None] = index.add
+    if type(index) not in (make.IndexIVFFlat, make.IndexIVFScalarQuantizer, make.IndexIVFPQ):
+        return add
+    centres = make.downcast_index(index.quantizer)
+    if not isinstance(centres, make.IndexFlat):
+        return add
+    if not clustering.worthwhile(rows, index.nlist, index.d):
+        return add
+    found = clustering.Centres(centres.reconstruct_n(0, index.nlist))
+
+    def add_assigned(chunk: Vectors) -> None:
+        chunk = np.ascontiguousarray(chunk)
+        near = found.nearest(chunk)
+        index.add_core(len(chunk), make.swig_ptr(chunk), None, make.swig_ptr(near), None)
+
+    return add_assigned
 
 
 def fit_error(index: Any, vectors: Vectors) -> float | None:

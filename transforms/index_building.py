@@ -166,15 +166,15 @@ def build_shard(
             path = _fetch(paths, trained.file, cache)
             index = faiss_files.read_index(path, plan.factory, plan.dim, 0, mapped=False)
         sample = next((each for each in samples if each.number == shard.number), None)
-        report = None
+        report, add = None, faiss_index.adder(index, shard.rows)
         if sample is None:
             for chunk in _finite(paths, shard):
-                index.add(chunk)
+                add(chunk)
         else:
             # Candidates are ranked by these rows in any case, and they are read faster than parts.
             raw = _open_raw(paths, plan, shard, sample.raw, cache)
             for chunk in blocks(raw):
-                index.add(chunk)
+                add(chunk)
             queries = np.concatenate([each.queries for each in _ordered(samples)])
             own, asked = _own_rows(samples), made_questions(queries)
             if plan.questions is not None:

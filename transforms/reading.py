@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from transforms.encoder import best_dtype, resolve_device
+from transforms.cores import best_dtype
+from transforms.encoder import resolve_device
 from transforms.errors import BadInput
 from transforms.hits import Hit
 from transforms.model import ModelOptions, Placement, find_folder, load_config, usable_positions

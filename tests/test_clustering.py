@@ -1,0 +1,99 @@
+"""Centres and nearest centres: against exact float32 arithmetic and FAISS's own k-means."""
+
+import faiss
+import numpy as np
+import pytest
+
+from tests.stores import make_vectors
+from transforms import clustering, faiss_index
+from transforms.clustering import Centres, Vectors, cluster
+
+#: Half of bfloat16's last place for a score near 1.
+ROUNDING = 2**-8
+
+
+def clustered(rows: int, dim: int, seed: int) -> Vectors:
+    """Unit vectors round fifty points that lie off the origin."""
+    dice = np.random.default_rng(seed)
+    middle = dice.normal(size=(50, dim)) + 1
+    found = middle[dice.integers(0, 50, rows)] + 0.3 * dice.normal(size=(rows, dim))
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+
+@pytest.mark.parametrize(("rows", "lists"), [(1, 1), (1, 7), (130, 3), (5_000, 1_024)])
+def test_the_nearest_centre_is_that_of_float32_but_for_rounding(rows: int, lists: int) -> None:
+    vectors, centres = clustered(rows, 16, 0), clustered(lists, 16, 1)
+    exact = vectors @ centres.T
+    near = Centres(centres).nearest(vectors)
+    assert near.dtype == np.int64
+    assert near.shape == (rows,)
+    lost = exact.max(axis=1) - exact[np.arange(rows), near]
+    assert lost.max() <= 2 * ROUNDING
+    assert (near == exact.argmax(axis=1)).mean() > 0.9
+
+
+def test_no_row_has_no_centre() -> None:
+    assert Centres(make_vectors(3, 0)).nearest(make_vectors(0, 0)).tolist() == []
+
+
+def test_clusters_are_as_tight_as_those_of_faiss() -> None:
+    rows = clustered(6_000, 32, 3)
+    ours, theirs = [], []
+    for seed in range(4):
+        plain = faiss.Kmeans(32, 64, niter=10, spherical=True, seed=seed)
+        plain.train(rows)
+        theirs.append((rows @ plain.centroids.T).max(axis=1).mean())
+        centres = cluster(rows, 64, seed)
+        ours.append((rows @ centres.T).max(axis=1).mean())
+        np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1, rtol=1e-5)
+    assert np.mean(ours) > np.mean(theirs) - 0.01
+    np.testing.assert_array_equal(centres, cluster(rows, 64, 3))
+
+
+@pytest.mark.parametrize("distinct", [1, 5])
+def test_lists_without_rows_share_the_largest(distinct: int) -> None:
+    rows = np.repeat(clustered(distinct, 8, 4), 200, axis=0)
+    centres = cluster(rows, 32)
+    assert np.isfinite(centres).all()
+    assert (rows @ centres.T).max(axis=1).min() > 0.99
+
+
+@pytest.mark.parametrize(
+    "factory", ["IVF32,Flat", "IVF32,SQ8", "IVF32,PQ4x4", "IVF32_HNSW8,Flat", "OPQ4_8,IVF32,PQ4x4"]
+)
+def test_an_index_finds_with_these_centres_what_it_finds_with_those_of_faiss(
+    factory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = clustered(4_000, 16, 5)
+    queries = clustered(100, 16, 6)
+    _, exact = faiss_index.exact_search([rows], queries, 10)
+    found = []
+    for ours in (False, True):
+        monkeypatch.setattr(clustering, "worthwhile", lambda *_, ours=ours: ours)
+        index = faiss_index.train_index(factory, 16, rows)
+        add = faiss_index.adder(index, len(rows))
+        assert ours or add.__name__ == "replacement_add"
+        for start in range(0, len(rows), 1_000):
+            add(rows[start : start + 1_000])
+        assert index.ntotal == len(rows)
+        _, names = faiss_index.search_index(index, queries, 10, None, 8)
+        hits = [len(set(a) & set(b)) for a, b in zip(names.tolist(), exact.tolist(), strict=True)]
+        found.append(np.mean(hits) / 10)
+    assert found[1] > found[0] - 0.05
+    assert faiss_index.count_lists(index) == 32
+
+
+def test_codes_that_faiss_packs_are_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering, "worthwhile", lambda *_: True)
+    rows = clustered(2_000, 16, 7)
+    for factory in ("IVF16,PQ4x4fs", "HNSW8", "PQ4x4"):
+        index = faiss_index.train_index(factory, 16, rows)
+        assert faiss_index.adder(index, len(rows)).__name__ == "replacement_add"
+
+
+def test_little_work_is_left_to_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering, "best_dtype", lambda _: "bfloat16")
+    assert clustering.worthwhile(100_000, 1_024, 384)
+    assert not clustering.worthwhile(1_000, 64, 384)
+    monkeypatch.setattr(clustering, "best_dtype", lambda _: "float32")
+    assert not clustering.worthwhile(100_000, 1_024, 384)
