@@ -25,7 +25,13 @@ _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
 #: Of a batch's widest states on a CPU: more leaves the cache, and goes back to the system.
 _BYTES_PER_BATCH = 6 << 20
 #: What torch's allocator and oneDNN say on a CPU.
-_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a memory")
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "bad_alloc",
+    "could not create a memory",
+    "could not create a primitive",
+)
+_NO_MEMORY = "out of memory"
 _PROBES = (
     "ALBERT shares one layer's weights among all its layers.",
     "How do I search a corpus by meaning?",
@@ -107,6 +113,10 @@ class Encoder:
                 progress(len(rows), int(lengths[rows].sum()))
 
         self.cores.map(fill, list(self._batches(order, lengths)))
+        for row in [row for row, reason in encoding.failed.items() if reason == _NO_MEMORY]:
+            # The other cores' batches had the memory then.
+            del encoding.failed[row]
+            self._fill(encoding, tokens, np.array([row]))
         self._mend(encoding, tokens)
         return encoding
 
@@ -124,12 +134,13 @@ class Encoder:
                 raise
             _release_memory(self.device)
             if len(rows) == 1:
-                encoding.failed[int(rows[0])] = "out of memory"
+                encoding.failed[int(rows[0])] = _NO_MEMORY
                 return
             middle = len(rows) // 2
             count = int(np.diff(tokens.offsets.to_numpy())[rows].sum())
-            self.budget = max(min(self.budget, count // 2), 1)
-            _LOGGER.warning("out of memory: batches of %d tokens from here", self.budget)
+            if count // 2 < self.budget:
+                self.budget = max(count // 2, 1)
+                _LOGGER.warning("out of memory: batches of %d tokens from here", self.budget)
             self._fill(encoding, tokens, rows[:middle])
             self._fill(encoding, tokens, rows[middle:])
 
