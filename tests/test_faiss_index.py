@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.stores import make_vectors
-from transforms import faiss_index
+from transforms import faiss_files, faiss_index
 from transforms.errors import BadInput, Damaged
 from transforms.faiss_files import read_index, write_index
 from transforms.faiss_index import (
@@ -307,3 +308,18 @@ def test_an_index_of_another_size_is_damaged(
     factory, path = written
     with pytest.raises(Damaged, match=r"index\.faiss has "):
         read_index(path, factory, dim, rows)
+
+
+@pytest.mark.parametrize(("memory", "threads"), [(1 << 40, 0), (0, 32)])
+def test_only_lists_that_memory_can_t_hold_are_read_ahead(
+    memory: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_files, "_memory", lambda: memory)
+    rows = make_vectors(200, 0, DIM)
+    index = train_index("IVF4,SQ8", DIM, rows)
+    index.add(rows)
+    path = tmp_path / "lists.faiss"
+    write_index(index, str(path))
+    opened = read_index(path, "IVF4,SQ8", DIM, 200)
+    lists: Any = faiss.downcast_InvertedLists(opened.invlists)
+    assert lists.prefetch_nthread == threads

@@ -1,5 +1,6 @@
 """Index files: written by FAISS, and read so that a hostile or broken one is an error."""
 
+import os
 import re
 import threading
 from pathlib import Path
@@ -64,6 +65,10 @@ def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = Tru
             f"index file {path} can't be read by FAISS {faiss.__version__} ({reason(error)}); "
             f"{INDEX_REMEDY}"
         ) from error
+    if flags == faiss.IO_FLAG_MMAP and fit and size <= _memory():
+        # FAISS' threads read what a search is about to read; they pay where that is on a disk.
+        lists: Any = faiss.downcast_InvertedLists(faiss.extract_index_ivf(index).invlists)
+        lists.prefetch_nthread = 0
     if not fit:
         raise Damaged(f"index file {path} has lists that are not inside it; {INDEX_REMEDY}")
     if (index.d, index.ntotal) != (dim, rows):
@@ -72,6 +77,11 @@ def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = Tru
             f"says {rows} of {dim}; {INDEX_REMEDY}"
         )
     return index
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory that may hold one file."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _lists_fit(index: Any, factory: str, dim: int, size: int) -> bool:

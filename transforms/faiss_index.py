@@ -305,6 +305,8 @@ def _search_assigned(
     rows = np.empty((len(queries), k), np.int64)
     near, numbers = (np.ascontiguousarray(each) for each in lists)
     pointers = (make.swig_ptr(each) for each in (numbers, near, scores, rows))
+    # Queries side by side, which by default is left to the caller.
+    index.parallel_mode = 3
     index.search_preassigned_c(len(queries), make.swig_ptr(queries), k, *pointers, False, params)
     return scores, rows
 

@@ -18,8 +18,8 @@ Vectors = npt.NDArray[np.float32]
 Raw = npt.NDArray[np.float16]
 
 _TYPE = np.dtype("<f2")
-#: Numbers gathered at once to re-rank with.
-_GATHERED = 1 << 22
+#: Numbers gathered at once to re-rank with: as many as stay in a core's cache.
+_GATHERED = 1 << 20
 #: Of a float32's bits those that a float16 has, and what its exponent lacks.
 _SIGN_AND_NUMBER = np.int32(-0x70000001)
 _BIAS = np.float32(2.0**112)
