@@ -67,7 +67,8 @@ def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = Tru
         ) from error
     if flags == faiss.IO_FLAG_MMAP and fit and size <= _memory():
         # FAISS' threads read what a search is about to read; they pay where that is on a disk.
-        lists: Any = faiss.downcast_InvertedLists(faiss.extract_index_ivf(index).invlists)
+        ivf: Any = faiss.extract_index_ivf(index)
+        lists: Any = faiss.downcast_InvertedLists(ivf.invlists)
         lists.prefetch_nthread = 0
     if not fit:
         raise Damaged(f"index file {path} has lists that are not inside it; {INDEX_REMEDY}")
