@@ -125,10 +125,12 @@ def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) 
                     f"{paths.root}: another run has built the same index, and removed the samples; "
                     "run again"
                 )
-            path = _fetch(paths, file, cache)
-            pieces.append(np.load(path, mmap_mode="r", allow_pickle=False))
-        rows = np.empty((sum(map(len, pieces)), plan.dim), np.float32)
-        np.concatenate(pieces, out=rows, casting="same_kind")
+            pieces.append(np.load(_fetch(paths, file, cache), mmap_mode="r", allow_pickle=False))
+        rows, filled = np.empty((sum(map(len, pieces)), plan.dim), np.float32), 0
+        while pieces:
+            # One at a time: what is mapped counts as this process' memory.
+            rows[filled : filled + len(pieces[0])] = pieces[0]
+            filled += len(pieces.pop(0))
     some = rows[:: max(1, len(rows) // _ERROR_ROWS)]
     before, drift, index = plan.before, None, None
     if before is not None:
