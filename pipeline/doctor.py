@@ -68,7 +68,7 @@ def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnos
         Finding("CPU", ", ".join(cpu_flags()) or "no vector extensions known"),
         *(_filesystem(name) for name in _FILESYSTEMS),
         _asked("Java", lambda: str(flink.java_version()), needed=False),
-        _asked("Prism", lambda: prism.check(pipeline_options("prism", ()))[0], needed=False),
+        *([] if runner == "prism" else [_asked("Prism", _prism, needed=False)]),
         Finding("Go", shutil.which("go") or "", "only to build Prism: install Go 1.25 or newer"),
     ]
 
@@ -95,6 +95,10 @@ def _asked(name: str, ask: Callable[[], str], needed: bool) -> Finding:
         return Finding(name, ask(), needed=needed)
     except (AlbeamError, ImportError, OSError) as error:
         return Finding(name, "", str(error), needed)
+
+
+def _prism() -> str:
+    return prism.check(pipeline_options("prism", ()))[0].removeprefix("Prism: ")
 
 
 def _package(name: str, needed: bool) -> Finding:

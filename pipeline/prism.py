@@ -10,6 +10,7 @@ from apache_beam.runners.portability.prism_runner import PrismJobServer, PrismRu
 from apache_beam.version import __version__ as BEAM_VERSION
 
 from transforms.errors import BadInput
+from transforms.file_cache import default_folder
 
 BUILD = f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM_VERSION}"
 
@@ -40,11 +41,15 @@ def check(options: PipelineOptions) -> list[str]:
     """
     prism = options.view_as(PrismRunnerOptions)
     if prism.prism_location is None:
-        built = Path(PrismJobServer.BIN_CACHE) / "prism"
-        prism.prism_location = str(built) if built.is_file() else shutil.which("prism")
+        # Where Beam keeps it, and where `make engines` builds it.
+        cached = Path(PrismJobServer.BIN_CACHE) / "prism"
+        built = [cached, default_folder() / "engines" / f"prism-{BEAM_VERSION}"]
+        there = [str(path) for path in built if path.is_file()]
+        prism.prism_location = there[0] if there else shutil.which("prism")
     if prism.prism_location is None or not Path(prism.prism_location).is_file():
+        where = "on PATH" if prism.prism_location is None else f"at {prism.prism_location!r}"
         raise BadInput(
-            f"Prism is not at {prism.prism_location or 'PATH'!r}; build it with Go: "
+            f"Prism is not {where}; build it with Go: "
             f"GOBIN={PrismJobServer.BIN_CACHE} {BUILD}, or give --prism-location FILE"
         )
     return [f"Prism: {prism.prism_location}"]

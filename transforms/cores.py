@@ -26,9 +26,13 @@ class Cores:
         self.count = torch.get_num_threads() if device == "cpu" else 1
         self._pool = _make_pool(self.count) if self.count > 1 else None
 
-    def map(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """The results of ``work`` on the items, in order; a single item has all cores."""
-        if self._pool is None or len(items) == 1:
+    def map(self, work: Callable[[T], R], items: Sequence[T], small: bool = False) -> list[R]:
+        """The results of ``work`` on the items, in order.
+
+        A single item has all cores, unless it is ``small``: threads that share it would wait for
+        each other longer than they work.
+        """
+        if self._pool is None or (len(items) == 1 and not small):
             return [work(item) for item in items]
         return list(self._pool.map(work, items))
 

@@ -22,6 +22,8 @@ from transforms.tokenizer import Tokenizer, load_tokenizer
 #: The least cosine between the chosen road and the plain float32 model that a load accepts.
 _LEAST_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "float16": 0.9995}
 _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
+#: So few tokens, a question's, are embedded by one core.
+_FEW_TOKENS = 64
 #: Of a batch's widest states on a CPU: more leaves the cache, and goes back to the system.
 _BYTES_PER_BATCH = 6 << 20
 #: What torch's allocator and oneDNN say on a CPU.
@@ -112,7 +114,8 @@ class Encoder:
             if progress is not None:
                 progress(len(rows), int(lengths[rows].sum()))
 
-        self.cores.map(fill, list(self._batches(order, lengths)))
+        small = int(lengths.sum()) <= _FEW_TOKENS
+        self.cores.map(fill, list(self._batches(order, lengths)), small)
         for row in [row for row, reason in encoding.failed.items() if reason == _NO_MEMORY]:
             # The other cores' batches had the memory then.
             del encoding.failed[row]

@@ -29,6 +29,9 @@ Vectors = npt.NDArray[np.float32]
 Halves = tuple[Bools | None, Bools | None]
 
 _BLOCK = 16_384
+#: A setting that misses the target in one shard by so much is not taken for all of them. What it
+#: finds is not kept: reports of many shards come together in one place.
+_HOPELESS = 0.1
 
 
 def report_shard(
@@ -37,8 +40,9 @@ def report_shard(
     """What exact search and each setting worth trying find in a shard, with the segment's rows.
 
     A setting is not tried where it costs more than to scan the live rows, nor after one that
-    reaches the target, or finds more than that where other shards may find less. ``own`` are the
-    segment's rows that the queries are, -1 for questions.
+    reaches the target, or finds more than that where other shards may find less. Of those that are
+    hopeless only the last is kept. ``own`` are the segment's rows that the queries are, -1 for
+    questions.
     """
     enough = plan.target if len(plan.shards) == 1 else (1 + plan.target) / 2
     is_row = own >= 0
@@ -52,6 +56,7 @@ def report_shard(
             continue
         filled = [None if live is None else filled_lists(row_lists, live) for live in halves]
         searched: list[_Searched | None] = [None, None]
+        hopeless: int | None = None
         for value in faiss_kinds.ladder(plan.factory, plan.dim, plan.rows):
             if share < 1 and faiss_kinds.cost(kind, value, shard.rows) > share * shard.rows:
                 break
@@ -64,7 +69,10 @@ def report_shard(
                 searched[half] = many
             tens, hundreds = (stack(pieces) for pieces in zip(*pairs, strict=True))
             report.found[share, value] = moved(tens, first), moved(hundreds, first)
+            if hopeless is not None:
+                del report.found[share, hopeless]
             figures = measure([report], own, share, value)
+            hopeless = value if figures.least < plan.target - _HOPELESS else None
             if min(figures.least, figures.least_at_100) >= enough:
                 break
     return report
