@@ -42,6 +42,10 @@ def print_summary(summary: Any, as_json: bool) -> None:
     done = f" ({summary.parts_found_done} found done)" if summary.parts_found_done else ""
     kinds = ("new", "changed", "metadata", "unchanged", "removed")
     became = ", ".join(f"{value[kind]:,} {kind}" for kind in kinds if value[kind])
+    indexes = [
+        ("index", f"{summary.index_reason or summary.index}{recall}"),
+        ("lexical index", summary.lexical),
+    ]
     rows = [
         ("documents", f"{summary.documents:,}" + (f" ({became})" if became else "")),
         ("passages", f"{summary.passages:,}"),
@@ -53,8 +57,8 @@ def print_summary(summary: Any, as_json: bool) -> None:
         ("tokens/s", f"{summary.tokens_per_second:,.0f}"),
         ("model", summary.model),
         ("device, dtype", f"{summary.device}, {summary.dtype}"),
-        ("index", f"{summary.index_reason or summary.index}{recall}"),
-        ("lexical index", summary.lexical),
+        # Those of a segment that was written, where one was.
+        *(indexes if summary.segment else ()),
         ("store", summary.store),
         ("snapshot", str(summary.snapshot)),
     ]

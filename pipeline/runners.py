@@ -37,9 +37,14 @@ def pipeline_options(
     """Beam's options for a runner; ``streaming`` for a job without end.
 
     Raises:
-        BadInput: an option that Beam does not know.
+        BadInput: an option that Beam does not know, or that is another runner's.
     """
     check_beam_args(beam_args)
+    for word in map(_beam_spelling, beam_args):
+        owner = word.removeprefix("--").partition("_")[0]
+        if owner in _ENGINES and owner != runner:
+            option = word.partition("=")[0].replace("_", "-")
+            raise BadInput(f"{option} is for --runner {owner}, not {runner}; change one of them")
     named = runner in ("direct", *_ENGINES)
     name = [] if named else [f"--runner={runner}"]
     options = PipelineOptions([*name, *map(_beam_spelling, beam_args)])

@@ -1,7 +1,9 @@
 """``albeam watch``: new Parquet files become searchable while it runs."""
 
+import glob
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,6 +77,7 @@ def run(
     if options.runner == "direct":
         raise BadInput("the direct runner ends with its input; give --runner prism or flink")
     check_reachable(options.runner, options.store, *options.inputs)
+    _check_there(options.inputs)
     watched, passages, handler = _prepare(options, every)
     beam_options = pipeline_options(options.runner, options.beam_args, streaming=True)
     pipeline = make_pipeline(options.runner, beam_options)
@@ -134,6 +137,14 @@ def store_messages(options: EmbedOptions, messages: MessageOptions) -> WatchMess
     )
     watched, passages, handler = _prepare(options, messages.every)
     return WatchMessages(messages, replace(watched, messages=True), passages, handler)
+
+
+def _check_there(inputs: Sequence[str]) -> None:
+    """Raise BadInput for a local folder that is not there: it may be misspelt."""
+    for url in map(storage.absolute, inputs):
+        named = storage.is_local(url) and not glob.has_magic(url)
+        if named and not os.path.exists(storage.local_path(url)):
+            raise BadInput(f"input {url!r} is not there; make the folder, or name another")
 
 
 def _prepare(options: EmbedOptions, every: float) -> tuple[WatchOptions, PassageOptions, Any]:

@@ -191,6 +191,10 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
         lambda p: [documents(p / "a.parquet"), "--rows-per-prat", "4"],
         "option '--rows-per-prat' is neither albeam's nor Beam's; did you mean --rows-per-part",
     ),
+    "another runner's option": (
+        lambda p: [documents(p / "a.parquet"), "--flink-master", "localhost:1"],
+        "--flink-master is for --runner flink, not direct; change one of them",
+    ),
     "runner": (
         lambda p: [documents(p / "a.parquet"), "--runner", "nonesuch"],
         "runner 'nonesuch'",

@@ -204,6 +204,14 @@ def test_the_direct_runner_can_t_watch(options: EmbedOptions) -> None:
         watch.run(options, every=1.0)
 
 
+def test_a_folder_that_is_not_there_is_said_at_once(options: EmbedOptions, tmp_path: Path) -> None:
+    missing = str(tmp_path / "incomin")
+    options = EmbedOptions(**{**vars(options), "runner": "prism", "inputs": (missing,)})
+    with pytest.raises(BadInput, match=r"incomin' is not there; make the folder"):
+        watch.run(options, every=1.0)
+    assert not Path(options.store).exists()
+
+
 @pytest.fixture
 def watched(options: EmbedOptions) -> WatchOptions:
     identity = find_model(options.model).identity
