@@ -188,3 +188,15 @@ def test_candidates_are_counted_as_if_all_were_scored(
         expected[(candidates >= 0).sum(axis=1) < width] = 1.0
         ranked = rank_candidates(raw, queries, candidates, exact, k)
         np.testing.assert_array_equal(recall(exact, ranked, own, at), expected)
+
+
+def test_a_setting_that_was_not_kept_counts_as_if_it_found_nothing() -> None:
+    lists = np.ones((2, 12), np.float32), np.tile(np.arange(12), (2, 1))
+    tens = lists[0][:, :11], lists[1][:, :11]
+    report = ShardReport({1.0: lists}, {(1.0, 4): (tens, lists), (1.0, 16): (tens, lists)})
+    for value in (2, 8):
+        ten, hundred = report.at(1.0, value)
+        assert (ten[1] == -1).all()
+        assert (hundred[1] == -1).all()
+    for value in (4, 16, 64):
+        assert report.at(1.0, value) == (tens, lists)

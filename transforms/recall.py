@@ -71,15 +71,16 @@ class ShardReport:
     def at(self, live: float, value: int) -> tuple[Lists, Lists]:
         """What a setting finds; the highest that was tried stands for those above it.
 
-        Where none was tried a scan is cheaper, and finds all; one below those that are kept counts
-        as if it found nothing.
+        Where none was tried a scan is cheaper, and finds all; one that was not kept counts as if it
+        found nothing.
         """
         tried = [v for share, v in self.found if share == live]
         scores, rows = self.exact[live]
-        if tried and value < min(tried):
+        if tried:
+            kept = self.found.get((live, min(value, max(tried))))
+            if kept is not None:
+                return kept
             scores, rows = np.full_like(scores, -np.inf), np.full_like(rows, -1)
-        elif tried:
-            return self.found[live, min(value, max(tried))]
         return (scores[:, :11], rows[:, :11]), (scores, rows)
 
 
