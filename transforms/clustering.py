@@ -37,10 +37,10 @@ class Centres:
     They are kept off their mean, which changes no order and leaves bfloat16 less to round.
     """
 
-    def __init__(self, centres: Vectors) -> None:
+    def __init__(self, centres: Vectors, cores: Cores | None = None) -> None:
         found = torch.from_numpy(centres)
         self._turned = (found - found.mean(0)).to(torch.bfloat16).T.contiguous()
-        self._cores = Cores("cpu")
+        self._cores = cores or Cores("cpu")
 
     def nearest(self, rows: Vectors) -> Numbers:
         """The number of each row's most similar centre by inner product, int64 ``[rows]``."""
@@ -73,8 +73,9 @@ def cluster(rows: Vectors, lists: int, seed: int = 1234) -> Vectors:
     """
     chosen = np.random.default_rng(seed).choice(len(rows), lists, replace=False)
     centres = _unit(rows[np.sort(chosen)])
+    cores = Cores("cpu")
     for _ in range(_ROUNDS):
-        near = Centres(centres).nearest(rows)
+        near = Centres(centres, cores).nearest(rows)
         sums = torch.zeros(lists, rows.shape[1])
         sums.index_add_(0, torch.from_numpy(near), torch.from_numpy(rows))
         counts = np.bincount(near, minlength=lists)

@@ -79,8 +79,7 @@ def train_quietly(index: Any, sample: Vectors) -> None:
     inner = index
     if isinstance(index, make.IndexPreTransform):
         inner = make.downcast_index(index.index)
-        for number in range(index.chain.size()):
-            transform = make.downcast_VectorTransform(index.chain.at(number))
+        for transform in _transforms_of(index):
             if isinstance(transform, make.OPQMatrix):
                 # It trains by codes of its own; what it is given it uses, and does not keep.
                 codes = make.ProductQuantizer(transform.d_out, transform.M, 8)
@@ -110,8 +109,7 @@ def _place_centres(index: Any, rows: Vectors) -> None:
     make: Any = faiss
     transforms = []
     if isinstance(index, make.IndexPreTransform):
-        chain = (index.chain.at(number) for number in range(index.chain.size()))
-        transforms = [make.downcast_VectorTransform(each) for each in chain]
+        transforms = _transforms_of(index)
         index = make.downcast_index(index.index)
     if not _plain_lists(index) or index.clustering_index is not None:
         return
@@ -124,6 +122,13 @@ def _place_centres(index: Any, rows: Vectors) -> None:
                 transform.train(rows)
             rows = transform.apply(rows)
         centres.add(clustering.cluster(rows, index.nlist))
+
+
+def _transforms_of(index: Any) -> list[Any]:
+    """What an index with transforms does to vectors, in order."""
+    make: Any = faiss
+    chain = index.chain
+    return [make.downcast_VectorTransform(chain.at(number)) for number in range(chain.size())]
 
 
 def adder(index: Any, rows: int) -> Callable[[Vectors], None]:
@@ -155,8 +160,8 @@ def fit_error(index: Any, vectors: Vectors) -> float | None:
     make: Any = faiss
     vectors = np.ascontiguousarray(vectors)
     if isinstance(index, make.IndexPreTransform):
-        for number in range(index.chain.size()):
-            vectors = make.downcast_VectorTransform(index.chain.at(number)).apply(vectors)
+        for transform in _transforms_of(index):
+            vectors = transform.apply(vectors)
         return fit_error(make.downcast_index(index.index), vectors)
     try:
         if count_lists(index):
