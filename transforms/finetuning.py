@@ -16,7 +16,7 @@ from transforms.errors import BadInput
 from transforms.lessons import Lesson
 from transforms.losses import contrastive_loss
 from transforms.negatives import Int32, rivals
-from transforms.pairs import Contest, Pairs
+from transforms.pairs import OTHERS, Contest, Pairs, searched
 from transforms.teacher import batches_by_length, pad
 
 
@@ -99,16 +99,17 @@ class Finetuning:
     def evaluate(
         self, left_out: Sequence[set[int]], questions: int, lessons: Sequence[Lesson]
     ) -> dict[str, float]:
-        """Rank the held-out passages for their questions: MRR@10, the mean over the corpora.
+        """Rank the held-out passages among others for their questions: MRR@10, the corpora's mean.
 
         At most `questions` questions a corpus take part. The cosine to the teacher is added where
         there are held-out lessons, as "teacher".
         """
         ranks = []
         for pairs, rows, chosen in zip(self.corpora, self.tokens, left_out, strict=True):
-            pool = sorted(chosen)
+            pool = searched(pairs, chosen, OTHERS)
             answered = pairs.answered()
-            asked = list(dict.fromkeys(q for n in pool for q in answered[n][:2]))[:questions]
+            asked = list(dict.fromkeys(q for n in sorted(chosen) for q in answered[n][:2]))
+            asked = asked[:questions]
             if not asked:
                 continue
             found = embed_all(self.student, [rows.passages[n] for n in pool], self.budget)

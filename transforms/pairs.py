@@ -14,6 +14,8 @@ from transforms.errors import BadInput
 
 #: The share of a corpus' passages that validation takes, and how many at most.
 HELD_OUT = (0.05, 150)
+#: How many other passages of a corpus validation searches beside them.
+OTHERS = 500
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,15 @@ def held_out(pairs: Pairs, share: float, most: int, seed: int) -> set[int]:
     count = min(most, int(share * len(pairs.passages)))
     drawn = np.random.default_rng([seed, 1]).permutation(len(pairs.passages))[:count]
     return {int(n) for n in drawn}
+
+
+def searched(pairs: Pairs, kept: set[int], others: int) -> list[int]:
+    """List the passages that are searched for the kept ones: these, and others drawn of the corpus.
+
+    Among the few that are held out alone, most models find nearly all.
+    """
+    drawn = np.random.default_rng(5).permutation(len(pairs.passages))[:others]
+    return sorted(kept.union(drawn.tolist()))
 
 
 def neighbourhoods(

@@ -14,14 +14,13 @@ import numpy as np
 from pipeline.finetune import FinetuneOptions
 from transforms.encoder import Encoder, load_encoder
 from transforms.model import ModelOptions, Placement, find_model
-from transforms.pairs import HELD_OUT, Pairs, held_out, read_pairs
+from transforms.pairs import HELD_OUT, Pairs, held_out, read_pairs, searched
 
 
 def pool_of(pairs: Pairs, kept: set[int], others: int) -> tuple[list[int], list[int]]:
     """Choose passages to search, the ``kept`` ones among them, and the questions of these."""
-    drawn = np.random.default_rng(5).permutation(len(pairs.passages))[:others]
     questions = [n for n, answers in enumerate(pairs.relevant) if kept.intersection(answers)]
-    return sorted(kept.union(drawn.tolist())), questions
+    return searched(pairs, kept, others), questions
 
 
 def reciprocal_ranks(encoder: Encoder, pairs: Pairs, pool: list[int], asked: list[int]) -> float:
