@@ -59,36 +59,63 @@ def test_lists_without_rows_share_the_largest(distinct: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "factory", ["IVF32,Flat", "IVF32,SQ8", "IVF32,PQ4x4", "IVF32_HNSW8,Flat", "OPQ4_8,IVF32,PQ4x4"]
+    "factory",
+    [
+        "IVF32,Flat",
+        "IVF32,SQ8",
+        "IVF32,PQ4x4",
+        "IVF32_HNSW8,Flat",
+        "OPQ4_8,IVF32,PQ4x4",
+        "IVF32,PQ4x4fs",
+        "RR16,IVF32,PQ8x4fsr",
+        "HNSW8",
+    ],
 )
 def test_an_index_finds_with_these_centres_what_it_finds_with_those_of_faiss(
     factory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = clustered(4_000, 16, 5)
     queries = clustered(100, 16, 6)
-    _, exact = faiss_index.exact_search([rows], queries, 10)
+    live = np.arange(len(rows)) % 3 > 0
+    _, exact = faiss_index.exact_search([rows], queries, 10, live)
     found = []
     for ours in (False, True):
         monkeypatch.setattr(clustering, "worthwhile", lambda *_, ours=ours: ours)
         index = faiss_index.train_index(factory, 16, rows)
-        add = faiss_index.adder(index, len(rows))
-        assert ours or add.__name__ == "replacement_add"
-        for start in range(0, len(rows), 1_000):
-            add(rows[start : start + 1_000])
+        faiss_index.fill_index(index, len(rows), np.split(rows, [1_000, 1_001, 2_500]))
         assert index.ntotal == len(rows)
-        _, names = faiss_index.search_index(index, queries, 10, None, 8)
+        lists = faiss_index.assign_lists(index, queries, 8)
+        _, names = faiss_index.search_index(index, queries, 10, live, 8)
         hits = [len(set(a) & set(b)) for a, b in zip(names.tolist(), exact.tolist(), strict=True)]
         found.append(np.mean(hits) / 10)
+        if lists is not None:
+            _, same = faiss_index.search_index(index, queries, 10, live, 0, lists)
+            np.testing.assert_array_equal(same, names)
     assert found[1] > found[0] - 0.05
-    assert faiss_index.count_lists(index) == 32
+    assert found[1] > 0.05
+    assert faiss_index.count_lists(index) == (32 if "IVF" in factory else 0)
 
 
-def test_codes_that_faiss_packs_are_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("factory", ["IVF16,PQ4x4fs", "RR16,IVF16,PQ8x4fsr"])
+def test_codes_in_blocks_are_those_that_faiss_makes(
+    factory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, queries = clustered(2_000, 16, 7), clustered(50, 16, 8)
+    index = faiss_index.train_index(factory, 16, rows)
+    twin = faiss_index.train_index(factory, 16, rows)
+    twin.add(rows)
     monkeypatch.setattr(clustering, "worthwhile", lambda *_: True)
-    rows = clustered(2_000, 16, 7)
-    for factory in ("IVF16,PQ4x4fs", "HNSW8", "PQ4x4"):
-        index = faiss_index.train_index(factory, 16, rows)
-        assert faiss_index.adder(index, len(rows)).__name__ == "replacement_add"
+    faiss_index.fill_index(index, len(rows), [rows])
+    expected, found = (faiss_index.row_lists(each, len(rows)) for each in (twin, index))
+    assert expected is not None
+    assert found is not None
+    # A row that lies between two centres is in one of both.
+    alike = expected == found
+    assert alike.mean() > 0.98
+    mine, theirs = (
+        faiss_index.search_index(each, queries, 10, alike, 16) for each in (index, twin)
+    )
+    np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-5)
 
 
 def test_little_work_is_left_to_faiss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,16 @@ from transforms.snapshot import read_segment, read_snapshot
 from transforms.store import Store
 
 ROWS = 1_200
-FACTORIES = ["Flat", "IVF8,Flat", "IVF8,SQ8", "IVF8,PQ4x4", "HNSW16", "SQ8", "OPQ4,IVF8,PQ4x4"]
+FACTORIES = [
+    "Flat",
+    "IVF8,Flat",
+    "IVF8,SQ8",
+    "IVF8,PQ4x4",
+    "HNSW16",
+    "SQ8",
+    "OPQ4,IVF8,PQ4x4",
+    "RR8,IVF8,PQ4x4fsr",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -18,13 +18,13 @@ DIM = 384
         ("auto", 900_000, 8 << 30, "HNSW32"),
         ("auto", 900_000, 1 << 30, "IVF4096,SQ8"),
         ("auto", 10_000_000, 8 << 30, "IVF16384,SQ8"),
-        ("auto", 10_000_000, 3 << 30, "IVF16384,PQ96"),
-        ("auto", 10_000_000, 600 << 20, "IVF16384,PQ48"),
+        ("auto", 10_000_000, 3 << 30, "RR384,IVF16384,PQ128x4fsr"),
+        ("auto", 10_000_000, 600 << 20, "RR384,IVF16384,PQ64x4fsr"),
         ("flat", 10_000_000, 1, "Flat"),
         ("FLAT", 10, 1, "Flat"),
         ("hnsw", 10, 1, "HNSW32"),
         ("ivf", 1_000_000, 1, "IVF4096,SQ8"),
-        ("ivfpq", 1_000_000, 8 << 30, "IVF4096,PQ96"),
+        ("ivfpq", 1_000_000, 8 << 30, "RR384,IVF4096,PQ128x4fsr"),
         ("ivf", 20, 8 << 30, "Flat"),
         ("IVF7,Flat", 1_000, 8 << 30, "IVF7,Flat"),
     ],
@@ -69,7 +69,7 @@ def test_no_index_and_why() -> None:
             ", codes, as scalar ones would take 3.5 GB of --index-memory 2.0 GB, ",
         ),
         ("hnsw", 900_000, 8e9, ": 1.6 GB, and 691 MB of float16"),
-        ("ivfpq", 900_000, 8e9, ": 94 MB, and 691 MB of float16"),
+        ("ivfpq", 900_000, 8e9, ": 65 MB, and 691 MB of float16"),
         ("IVF9,PQ96x4", 900_000, 8e9, ": 50 MB, and 691 MB of float16"),
     ],
 )
@@ -80,15 +80,16 @@ def test_why_an_index_was_chosen(option: str, rows: int, memory: float, why: str
 @pytest.mark.parametrize(
     ("dim", "memory", "factory"),
     [
-        (300, 8e9, "PQ75"), (300, 700e6, "PQ30"), (300, 1, "PQ20"), (100, 8e9, "PQ25"),
-        (100, 190e6, "PQ10"), (97, 8e9, "SQ8"), (4, 8e9, "SQ8"),
+        (300, 8e9, "PQ100"), (300, 500e6, "PQ50"), (300, 1, "PQ25"), (100, 8e9, "PQ25"),
+        (100, 190e6, "PQ20"), (97, 8e9, "SQ8"), (3, 8e9, "SQ8"),
     ],
 )  # fmt: skip
 def test_product_codes_have_any_width_that_divides_the_dimensions(
     dim: int, memory: float, factory: str
 ) -> None:
     choice = choose_index(IndexOptions("ivfpq", memory=int(memory)), dim, 10_000_000)
-    assert choice.factory == f"IVF16384,{factory}"
+    codes = f"RR{dim},IVF16384,{factory}x4fsr"
+    assert choice.factory == (codes if "PQ" in factory else f"IVF16384,{factory}")
     assert ("can't be cut into equal product codes" in choice.why) == (factory == "SQ8")
 
 

@@ -76,16 +76,14 @@ def train_quietly(index: Any, sample: Vectors) -> None:
     """
     make: Any = faiss
     rotations = []
-    inner = index
-    if isinstance(index, make.IndexPreTransform):
-        inner = make.downcast_index(index.index)
-        for transform in _transforms_of(index):
-            if isinstance(transform, make.OPQMatrix):
-                # It trains by codes of its own; what it is given it uses, and does not keep.
-                codes = make.ProductQuantizer(transform.d_out, transform.M, 8)
-                codes.cp.min_points_per_centroid = 1
-                transform.pq = codes
-                rotations.append((transform, codes))
+    inner = _inner(index)
+    for transform in _transforms_of(index):
+        if isinstance(transform, make.OPQMatrix):
+            # It trains by codes of its own; what it is given it uses, and does not keep.
+            codes = make.ProductQuantizer(transform.d_out, transform.M, 8)
+            codes.cp.min_points_per_centroid = 1
+            transform.pq = codes
+            rotations.append((transform, codes))
     owners = [inner, getattr(inner, "pq", None)]
     if count_lists(index):
         lists = make.downcast_index(make.extract_index_ivf(index))
@@ -107,10 +105,7 @@ def train_quietly(index: Any, sample: Vectors) -> None:
 def _place_centres(index: Any, rows: Vectors) -> None:
     """Give an inverted file its centres where they are found faster than FAISS finds them."""
     make: Any = faiss
-    transforms = []
-    if isinstance(index, make.IndexPreTransform):
-        transforms = _transforms_of(index)
-        index = make.downcast_index(index.index)
+    transforms, index = _transforms_of(index), _inner(index)
     if not _plain_lists(index) or index.clustering_index is not None:
         return
     centres = make.downcast_index(index.quantizer)
@@ -125,31 +120,77 @@ def _place_centres(index: Any, rows: Vectors) -> None:
 
 
 def _transforms_of(index: Any) -> list[Any]:
-    """What an index with transforms does to vectors, in order."""
+    """What an index does to vectors before it takes them, in order."""
     make: Any = faiss
+    if not isinstance(index, make.IndexPreTransform):
+        return []
     chain = index.chain
     return [make.downcast_VectorTransform(chain.at(number)) for number in range(chain.size())]
 
 
-def adder(index: Any, rows: int) -> Callable[[Vectors], None]:
-    """What adds rows, float32 ``[n, dim]``, to an index that will get so many."""
+def _transformed(index: Any, vectors: Vectors) -> Vectors:
+    """Vectors as what is behind an index' transforms takes them."""
+    for transform in _transforms_of(index):
+        vectors = transform.apply(np.ascontiguousarray(vectors))
+    return np.ascontiguousarray(vectors)
+
+
+def _inner(index: Any) -> Any:
+    """What is behind an index' transforms; the index itself where it has none."""
     make: Any = faiss
-    add: Callable[[Vectors], None] = index.add
-    if type(index) not in (make.IndexIVFFlat, make.IndexIVFScalarQuantizer, make.IndexIVFPQ):
-        return add
+    behind = isinstance(index, make.IndexPreTransform)
+    return make.downcast_index(index.index) if behind else index
+
+
+def fill_index(index: Any, rows: int, chunks: Iterable[Vectors]) -> None:
+    """Add so many rows, chunks of float32 ``[n, dim]``, to a trained index that has none."""
+    inner = _inner(index)
+    found = _centres(inner, rows)
+    if found is None:
+        for chunk in chunks:
+            index.add(np.ascontiguousarray(chunk))
+        return
+    # Rows whose list is known can't be added to codes in blocks; these are made of plain ones.
+    make: Any = faiss
+    packed = type(inner) is make.IndexIVFPQFastScan
+    target = _unpacked(inner) if packed else inner
+    for chunk in chunks:
+        some = _transformed(index, chunk)
+        near = found.nearest(some)
+        target.add_core(len(some), make.swig_ptr(some), None, make.swig_ptr(near), None)
+    if packed:
+        inner.merge_from(make.IndexIVFPQFastScan(target), 0)
+    index.ntotal = inner.ntotal
+
+
+def _centres(index: Any, rows: int) -> clustering.Centres | None:
+    """The centres of an inverted file, where the lists of so many rows are found faster by them."""
+    make: Any = faiss
+    kinds = (
+        make.IndexIVFFlat,
+        make.IndexIVFScalarQuantizer,
+        make.IndexIVFPQ,
+        make.IndexIVFPQFastScan,
+    )
+    if type(index) not in kinds:
+        return None
     centres = make.downcast_index(index.quantizer)
     if not isinstance(centres, make.IndexFlat):
-        return add
+        return None
     if not clustering.worthwhile(rows, index.nlist, index.d):
-        return add
-    found = clustering.Centres(centres.reconstruct_n(0, index.nlist))
+        return None
+    return clustering.Centres(centres.reconstruct_n(0, index.nlist))
 
-    def add_assigned(chunk: Vectors) -> None:
-        chunk = np.ascontiguousarray(chunk)
-        near = found.nearest(chunk)
-        index.add_core(len(chunk), make.swig_ptr(chunk), None, make.swig_ptr(near), None)
 
-    return add_assigned
+def _unpacked(index: Any) -> Any:
+    """An empty index of the same codes as one of fast scans, each row's in a place of its own."""
+    make: Any = faiss
+    codes = index.pq
+    plain = make.IndexIVFPQ(
+        index.quantizer, index.d, index.nlist, codes.M, codes.nbits, index.metric_type
+    )
+    plain.pq, plain.by_residual, plain.is_trained = codes, index.by_residual, True
+    return plain
 
 
 def fit_error(index: Any, vectors: Vectors) -> float | None:
@@ -157,12 +198,7 @@ def fit_error(index: Any, vectors: Vectors) -> float | None:
 
     That is the nearest centre of an inverted file, and otherwise the vector that a code stands for.
     """
-    make: Any = faiss
-    vectors = np.ascontiguousarray(vectors)
-    if isinstance(index, make.IndexPreTransform):
-        for transform in _transforms_of(index):
-            vectors = transform.apply(vectors)
-        return fit_error(make.downcast_index(index.index), vectors)
+    vectors, index = _transformed(index, vectors), _inner(index)
     try:
         if count_lists(index):
             _, near = index.quantizer.search(vectors, 1)
@@ -215,6 +251,7 @@ def vectors_of(index: Any, rows: Rows) -> Vectors:
 
 def row_lists(index: Any, rows: int) -> npt.NDArray[np.int32] | None:
     """In which list of a plain inverted file each row is; None for any other index."""
+    index = _inner(index)
     if not _plain_lists(index):
         return None
     make: Any = faiss
@@ -236,6 +273,7 @@ def assign_lists(
     ``filled`` says which lists are worth it: the nearest of those are taken, as many as there are.
     None where the index is of another kind, or its centres can't be chosen among.
     """
+    queries, index = _transformed(index, queries), _inner(index)
     if not _plain_lists(index):
         return None
     make: Any = faiss
@@ -271,6 +309,8 @@ def search_index(
         lists: what `assign_lists` gave, to search these and no others.
     """
     queries = np.ascontiguousarray(queries)
+    if lists is not None:
+        queries, index = _transformed(index, queries), _inner(index)
     chosen = None if live is None or live.all() else live
     params = _parameters(index, chosen, setting if lists is None else lists[0].shape[1])
     if lists is not None:
@@ -339,8 +379,7 @@ def _parameters(index: Any, live: npt.NDArray[np.bool_] | None, setting: int) ->
 def graph_of(index: Any) -> Any:
     """The graph of an index that is one; None for any other."""
     make: Any = faiss
-    if isinstance(index, make.IndexPreTransform):
-        return graph_of(make.downcast_index(index.index))
+    index = _inner(index)
     return index.hnsw if isinstance(index, make.IndexHNSW) else None
 
 

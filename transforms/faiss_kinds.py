@@ -29,6 +29,8 @@ _MOST_EF = 1_024
 _ROWS_PER_EF = 32
 #: Codes of more bits have books of gigabytes.
 _MOST_BITS = 16
+#: Codes of fewer bits than these are rough.
+_FINE_BITS = 8
 _BOOKS = re.compile(r"(?<!O)(P?RQ|P?LSQ|PQ)((?:\d+[x_]?)*)")
 #: The codes that an OPQ rotation is trained for have 8 bits.
 _OPQ_ROWS = 256
@@ -47,6 +49,7 @@ class Kind:
         training: rows worth training on; 0 where it needs no training.
         least: rows that it can be trained on at least.
         selects: whether it can leave rows out of a search.
+        rough: whether its codes have so few bits that many candidates are worth their exact scores.
     """
 
     lists: int
@@ -54,6 +57,11 @@ class Kind:
     training: int
     least: int
     selects: bool
+    rough: bool
+
+    def candidates(self, k: int) -> int:
+        """How many rows a shard is asked for, of which exact scores choose the best ``k``."""
+        return max(400, 8 * k) if self.rough else max(100, 4 * k)
 
 
 def check_factory(option: str, dim: int) -> None:
@@ -115,14 +123,15 @@ def kind_of(factory: str, dim: int) -> Kind:
         selects = bool((rows[rows >= 0] % 2 == 0).all())
     except (RuntimeError, TypeError, AssertionError):
         selects = False
+    rough = 0 < _bits(factory) < _FINE_BITS or "RaBitQ" in factory
     if index.is_trained:
-        return Kind(lists, setting, 0, 1, selects)
+        return Kind(lists, setting, 0, 1, selects, rough)
     least = max(lists, 1 << _bits(factory))
     if _NEEDS_WIDTH.search(factory):
         least = max(least, dim, _OPQ_ROWS if "OPQ" in factory else 1)
     coded = not (lists and factory.endswith(",Flat"))
     training = max(_TRAINING_ROWS if coded else 0, TRAINING_PER_LIST * lists, least)
-    return Kind(lists, setting, training, least, selects)
+    return Kind(lists, setting, training, least, selects, rough)
 
 
 @lru_cache(2)

@@ -168,15 +168,13 @@ def build_shard(
             path = _fetch(paths, trained.file, cache)
             index = faiss_files.read_index(path, plan.factory, plan.dim, 0, mapped=False)
         sample = next((each for each in samples if each.number == shard.number), None)
-        report, add = None, faiss_index.adder(index, shard.rows)
+        report = None
         if sample is None:
-            for chunk in _finite(paths, shard):
-                add(chunk)
+            faiss_index.fill_index(index, shard.rows, _finite(paths, shard))
         else:
             # Candidates are ranked by these rows in any case, and they are read faster than parts.
             raw = _open_raw(paths, plan, shard, sample.raw, cache)
-            for chunk in blocks(raw):
-                add(chunk)
+            faiss_index.fill_index(index, shard.rows, blocks(raw))
             queries = np.concatenate([each.queries for each in _ordered(samples)])
             own, asked = _own_rows(samples), made_questions(queries)
             if plan.questions is not None:

@@ -121,7 +121,7 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
     if not widths:
         return scalar, f"scalar codes, as {dim} dimensions can't be cut into equal product codes"
     for width in widths:
-        product = f"IVF{lists},PQ{width}"
+        product = f"RR{dim},IVF{lists},PQ{width}x4fsr"
         if index_bytes(product, dim, rows) <= options.memory:
             break
     if not fits(product, dim, rows):
@@ -130,10 +130,10 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
 
 
 def _widths(dim: int) -> list[int]:
-    """Bytes of a row's product code: divisors near a quarter, an eighth, a sixteenth of ``dim``."""
+    """Pieces of a row's product code: divisors near a third, a sixth, a twelfth of ``dim``."""
     divisors = [width for width in range(2, dim) if dim % width == 0]
     found = []
-    for aim in (dim / 4, dim / 8, dim / 16):
+    for aim in (dim / 3, dim / 6, dim / 12):
         ratios = [(max(width / aim, aim / width), width) for width in divisors]
         off, width = min(ratios, default=(np.inf, 0))
         if off <= _NEAR and width not in found:

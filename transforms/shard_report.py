@@ -22,13 +22,17 @@ from transforms.recall import (
     measure,
     random_rows,
 )
-from transforms.shards import candidates, filled_lists
+from transforms.shards import filled_lists
 
 Vectors = npt.NDArray[np.float32]
 #: Which rows live while each half of the queries is asked; None for all.
 Halves = tuple[Bools | None, Bools | None]
 
 _BLOCK = 16_384
+#: Rows that a search for ten asks for, as one may be the query's own.
+_TEN = 11
+#: Queries whose candidates are compared at once.
+_COMPARED = 128
 #: A setting that misses the target in one shard by so much is not taken for all of them. What it
 #: finds is not kept: reports of many shards come together in one place.
 _HOPELESS = 0.1
@@ -64,8 +68,10 @@ def report_shard(
             for half in (0, 1):
                 live, exact = halves[half], best[share][half]
                 search = _Search(index, queries[asked(share)[half]], live, filled[half])
-                many = search.widen(min(candidates(EXACT_AT), len(raw)), value, searched[half])
-                pairs.append(_find(search, raw, value, many, exact))
+                wanted = min(kind.candidates(EXACT_AT), len(raw))
+                many = search.widen(wanted, value, searched[half])
+                fewest = min(kind.candidates(_TEN), len(raw))
+                pairs.append(_find(search, raw, value, fewest, many, exact))
                 searched[half] = many
             tens, hundreds = (stack(pieces) for pieces in zip(*pairs, strict=True))
             report.found[share, value] = moved(tens, first), moved(hundreds, first)
@@ -118,17 +124,18 @@ class _Search:
 
 
 def _find(
-    search: _Search, raw: Raw, value: int, searched: _Searched, exact: Lists
+    search: _Search, raw: Raw, value: int, fewest: int, searched: _Searched, exact: Lists
 ) -> tuple[Lists, Lists]:
-    """What searches for ten and for a hundred rows find, besides a query's own row."""
+    """What searches for ten, of the ``fewest`` candidates, and for a hundred rows find.
 
+    A query's own row is one more.
+    """
     many = searched.found[1]
     # A graph is searched the more widely the more is asked for; lists are not.
-    fewest = min(candidates(11), len(raw))
     few = many[:, :fewest] if searched.lists is not None else search.narrow(fewest, value)
     ten, hundred = (
         rank_candidates(raw, search.queries, rows, exact, k)
-        for rows, k in ((few, 11), (many, EXACT_AT))
+        for rows, k in ((few, _TEN), (many, EXACT_AT))
     )
     return ten, hundred
 
@@ -154,7 +161,10 @@ def rank_candidates(raw: Raw, queries: Vectors, rows: Rows, exact: Lists, k: int
 
 def _members(names: Rows, rows: Rows) -> Bools:
     """Which of each query's ``names`` are among its ``rows``."""
-    found: Bools = (names[:, :, None] == rows[:, None, :]).any(axis=2)
+    found = np.empty(names.shape, np.bool_)
+    for start in range(0, len(names), _COMPARED):
+        some = slice(start, start + _COMPARED)
+        found[some] = (names[some, :, None] == rows[some, None, :]).any(axis=2)
     return found & (names >= 0)
 
 

@@ -19,13 +19,8 @@ from transforms.threads import searchers
 Bools = npt.NDArray[np.bool_]
 Vectors = npt.NDArray[np.float32]
 
-_LEAST_CANDIDATES = 100
-_CANDIDATES_PER_HIT = 4
-
-
-def candidates(k: int) -> int:
-    """How many rows a shard's index is asked for, of which exact scores choose the best ``k``."""
-    return max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k)
+#: Of longer lists than this the recall at 100 is what matters.
+_SHORT_LIST = 25
 
 
 class SegmentIndex:
@@ -55,8 +50,8 @@ class SegmentIndex:
         share = 1.0 if live is None else float(live.mean()) if len(live) else 1.0
         lists: tuple[Scores, Rows] | None = None
         if value is None:
-            long = candidates(k) > _LEAST_CANDIDATES
-            value = setting_for(self._info.settings, share).value_for(long)
+            value = setting_for(self._info.settings, share).value_for(k > _SHORT_LIST)
+        kind = faiss_kinds.kind_of(self._info.factory, self._dim)
         work: list[_Work] = []
         for shard in self._info.shards:
             stop = shard.first_row + shard.rows
@@ -75,7 +70,7 @@ class SegmentIndex:
                         lists = lists or faiss_index.assign_lists(index, queries, worth)
                         chosen = lists
             work.append(_Work(shard, self._url(shard.file), index, raw, mine, worth, chosen))
-        search = functools.partial(_search, queries=queries, k=k)
+        search = functools.partial(_search, queries=queries, k=k, wanted=kind.candidates(k))
         # FAISS gives several questions all cores, and one question one core.
         apart = len(queries) == 1 and len(work) > 1
         found = searchers().map(search, work) if apart else map(search, work)
@@ -151,7 +146,7 @@ class _Work:
     lists: tuple[Scores, Rows] | None
 
 
-def _search(work: _Work, queries: Vectors, k: int) -> tuple[Scores, Rows]:
+def _search(work: _Work, queries: Vectors, k: int, wanted: int) -> tuple[Scores, Rows]:
     """The best live rows of a shard, as the segment numbers them."""
     rows_there = work.shard.rows
     with faiss_index.searching(work.url):
@@ -161,7 +156,7 @@ def _search(work: _Work, queries: Vectors, k: int) -> tuple[Scores, Rows]:
             faiss_index.check_rows(found[1], rows_there)
         else:
             found = search_shard(
-                work.index, work.raw, queries, k, work.live, work.value, work.lists
+                work.index, work.raw, queries, k, wanted, work.live, work.value, work.lists
             )
     return moved(found, work.shard.first_row)
 
@@ -179,6 +174,7 @@ def search_shard(
     raw: Raw,
     queries: Vectors,
     k: int,
+    wanted: int,
     live: Bools | None,
     value: int,
     lists: tuple[Scores, Rows] | None = None,
@@ -190,6 +186,7 @@ def search_shard(
         raw: its vectors.
         queries: float32 ``[queries, dim]``.
         k: how many rows.
+        wanted: how many candidates.
         live: which rows may be found; all by default.
         value: nprobe or efSearch; 0 scans the live rows.
         lists: see `transforms.faiss_index.assign_lists`.
@@ -199,7 +196,7 @@ def search_shard(
     k = min(k, count)
     if not value:
         return scan(raw, queries, k, every)
-    wanted = min(candidates(k), count)
+    wanted = min(wanted, count)
     _, rows = faiss_index.search_index(index, queries, wanted, live, value, lists)
     faiss_index.check_rows(rows, len(raw))
     scores, rows = rescore(raw, queries, rows, k)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 CORPORA = ("squad_dev/passages", "medquad/passages", "squad_train/passages", "text/paragraphs")
 QUESTIONS = ("squad_dev/questions.parquet", "medquad/questions.parquet")
-FACTORIES = ("HNSW32", "IVF1024,SQ8", "IVF1024,PQ96")
+FACTORIES = ("HNSW32", "IVF1024,SQ8", "RR384,IVF1024,PQ128x4fsr")
 
 
 def make_corpus(data: Path, folder: Path) -> list[str]:
