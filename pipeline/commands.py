@@ -131,11 +131,13 @@ def _open(arguments: Any) -> Any:
 
 def _rank_options(store: Any, arguments: Any) -> Any:
     from pipeline.search import chosen_mode
-    from transforms.retrieval import RankOptions
+    from transforms.retrieval import RankOptions, check_mixing
 
     given = arguments
     mode = chosen_mode(store, given.mode)
-    return RankOptions(given.k, mode, given.where, given.fusion, given.weight, given.diverse)
+    options = RankOptions(given.k, mode, given.where, given.fusion, given.weight, given.diverse)
+    check_mixing(options, (mode,))
+    return options
 
 
 def _delete(arguments: Any) -> None:

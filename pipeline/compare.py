@@ -12,6 +12,7 @@ from transforms.significance import Difference, differences
 
 #: Values that differ by less are equal.
 _EQUAL = 1e-9
+_LEAST_DEPTH = 10
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class CompareOptions:
         a, b: two runs; see `read_run`.
         questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant; None takes those
             of a run that knows them, which is that of ``evaluate --per-question``.
-        k: how deep to look.
+        k: how deep to look; no deeper than either run goes, nor less than ten for that.
         metric: by which a question is won or lost.
         largest: how many of the questions with the largest differences are named.
         seed: of the resampling.
@@ -92,14 +93,18 @@ def run(options: CompareOptions) -> Comparison:
     found = [read_run(name) for name in names]
     asked, source = _asked(options)
     ids = [question.question_id for question in asked]
+    # Beyond its end a run has found nothing, which says nothing of what it would have found.
+    deepest = min(max(map(len, each.values()), default=0) for each in found)
+    depth = min(options.k, max(deepest, _LEAST_DEPTH))
     runs = []
     for name, whole in zip(names, found, strict=True):
         check_questions(name, whole, ids, source)
-        runs.append({question: ranked[: options.k] for question, ranked in whole.items()})
-    a, b = (by_question(asked, each, options.k) for each in runs)
+        runs.append({question: ranked[:depth] for question, ranked in whole.items()})
+    a, b = (by_question(asked, each, depth) for each in runs)
     if options.metric not in a:
         raise BadInput(
-            f"metric {options.metric!r} is not one of {', '.join(a)}, which k {options.k} allows"
+            f"metric {options.metric!r} is not one of {', '.join(a)}, which a depth of {depth} "
+            "allows"
         )
     apart = b[options.metric] - a[options.metric]
     rank_a, rank_b = (first_ranks(asked, each) for each in runs)

@@ -16,7 +16,7 @@ from transforms.hits import Hit
 from transforms.metrics import Question, means
 from transforms.outputs import check_writable, write_text, writing
 from transforms.portrait import check_colour, draw_portrait
-from transforms.retrieval import MODES, RankOptions
+from transforms.retrieval import MODES, RankOptions, check_mixing
 from transforms.runs import Run, check_questions, check_trec_ids, read_run, write_trec
 from transforms.stages import Stages, evenly, percentiles, timed
 from transforms.store import Store
@@ -87,6 +87,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     if options.k < 1:
         raise BadInput(f"k is {options.k}; give 1 or more")
     modes = check_modes(store, options)
+    check_mixing(options.rank, modes)
     _check_outputs(store, options)
     asked = load_questions(options.questions)
     ids = [question.question_id for question in asked]
@@ -131,6 +132,8 @@ def check_modes(store: Store, options: EvaluateOptions) -> tuple[str, ...]:
         BadInput: one is unknown, or has the name of a run of another system, or there is none.
     """
     known = modes_of(store)
+    if ALL in options.modes and len(options.modes) > 1:
+        raise BadInput(f"{ALL} names every mode; leave the others out, or give some without it")
     modes = known if options.modes == (ALL,) else tuple(dict.fromkeys(options.modes))
     for mode in modes:
         if mode in MODES:

@@ -112,7 +112,12 @@ def compare_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int])
         help=".parquet or .jsonl with question_id, question, relevant (document ids; default: "
         "those of a run of evaluate --per-question)",
     )
-    add("-k", type=whole, default=100, help="how deep to look (default: 100)")
+    add(
+        "-k",
+        type=whole,
+        default=100,
+        help="how deep to look (default: 100); no deeper than both runs go",
+    )
     add(
         "--metric",
         default="mrr@10",

@@ -14,7 +14,7 @@ _NOT_TUNED = (
 
 def run_evaluate(arguments: Any) -> None:
     """Measure one mode, or several."""
-    from pipeline.evaluate import EvaluateOptions, evaluate
+    from pipeline.evaluate import ALL, EvaluateOptions, evaluate
     from pipeline.evaluation_report import print_evaluation, print_metrics
     from pipeline.search import chosen_mode
     from transforms.retrieval import RankOptions
@@ -27,6 +27,9 @@ def run_evaluate(arguments: Any) -> None:
         _learn_weight(store, given)
         return
     several = given.modes is not None or bool(given.beside)
+    if given.modes == (ALL,):
+        # Where a store has but one mode, it says so.
+        chosen_mode(store, None)
     found = evaluate(
         store,
         EvaluateOptions(
@@ -53,6 +56,9 @@ def run_evaluate(arguments: Any) -> None:
         print_evaluation(found, given.json)
     else:
         print_metrics(found, given.json)
+    for file in (given.per_question, given.report):
+        if file is not None and not given.json:
+            print(f"wrote {file}")
 
 
 def _check_options(arguments: Any) -> None:

@@ -92,7 +92,10 @@ def print_plan(report: Any, as_json: bool) -> None:
         ("memory", f"{words(report.worker_bytes)} a worker; {words(report.shard_bytes)} a shard"),
         ("model", f"{report.model}, {report.device}, {report.dtype}"),
         ("speed", f"{rate} a worker, {report.speed}"),
-        ("time", f"{duration(report.embed_seconds)} with {workers}, runner {report.runner}"),
+        (
+            "time",
+            f"{duration(report.embed_seconds)} to embed with {workers}, runner {report.runner}",
+        ),
         ("cost", "give --price-per-hour" if report.cost is None else f"{report.cost:,.2f}"),
     ]
     _print_pairs(rows)

@@ -118,7 +118,10 @@ def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
     try:
         return beam.Pipeline(runner=runner, options=options)
     except (ValueError, ImportError) as error:
-        raise BadInput(f"runner {runner!r}: {str(error).splitlines()[0]}") from error
+        known = ["direct", *_ENGINES]
+        close = difflib.get_close_matches(runner.lower(), known, 1)
+        hint = f"; did you mean {close[0]}?" if close else f"; {', '.join(known)} are usual"
+        raise BadInput(f"runner {runner!r}: {str(error).splitlines()[0]}{hint}") from error
 
 
 def _environment(options: PipelineOptions) -> Any:

@@ -197,7 +197,11 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
     ),
     "runner": (
         lambda p: [documents(p / "a.parquet"), "--runner", "nonesuch"],
-        "runner 'nonesuch'",
+        "runner 'nonesuch'.* direct, dataflow, flink, prism are usual",
+    ),
+    "misspelt runner": (
+        lambda p: [documents(p / "a.parquet"), "--runner", "prsm"],
+        "runner 'prsm'.* did you mean prism",
     ),
     "protocol": (lambda p: ["nonesuch://x/y.parquet"], "can't open 'nonesuch://x/y.parquet'"),
     "reserved name": (

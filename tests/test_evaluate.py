@@ -202,6 +202,14 @@ def test_compare_counts_wins_and_names_the_largest_differences(
     other = json.loads(capsys.readouterr().out)
     assert (other["wins"], other["losses"]) == (found["losses"], found["wins"])
     assert other["metrics"]["mrr@10"]["a"] == pytest.approx(modes["dense"]["mrr@10"])
+    # One of the runs ends after twelve, so that no more is compared.
+    short = ["search", store, "--questions", str(folder / "q.parquet"), "--mode", "dense"]
+    assert main([*short, "--output", f"{folder}/short.parquet", "-k", "12"]) == 0
+    capsys.readouterr()
+    assert main(["compare", f"{folder}/short.parquet", output, *again[3:]]) == 0
+    few = json.loads(capsys.readouterr().out)["metrics"]
+    assert "success@5" in few
+    assert "success@20" not in few
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert f"B wins {found['wins']}, loses {found['losses']}, ties {found['ties']}" in printed
@@ -214,6 +222,10 @@ def test_compare_counts_wins_and_names_the_largest_differences(
         (["-k", "0", "--rerank", "3", "--reranker", "/gone"], "k is 0; give 1 or more"),
         (["--modes", "dense,psychic"], "mode 'psychic' is not one of"),
         (["--modes", ","], "there is no mode"),
+        (["--modes", "all,dense"], "all names every mode; leave the others out"),
+        (["--modes", "dense", "--weight", "0.5"], "weight 0.5 is for hybrid searches, and this"),
+        (["--mode", "lexical", "--fusion", "rrf"], "fusion rrf is for hybrid searches"),
+        (["--fusion", "rrf", "--weight", "0.5"], "weight 0.5 is of scores, and rrf sums ranks"),
         (["--modes", "dense", "--mode", "lexical"], "--modes is instead of --mode"),
         (["--colour", "year"], "give --report FILE as well"),
         (["--tune", "--report", "{tmp}/r.html"], "measures nothing else; leave --report out"),

@@ -158,6 +158,7 @@ def test_that_no_word_is_shared_is_said(odd_store: str, capsys: Output) -> None:
         (["index", "--lexical", "auto", "--language", "klingon"], "language 'klingon' is not one"),
         (["search", "river", "--weight", "2"], "weight is 2.0; give 0"),
         (["search", "", "--mode", "dense"], "question 0 is blank"),
+        (["search", "x", "--mode", "dense", "--weight", "0"], "weight 0 is for hybrid searches"),
         (["search", ""], "question 0 is blank"),
         (["search", "--questions", "{tmp}/blank.jsonl"], "row 1 of"),
         (["search", "--questions", "{tmp}/blank.jsonl"], "has a blank question; ask something"),

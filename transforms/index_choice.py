@@ -188,7 +188,7 @@ def _why(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) 
     else:
         words += [reason] if reason else []
         words.append(f"and {size_words(2 * rows * dim)} of float16 vectors on disk to re-rank with")
-        words.append(f"about {_time(build_seconds(factory, dim, rows))}")
+        words.append(f"{_time(build_seconds(factory, dim, rows))} to build")
         words.append(f"recall@10 of {options.recall_target:g} asked for")
     if size > options.memory:
         words.append(f"more than the {size_words(options.memory)} of --index-memory")
@@ -210,5 +210,5 @@ def size_words(count: float) -> str:
 
 def _time(seconds: float) -> str:
     if seconds < 50:
-        return "some seconds" if seconds < 10 else f"{seconds:.0f} seconds"
-    return "a minute" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+        return "some seconds" if seconds < 10 else f"about {seconds:.0f} seconds"
+    return "about a minute" if seconds < 90 else f"about {seconds / 60:.0f} minutes"

@@ -54,6 +54,20 @@ class RankOptions:
             raise BadInput(f"weight is {self.weight}; give 0 (words alone) to 1 (vectors alone)")
 
 
+def check_mixing(options: RankOptions, modes: Sequence[str]) -> None:
+    """Raise BadInput where it is said how hybrid scores are made, and no such are."""
+    asked = f"weight {options.weight:g}" if options.weight is not None else ""
+    if asked and options.fusion == "rrf":
+        raise BadInput(f"{asked} is of scores, and rrf sums ranks; leave one of them out")
+    if options.fusion != FUSIONS[0]:
+        asked = f"fusion {options.fusion}"
+    if asked and "hybrid" not in modes:
+        raise BadInput(
+            f"{asked} is for hybrid searches, and this one is {' and '.join(modes)}; leave it out, "
+            "or search a store with a lexical index by --mode hybrid"
+        )
+
+
 @dataclass(frozen=True)
 class Ranked:
     """The best passages of a question, one a document or more, best first.
