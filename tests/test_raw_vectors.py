@@ -1,5 +1,6 @@
 """Bare float16 rows: written, mapped, scored and scanned, against numpy."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from tests.stores import make_vectors
 from transforms import raw_vectors
 from transforms.errors import Damaged
-from transforms.raw_vectors import open_raw, rescore, rounded, scan, widen, write_raw
+from transforms.raw_vectors import blocks, open_raw, rescore, rounded, scan, widen, write_raw
 
 
 def test_what_is_written_is_mapped_back(tmp_path: Path) -> None:
@@ -39,6 +40,24 @@ def test_a_scan_finds_the_best_live_rows(rows: int, k: int, block: int, seed: in
     order = np.argsort(-products, axis=1, kind="stable")[:, : min(k, int(live.sum()))]
     np.testing.assert_array_equal(found, order)
     np.testing.assert_allclose(scores, np.take_along_axis(products, order, 1), atol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_rows_read_in_order_give_the_memory_back(tmp_path: Path) -> None:
+    def mapped() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+    vectors = np.random.default_rng(1).normal(size=(70_001, 128)).astype(np.float32)
+    write_raw(str(tmp_path / "raw.f16"), [vectors])
+    raw = open_raw(tmp_path / "raw.f16", len(vectors), 128)
+    before = mapped()
+    for place, block in enumerate(blocks(raw)):
+        first = place * raw_vectors._BLOCK
+        np.testing.assert_array_equal(block, rounded(vectors[first : first + len(block)]))
+        assert mapped() < before + 8_000
+    assert np.isfinite(raw).all()
+    assert mapped() > before + 12_000
 
 
 def test_candidates_are_ranked_by_their_exact_scores() -> None:

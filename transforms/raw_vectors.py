@@ -4,8 +4,10 @@ The file is the rows in order, ``[rows, dim]`` little-endian float16, and nothin
 memory-mapped, so that a search touches only the rows that it looks at.
 """
 
+import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,9 +83,17 @@ def open_raw(path: Path, rows: int, dim: int) -> Raw:
 
 
 def blocks(raw: Raw) -> Iterator[Vectors]:
-    """The rows in order, float32, so many at once as fit a small memory."""
+    """The rows in order, float32, so many at once as fit a small memory.
+
+    What of a mapped file has been read counts no longer as this process' memory.
+    """
+    owner: Any = raw.base
+    mapped = owner if isinstance(owner, mmap.mmap) else None
     for start in range(0, len(raw), _BLOCK):
-        yield widen(raw[start : start + _BLOCK])
+        block = raw[start : start + _BLOCK]
+        yield widen(block)
+        if mapped is not None:
+            mapped.madvise(mmap.MADV_DONTNEED, 0, start * raw.strides[0] + block.nbytes)
 
 
 def rescore(raw: Raw, queries: Vectors, rows: Rows, k: int) -> tuple[Scores, Rows]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from transforms import faiss_index, faiss_kinds
 from transforms.index_plan import IndexPlan, ShardPlan
 from transforms.ranking import Rows, Scores, merge_top_k, moved, no_hits, raise_top_k, stack
-from transforms.raw_vectors import Raw, rescore, widen
+from transforms.raw_vectors import Raw, blocks, rescore
 from transforms.recall import (
     EXACT_AT,
     LIVE_SHARES,
@@ -28,7 +28,6 @@ Vectors = npt.NDArray[np.float32]
 #: Which rows live while each half of the queries is asked; None for all.
 Halves = tuple[Bools | None, Bools | None]
 
-_BLOCK = 16_384
 #: Rows that a search for ten asks for, as one may be the query's own.
 _TEN = 11
 #: Queries whose candidates are compared at once.
@@ -181,9 +180,7 @@ def _ties(scores: Scores) -> Bools:
 def _masks(raw: Raw, queries: Vectors, shard: int) -> dict[float, Halves]:
     """Which rows live at each share: random ones, and those most like the middle query."""
     middle = queries[len(queries) // 2]
-    alike = np.empty(len(raw), np.float32)
-    for start in range(0, len(raw), _BLOCK):
-        alike[start : start + _BLOCK] = widen(raw[start : start + _BLOCK]) @ middle
+    alike = np.concatenate([np.empty(0, np.float32), *(block @ middle for block in blocks(raw))])
     return {
         share: (random_rows(share, len(raw), shard), alike_rows(share, alike))
         if share < 1
@@ -195,11 +192,13 @@ def _masks(raw: Raw, queries: Vectors, shard: int) -> dict[float, Halves]:
 def _exact(raw: Raw, queries: Vectors, masks: dict[float, Halves]) -> dict[float, list[Lists]]:
     """Exact search among several sets of live rows, in one pass over them."""
     found = {share: [no_hits(len(queries[some])) for some in asked(share)] for share in masks}
-    for start in range(0, len(raw), _BLOCK):
-        scores = queries @ widen(raw[start : start + _BLOCK]).T
+    start = 0
+    for block in blocks(raw):
+        scores = queries @ block.T
         for share, halves in masks.items():
             for half, (some, live) in enumerate(zip(asked(share), halves, strict=True)):
-                mine = None if live is None else live[start : start + _BLOCK]
+                mine = None if live is None else live[start : start + len(block)]
                 best = found[share][half]
                 found[share][half] = raise_top_k(best, scores[some], start, EXACT_AT, mine)
+        start += len(block)
     return found
