@@ -57,15 +57,9 @@ def plan_carries(
 
 
 def _write_addresses(paths: SegmentPaths, table: pa.Table) -> str:
-    written = []
-
-    def name(digest: str) -> str:
-        written.append(f"carry-{digest[:16]}.parquet")
-        return written[-1]
-
-    with storage.put_atomically(paths.changes, name) as path:
-        pq.write_table(table, path, compression="zstd", write_page_checksum=True)
-    return written[-1]
+    with storage.put_by_content(paths.changes, "carry", ".parquet") as written:
+        pq.write_table(table, written.path, compression="zstd", write_page_checksum=True)
+    return written.name
 
 
 def read_carried(

@@ -189,22 +189,15 @@ def needed_base(path: str) -> int:
 
 def write_bucket(paths: SegmentPaths, number: int, table: pa.Table) -> Bucket:
     """Write what became of the documents of a bucket; the same rows give the same file."""
-    written: list[tuple[str, str]] = []
-
-    def name(digest: str) -> str:
-        written.append((f"bucket-{number:05d}-{digest[:16]}.parquet", digest))
-        return written[-1][0]
-
-    with storage.put_atomically(paths.changes, name) as path:
-        pq.write_table(table, path, compression="zstd", write_page_checksum=True)
-    [(file, digest)] = written
+    with storage.put_by_content(paths.changes, f"bucket-{number:05d}", ".parquet") as written:
+        pq.write_table(table, written.path, compression="zstd", write_page_checksum=True)
     kinds = table.column("change")
     rejected = table.filter(pc.equal(kinds, "rejected"))
     twice = pc.unique(table.filter(pc.equal(kinds, "duplicate")).column("document_id"))
     return Bucket(
         number,
-        file,
-        digest,
+        written.name,
+        written.sha256,
         counts=_counted(kinds),
         rejects=_counted(rejected.column("reason")),
         lost=rejected.num_rows - rejected.column("segment").null_count,

@@ -5,7 +5,6 @@ what passes between them is small. `transforms.indexing` wires them.
 """
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -94,16 +93,16 @@ def sample_shard(paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan) -> Shar
     wanted = faiss_kinds.kind_of(plan.factory, plan.dim).training
     training = None
     with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
-        with _written(paths, f"raw-{shard.number:05d}", "f16") as raw_file:
+        with storage.put_by_content(paths.index, f"raw-{shard.number:05d}", ".f16") as raw_file:
             write_raw(raw_file.path, _finite(paths, shard))
-        raw = _open_raw(paths, plan, shard, raw_file.info, cache)
+        raw = _open_raw(paths, plan, shard, _file(raw_file), cache)
         if wanted:
             places = _within(even_rows(plan.rows, wanted), shard.first_row, stop)
-            with _written(paths, f"sample-{shard.number:05d}", "npy") as kept:
+            with storage.put_by_content(paths.index, f"sample-{shard.number:05d}", ".npy") as kept:
                 _save(kept.path, raw[places - shard.first_row])
-            training = kept.info
+            training = _file(kept)
         queries = np.asarray(raw[own - shard.first_row], np.float32)
-    return ShardSample(shard.number, raw_file.info, training, own, queries)
+    return ShardSample(shard.number, _file(raw_file), training, own, queries)
 
 
 def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) -> Trained:
@@ -143,9 +142,9 @@ def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) 
     if index is None or anew:
         index = faiss_index.train_index(plan.factory, plan.dim, rows, plan.gpu)
         error = faiss_index.fit_error(index, some)
-    with _written(paths, "trained", "faiss") as written:
+    with storage.put_by_content(paths.index, "trained", ".faiss") as written:
         faiss_files.write_index(index, written.path)
-    return Trained(written.info, error, drift, anew)
+    return Trained(_file(written), error, drift, anew)
 
 
 def build_shard(
@@ -182,10 +181,10 @@ def build_shard(
             queries = np.concatenate([queries, asked.astype(np.float32)])
             own = np.concatenate([own, np.full(len(asked), -1, np.int64)])
             report = report_shard(plan, shard, index, raw, queries, own)
-        with _written(paths, f"shard-{shard.number:05d}", "faiss") as written:
+        with storage.put_by_content(paths.index, f"shard-{shard.number:05d}", ".faiss") as written:
             faiss_files.write_index(index, written.path)
     raw_info = sample.raw if sample is not None else None
-    made = IndexShard(shard.number, shard.rows, shard.first_row, written.info, raw_info)
+    made = IndexShard(shard.number, shard.rows, shard.first_row, _file(written), raw_info)
     return BuiltShard(made, report)
 
 
@@ -277,9 +276,9 @@ def _reuse(plan: IndexPlan, trained: Trained) -> str:
 
 def write_questions(paths: SegmentPaths, vectors: Vectors) -> IndexFile:
     """Write the vectors of questions, ``[n, dim]``, for the recall of an index."""
-    with _written(paths, "questions", "npy") as written:
+    with storage.put_by_content(paths.index, "questions", ".npy") as written:
         _save(written.path, vectors.astype(np.float16))
-    return written.info
+    return _file(written)
 
 
 def settle_index(
@@ -295,9 +294,12 @@ def settle_index(
 
 def write_index_info(paths: SegmentPaths, info: IndexInfo) -> IndexFile:
     """Write what a manifest would say of an index into a file named by its content."""
-    with _written(paths, "index", "json") as written, open(written.path, "wb") as file:
+    with (
+        storage.put_by_content(paths.index, "index", ".json") as written,
+        open(written.path, "wb") as file,
+    ):
         file.write(info.to_json())
-    return written.info
+    return _file(written)
 
 
 def settled_index(
@@ -373,26 +375,5 @@ def _fetch(paths: SegmentPaths, file: IndexFile, cache: str) -> Path:
     return FileCache(Path(cache)).fetch(url, file.bytes, file.sha256)
 
 
-@dataclass
-class _Writing:
-    """A file that is being written to a local path; ``info`` is there when it is whole."""
-
-    path: str
-    info: IndexFile
-
-
-@contextlib.contextmanager
-def _written(paths: SegmentPaths, stem: str, suffix: str) -> Iterator[_Writing]:
-    """Write a file of the index, named by its content."""
-    names: list[tuple[str, str]] = []
-
-    def name(digest: str) -> str:
-        names.append((f"{stem}-{digest[:16]}.{suffix}", digest))
-        return names[-1][0]
-
-    with storage.put_atomically(paths.index, name) as path:
-        writing = _Writing(path, IndexFile("", 0, ""))
-        yield writing
-        size = os.stat(path).st_size
-    [(file, digest)] = names
-    writing.info = IndexFile(file, size, digest)
+def _file(written: storage.Written) -> IndexFile:
+    return IndexFile(written.name, written.bytes, written.sha256)

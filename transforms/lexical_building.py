@@ -1,6 +1,5 @@
 """Build the lexical index of a segment: shards of parts, each on its own worker."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -110,17 +109,10 @@ def _texts(paths: SegmentPaths, shard: ShardPlan) -> Iterator[str]:
 
 
 def _put(paths: SegmentPaths, shard: int, source: Path) -> IndexFile:
-    names: list[tuple[str, str]] = []
-
-    def name(digest: str) -> str:
-        names.append((f"shard-{shard:05d}-{digest[:16]}{source.suffix}", digest))
-        return names[-1][0]
-
-    with storage.put_atomically(paths.lexical, name) as path:
-        shutil.copyfile(source, path)
-        size = os.stat(path).st_size
-    [(file, digest)] = names
-    return IndexFile(file, size, digest)
+    stem = f"shard-{shard:05d}"
+    with storage.put_by_content(paths.lexical, stem, source.suffix) as written:
+        shutil.copyfile(source, written.path)
+    return IndexFile(written.name, written.bytes, written.sha256)
 
 
 def settle_lexical(paths: SegmentPaths, info: LexicalInfo) -> IndexFile:

@@ -218,15 +218,10 @@ class _AnswerFn(beam.DoFn):
 
     def process(self, element: QuestionSlice) -> Iterator[tuple[int, str]]:
         table = answer(self._store, element, self._options)
-        written: list[str] = []
-
-        def name(digest: str) -> str:
-            written.append(f"part-{element.number:06d}-{digest[:16]}.parquet")
-            return written[-1]
-
-        with storage.put_atomically(self._folder, name) as path:
-            pq.write_table(table, path, compression="zstd")
-        yield element.number, storage.join(self._folder, written[-1])
+        stem = f"part-{element.number:06d}"
+        with storage.put_by_content(self._folder, stem, ".parquet") as written:
+            pq.write_table(table, written.path, compression="zstd")
+        yield element.number, storage.join(self._folder, written.name)
 
 
 class _WriteRunFn(beam.DoFn):

@@ -274,6 +274,31 @@ def put_atomically(folder: str, name: Callable[[str], str]) -> Iterator[str]:
             os.unlink(temporary)
 
 
+@dataclass
+class Written:
+    """A file that is being written to ``path``; the rest is there when it is whole."""
+
+    path: str
+    name: str = ""
+    sha256: str = ""
+    bytes: int = 0
+
+
+@contextlib.contextmanager
+def put_by_content(folder: str, stem: str, suffix: str) -> Iterator[Written]:
+    """As `put_atomically`, named ``stem``, the first 16 digits of its digest, ``suffix``."""
+    written = Written("")
+
+    def name(digest: str) -> str:
+        written.name, written.sha256 = f"{stem}-{digest[:16]}{suffix}", digest
+        return written.name
+
+    with put_atomically(folder, name) as path:
+        written.path = path
+        yield written
+        written.bytes = os.stat(path).st_size
+
+
 def create_exclusively(url: str, content: bytes) -> bool:
     """Create a file with ``content``, whole or not at all; False where the name is taken.
 

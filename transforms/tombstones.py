@@ -49,16 +49,12 @@ def write_tombstones(paths: SegmentPaths, rows: BitMap64, documents: int) -> Tom
 
 def write_rows(folder: str, rows: BitMap64, documents: int) -> TombstoneRef:
     """Write a set of rows, those of so many documents, into any folder."""
-    written: list[tuple[str, str]] = []
-
-    def name(digest: str) -> str:
-        written.append((f"rows-{digest[:16]}.roaring", digest))
-        return written[-1][0]
-
-    with storage.put_atomically(folder, name) as path, open(path, "wb") as file:
+    with (
+        storage.put_by_content(folder, "rows", ".roaring") as written,
+        open(written.path, "wb") as file,
+    ):
         file.write(rows.serialize())
-    [(found, digest)] = written
-    return TombstoneRef(found, digest, len(rows), documents)
+    return TombstoneRef(written.name, written.sha256, len(rows), documents)
 
 
 def read_tombstones(paths: SegmentPaths, ref: TombstoneRef | None, rows: int) -> BitMap64:
