@@ -112,11 +112,6 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
     scalar = f"IVF{lists},SQ8"
     if options.index == "ivf":
         return scalar, ""
-    size = index_bytes(scalar, dim, rows)
-    if auto and size <= options.memory:
-        more = f"there are more than {_GRAPH_ROWS:,} rows"
-        large = f"a graph would take {_share(wide, options)}"
-        return scalar, f"lists, as {more if rows > _GRAPH_ROWS else large}"
     widths = _widths(dim)
     if not widths:
         return scalar, f"scalar codes, as {dim} dimensions can't be cut into equal product codes"
@@ -126,7 +121,9 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
             break
     if not fits(product, dim, rows):
         return exact, "as there are too few rows for product codes"
-    return product, f"codes, as scalar ones would take {_share(size, options)}" if auto else ""
+    more = f"there are more than {_GRAPH_ROWS:,} rows"
+    large = f"a graph would take {_share(wide, options)}"
+    return product, f"lists, as {more if rows > _GRAPH_ROWS else large}" if auto else ""
 
 
 def _widths(dim: int) -> list[int]:
