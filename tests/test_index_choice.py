@@ -95,6 +95,7 @@ def test_product_codes_have_any_width_that_divides_the_dimensions(
 def test_the_time_of_a_graph_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     assert ", about 4 minutes to build, " in choose_index(IndexOptions("hnsw"), DIM, 1_000_000).why
+    assert ", about 38 hours to build, " in choose_index(IndexOptions("hnsw"), DIM, 600_000_000).why
 
 
 def test_a_store_that_was_emptied_may_be_given_any_index() -> None:

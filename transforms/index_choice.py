@@ -208,4 +208,6 @@ def size_words(count: float) -> str:
 def _time(seconds: float) -> str:
     if seconds < 50:
         return "some seconds" if seconds < 10 else f"about {seconds:.0f} seconds"
-    return "about a minute" if seconds < 90 else f"about {seconds / 60:.0f} minutes"
+    if seconds < 7_200:
+        return "about a minute" if seconds < 90 else f"about {seconds / 60:.0f} minutes"
+    return f"about {seconds / 3_600:,.0f} hours"
