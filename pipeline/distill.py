@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 
@@ -29,6 +29,7 @@ class DistillOptions(TrainingOptions):
 
     teacher: Path
     texts: tuple[Path, ...]
+    student: Path | None = None
     shape: Shape = field(default_factory=Shape)
     epochs: float = 2.0
     rate: float = 8e-4
@@ -38,6 +39,8 @@ class DistillOptions(TrainingOptions):
         """Raise BadInput for options that cannot work."""
         super().__post_init__()
         shape = self.shape
+        if self.student is not None and shape != Shape():
+            raise BadInput(f"--student {self.student} has its shape already: leave the sizes out")
         if shape.hidden % shape.heads:
             raise BadInput(f"--hidden {shape.hidden} is not a multiple of --heads {shape.heads}")
         if shape.layers % shape.groups:
@@ -50,20 +53,18 @@ class DistillOptions(TrainingOptions):
         return {
             "teacher": fingerprint(self.teacher / "model.safetensors"),
             "texts": corpus,
-            **asdict(self.shape),
+            **(asdict(self.shape) if self.student is None else _beginning(self.student)),
             **self.settings(),
         }
 
 
 def distill(options: DistillOptions) -> None:
-    """Train vocabulary and student, and write the model folder."""
+    """Train vocabulary and student, or go on with a student's, and write the model folder."""
     from transforms.distillation import LossWeights, Student, place
     from transforms.lessons import PART_ROWS, Lessons, keep_lessons, tokens_of
     from transforms.model_files import write_model
-    from transforms.student import start_weights
     from transforms.teacher import Lectures, Teacher, check_teacher
     from transforms.training import Schedule, Trainer
-    from transforms.vocabulary import albert_tokenizer, pieces, train_vocabulary
 
     began = time.monotonic()
 
@@ -83,12 +84,9 @@ def distill(options: DistillOptions) -> None:
     work = options.work
     begin_work(work, settings, options.resume)
 
-    sentencepiece = remembered(
-        work / f"vocabulary-{corpus}-{options.shape.vocab_size}.model",
-        lambda: train_vocabulary(texts, options.shape.vocab_size),
-    )
+    config, tokenizer, words, weights_of = _beginner(options, texts, corpus)
     random.Random(ORDER).shuffle(texts)
-    say(f"vocabulary of {options.shape.vocab_size} pieces")
+    say(f"vocabulary of {config.vocab_size} pieces")
     vectors = work / f"teacher-{settings['teacher']}-{corpus}-{options.max_tokens}"
     lectures = Lectures(
         lambda: Teacher(options.teacher, placement),
@@ -97,20 +95,13 @@ def distill(options: DistillOptions) -> None:
         rows=PART_ROWS,
         max_tokens=options.max_tokens,
     )
-    tokenizer = albert_tokenizer(sentencepiece, options.max_tokens)
-    vocabulary = [piece for piece, _ in pieces(sentencepiece)]
-    kept = work / f"tokens-{corpus}-{len(vocabulary)}-{options.max_tokens}.parquet"
+    kept = work / f"tokens-{corpus}-{words}-{options.max_tokens}.parquet"
     tokens = tokens_of(tokenizer, texts, options.max_tokens, kept)
     say(f"{len(tokens.ids)} tokens of {len(texts)} texts")
     train = len(texts) - options.held_out
     lessons = Lessons(tokens, lectures, train, options.batch_tokens, options.seed)
     keep_lessons(work, kept, vectors, train)
-    counts = tokens.counts(len(vocabulary))
-    student = Student(
-        options.shape.config(),
-        start_weights(options.teacher, options.shape, vocabulary, counts),
-        placement,
-    )
+    student = Student(config, weights_of(tokens), placement)
     held_out = lessons.held_out()
     trainer = Trainer(
         student.model,
@@ -130,10 +121,62 @@ def distill(options: DistillOptions) -> None:
     if options.resume and trainer.resume():
         say(f"goes on from step {trainer.state.step}")
     state = trainer.run()
-    config = options.shape.config()
     write_model(options.output, config, student.weights(), tokenizer, options.max_tokens)
     curve(state.history, options.output / "distill.png")
     say(f"wrote {options.output}")
+
+
+def _beginner(options: DistillOptions, texts: Sequence[str], corpus: str) -> tuple[Any, ...]:
+    """What the training begins with.
+
+    That is the student's config, its tokenizer, what tells its tokens from those of others, and a
+    function of the texts' tokens that gives the first weights.
+    """
+    from transforms.finetuning import load_tokenizer
+    from transforms.lessons import Tokens
+    from transforms.model_files import read_model
+    from transforms.student import start_weights
+    from transforms.vocabulary import albert_tokenizer, pieces, train_vocabulary
+
+    if options.student is not None:
+        config, weights = read_model(options.student)
+        check_student(options, config)
+        tokenizer = load_tokenizer(options.student, config.vocab_size)
+        return config, tokenizer, fingerprint(options.student / "tokenizer.json"), lambda _: weights
+    size = options.shape.vocab_size
+    sentencepiece = remembered(
+        options.work / f"vocabulary-{corpus}-{size}.model", lambda: train_vocabulary(texts, size)
+    )
+
+    def start(tokens: Tokens) -> Any:
+        vocabulary = [piece for piece, _ in pieces(sentencepiece)]
+        counts = tokens.counts(len(vocabulary))
+        return start_weights(options.teacher, options.shape, vocabulary, counts)
+
+    return options.shape.config(), albert_tokenizer(sentencepiece, options.max_tokens), size, start
+
+
+def check_student(options: DistillOptions, config: Any) -> None:
+    """Raise BadInput where a student can't learn from the teacher."""
+    from transforms.teacher import width_of
+
+    width = width_of(options.teacher)
+    if config.hidden_size != width:
+        raise BadInput(
+            f"--student {options.student} has vectors of {config.hidden_size} dimensions and "
+            f"--teacher {options.teacher} of {width}: give two of one width"
+        )
+    if options.max_tokens > config.max_position_embeddings:
+        raise BadInput(
+            f"--max-tokens {options.max_tokens} is more than the {config.max_position_embeddings} "
+            f"that --student {options.student} has positions for"
+        )
+
+
+def _beginning(student: Path) -> dict[str, object]:
+    """What of a model decides where its distillation leads."""
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    return {"student": [fingerprint(student / name) for name in names if (student / name).exists()]}
 
 
 def begin_work(work: Path, settings: dict[str, object], resume: bool) -> None:

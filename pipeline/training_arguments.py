@@ -10,6 +10,8 @@ def distill_arguments(sub: argparse.ArgumentParser) -> None:
     left_out = argparse.SUPPRESS
     add("--teacher", type=Path, required=True, help="sentence-transformers folder of a BERT")
     add("--texts", type=Path, nargs="+", required=True, help="Parquet files with a column text")
+    add("--student", type=Path, default=left_out,
+        help="folder of an ALBERT to go on with, instead of a new one")  # fmt: skip
     add("--output", type=Path, required=True, help="folder of the finished model")
     add("--work", type=Path, help="folder of vectors and checkpoints (default: OUTPUT.work)")
     sizes = {

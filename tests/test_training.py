@@ -175,6 +175,53 @@ def test_distill_refuses_to_resume_with_other_settings(
         distill(replace(distilling, rate=1e-3, resume=True))
 
 
+def test_distill_goes_on_with_a_student(
+    distilling: DistillOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = histories(monkeypatch)
+    distill(distilling)
+    first, reached = seen[0]["score"], seen[-1]["score"]
+    more = replace(
+        distilling,
+        student=distilling.output,
+        shape=Shape(),
+        output=tmp_path / "more",
+        work=tmp_path / "more.work",
+        epochs=3,
+        rate=1e-3,
+    )
+    seen.clear()
+    distill(more)
+    assert seen[0]["score"] > (first + reached) / 2
+    assert max(each["score"] for each in seen) > reached
+    for name in ("tokenizer.json", "config.json"):
+        assert (more.output / name).read_bytes() == (distilling.output / name).read_bytes()
+    # From other weights it would lead elsewhere.
+    other = replace(more, student=more.output, resume=True)
+    with pytest.raises(BadInput, match="was made with student"):
+        distill(other)
+
+
+def test_a_student_that_cant_learn_from_the_teacher_is_refused(
+    distilling: DistillOptions, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match="has its shape already: leave the sizes out"):
+        replace(distilling, student=tmp_path)
+    going_on = replace(distilling, student=tmp_path, shape=Shape())
+    with pytest.raises(BadInput, match=r"has no config\.json"):
+        distill(going_on)
+    distill(replace(distilling, epochs=0.1))
+    going_on = replace(going_on, student=distilling.output, resume=False, work=tmp_path / "w")
+    config = json.loads((distilling.output / "config.json").read_text())
+    for name, value, message in (
+        ("max_position_embeddings", 40, "--max-tokens 48 is more than the 40"),
+        ("hidden_size", 64, "has vectors of 64 dimensions and --teacher .* of 32"),
+    ):
+        write_json(distilling.output / "config.json", config | {name: value})
+        with pytest.raises(BadInput, match=message):
+            distill(going_on)
+
+
 def test_distill_refuses_bad_input(distilling: DistillOptions, tmp_path: Path) -> None:
     few = tmp_path / "few.parquet"
     pq.write_table(pa.table({"text": ["one text", "", None]}), few)

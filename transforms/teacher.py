@@ -151,6 +151,11 @@ def check_teacher(folder: Path) -> None:
         raise BadInput(f"teacher {folder} does not pool by mean: choose one that does")
 
 
+def width_of(folder: Path) -> int:
+    """Dimensions of a teacher's vectors."""
+    return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
+
+
 def parts(texts: int, rows: int) -> Iterator[tuple[int, int, int]]:
     """List number, first and past-the-last text of each part."""
     for number, start in enumerate(range(0, texts, rows)):
