@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline import index, vacuum, verify
 from pipeline.cli import main
 from tests.stores import DIM, add_segment, live_ids, make_vectors
-from transforms import faiss_index, index_plan, shard_report, shards, storage
+from transforms import faiss_index, faiss_kinds, index_plan, shard_report, shards, storage
 from transforms.commits import remove_documents
 from transforms.curves import best_rows
 from transforms.errors import BadInput, Damaged, RecallMissed
@@ -79,6 +79,11 @@ def recall_at_10(store: str, live: np.ndarray, where: str | None = None) -> floa
     return float(np.mean(shares))
 
 
+def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of so few rows as a test has, all would be candidates otherwise."""
+    monkeypatch.setattr(faiss_kinds.Kind, "candidates", lambda _, k: max(10, k))
+
+
 @pytest.mark.parametrize("factory", FACTORIES)
 def test_an_index_in_shards_finds_what_was_asked_for_whatever_lives(
     tmp_path: Path, factory: str
@@ -134,9 +139,7 @@ def test_the_same_rows_give_the_same_files(tmp_path: Path) -> None:
 def test_a_target_that_is_missed_publishes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So few rows would otherwise all be candidates.
-    monkeypatch.setattr(shards, "_LEAST_CANDIDATES", 10)
-    monkeypatch.setattr(shards, "_CANDIDATES_PER_HIT", 1)
+    few_candidates(monkeypatch)
     store = make_store(tmp_path, "Flat")
     with pytest.raises(RecallMissed, match=r"index PQ2x4 of 1,200 rows: recall@10 is 0\..*0.99"):
         index.run(store, IndexOptions("PQ2x4", 0.99))
@@ -327,9 +330,7 @@ def test_a_condition_is_applied_before_ranking(tmp_path: Path, factory: str) -> 
 def test_rows_of_one_topic_are_found_from_far_away_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str, share: float
 ) -> None:
-    # So few rows would otherwise all be candidates.
-    monkeypatch.setattr(shards, "_LEAST_CANDIDATES", 10)
-    monkeypatch.setattr(shards, "_CANDIDATES_PER_HIT", 1)
+    few_candidates(monkeypatch)
     store = make_store(tmp_path, factory)
     vectors, queries = vectors_of(store), make_vectors(100, seed=77)
     live = alike_rows(share, vectors @ make_vectors(1, seed=5)[0])
@@ -500,8 +501,7 @@ def test_new_rows_use_the_trained_index_of_older_ones_and_their_drift_is_measure
 def test_a_miss_of_a_reused_index_names_the_way_to_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "_LEAST_CANDIDATES", 10)
-    monkeypatch.setattr(shards, "_CANDIDATES_PER_HIT", 1)
+    few_candidates(monkeypatch)
     store = make_store(tmp_path, "PQ2x4", 0.01)
     add_segment(store, "two", {f"e{n}": 1 for n in range(400)}, seed=9, index=None)
     older, newer = Store.open(store).segments
@@ -516,8 +516,7 @@ def test_a_graph_that_was_not_asked_for_and_misses_is_published_and_scanned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("transforms.index_choice._EXACT_BYTES", 100)
-    monkeypatch.setattr(shards, "_LEAST_CANDIDATES", 10)
-    monkeypatch.setattr(shards, "_CANDIDATES_PER_HIT", 1)
+    few_candidates(monkeypatch)
     monkeypatch.setattr("transforms.faiss_kinds._MOST_EF", 16)
     monkeypatch.setattr("transforms.index_choice._GRAPH_LINKS", 2)
     store = make_store(tmp_path, "Flat")
