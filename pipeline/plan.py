@@ -20,7 +20,7 @@ from transforms.index_choice import (
     choose_index,
     index_bytes,
 )
-from transforms.index_plan import MOST_SHARD_BYTES
+from transforms.index_plan import most_shard_rows
 from transforms.model import find_model
 from transforms.parquet import PartFormat
 from transforms.passages import PassageOptions, check_passage_options
@@ -181,7 +181,7 @@ def _parts(
 def _shards(choice: IndexChoice, asked: int, parts: int, rows: int, dim: int) -> int:
     if choice.factory is None:
         return 0
-    return min(asked or math.ceil(rows * dim * 4 / MOST_SHARD_BYTES), parts)
+    return min(asked or math.ceil(rows / most_shard_rows(choice.factory, dim)), parts)
 
 
 def _measured(sample: Sample) -> str:

@@ -45,10 +45,15 @@ FACTORIES = [
 ]
 
 
+def shards_of(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """From now on a shard has at most so many rows, or a single part."""
+    monkeypatch.setattr(index_plan, "most_shard_rows", lambda *_: rows)
+
+
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of a third of a segment, so that there are three."""
-    monkeypatch.setattr(index_plan, "MOST_SHARD_BYTES", ROWS * DIM * 4 // 3)
+    shards_of(monkeypatch, ROWS // 3)
 
 
 def make_store(folder: Path, factory: str, target: float = 0.9) -> str:
@@ -452,7 +457,7 @@ def test_columns_that_sql_can_not_read_do_no_harm_elsewhere(tmp_path: Path) -> N
 def with_vectors(monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray) -> None:
     """From now on the parts of every segment have these vectors."""
     monkeypatch.setattr("transforms.index_building.read_vectors", lambda *_: iter([vectors]))
-    monkeypatch.setattr(index_plan, "MOST_SHARD_BYTES", 1 << 30)
+    shards_of(monkeypatch, 1 << 30)
 
 
 def test_new_rows_use_the_trained_index_of_older_ones_and_their_drift_is_measured(
@@ -558,7 +563,14 @@ def test_shards_of_unequal_size_share_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In the small one a scan costs less than the least setting, where few rows live.
-    monkeypatch.setattr(index_plan, "MOST_SHARD_BYTES", 1_000 * DIM * 4)
+    monkeypatch.setattr(
+        index_plan,
+        "plan_shards",
+        lambda parts, _: [
+            index_plan.ShardPlan(0, 0, parts[:5]),
+            index_plan.ShardPlan(1, 1_000, parts[5:]),
+        ],
+    )
     store = make_store(tmp_path, "HNSW16")
     [info] = Store.open(store).segments
     assert info.index is not None

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.index_plan import ShardPlan, even_shards, plan_shards
+from transforms.index_plan import ShardPlan, even_shards, most_shard_rows, plan_shards
 from transforms.segment import PartInfo
-
-DIM = 4
 
 
 def parts_of(counts: list[int]) -> tuple[PartInfo, ...]:
@@ -32,15 +30,32 @@ def check(shards: list[ShardPlan], counts: list[int]) -> None:
     assert kept == [number for number, rows in enumerate(counts) if rows]
 
 
-@given(st.lists(st.integers(0, 50), max_size=12), st.integers(1, 2_000))
-def test_shards_are_as_large_as_they_may_be(counts: list[int], most: int) -> None:
-    shards = plan_shards(parts_of(counts), DIM, most)
+@given(st.lists(st.integers(0, 50), max_size=8), st.integers(1, 200))
+def test_shards_are_as_few_and_as_even_as_they_may_be(counts: list[int], most: int) -> None:
+    shards = plan_shards(parts_of(counts), most)
     check(shards, counts)
     for shard in shards:
-        filled = [part for part in shard.parts if part.rows]
-        assert len(filled) == 1 or shard.rows * DIM * 4 <= most
-    for one, next_ in itertools.pairwise(shards):
-        assert (one.rows + next_.parts[0].rows) * DIM * 4 > most
+        assert shard.rows <= most or sum(part.rows > 0 for part in shard.parts) == 1
+    filled = [rows for rows in counts if rows]
+    if not filled:
+        return
+    # Every way to cut them, by brute force: how many pieces, and how large the largest is.
+    ways = []
+    for edges in itertools.product((False, True), repeat=len(filled) - 1):
+        pieces = [[filled[0]]]
+        for rows, edge in zip(filled[1:], edges, strict=True):
+            pieces = [*pieces, [rows]] if edge else [*pieces[:-1], [*pieces[-1], rows]]
+        if all(sum(piece) <= most or len(piece) == 1 for piece in pieces):
+            ways.append((len(pieces), max(sum(piece) for piece in pieces)))
+    assert (len(shards), max(shard.rows for shard in shards)) == min(ways)
+
+
+def test_rows_that_take_less_share_larger_shards() -> None:
+    rows = {factory: most_shard_rows(factory, 384) for factory in ("Flat", "IVF64,SQ8")}
+    assert rows["Flat"] == (1 << 30) // (4 * 384)
+    assert rows["IVF64,SQ8"] == (1 << 30) // (384 + 8)
+    # However short the codes are, the vectors behind them are bounded too.
+    assert most_shard_rows("IVF64,PQ128x4fs", 384) == (4 << 30) // (4 * 384)
 
 
 @given(st.lists(st.integers(0, 50), max_size=12), st.integers(1, 8))

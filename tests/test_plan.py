@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.cli import main
 from transforms.index_choice import IndexOptions, build_seconds, choose_index, index_bytes
+from transforms.index_plan import most_shard_rows
 from transforms.planning import ColumnOptions
 from transforms.sampling import even_slices
 from transforms.storage import list_inputs
@@ -76,7 +77,8 @@ def test_more_rows_workers_speed_and_price_are_multiplied_out(
     assert large["build_seconds"] == pytest.approx(
         build_seconds(large["index"], 48, large["passages"]), abs=0.1
     )
-    assert large["shards"] == -(-large["passages"] * 48 * 4 // (1 << 30))
+    most = most_shard_rows(large["index"], 48)
+    assert large["shards"] == -(-large["passages"] // most)
 
 
 def test_without_json_a_plan_is_a_table(

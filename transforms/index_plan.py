@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms import faiss_index
-from transforms.index_choice import NAMES, IndexOptions, choose_index, fits
+from transforms.index_choice import NAMES, IndexOptions, choose_index, fits, index_bytes
 from transforms.index_info import IndexFile
 from transforms.ranking import Rows
 from transforms.segment import PartInfo, SegmentInfo
 
-#: Vectors of an index shard at most, in bytes; it bounds the memory of building one.
+#: Bytes that an index shard takes in memory at most; it bounds that of building one.
 MOST_SHARD_BYTES = 1 << 30
+#: Times so many bytes of float32 vectors at most: workers and threads of a search share shards.
+_MOST_VECTORS = 4
 #: An older index with so many times fewer or more lists than would be chosen still serves.
 _MOST_LISTS = 4
 
@@ -110,16 +112,32 @@ def trained_before(infos: Iterable[SegmentInfo]) -> tuple[TrainedBefore, ...]:
     return tuple(reversed(found))
 
 
-def plan_shards(parts: tuple[PartInfo, ...], dim: int, most_bytes: int) -> list[ShardPlan]:
-    """Group parts, in order, into shards of at most ``most_bytes`` of float32 vectors.
+def most_shard_rows(factory: str, dim: int) -> int:
+    """How many rows share an index file at most: the more, the less it keeps of each."""
+    row = max(index_bytes(factory, dim, 1), -(-4 * dim // _MOST_VECTORS))
+    return max(1, MOST_SHARD_BYTES // row)
+
+
+def plan_shards(parts: tuple[PartInfo, ...], most: int) -> list[ShardPlan]:
+    """Group parts, in order, into as few shards of at most ``most`` rows as can be, evenly.
 
     A part is never split, so one alone may exceed it; a part without rows joins its neighbours.
     """
+    fewest = len(_packed(parts, most))
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(_packed(parts, middle)) == fewest else (middle, high)
+    return _packed(parts, high)
+
+
+def _packed(parts: tuple[PartInfo, ...], most: int) -> list[ShardPlan]:
+    """Shards of so many rows at most, each as large as it may be."""
     shards: list[ShardPlan] = []
     group: list[PartInfo] = []
     first = rows = 0
     for part in parts:
-        if rows and (rows + part.rows) * dim * 4 > most_bytes:
+        if rows and rows + part.rows > most:
             shards.append(ShardPlan(len(shards), first, tuple(group)))
             first, rows, group = first + rows, 0, []
         group.append(part)
@@ -177,7 +195,7 @@ def plan_index(
         why = f"too few rows ({rows}) for {factory}: exact search"
         factory, older = faiss_index.EXACT, None
     shards = tuple(
-        plan_shards(parts, dim, MOST_SHARD_BYTES)
+        plan_shards(parts, most_shard_rows(factory, dim))
         if not options.shards
         else even_shards(parts, options.shards)
     )

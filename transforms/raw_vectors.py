@@ -116,9 +116,11 @@ def _products(raw: Raw, queries: Vectors, rows: Rows) -> Scores:
     return np.asarray(np.matmul(gathered, queries[:, :, None])[:, :, 0], np.float32)
 
 
-def scan(raw: Raw, queries: Vectors, k: int, live: npt.NDArray[np.bool_]) -> tuple[Scores, Rows]:
-    """The best ``k`` live rows by exact scores; only live rows are read."""
-    places = np.flatnonzero(live)
+def scan(
+    raw: Raw, queries: Vectors, k: int, live: npt.NDArray[np.bool_] | None
+) -> tuple[Scores, Rows]:
+    """The best ``k`` live rows, all by default, by exact scores; only live rows are read."""
+    places = np.arange(len(raw)) if live is None else np.flatnonzero(live)
     best = no_hits(len(queries))
     for start in range(0, len(places), _BLOCK):
         block = places[start : start + _BLOCK]

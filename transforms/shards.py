@@ -66,7 +66,7 @@ class SegmentIndex:
                     filled = self._lists_of(shard, index, live) if worth else None
                     if filled is not None:
                         chosen = faiss_index.assign_lists(index, queries, worth, filled)
-                    elif worth and len(self._info.shards) > 1:
+                    elif worth:
                         lists = lists or faiss_index.assign_lists(index, queries, worth)
                         chosen = lists
             work.append(_Work(shard, self._url(shard.file), index, raw, mine, worth, chosen))
@@ -191,16 +191,15 @@ def search_shard(
         value: nprobe or efSearch; 0 scans the live rows.
         lists: see `transforms.faiss_index.assign_lists`.
     """
-    every = np.ones(len(raw), np.bool_) if live is None else live
-    count = int(every.sum())
+    count = len(raw) if live is None else int(live.sum())
     k = min(k, count)
     if not value:
-        return scan(raw, queries, k, every)
+        return scan(raw, queries, k, live)
     wanted = min(wanted, count)
     _, rows = faiss_index.search_index(index, queries, wanted, live, value, lists)
     faiss_index.check_rows(rows, len(raw))
     scores, rows = rescore(raw, queries, rows, k)
     short = np.flatnonzero((rows < 0).any(axis=1))
     if len(short):
-        scores[short], rows[short] = scan(raw, queries[short], k, every)
+        scores[short], rows[short] = scan(raw, queries[short], k, live)
     return scores, rows
