@@ -297,6 +297,7 @@ def search_index(
     live: npt.NDArray[np.bool_] | None = None,
     setting: int = 0,
     lists: tuple[Scores, Rows] | None = None,
+    alone: bool = False,
 ) -> tuple[Scores, Rows]:
     """The best ``k`` rows of an index, ``[queries, k]``; row -1 where it found fewer.
 
@@ -307,6 +308,7 @@ def search_index(
         live: which of the index's rows may be found; all by default.
         setting: nprobe or efSearch; 0 leaves it as the index has it.
         lists: what `assign_lists` gave, to search these and no others.
+        alone: whether a single query may have every core for these lists.
     """
     queries = np.ascontiguousarray(queries)
     if lists is not None:
@@ -314,9 +316,9 @@ def search_index(
     chosen = None if live is None or live.all() else live
     params = _parameters(index, chosen, setting if lists is None else lists[0].shape[1])
     if lists is not None:
+        # Queries side by side, or lists: by default it is left to the caller.
+        index.parallel_mode = 1 if alone and len(queries) == 1 else 3
         scores, rows = _search_assigned(index, queries, k, lists, params)
-    elif params is None:
-        scores, rows = index.search(queries, k)
     else:
         scores, rows = index.search(queries, k, params=params)
     return scores, rows
@@ -350,8 +352,6 @@ def _search_assigned(
     rows = np.empty((len(queries), k), np.int64)
     near, numbers = (np.ascontiguousarray(each) for each in lists)
     pointers = (make.swig_ptr(each) for each in (numbers, near, scores, rows))
-    # Queries side by side, which by default is left to the caller.
-    index.parallel_mode = 3
     if isinstance(index, make.IndexIVFFastScan):
         # One query is answered sooner list by list than in groups of lists; 0 lets FAISS choose.
         index.implem = 10 if len(queries) == 1 else 0
@@ -364,9 +364,8 @@ def _parameters(index: Any, live: npt.NDArray[np.bool_] | None, setting: int) ->
     make: Any = faiss
     if live is None and not setting:
         return None
-    only = (
-        {} if live is None else {"sel": make.IDSelectorBitmap(np.packbits(live, bitorder="little"))}
-    )
+    bits = None if live is None else np.packbits(live, bitorder="little")
+    only = {} if bits is None else {"sel": make.IDSelectorBitmap(bits)}
     if isinstance(index, make.IndexPreTransform):
         inner = _parameters(make.downcast_index(index.index), live, setting)
         return make.SearchParametersPreTransform(index_params=inner)

@@ -70,9 +70,10 @@ class SegmentIndex:
                         lists = lists or faiss_index.assign_lists(index, queries, worth)
                         chosen = lists
             work.append(_Work(shard, self._url(shard.file), index, raw, mine, worth, chosen))
-        search = functools.partial(_search, queries=queries, k=k, wanted=kind.candidates(k))
-        # FAISS gives several questions all cores, and one question one core.
+        # FAISS gives several questions all cores; one question gets them by shards or by lists.
         apart = len(queries) == 1 and len(work) > 1
+        wanted = kind.candidates(k)
+        search = functools.partial(_search, queries=queries, k=k, wanted=wanted, alone=not apart)
         found = searchers().map(search, work) if apart else map(search, work)
         return merge_top_k([no_hits(len(queries)), *found], k)
 
@@ -146,7 +147,7 @@ class _Work:
     lists: tuple[Scores, Rows] | None
 
 
-def _search(work: _Work, queries: Vectors, k: int, wanted: int) -> tuple[Scores, Rows]:
+def _search(work: _Work, queries: Vectors, k: int, wanted: int, alone: bool) -> tuple[Scores, Rows]:
     """The best live rows of a shard, as the segment numbers them."""
     rows_there = work.shard.rows
     with faiss_index.searching(work.url):
@@ -155,9 +156,8 @@ def _search(work: _Work, queries: Vectors, k: int, wanted: int) -> tuple[Scores,
             found = faiss_index.search_index(work.index, queries, wanted, work.live)
             faiss_index.check_rows(found[1], rows_there)
         else:
-            found = search_shard(
-                work.index, work.raw, queries, k, wanted, work.live, work.value, work.lists
-            )
+            given = work.live, work.value, work.lists, alone
+            found = search_shard(work.index, work.raw, queries, k, wanted, *given)
     return moved(found, work.shard.first_row)
 
 
@@ -178,6 +178,7 @@ def search_shard(
     live: Bools | None,
     value: int,
     lists: tuple[Scores, Rows] | None = None,
+    alone: bool = False,
 ) -> tuple[Scores, Rows]:
     """The best ``k`` live rows of a shard, candidates of its index by exact scores.
 
@@ -190,13 +191,14 @@ def search_shard(
         live: which rows may be found; all by default.
         value: nprobe or efSearch; 0 scans the live rows.
         lists: see `transforms.faiss_index.assign_lists`.
+        alone: whether nothing else is searched beside.
     """
     count = len(raw) if live is None else int(live.sum())
     k = min(k, count)
     if not value:
         return scan(raw, queries, k, live)
     wanted = min(wanted, count)
-    _, rows = faiss_index.search_index(index, queries, wanted, live, value, lists)
+    _, rows = faiss_index.search_index(index, queries, wanted, live, value, lists, alone)
     faiss_index.check_rows(rows, len(raw))
     scores, rows = rescore(raw, queries, rows, k)
     short = np.flatnonzero((rows < 0).any(axis=1))
