@@ -129,7 +129,10 @@ def rank(
         theirs = None if vectors is None else vectors[pending]
         unsettled = []
         every = candidates(store, asked, theirs, options, wanted, stages)
-        chosen = _choose(store, every, options)
+        if several or options.diverse:
+            chosen = _choose(store, every, options)
+        else:
+            chosen = [list(range(min(k, len(found.rows)))) for found in every]
         for place, found, places in zip(pending, every, chosen, strict=True):
             results[place] = found.take(places)
             if len(results[place].rows) < k and not found.whole:
