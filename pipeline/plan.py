@@ -13,6 +13,7 @@ from transforms import storage
 from transforms.encoder import expected_rate, load_encoder, resolve_placement
 from transforms.errors import BadInput
 from transforms.faiss_index import EXACT
+from transforms.faiss_kinds import kind_of
 from transforms.index_choice import (
     IndexChoice,
     build_seconds,
@@ -51,7 +52,7 @@ class PlanReport:
         shuffle_bytes: descriptions of parts that cross a shuffle on the way to the index.
         files: that the segment would have.
         worker_bytes: peak memory of this process, which embedded the sample.
-        shard_bytes: float32 vectors of the largest shard, which its worker holds.
+        shard_bytes: codes and centres of the largest shard, which its worker holds.
         tokens_per_second: of one worker; ``speed`` says where that is from.
         embed_seconds: of all workers side by side.
         cost: of their time, embedding and index; None without a price.
@@ -144,7 +145,7 @@ def run(options: PlanOptions) -> PlanReport:
         shuffle_bytes=described * parts,
         files=2 * parts + (sample.rejected > 0) * parts + shards * (2 if raw else 1) + 2,
         worker_bytes=_peak_bytes(),
-        shard_bytes=math.ceil(count / shards) * dim * 4 if shards else 0,
+        shard_bytes=_shard_bytes(factory, dim, math.ceil(count / shards)) if factory else 0,
         tokens_per_second=round(speed, 1),
         speed="as given" if options.tokens_per_second else _measured(sample),
         workers=options.workers,
@@ -182,6 +183,10 @@ def _shards(choice: IndexChoice, asked: int, parts: int, rows: int, dim: int) ->
     if choice.factory is None:
         return 0
     return min(asked or math.ceil(rows / most_shard_rows(choice.factory, dim)), parts)
+
+
+def _shard_bytes(factory: str, dim: int, rows: int) -> int:
+    return index_bytes(factory, dim, rows) + 4 * dim * kind_of(factory, dim).lists
 
 
 def _measured(sample: Sample) -> str:

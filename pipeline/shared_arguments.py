@@ -49,7 +49,7 @@ def new_index_arguments(
         type=_shards,
         default=0,
         metavar="N",
-        help="files of the index, of whole parts each, or auto: of up to 1 GB of vectors "
+        help="files of the index, of whole parts each, or auto: as few as can be of up to 1 GB "
         "(default: auto)",
     )
     group.add_argument(

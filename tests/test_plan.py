@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli import main
+from transforms.faiss_kinds import kind_of
 from transforms.index_choice import IndexOptions, build_seconds, choose_index, index_bytes
 from transforms.index_plan import most_shard_rows
 from transforms.planning import ColumnOptions
@@ -79,6 +80,10 @@ def test_more_rows_workers_speed_and_price_are_multiplied_out(
     )
     most = most_shard_rows(large["index"], 48)
     assert large["shards"] == -(-large["passages"] // most)
+    rows = -(-large["passages"] // large["shards"])
+    centres = 4 * 48 * kind_of(large["index"], 48).lists
+    assert centres > 0
+    assert large["shard_bytes"] == index_bytes(large["index"], 48, rows) + centres
 
 
 def test_without_json_a_plan_is_a_table(
