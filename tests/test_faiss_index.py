@@ -225,6 +225,8 @@ def test_what_a_factory_makes_is_found_out(
 def test_settings_are_raised_until_all_lists_are_searched() -> None:
     assert ladder("IVF10,Flat", DIM, 1_000) == (1, 2, 4, 8, 10)
     assert ladder("IVF1,Flat", DIM, 1_000) == (1,)
+    assert ladder("IVF90,Flat", DIM, 9_000) == (1, 2, 4, 8, 16, 24, 32, 48, 64, 90)
+    assert ladder("IVF96,Flat", DIM, 9_000) == (1, 2, 4, 8, 16, 24, 32, 48, 64, 96)
     assert ladder("HNSW8", DIM, 50) == (16, 32)
     assert ladder("HNSW8", DIM, 1_000_000)[-1] == 1024
     assert ladder("SQ8", DIM, 1_000) == (1,)

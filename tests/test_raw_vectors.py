@@ -1,6 +1,7 @@
 """Bare float16 rows: written, mapped, scored and scanned, against numpy."""
 
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.stores import make_vectors
 from transforms import raw_vectors
 from transforms.errors import Damaged
-from transforms.raw_vectors import blocks, open_raw, rescore, rounded, scan, widen, write_raw
+from transforms.raw_vectors import blocks, open_raw, pick, rescore, rounded, scan, widen, write_raw
 
 
 def test_what_is_written_is_mapped_back(tmp_path: Path) -> None:
@@ -58,6 +59,25 @@ def test_rows_read_in_order_give_the_memory_back(tmp_path: Path) -> None:
         assert mapped() < before + 8_000
     assert np.isfinite(raw).all()
     assert mapped() > before + 12_000
+    some = np.arange(0, len(vectors), 99)
+    np.testing.assert_array_equal(pick(raw, some), vectors[some].astype(np.float16))
+    assert mapped() < before + 8_000
+
+
+@given(
+    rows=st.integers(0, 50),
+    block=st.integers(1, 60),
+    places=st.sets(st.integers(0, 49)),
+)
+@settings(deadline=None)
+def test_picked_rows_are_those_of_the_file(rows: int, block: int, places: set[int]) -> None:
+    raw = make_vectors(rows, 1).astype(np.float16)
+    chosen = np.array(sorted(place for place in places if place < rows), np.int64)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_vectors, "_BLOCK", block)
+        path = Path(folder, "rows.f16")
+        write_raw(str(path), [raw.astype(np.float32)])
+        assert pick(open_raw(path, rows, raw.shape[1]), chosen).tobytes() == raw[chosen].tobytes()
 
 
 def test_candidates_are_ranked_by_their_exact_scores() -> None:

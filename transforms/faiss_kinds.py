@@ -31,6 +31,8 @@ _ROWS_PER_EF = 32
 _MOST_BITS = 16
 #: Codes of fewer bits than these are rough.
 _FINE_BITS = 8
+#: From so many lists on half-way numbers are tried too: a search takes up to a quarter less.
+_FINE_FROM = 16
 _BOOKS = re.compile(r"(?<!O)(P?RQ|P?LSQ|PQ)((?:\d+[x_]?)*)")
 #: The codes that an OPQ rotation is trained for have 8 bits.
 _OPQ_ROWS = 256
@@ -176,7 +178,9 @@ def ladder(factory: str, dim: int, rows: int) -> tuple[int, ...]:
     """The search-time settings that are worth trying, cheapest first; (1,) where none matters."""
     kind = kind_of(factory, dim)
     if kind.setting == "nprobe":
-        return (*(1 << power for power in range((kind.lists - 1).bit_length())), kind.lists)
+        doubled = [1 << power for power in range((kind.lists - 1).bit_length())]
+        between = [3 * value // 2 for value in doubled if value >= _FINE_FROM]
+        return tuple(sorted({v for v in doubled + between if v < kind.lists} | {kind.lists}))
     if kind.setting == "efSearch":
         return tuple(
             16 << power for power in range(7) if 16 << power <= max(16, min(rows, _MOST_EF))

@@ -21,7 +21,7 @@ from transforms.index_info import IndexFile, IndexInfo, IndexShard
 from transforms.index_plan import IndexPlan, ShardPlan, even_rows
 from transforms.parquet import read_vectors
 from transforms.ranking import Rows
-from transforms.raw_vectors import Raw, blocks, open_raw, write_raw
+from transforms.raw_vectors import Raw, blocks, open_raw, pick, write_raw
 from transforms.recall import (
     QUERIES,
     Setting,
@@ -99,9 +99,9 @@ def sample_shard(paths: SegmentPaths, plan: IndexPlan, shard: ShardPlan) -> Shar
         if wanted:
             places = _within(even_rows(plan.rows, wanted), shard.first_row, stop)
             with storage.put_by_content(paths.index, f"sample-{shard.number:05d}", ".npy") as kept:
-                _save(kept.path, raw[places - shard.first_row])
+                _save(kept.path, pick(raw, places - shard.first_row))
             training = _file(kept)
-        queries = np.asarray(raw[own - shard.first_row], np.float32)
+        queries = pick(raw, own - shard.first_row).astype(np.float32)
     return ShardSample(shard.number, _file(raw_file), training, own, queries)
 
 

@@ -4,6 +4,7 @@ The file is the rows in order, ``[rows, dim]`` little-endian float16, and nothin
 memory-mapped, so that a search touches only the rows that it looks at.
 """
 
+import itertools
 import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -87,13 +88,27 @@ def blocks(raw: Raw) -> Iterator[Vectors]:
 
     What of a mapped file has been read counts no longer as this process' memory.
     """
-    owner: Any = raw.base
-    mapped = owner if isinstance(owner, mmap.mmap) else None
     for start in range(0, len(raw), _BLOCK):
-        block = raw[start : start + _BLOCK]
-        yield widen(block)
-        if mapped is not None:
-            mapped.madvise(mmap.MADV_DONTNEED, 0, start * raw.strides[0] + block.nbytes)
+        yield widen(raw[start : start + _BLOCK])
+        _give_back(raw, start + _BLOCK)
+
+
+def pick(raw: Raw, rows: Rows) -> Raw:
+    """Some rows, which ascend, in memory of their own; `blocks` says what becomes of the others."""
+    found = np.empty((len(rows), raw.shape[1]), raw.dtype)
+    edges = np.searchsorted(rows, np.arange(0, len(raw) + _BLOCK, _BLOCK))
+    for number, (start, stop) in enumerate(itertools.pairwise(edges.tolist()), 1):
+        if start < stop:
+            found[start:stop] = raw[rows[start:stop]]
+            _give_back(raw, number * _BLOCK)
+    return found
+
+
+def _give_back(raw: Raw, rows: int) -> None:
+    """Unmap the first rows of a mapped file: Linux maps whole folios, megabytes for a row."""
+    owner: Any = raw.base
+    if isinstance(owner, mmap.mmap):
+        owner.madvise(mmap.MADV_DONTNEED, 0, min(rows, len(raw)) * raw.strides[0])
 
 
 def rescore(raw: Raw, queries: Vectors, rows: Rows, k: int) -> tuple[Scores, Rows]:

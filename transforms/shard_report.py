@@ -9,7 +9,7 @@ import numpy.typing as npt
 from transforms import faiss_index, faiss_kinds
 from transforms.index_plan import IndexPlan, ShardPlan
 from transforms.ranking import Rows, Scores, merge_top_k, moved, no_hits, raise_top_k, stack
-from transforms.raw_vectors import Raw, blocks, rescore
+from transforms.raw_vectors import Raw, blocks, pick, rescore
 from transforms.recall import (
     EXACT_AT,
     LIVE_SHARES,
@@ -153,9 +153,17 @@ def rank_candidates(raw: Raw, queries: Vectors, rows: Rows, exact: Lists, k: int
     kept = merge_top_k([(scores, np.where(there, names, -1))], width)
     tied = ~short & _ties(scores)
     if tied.any():
-        ranked = rescore(raw, queries[tied], rows[tied], width)
+        ranked = _rescore_picked(raw, queries[tied], rows[tied], width)
         kept[0][tied, : ranked[0].shape[1]], kept[1][tied, : ranked[1].shape[1]] = ranked
     return kept
+
+
+def _rescore_picked(raw: Raw, queries: Vectors, rows: Rows, k: int) -> Lists:
+    """`rescore`, with no more of a mapped file in memory than these rows."""
+    needed, places = np.unique(rows, return_inverse=True)
+    none = np.searchsorted(needed, 0)
+    scores, found = rescore(pick(raw, needed[none:]), queries, places.reshape(rows.shape) - none, k)
+    return scores, np.where(found < 0, -1, needed[none:][found])
 
 
 def _members(names: Rows, rows: Rows) -> Bools:
