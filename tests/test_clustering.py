@@ -66,6 +66,7 @@ def test_lists_without_rows_share_the_largest(distinct: int) -> None:
         "IVF32,PQ4x4",
         "IVF32_HNSW8,Flat",
         "OPQ4_8,IVF32,PQ4x4",
+        "OPQ4,IVF32,PQ4x4",
         "IVF32,PQ4x4fs",
         "RR16,IVF32,PQ8x4fsr",
         "HNSW8",
@@ -116,6 +117,21 @@ def test_codes_in_blocks_are_those_that_faiss_makes(
         faiss_index.search_index(each, queries, 10, alike, 16) for each in (index, twin)
     )
     np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "RR16,IVF32,PQ8x4fsr", "OPQ4,IVF32,PQ4x4"])
+def test_a_sample_is_not_copied_to_be_turned(factory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, seen = clustered(2_000, 16, 9), []
+    cluster = clustering.cluster
+
+    def watched(some: clustering.Vectors, lists: int) -> clustering.Vectors:
+        seen.append(np.shares_memory(some, rows))
+        return cluster(some, lists)
+
+    monkeypatch.setattr(clustering, "worthwhile", lambda *_: True)
+    monkeypatch.setattr(clustering, "cluster", watched)
+    assert faiss_index.train_index(factory, 16, rows).is_trained
+    assert seen == [True]
 
 
 def test_little_work_is_left_to_faiss(monkeypatch: pytest.MonkeyPatch) -> None:

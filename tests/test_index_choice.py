@@ -16,14 +16,14 @@ DIM = 384
         ("auto", 10, 8 << 30, "Flat"),
         ("auto", 200_000, 8 << 30, "Flat"),
         ("auto", 900_000, 8 << 30, "HNSW32"),
-        ("auto", 900_000, 1 << 30, "RR384,IVF4096,PQ128x4fsr"),
-        ("auto", 10_000_000, 3 << 30, "RR384,IVF16384,PQ128x4fsr"),
-        ("auto", 10_000_000, 600 << 20, "RR384,IVF16384,PQ64x4fsr"),
+        ("auto", 900_000, 1 << 30, "RR384,IVF1024,PQ128x4fsr"),
+        ("auto", 10_000_000, 3 << 30, "RR384,IVF4096,PQ128x4fsr"),
+        ("auto", 10_000_000, 600 << 20, "RR384,IVF4096,PQ64x4fsr"),
         ("flat", 10_000_000, 1, "Flat"),
         ("FLAT", 10, 1, "Flat"),
         ("hnsw", 10, 1, "HNSW32"),
         ("ivf", 1_000_000, 1, "IVF4096,SQ8"),
-        ("ivfpq", 1_000_000, 8 << 30, "RR384,IVF4096,PQ128x4fsr"),
+        ("ivfpq", 1_000_000, 8 << 30, "RR384,IVF2048,PQ128x4fsr"),
         ("ivf", 20, 8 << 30, "Flat"),
         ("IVF7,Flat", 1_000, 8 << 30, "IVF7,Flat"),
     ],
@@ -87,7 +87,7 @@ def test_product_codes_have_any_width_that_divides_the_dimensions(
     dim: int, memory: float, factory: str
 ) -> None:
     choice = choose_index(IndexOptions("ivfpq", memory=int(memory)), dim, 10_000_000)
-    codes = f"RR{dim},IVF16384,{factory}x4fsr"
+    codes = f"RR{dim},IVF4096,{factory}x4fsr"
     assert choice.factory == (codes if "PQ" in factory else f"IVF16384,{factory}")
     assert ("can't be cut into equal product codes" in choice.why) == (factory == "SQ8")
 
@@ -123,3 +123,4 @@ def test_lists_have_rows_enough_to_be_trained_on() -> None:
         lists = lists_for(rows)
         assert lists == 1 or lists * 39 <= rows
     assert [lists_for(n) for n in (1_000, 1_000_000, 10_000_000)] == [16, 4096, 16384]
+    assert [lists_for(n, 1.5) for n in (1_000, 1_000_000, 10_000_000)] == [16, 2048, 4096]

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.index_plan import ShardPlan, even_shards, most_shard_rows, plan_shards
+from transforms.index_choice import IndexOptions
+from transforms.index_info import IndexFile
+from transforms.index_plan import (
+    ShardPlan,
+    TrainedBefore,
+    even_shards,
+    most_shard_rows,
+    plan_index,
+    plan_shards,
+)
 from transforms.segment import PartInfo
 
 
@@ -70,3 +79,23 @@ def test_as_many_shards_as_asked_for_where_parts_allow(counts: list[int], count:
 @pytest.mark.parametrize(("count", "rows"), [(1, [60]), (2, [30, 30]), (3, [20, 20, 20])])
 def test_even_parts_make_even_shards(count: int, rows: list[int]) -> None:
     assert [shard.rows for shard in even_shards(parts_of([10] * 6), count)] == rows
+
+
+@pytest.mark.parametrize(
+    ("older", "used"),
+    [
+        ("RR384,IVF4096,PQ128x4fsr", True),
+        ("RR384,IVF16384,PQ128x4fsr", False),
+        ("RR384,IVF2048,PQ64x4fsr", False),
+        ("IVF2048,PQ128x4fsr", False),
+        ("OPQ64,IVF2048,PQ128x4fsr", False),
+    ],
+)
+def test_an_older_index_serves_where_only_its_lists_are_somewhat_more_or_fewer(
+    older: str, used: bool
+) -> None:
+    before = (TrainedBefore("one", older, IndexFile("trained.faiss", 1, ""), 1.0),)
+    plan = plan_index(parts_of([2_000_000]), 384, IndexOptions("auto"), before)
+    assert plan is not None
+    assert plan.before == (before[0] if used else None)
+    assert plan.factory == (older if used else "RR384,IVF2048,PQ128x4fsr")

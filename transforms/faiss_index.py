@@ -95,28 +95,46 @@ def train_quietly(index: Any, sample: Vectors) -> None:
             owner.do_polysemous_training = False
     sample = np.ascontiguousarray(sample)
     try:
-        _place_centres(index, sample)
-        index.train(sample)
+        if _place_centres(index, sample):
+            # FAISS would choose as many, but of a transformed copy of all.
+            most = inner.train_encoder_num_vectors() or len(sample)
+            inner.train(_transformed(index, sample[:: max(1, len(sample) // most)]))
+            index.is_trained = True
+        else:
+            index.train(sample)
     finally:
         for transform, _ in rotations:
             transform.pq = None
 
 
-def _place_centres(index: Any, rows: Vectors) -> None:
+def _place_centres(index: Any, rows: Vectors) -> bool:
     """Give an inverted file its centres where they are found faster than FAISS finds them."""
     make: Any = faiss
-    transforms, index = _transforms_of(index), _inner(index)
-    if not _plain_lists(index) or index.clustering_index is not None:
-        return
-    centres = make.downcast_index(index.quantizer)
+    transforms, lists = _transforms_of(index), _inner(index)
+    if not _plain_lists(lists) or lists.clustering_index is not None:
+        return False
+    centres = make.downcast_index(lists.quantizer)
     if not isinstance(centres, (make.IndexFlat, make.IndexHNSWFlat)) or centres.ntotal:
-        return
-    if len(rows) >= index.nlist and clustering.worthwhile(len(rows), index.nlist, index.d):
-        for transform in transforms:
-            if not transform.is_trained:
-                transform.train(rows)
+        return False
+    if len(rows) < lists.nlist or not clustering.worthwhile(len(rows), lists.nlist, lists.d):
+        return False
+    # Rows and centres may be turned after they were compared: the same are near, and there is no
+    # second copy of the rows.
+    turned = len(transforms) <= 1 and all(map(_turns, transforms))
+    for transform in transforms:
+        if not transform.is_trained:
+            transform.train(rows)
+        if not turned:
             rows = transform.apply(rows)
-        centres.add(clustering.cluster(rows, index.nlist))
+    found = clustering.cluster(rows, lists.nlist)
+    centres.add(_transformed(index, found) if turned else found)
+    return True
+
+
+def _turns(transform: Any) -> bool:
+    """Whether a transform leaves all inner products as they are."""
+    rotation = isinstance(transform, (faiss.RandomRotationMatrix, faiss.OPQMatrix))
+    return rotation and transform.d_in == transform.d_out and not transform.have_bias
 
 
 def _transforms_of(index: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms import faiss_index, faiss_kinds
+from transforms.clustering import worthwhile
 from transforms.errors import BadInput
 
 #: Up to so many bytes of float32 vectors, exact search takes some 20 ms on a laptop.
@@ -14,8 +15,13 @@ _EXACT_BYTES = 320_000_000
 #: Up to so many rows a graph is built in bearable time.
 _GRAPH_ROWS = 1_000_000
 _GRAPH_LINKS = 32
+#: Lists of scalar codes and of product codes, by the root of the rows: a centre takes as long to
+#: compare as 4 of those and as 24 of these.
+_LISTS, _CODE_LISTS = 4, 1.5
 #: Multiply-adds a second of one core, about; it tells minutes from hours.
 _RATE = 2.5e10
+#: Times so many where rows and centres are compared in bfloat16.
+_NARROW = 3
 _KMEANS_ITERATIONS = 10
 #: Multiply-adds for each number of a row that is added, without lists: what a graph compares it
 #: with, and the words of a codebook.
@@ -115,6 +121,7 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
     widths = _widths(dim)
     if not widths:
         return scalar, f"scalar codes, as {dim} dimensions can't be cut into equal product codes"
+    lists = lists_for(rows, _CODE_LISTS)
     for width in widths:
         product = f"RR{dim},IVF{lists},PQ{width}x4fsr"
         if index_bytes(product, dim, rows) <= options.memory:
@@ -138,13 +145,13 @@ def _widths(dim: int) -> list[int]:
     return found
 
 
-def lists_for(rows: int) -> int:
-    """Lists of an inverted file: the power of two nearest to four times the root of the rows.
+def lists_for(rows: int, times: float = _LISTS) -> int:
+    """Lists of an inverted file: the power of two nearest to so many times the root of the rows.
 
     Fewer where a list's centre could not be trained on as many rows as FAISS asks for.
     """
-    lists = 1
-    while lists * lists * 2 <= 16 * rows and 2 * lists * faiss_kinds.LEAST_PER_LIST <= rows:
+    lists, least = 1, faiss_kinds.LEAST_PER_LIST
+    while lists * lists * 2 <= times * times * rows and 2 * lists * least <= rows:
         lists *= 2
     return lists
 
@@ -172,7 +179,8 @@ def build_seconds(factory: str, dim: int, rows: int) -> float:
     kind = faiss_kinds.kind_of(factory, dim)
     train = min(kind.training, rows) * kind.lists * dim * _KMEANS_ITERATIONS
     work = train + rows * dim * (kind.lists or _ROW_WORK[kind.setting])
-    return work / (_RATE * (os.cpu_count() or 1))
+    rate = _RATE * (_NARROW if kind.lists and worthwhile(rows, kind.lists, dim) else 1)
+    return work / (rate * (os.cpu_count() or 1))
 
 
 def _why(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) -> str:

@@ -207,10 +207,10 @@ def _serves(older: str, wanted: str, named: bool) -> bool:
     """Whether an older factory is the wanted one, or nearly so where that was chosen."""
     if older == wanted:
         return True
-    theirs, ours = (re.fullmatch(r"IVF(\d+),(\w+)", factory) for factory in (older, wanted))
-    if not named or theirs is None or ours is None or theirs[2] != ours[2]:
+    theirs, ours = (re.fullmatch(r"(RR\d+,)?IVF(\d+),(\w+)", one) for one in (older, wanted))
+    if not named or theirs is None or ours is None or theirs.group(1, 3) != ours.group(1, 3):
         return False
-    return int(ours[1]) / _MOST_LISTS <= int(theirs[1]) <= int(ours[1]) * _MOST_LISTS
+    return int(ours[2]) / _MOST_LISTS <= int(theirs[2]) <= int(ours[2]) * _MOST_LISTS
 
 
 def even_rows(rows: int, most: int) -> Rows:
