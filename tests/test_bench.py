@@ -195,10 +195,11 @@ def test_targets_are_ratios_of_rows() -> None:
     def row(system: str, rate: float | None, **more: Any) -> dict[str, Any]:
         return {"shape": "s", "corpus": "c", "system": system, "tokens_per_second": rate, **more}
 
-    rows = [row("albeam", 600, peak_share=0.5), row("sentence-transformers", 100)]
+    rows = [row("albeam", 600), row("sentence-transformers", 100), row("linear-peak", 1200)]
     rows += [row("openvino-bf16", None), row("albeam-e2e", 590, e2e_share=0.96)]
     memory = {"rows": [1, 10], "peak_bytes": [100, 120], "ratio": 1.2}
-    judged = judge({"machine": {"device": "cpu"}, "rows": rows, "memory": memory})
+    machine = {"device": "cpu", "cpu_flags": ["avx512_bf16", "amx_bf16"]}
+    judged = judge({"machine": machine, "rows": rows, "memory": memory})
     verdicts = {target["name"]: (target["measured"], target["passed"]) for target in judged}
     assert verdicts["albeam / sentence-transformers"] == (6.0, True)
     assert verdicts["albeam / linear-peak"] == (0.5, False)
@@ -206,6 +207,34 @@ def test_targets_are_ratios_of_rows() -> None:
     assert verdicts["memory of ten times the rows"] == (1.2, False)
     assert verdicts["albeam / matrix-peak"] == (None, None)
     assert "albeam / openvino-bf16" not in verdicts
+
+
+@pytest.mark.parametrize(
+    ("machine", "names"),
+    [
+        ({"device": "cpu", "cpu_flags": ["avx2"]}, {"albeam-float32 / sentence-transformers": 1.5}),
+        (
+            {"device": "cpu", "cpu_flags": ["avx512_bf16"]},
+            {
+                "albeam / sentence-transformers": 2.5,
+                "albeam-float32 / sentence-transformers": 1.5,
+            },
+        ),
+        (
+            {"device": "cuda", "cpu_flags": ["amx_bf16"]},
+            {"albeam / sentence-transformers-best": 2.0, "albeam / matrix-peak": 0.4},
+        ),
+    ],
+)
+def test_bounds_are_those_of_the_device(machine: dict[str, Any], names: dict[str, float]) -> None:
+    systems = ("albeam", "albeam-float32", "sentence-transformers", "sentence-transformers-best")
+    rows = [
+        {"shape": "s", "corpus": "c", "system": system, "tokens_per_second": 8.0}
+        for system in (*systems, "openvino-bf16", "linear-peak", "matrix-peak")
+    ]
+    judged = judge({"machine": machine, "rows": rows})
+    measured = [target for target in judged if target["measured"] is not None]
+    assert {target["name"]: target["bound"] for target in measured} == names
 
 
 def test_memory_is_that_of_the_embedding_process(albert: Path) -> None:
