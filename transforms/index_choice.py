@@ -23,9 +23,9 @@ _RATE = 2.5e10
 #: Times so many where rows and centres are compared in bfloat16.
 _NARROW = 3
 _KMEANS_ITERATIONS = 10
-#: Multiply-adds for each number of a row that is added, without lists: what a graph compares it
-#: with, and the words of a codebook.
-_ROW_WORK = {"efSearch": 15_000, "": 256}
+#: Multiply-adds for each number of a row that is added, its list's choice apart, or as long as they
+#: take: what a graph compares it with; the words of a codebook; codes of lists, and their recall.
+_ROW_WORK = {"efSearch": 15_000, "": 256, "nprobe": 6_000}
 #: A product code may be so many times wider or narrower than it should.
 _NEAR = 1.5
 NAMES = ("auto", "flat", "hnsw", "ivf", "ivfpq", "none")
@@ -178,9 +178,11 @@ def build_seconds(factory: str, dim: int, rows: int) -> float:
         return 0.0
     kind = faiss_kinds.kind_of(factory, dim)
     train = min(kind.training, rows) * kind.lists * dim * _KMEANS_ITERATIONS
-    work = train + rows * dim * (kind.lists or _ROW_WORK[kind.setting])
-    rate = _RATE * (_NARROW if kind.lists and worthwhile(rows, kind.lists, dim) else 1)
-    return work / (rate * (os.cpu_count() or 1))
+    products: float = train + rows * dim * kind.lists
+    if kind.lists and worthwhile(rows, kind.lists, dim):
+        products /= _NARROW
+    work = products + rows * dim * _ROW_WORK[kind.setting]
+    return work / (_RATE * (os.cpu_count() or 1))
 
 
 def _why(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) -> str:
