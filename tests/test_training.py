@@ -17,7 +17,6 @@ from safetensors.numpy import load_file
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from deploy.model.held_out import pool_of, reciprocal_ranks
-from deploy.model.pairs import EXCERPT, KEYWORDS, LEAST, excerpts
 from deploy.model.soup import soup
 from pipeline.distill import DistillOptions, distill
 from pipeline.finetune import FinetuneOptions, finetune
@@ -352,29 +351,6 @@ def test_reciprocal_ranks_are_those_of_the_best_answer() -> None:
     assert reciprocal_ranks(Letters(), pairs, pool, [0]) == 0.5  # type: ignore[arg-type]
     assert reciprocal_ranks(Letters(), pairs, pool, [1]) == 1.0  # type: ignore[arg-type]
     assert reciprocal_ranks(Letters(), pairs, pool, [0, 1, 2]) == 2 / 3  # type: ignore[arg-type]
-
-
-def test_excerpts_are_words_of_their_texts() -> None:
-    dice = random.Random(2)
-    texts = [" ".join(f"w{dice.randrange(300)}" for _ in range(n)) for n in range(20, 120)]
-    passages, asked = excerpts(texts, 60, random.Random(1))
-    assert (passages, asked) == excerpts(texts, 60, random.Random(1))
-    assert len({name for name, _ in passages}) == 60
-    long = [text for text in texts if len(text.split()) >= LEAST]
-    whole = 0
-    for (name, text), (row, its), (words, also) in zip(
-        passages, asked[::2], asked[1::2], strict=True
-    ):
-        assert name == its == also
-        source = long[int(name[1:])]
-        assert EXCERPT[0] <= len(row.split()) <= EXCERPT[1]
-        assert f" {row} " in f" {source} "
-        assert KEYWORDS[0] <= len(words.split()) <= KEYWORDS[1]
-        rest = iter(source.split())
-        assert all(word in rest for word in words.split())  # in their order
-        whole += text == source
-        assert text == source or len(text.split()) == len(source.split()) - len(row.split())
-    assert 0 < whole < 60
 
 
 def test_pairs_with_unknown_passages_are_refused(tmp_path: Path) -> None:

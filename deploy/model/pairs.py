@@ -1,20 +1,15 @@
-"""The pairs of `albeam-small` beside SQuAD's: medical answers, sentences of science, excerpts.
+"""The pairs of `albeam-small` beside SQuAD's: medical answers, and sentences of science texts.
 
-`python -m deploy.model.pairs --data DATA --output PAIRS` writes PAIRS/medquad and PAIRS/science,
+`python deploy/model/pairs.py --data DATA --output PAIRS` writes PAIRS/medquad and PAIRS/science,
 each with passages.parquet and questions.parquet. A science "question" is one sentence of a
 paragraph, and its passage is the rest (the inverse cloze task of Lee et al., 2019), which is near
-to finding the abstract that a claim speaks of. With `--texts TEXTS` of `deploy.model.texts` it
-writes PAIRS/excerpts too: of any text a few words in a row, and its rarest words, which is what
-search by words goes by (Chen et al., 2021, teach that to vectors). Run on Linux.
+to finding the abstract that a claim speaks of. Run on Linux.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import random
-import re
-from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,10 +17,6 @@ import pyarrow.parquet as pq
 
 from deploy.model.texts import sentences
 
-#: Words of a text that excerpts are made of, of an excerpt, and of a question of rare words.
-LEAST, EXCERPT, KEYWORDS = 30, (5, 14), (3, 7)
-#: The share of texts that an excerpt is taken out of.
-TAKEN_OUT = 0.3
 SCIENCE = ("pubmedqa", "covid_qa", "openstax")
 
 
@@ -72,34 +63,6 @@ def science(data: Path, most: int, dice: random.Random) -> tuple[list[tuple[str,
     return passages, asked
 
 
-def excerpts(texts: list[str], most: int, dice: random.Random) -> tuple[list[tuple[str, str]], ...]:
-    """Sample texts of at least `LEAST` words, and ask each for two things that it says.
-
-    One is some of its words in a row; of three in ten texts these are then taken out of it. The
-    other is some of its words that few texts have, in their order.
-    """
-    long = [text for text in texts if text.count(" ") + 1 >= LEAST]
-    words_of = [re.findall(r"\w[\w'-]*", text) for text in long]
-    held = Counter(word for words in words_of for word in {one.lower() for one in words})
-    passages, asked = [], []
-    for place in dice.sample(range(len(long)), min(most, len(long))):
-        name, text = f"e{place}", long[place]
-        words = text.split()
-        length = dice.randint(*EXCERPT)
-        start = dice.randrange(len(words) - length)
-        asked.append((" ".join(words[start : start + length]), name))
-        rare = {
-            number: math.log(len(long) / held[word.lower()]) * dice.random()
-            for number, word in enumerate(words_of[place])
-        }
-        chosen = sorted(rare, key=lambda n, r=rare: -r[n])[: dice.randint(*KEYWORDS)]
-        asked.append((" ".join(words_of[place][n] for n in sorted(chosen)), name))
-        if dice.random() < TAKEN_OUT:
-            text = " ".join(words[:start] + words[start + length :])
-        passages.append((name, text))
-    return passages, asked
-
-
 def main() -> None:
     """Write the pairs."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -107,16 +70,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--medical", type=int, default=3000)
     parser.add_argument("--science", type=int, default=5000)
-    parser.add_argument("--texts", type=Path, help="what deploy.model.texts wrote")
-    parser.add_argument("--excerpts", type=int, default=40_000)
     parser.add_argument("--seed", type=int, default=17)
     options = parser.parse_args()
     dice = random.Random(options.seed)
     write(options.output / "medquad", *medical(options.data, options.medical, dice))
     write(options.output / "science", *science(options.data, options.science, dice))
-    if options.texts is not None:
-        texts = pq.read_table(options.texts, columns=["text"])["text"].to_pylist()
-        write(options.output / "excerpts", *excerpts(texts, options.excerpts, dice))
 
 
 if __name__ == "__main__":
