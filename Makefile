@@ -53,8 +53,10 @@ bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N
 	$(BIN)/python -m deploy.bench.hybrid --rows $(or $(ROWS),1000000) --json bench-hybrid.json
 
-bench-index: $(BIN)/.installed ## build an index of a million vectors beside plain FAISS: ROWS=N
-	$(BIN)/python -m deploy.bench.index --rows $(or $(ROWS),1000000) --json bench-index.json
+bench-index: $(BIN)/.installed ## build indexes beside plain FAISS, and of real texts: ROWS=N THEN=N ALBEAM_DATA=FOLDER
+	$(BIN)/python -m deploy.bench.index --rows $(or $(ROWS),1000000) \
+		$(if $(THEN),--then $(THEN)) --json bench-index.json
+	$(if $(ALBEAM_DATA),$(BIN)/python -m deploy.bench.real --data $(ALBEAM_DATA) --json bench-real.json)
 
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
 	$(BIN)/python -m tests.reference

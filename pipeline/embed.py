@@ -93,8 +93,6 @@ def run(options: EmbedOptions) -> EmbedSummary:
         paths.claim()
     else:
         survey = _survey(job, base)
-        rows = survey.rows if base is None else None
-        check_index_options(options.index, job.identity.dim, rows)
         changes = _compare(job, Comparison(paths, survey, base, options.mode, options.on_duplicate))
         if base is not None and not changes.writes:
             return _remove(job, paths, changes)
@@ -159,6 +157,7 @@ def _prepare(options: EmbedOptions) -> EmbedJob:
     identity = model.identity
     passages = PassageOptions(identity.max_tokens, options.stride, identity.passage_prompt)
     check_passage_options(passages, tokenizer)
+    check_index_options(options.index, identity.dim)
     files = storage.list_inputs(tuple(storage.absolute(url) for url in options.inputs))
     store = storage.absolute(options.store)
     storage.probe_exclusive(store)

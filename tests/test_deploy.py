@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
 
+from deploy.bench.index import judge
 from deploy.bench.scale import measure
 from deploy.dataflow import launch
 from pipeline import flink
@@ -266,3 +267,12 @@ def test_the_simulation_of_many_parts_measures_each_step(tmp_path: Path) -> None
     assert all(step["seconds"] >= 0 and step["peak_mb"] > 0 for step in report["steps"].values())
     assert report["manifest_bytes"] > 150 * 200
     assert report["snapshot_bytes"] < 2_000
+
+
+def test_bounds_of_the_index_are_judged_on_the_most_rows() -> None:
+    report = {"build_ratio": 1.1, "query_milliseconds": 5.0, "then_query_milliseconds": 12.0}
+    assert judge(report | {"recall_at_10_unseen": 0.96}) == [
+        "reached  build_ratio: 1.1, at most 1.15",
+        "reached  recall_at_10_unseen: 0.96, at least 0.95",
+        "missed   query_milliseconds: 12, at most 10",
+    ]

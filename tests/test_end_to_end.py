@@ -29,7 +29,7 @@ from tests.reference import brute_force, reference_passages
 from transforms import Store
 from transforms.commits import commit_segment
 from transforms.encoder import reference_vectors
-from transforms.errors import BadInput
+from transforms.errors import BadInput, RecallMissed
 from transforms.index_choice import IndexOptions
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.planning import ColumnOptions
@@ -170,6 +170,31 @@ def test_other_indexes_answer_like_the_exact_one(options: EmbedOptions, index: s
         # Bare rows have half the bits.
         assert all(ours <= exact + 1e-3 for ours, exact in zip(found, first, strict=True))
     verify(other.store)
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        (IndexOptions("HNSW0"), "has a 0 for a number"),
+        (IndexOptions("Nonsense"), "is no FAISS factory"),
+        (IndexOptions("flat", recall_target=7), "recall-target 7 is not above 0"),
+    ],
+)
+def test_an_index_is_checked_where_a_run_goes_on_too(
+    options: EmbedOptions, option: IndexOptions, why: str
+) -> None:
+    with pytest.raises(RecallMissed):
+        run(replace(options, index=IndexOptions("PQ2x2", 1.0)))
+    with pytest.raises(BadInput, match=why):
+        run(replace(options, index=option))
+    assert run(replace(options, index=IndexOptions("flat"))).snapshot == 1
+
+
+def test_lists_may_be_as_many_as_passages_are(options: EmbedOptions, tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path / "books", ["river stone window " * 200 for _ in range(3)])
+    index = IndexOptions("IVF4,Flat", 0.1)
+    summary = run(replace(options, inputs=(str(folder),), index=index))
+    assert (summary.documents, summary.index) == (3, "IVF4,Flat")
 
 
 def test_k_counts_documents_and_fetches_more_passages_until_it_has_them(

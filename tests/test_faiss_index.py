@@ -23,7 +23,7 @@ from transforms.faiss_index import (
     search_index,
     train_index,
 )
-from transforms.faiss_kinds import check_factory, kind_of, ladder
+from transforms.faiss_kinds import bytes_of_row, check_factory, kind_of, ladder
 
 DIM = 16
 
@@ -129,6 +129,7 @@ def refused(option: str, dim: int) -> str:
         ("IVF0,Flat", "has a 0 for a number"),
         ("IVF4_HNSW1,Flat", "is a graph of one link a row"),
         ("PQ4x0", "has a 0 for a number"),
+        ("IVF8,FlatDedup", "keeps equal rows once"),
         ("PQ8x24", "has codes of 24 bits, and 16 are the most"),
         ("IVF16(PQ8x10),Flat", "has too few lists to train codes of 10 bits"),
         ("IVF16,PQ8x", "is no FAISS factory"),
@@ -163,6 +164,21 @@ def test_wide_vectors_do_not_crash_a_probe(option: str, least: int, dim: int) ->
 def test_vectors_of_odd_width_can_have_codes() -> None:
     check_factory("IVF16,PQ3x4", 27)
     check_factory("PQ9x4fs", 27)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        *("Flat", "SQ4", "PQ8x4fs", "RaBitQ", "IVF8,Flat", "IVF8,SQ6", "IVF8_HNSW8,SQ8", "HNSW8"),
+        *("HNSW16_SQ8", "PCA8,IVF8,Flat", "OPQ4_8,IVF8,PQ4x4", "IVF8,RQ2x4", "IVF16(PQ4x4),Flat"),
+        "RR16,IVF8,PQ8x4fsr",
+    ],
+)
+def test_the_bytes_of_a_row_are_those_that_a_file_has_of_it(factory: str) -> None:
+    vectors = make_vectors(4_000, 2, DIM)
+    empty = train_index(factory, DIM, vectors)
+    size = len(faiss.serialize_index(made(factory, vectors))) - len(faiss.serialize_index(empty))
+    assert bytes_of_row(factory, DIM) == pytest.approx(size / 4_000, rel=0.05)
 
 
 def test_codes_are_probed_and_trained_without_what_nobody_uses() -> None:
@@ -293,6 +309,16 @@ def test_an_index_of_another_kind_than_its_factory_is_damaged(tmp_path: Path) ->
     write_index(made("SQ8", make_vectors(200, 7, DIM)), str(path))
     with pytest.raises(Damaged, match=r"can't be read .*; restore it, or .* albeam index STORE$"):
         read_index(path, "IVF4,SQ8", DIM, 200)
+
+
+def test_an_index_of_a_newer_faiss_says_so(written: tuple[str, Path]) -> None:
+    factory, path = written
+    whole = bytearray(path.read_bytes())
+    whole[3] = ord("9")
+    path.write_bytes(whole)
+    said = r"\(Index type 0x\w+ \(\"\w{3}9\"\) not recognized\); install the newer FAISS that wrote"
+    with pytest.raises(Damaged, match=said):
+        read_index(path, factory, DIM, 200)
 
 
 @pytest.mark.parametrize("content", [b"hello", b"PAR1" * 5_000, bytes(20_000), b"IxFI" * 5_000])

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -18,7 +19,15 @@ from PIL import Image
 from pipeline import index, vacuum, verify
 from pipeline.cli import main
 from tests.stores import DIM, add_segment, live_ids, make_vectors
-from transforms import faiss_index, faiss_kinds, index_plan, shard_report, shards, storage
+from transforms import (
+    faiss_files,
+    faiss_index,
+    faiss_kinds,
+    index_plan,
+    shard_report,
+    shards,
+    storage,
+)
 from transforms.commits import remove_documents
 from transforms.curves import best_rows
 from transforms.errors import BadInput, Damaged, RecallMissed
@@ -693,6 +702,82 @@ def test_what_can_not_be_tuned_is_refused(
     remove_documents(bare, ["a"])
     assert main(["tune", bare]) == 2
     assert "has no passage" in capsys.readouterr().err
+
+
+def test_an_index_that_can_not_skip_rows_is_scanned_where_some_are_deleted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path, "Flat")
+    command = ["index", store, "--index", "IVF8,RQ2x4", "--recall-target", "0.1"]
+    assert main(command) == 0
+    said = "scanned where not all rows are wanted, for FAISS skips none in it"
+    assert said in capsys.readouterr().err
+    remove_documents(store, ["d0003"])
+    assert main(["tune", store, "--queries", "20", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["recall_at_10"] for row in rows} == {1.0}
+    assert recall_at_10(store, np.arange(ROWS) != 3) == 1.0
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF8,SQ8", "HNSW16"])
+def test_no_passages_at_all_are_not_asked_for(tmp_path: Path, factory: str) -> None:
+    opened = Store.open(make_store(tmp_path, factory))
+    for k in (0, -1):
+        with pytest.raises(BadInput, match=f"^k is {k}: give 1 or more"):
+            opened.nearest(make_vectors(2, seed=78), k)
+
+
+def test_an_index_that_can_not_be_read_back_is_not_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path, "Flat")
+    write = faiss_files.write_index
+
+    def torn(made: Any, path: str) -> None:
+        write(made, path)
+        if made.ntotal:
+            os.truncate(path, os.path.getsize(path) - 40)
+
+    monkeypatch.setattr(faiss_files, "write_index", torn)
+    assert main(["index", store, "--index", "IVF8,SQ8", "--recall-target", "0.5"]) == 2
+    assert "index 'IVF8,SQ8' of these rows can't be read as FAISS" in capsys.readouterr().err
+    assert read_snapshot(store).number == 1
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("factory", ["IVF8,SQ8", "HNSW16", "RR8,IVF8,PQ4x4fsr", "IVF8,Flat"])
+def test_rows_that_are_all_equal_or_doubled_by_the_hundred_are_found(
+    tmp_path: Path, factory: str, rows: int
+) -> None:
+    store = str(tmp_path / "store")
+    vectors = np.repeat(make_vectors(rows, 4), 1_200 // rows, axis=0)
+    with pytest.MonkeyPatch.context() as patched:
+        with_vectors(patched, vectors)
+        add_segment(store, "one", {f"d{n}": 1 for n in range(len(vectors))}, index=factory)
+        [info] = Store.open(store).segments
+        assert info.index is not None
+        assert info.index.factory == factory
+        assert info.index.settings[0].recall_at_10 == 1.0
+        scores, found = Store.open(store).nearest(vectors[:1], 10)
+    assert set((found[0] // (1_200 // rows)).tolist()) == {0}
+    np.testing.assert_allclose(scores, float(vectors[0] @ vectors[0]), rtol=2e-3)
+
+
+@pytest.mark.parametrize("factory", ["IVF4,Flat", "PCA4,IVF4,Flat", "OPQ2_4,IVF4,PQ2x4"])
+def test_centres_are_trained_where_faiss_sees_a_gpu_by_their_own_width(
+    factory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths = []
+
+    def to_gpus(index: Any) -> Any:
+        widths.append(index.d)
+        return index
+
+    monkeypatch.setattr(faiss_index, "gpus", lambda: 1)
+    monkeypatch.setattr(faiss_index.faiss, "index_cpu_to_all_gpus", to_gpus, raising=False)
+    made = faiss_index.train_index(factory, DIM, make_vectors(400, 1), gpu=True)
+    assert made.is_trained
+    assert widths == [DIM if factory.startswith("IVF") else 4]
 
 
 def test_a_gpu_that_is_not_there_is_not_asked() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms import faiss_index
+from transforms.errors import BadInput
 from transforms.file_cache import FileCache
 from transforms.parquet import read_vectors
 from transforms.ranking import Rows, Scores, merge_top_k, moved, no_hits
@@ -40,7 +41,13 @@ class Dense:
     def nearest(
         self, vectors: npt.ArrayLike, k: int, where: str | None = None
     ) -> tuple[Scores, Rows]:
-        """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few."""
+        """The best ``k`` live passages by the indexes: scores and global rows, -1 where too few.
+
+        Raises:
+            BadInput: k is below 1, or the vectors are not of the store's width, or not finite.
+        """
+        if k < 1:
+            raise BadInput(f"k is {k}: give 1 or more")
         vectors = question_vectors(vectors, self._dim)
         found = [no_hits(len(vectors))]
         first = 0

@@ -17,6 +17,8 @@ from transforms.file_cache import INDEX_REMEDY
 import faiss  # isort: skip
 
 _READING = threading.Lock()
+#: What FAISS says of kinds of index and of lists that it does not know.
+_UNKNOWN = re.compile("not recognized|could not load")
 
 
 def write_index(index: Any, path: str) -> None:
@@ -61,9 +63,11 @@ def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = Tru
             index = faiss.read_index(str(path), flags)
         fit = flags != faiss.IO_FLAG_MMAP or _lists_fit(index, factory, dim, size)
     except (RuntimeError, MemoryError) as error:
+        why = reason(error)
+        newer = "install the newer FAISS that wrote it, or " if _UNKNOWN.search(why) else ""
         raise Damaged(
-            f"index file {path} can't be read by FAISS {faiss.__version__} ({reason(error)}); "
-            f"{INDEX_REMEDY}"
+            f"index file {path} can't be read by FAISS {faiss.__version__} ({why}); "
+            f"{newer}{INDEX_REMEDY}"
         ) from error
     if flags == faiss.IO_FLAG_MMAP and fit and size <= _memory():
         # FAISS' threads read what a search is about to read; they pay where that is on a disk.

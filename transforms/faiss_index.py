@@ -5,6 +5,7 @@ Row ids are places in the index: a shard's index holds its rows in order. Cosine
 product of normalized vectors.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,9 @@ METRIC = "inner_product"
 EXACT = "Flat"
 #: Rows scored at once by `exact_search`.
 _BLOCK = 16_384
+#: The place in its code that FAISS' message begins with.
+_PLACE = re.compile(r"^.*?\.(?:cpp|h):\d+: ")
+_LEVEL_BYTES = 16
 
 
 def empty_index(factory: str, dim: int) -> Any:
@@ -54,9 +58,9 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
     index = empty_index(factory, dim)
     if gpu and count_lists(index) and gpus():
         make: Any = faiss
-        make.extract_index_ivf(index).clustering_index = make.index_cpu_to_all_gpus(
-            make.IndexFlatIP(dim)
-        )
+        lists = make.extract_index_ivf(index)
+        # Behind transforms that change the width it has another than the index.
+        lists.clustering_index = make.index_cpu_to_all_gpus(make.IndexFlatIP(lists.d))
     if not index.is_trained:
         try:
             train_quietly(index, sample)
@@ -396,6 +400,19 @@ def _parameters(index: Any, live: npt.NDArray[np.bool_] | None, setting: int) ->
     return make.SearchParameters(**only) if only else None
 
 
+def row_bytes(index: Any) -> int:
+    """What a row takes in an index of this make: its code, its number in a list, its links."""
+    make: Any = faiss
+    inner, graph = _inner(index), graph_of(index)
+    if count_lists(inner):
+        return int(make.extract_index_ivf(inner).code_size) + np.dtype(np.int64).itemsize
+    if graph is not None:
+        # On the lowest level; few rows have links on others. Then where a row's begin, its level.
+        links = np.dtype(np.int32).itemsize * int(graph.nb_neighbors(0))
+        return links + _LEVEL_BYTES + row_bytes(make.downcast_index(inner.storage))
+    return int(inner.sa_code_size())
+
+
 def graph_of(index: Any) -> Any:
     """The graph of an index that is one; None for any other."""
     make: Any = faiss
@@ -414,4 +431,6 @@ def count_lists(index: Any) -> int:
 def reason(error: Exception) -> str:
     """FAISS' message without the C++ place that it starts with."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].split("Error: ")[-1][:200] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return _PLACE.sub("", lines[-1]).removeprefix("Error: ")[:200]

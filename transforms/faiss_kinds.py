@@ -14,6 +14,7 @@ from transforms.faiss_index import (
     empty_index,
     graph_of,
     reason,
+    row_bytes,
     search_index,
     train_quietly,
 )
@@ -102,11 +103,13 @@ def check_factory(option: str, dim: int) -> None:
 
 
 def _crashes(option: str) -> str:
-    """What FAISS would crash of, or never end with, as it does not look; "" where it is nothing."""
+    """What FAISS would crash of, as it does not look, or albeam; "" where it is nothing."""
     if re.search(r"(?<!\d)0+(?!\d)", option):
         return "has a 0 for a number"
     if re.search(r"HNSW0*1(?!\d)", option):
         return "is a graph of one link a row, and needs two at least"
+    if "Dedup" in option:
+        return "keeps equal rows once, in a file that can't be mapped"
     if _bits(option) > _MOST_BITS:
         return f"has codes of {_bits(option)} bits, and {_MOST_BITS} are the most"
     return ""
@@ -172,6 +175,12 @@ def _bits(factory: str) -> int:
 
 def _toy_vectors(rows: int, dim: int) -> Vectors:
     return np.random.default_rng(0).normal(size=(rows, dim)).astype(np.float32)
+
+
+@lru_cache(256)
+def bytes_of_row(factory: str, dim: int) -> int:
+    """What a row takes in an index of a factory string, mapped lists included."""
+    return row_bytes(empty_index(factory, dim))
 
 
 def ladder(factory: str, dim: int, rows: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms import faiss_files, faiss_index, faiss_kinds, storage
-from transforms.errors import Conflict, Damaged, RecallMissed
+from transforms.errors import BadInput, Conflict, Damaged, RecallMissed
 from transforms.file_cache import FileCache
 from transforms.index_choice import IndexOptions
 from transforms.index_info import IndexFile, IndexInfo, IndexShard
@@ -183,6 +183,8 @@ def build_shard(
             report = report_shard(plan, shard, index, raw, queries, own)
         with storage.put_by_content(paths.index, f"shard-{shard.number:05d}", ".faiss") as written:
             faiss_files.write_index(index, written.path)
+            del index
+            _read_back(plan, shard, Path(written.path))
     raw_info = sample.raw if sample is not None else None
     made = IndexShard(shard.number, shard.rows, shard.first_row, _file(written), raw_info)
     return BuiltShard(made, report)
@@ -226,6 +228,17 @@ def finish_index(
         asked=plan.asked,
         target=plan.target,
     )
+
+
+def _read_back(plan: IndexPlan, shard: ShardPlan, path: Path) -> None:
+    """See whether a search will be able to open what FAISS wrote."""
+    try:
+        faiss_files.read_index(path, plan.factory, plan.dim, shard.rows)
+    except Damaged as error:
+        raise BadInput(
+            f"index {plan.factory!r} of these rows can't be read as FAISS wrote it ({error}); "
+            "nothing was published: give another --index"
+        ) from error
 
 
 def _own_rows(samples: Sequence[ShardSample]) -> Rows:

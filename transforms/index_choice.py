@@ -1,7 +1,6 @@
 """Choose a segment's index from its rows, their width, the memory and what the user wants."""
 
 import os
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +85,7 @@ def choose_index(options: IndexOptions, dim: int, rows: int) -> IndexChoice:
     if options.index == "none":
         return IndexChoice(None, "no index was asked for: searches scan the vectors")
     factory, reason = _factory(options, dim, rows)
-    return IndexChoice(factory, _why(factory, reason, options, dim, rows))
+    return IndexChoice(factory, explain(factory, reason, options, dim, rows))
 
 
 def fits(factory: str, dim: int, rows: int) -> bool:
@@ -162,14 +161,7 @@ def _plain(option: str) -> str:
 
 def index_bytes(factory: str, dim: int, rows: int) -> int:
     """What an index takes in memory, lists that are mapped included."""
-    product = re.search(r"(?<!O)PQ(\d+)(?:x(\d+))?", factory)
-    if product:
-        code = -(-int(product[1]) * int(product[2] or 8) // 8)
-    else:
-        code = dim if "SQ8" in factory else 2 * dim if "SQfp16" in factory else 4 * dim
-    links = 8 * _GRAPH_LINKS + 16 if "HNSW" in factory else 0
-    ids = 8 if "IVF" in factory else 0
-    return rows * (code + links + ids)
+    return rows * faiss_kinds.bytes_of_row(factory, dim)
 
 
 def build_seconds(factory: str, dim: int, rows: int) -> float:
@@ -185,7 +177,8 @@ def build_seconds(factory: str, dim: int, rows: int) -> float:
     return work / (_RATE * (os.cpu_count() or 1))
 
 
-def _why(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) -> str:
+def explain(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) -> str:
+    """Say in one line what is built, why, how large it gets and how long it takes."""
     size = index_bytes(factory, dim, rows)
     words = [f"{factory} for {rows:,} × {dim}: {size_words(size)}"]
     if factory == faiss_index.EXACT:
@@ -197,6 +190,8 @@ def _why(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) 
         words.append(f"and {size_words(2 * rows * dim)} of float16 vectors on disk to re-rank with")
         words.append(f"{_time(build_seconds(factory, dim, rows))} to build")
         words.append(f"recall@10 of {options.recall_target:g} asked for")
+        if not faiss_kinds.kind_of(factory, dim).selects:
+            words.append("scanned where not all rows are wanted, for FAISS skips none in it")
     if size > options.memory:
         words.append(f"more than the {size_words(options.memory)} of --index-memory")
     return ", ".join(words)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms import faiss_index
-from transforms.index_choice import NAMES, IndexOptions, choose_index, fits, index_bytes
+from transforms.index_choice import NAMES, IndexOptions, choose_index, explain, fits, index_bytes
 from transforms.index_info import IndexFile
 from transforms.ranking import Rows
 from transforms.segment import PartInfo, SegmentInfo
@@ -190,7 +190,8 @@ def plan_index(
     named = options.index in NAMES
     older = next((old for old in before if _serves(old.factory, factory, named)), None)
     if older is not None and older.factory != factory:
-        factory, why = older.factory, f"{older.factory} for {rows:,} × {dim}"
+        factory = older.factory
+        why = explain(factory, "", options, dim, rows)
     if not fits(factory, dim, rows):
         why = f"too few rows ({rows}) for {factory}: exact search"
         factory, older = faiss_index.EXACT, None

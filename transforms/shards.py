@@ -92,9 +92,11 @@ class SegmentIndex:
         return found
 
     def _worth(self, value: int, shard: IndexShard, live: Bools | None) -> int:
-        """The setting, or 0 where to scan what lives in a shard costs less."""
+        """The setting, or 0 where what lives in a shard must be scanned, or that costs less."""
         kind = faiss_kinds.kind_of(self._info.factory, self._dim)
         count = shard.rows if live is None else int(live.sum())
+        if count < shard.rows and not kind.selects:
+            return 0
         return value if faiss_kinds.cost(kind, value, shard.rows) <= count else 0
 
     def _lists_of(self, shard: IndexShard, index: object, live: Bools | None) -> Bools | None:

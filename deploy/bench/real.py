@@ -21,7 +21,10 @@ import numpy.typing as npt
 
 CORPORA = ("squad_dev/passages", "medquad/passages", "squad_train/passages", "text/paragraphs")
 QUESTIONS = ("squad_dev/questions.parquet", "medquad/questions.parquet")
-FACTORIES = ("HNSW32", "IVF1024,SQ8", "RR384,IVF1024,PQ128x4fsr")
+FACTORIES = (
+    *("HNSW32", "IVF1024,SQ8"),
+    *("RR384,IVF1024,PQ128x4fsr", "RR384,IVF512,PQ128x4fsr", "RR384,IVF256,PQ128x4fsr"),
+)
 
 
 def make_corpus(data: Path, folder: Path) -> list[str]:
@@ -43,9 +46,11 @@ def embed(files: list[str], store: str) -> None:
     from pipeline.embed import run
     from pipeline.options import EmbedOptions
     from transforms.index_choice import IndexOptions
+    from transforms.lexical_info import LexicalOptions
     from transforms.model import DEFAULT_MODEL, ModelOptions
 
-    run(EmbedOptions(tuple(files), store, ModelOptions(DEFAULT_MODEL), index=IndexOptions("none")))
+    model, without = ModelOptions(DEFAULT_MODEL), LexicalOptions("none")
+    run(EmbedOptions(tuple(files), store, model, index=IndexOptions("none"), lexical=without))
 
 
 def ask(store: str, data: Path, count: int) -> npt.NDArray[np.float32]:
@@ -104,7 +109,10 @@ def main() -> int:
     """Read the options, run, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="with the corpora's folders")
-    parser.add_argument("--store", help="where the vectors lie or shall lie (default: nowhere)")
+    parser.add_argument(
+        "--store",
+        help="where the vectors lie or shall lie (default: nowhere); an index there is taken up",
+    )
     parser.add_argument("--factories", nargs="+", default=FACTORIES)
     parser.add_argument("--recall-target", type=float, default=0.95)
     parser.add_argument("--questions", type=int, default=2_000)
