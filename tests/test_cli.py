@@ -174,10 +174,6 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
         lambda p: [documents(p / "a.parquet"), "--index", "Nonsense"],
         "index 'Nonsense' is no FAISS factory",
     ),
-    "lists": (
-        lambda p: [documents(p / "a.parquet"), "--index", "IVF64,Flat"],
-        "has 64 lists for 2 rows",
-    ),
     "rows per part": (
         lambda p: [documents(p / "a.parquet"), "--rows-per-part", "0"],
         "rows-per-part 0 is below 1",

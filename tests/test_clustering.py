@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.stores import make_vectors
-from transforms import clustering, faiss_index
+from transforms import clustering, faiss_index, faiss_training
 from transforms.clustering import Centres, Vectors, cluster
 
 #: Half of bfloat16's last place for a score near 1.
@@ -82,8 +82,8 @@ def test_an_index_finds_with_these_centres_what_it_finds_with_those_of_faiss(
     found = []
     for ours in (False, True):
         monkeypatch.setattr(clustering, "worthwhile", lambda *_, ours=ours: ours)
-        index = faiss_index.train_index(factory, 16, rows)
-        faiss_index.fill_index(index, len(rows), np.split(rows, [1_000, 1_001, 2_500]))
+        index = faiss_training.train_index(factory, 16, rows)
+        faiss_training.fill_index(index, len(rows), np.split(rows, [1_000, 1_001, 2_500]))
         assert index.ntotal == len(rows)
         lists = faiss_index.assign_lists(index, queries, 8)
         _, names = faiss_index.search_index(index, queries, 10, live, 8)
@@ -102,11 +102,11 @@ def test_codes_in_blocks_are_those_that_faiss_makes(
     factory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, queries = clustered(2_000, 16, 7), clustered(50, 16, 8)
-    index = faiss_index.train_index(factory, 16, rows)
-    twin = faiss_index.train_index(factory, 16, rows)
+    index = faiss_training.train_index(factory, 16, rows)
+    twin = faiss_training.train_index(factory, 16, rows)
     twin.add(rows)
     monkeypatch.setattr(clustering, "worthwhile", lambda *_: True)
-    faiss_index.fill_index(index, len(rows), [rows])
+    faiss_training.fill_index(index, len(rows), [rows])
     expected, found = (faiss_index.row_lists(each, len(rows)) for each in (twin, index))
     assert expected is not None
     assert found is not None
@@ -130,7 +130,7 @@ def test_a_sample_is_not_copied_to_be_turned(factory: str, monkeypatch: pytest.M
 
     monkeypatch.setattr(clustering, "worthwhile", lambda *_: True)
     monkeypatch.setattr(clustering, "cluster", watched)
-    assert faiss_index.train_index(factory, 16, rows).is_trained
+    assert faiss_training.train_index(factory, 16, rows).is_trained
     assert seen == [True]
 
 

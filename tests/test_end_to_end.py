@@ -181,10 +181,15 @@ def test_other_indexes_answer_like_the_exact_one(options: EmbedOptions, index: s
     ],
 )
 def test_an_index_is_checked_where_a_run_goes_on_too(
-    options: EmbedOptions, option: IndexOptions, why: str
+    options: EmbedOptions, option: IndexOptions, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RecallMissed):
-        run(replace(options, index=IndexOptions("PQ2x2", 1.0)))
+    def miss(*_: object) -> None:
+        raise RecallMissed("recall@10 is 0.1")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("transforms.indexing.finish_index", miss)
+        with pytest.raises(RecallMissed):
+            run(replace(options, index=IndexOptions("HNSW16", 0.9)))
     with pytest.raises(BadInput, match=why):
         run(replace(options, index=option))
     assert run(replace(options, index=IndexOptions("flat"))).snapshot == 1

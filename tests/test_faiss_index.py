@@ -21,9 +21,9 @@ from transforms.faiss_index import (
     assign_lists,
     exact_search,
     search_index,
-    train_index,
 )
 from transforms.faiss_kinds import bytes_of_row, check_factory, kind_of, ladder
+from transforms.faiss_training import train_index
 
 DIM = 16
 

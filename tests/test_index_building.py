@@ -23,6 +23,7 @@ from transforms import (
     faiss_files,
     faiss_index,
     faiss_kinds,
+    faiss_training,
     index_plan,
     shard_report,
     shards,
@@ -705,8 +706,9 @@ def test_what_can_not_be_tuned_is_refused(
 
 
 def test_an_index_that_can_not_skip_rows_is_scanned_where_some_are_deleted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shards_of(monkeypatch, ROWS)
     store = make_store(tmp_path, "Flat")
     command = ["index", store, "--index", "IVF8,RQ2x4", "--recall-target", "0.1"]
     assert main(command) == 0
@@ -716,7 +718,8 @@ def test_an_index_that_can_not_skip_rows_is_scanned_where_some_are_deleted(
     assert main(["tune", store, "--queries", "20", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["recall_at_10"] for row in rows} == {1.0}
-    assert recall_at_10(store, np.arange(ROWS) != 3) == 1.0
+    # Bare rows have half the bits.
+    assert recall_at_10(store, np.arange(ROWS) != 3) > 0.99
 
 
 @pytest.mark.parametrize("factory", ["Flat", "IVF8,SQ8", "HNSW16"])
@@ -744,8 +747,20 @@ def test_an_index_that_can_not_be_read_back_is_not_published(
     assert read_snapshot(store).number == 1
 
 
+def test_a_graph_of_rows_doubled_by_the_hundred_is_not_published(tmp_path: Path) -> None:
+    # It falls apart: the links of a row all lead to its equals.
+    vectors = np.repeat(make_vectors(3, 4), 400, axis=0)
+    with pytest.MonkeyPatch.context() as patched:
+        with_vectors(patched, vectors)
+        documents = {f"d{n}": 1 for n in range(len(vectors))}
+        with pytest.raises(
+            RecallMissed, match=r"HNSW16 of 1,200 rows: recall@10 is 0\.\d+ at most"
+        ):
+            add_segment(str(tmp_path / "s"), "one", documents, index="HNSW16", recall_target=1.0)
+
+
 @pytest.mark.parametrize("rows", [1, 3])
-@pytest.mark.parametrize("factory", ["IVF8,SQ8", "HNSW16", "RR8,IVF8,PQ4x4fsr", "IVF8,Flat"])
+@pytest.mark.parametrize("factory", ["IVF8,SQ8", "RR8,IVF8,PQ4x4fsr", "IVF8,Flat"])
 def test_rows_that_are_all_equal_or_doubled_by_the_hundred_are_found(
     tmp_path: Path, factory: str, rows: int
 ) -> None:
@@ -753,7 +768,8 @@ def test_rows_that_are_all_equal_or_doubled_by_the_hundred_are_found(
     vectors = np.repeat(make_vectors(rows, 4), 1_200 // rows, axis=0)
     with pytest.MonkeyPatch.context() as patched:
         with_vectors(patched, vectors)
-        add_segment(store, "one", {f"d{n}": 1 for n in range(len(vectors))}, index=factory)
+        documents = {f"d{n}": 1 for n in range(len(vectors))}
+        add_segment(store, "one", documents, index=factory, recall_target=1 - 1e-9)
         [info] = Store.open(store).segments
         assert info.index is not None
         assert info.index.factory == factory
@@ -773,14 +789,14 @@ def test_centres_are_trained_where_faiss_sees_a_gpu_by_their_own_width(
         widths.append(index.d)
         return index
 
-    monkeypatch.setattr(faiss_index, "gpus", lambda: 1)
-    monkeypatch.setattr(faiss_index.faiss, "index_cpu_to_all_gpus", to_gpus, raising=False)
-    made = faiss_index.train_index(factory, DIM, make_vectors(400, 1), gpu=True)
+    monkeypatch.setattr(faiss_training, "gpus", lambda: 1)
+    monkeypatch.setattr(faiss_training.faiss, "index_cpu_to_all_gpus", to_gpus, raising=False)
+    made = faiss_training.train_index(factory, DIM, make_vectors(400, 1), gpu=True)
     assert made.is_trained
     assert widths == [DIM if factory.startswith("IVF") else 4]
 
 
 def test_a_gpu_that_is_not_there_is_not_asked() -> None:
     assert faiss_index.gpus() >= 0
-    made = faiss_index.train_index("IVF4,Flat", DIM, make_vectors(200, 1), gpu=True)
+    made = faiss_training.train_index("IVF4,Flat", DIM, make_vectors(200, 1), gpu=True)
     assert made.is_trained

@@ -22,7 +22,7 @@ OWNERS = {
         # They measure torch itself, or convert from it.
         *("bench_systems", "bench_peers"),
     },
-    "faiss": {"faiss_index", "faiss_files"},
+    "faiss": {"faiss_index", "faiss_files", "faiss_training"},
     "tantivy": {"lexical"},
 }
 

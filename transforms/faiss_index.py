@@ -1,5 +1,6 @@
-"""FAISS: make, train, fill, search. `transforms.faiss_files` writes and reads; no other file
-imports it. What a factory string makes is found out by `transforms.faiss_kinds`.
+"""FAISS: make and search. `transforms.faiss_training` trains and fills, `transforms.faiss_files`
+writes and reads; no other file imports it. What a factory string makes is found out by
+`transforms.faiss_kinds`.
 
 Row ids are places in the index: a shard's index holds its rows in order. Cosine is the inner
 product of normalized vectors.
@@ -13,8 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms import clustering
-from transforms.errors import BadInput, Damaged
+from transforms.errors import Damaged
 from transforms.ranking import Rows, Scores, merge_top_k, no_hits
 
 try:
@@ -49,99 +49,7 @@ def empty_index(factory: str, dim: int) -> Any:
     return index
 
 
-def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> Any:
-    """An empty index, trained on a sample ``[n, dim]``; with ``gpu`` on the GPUs that FAISS sees.
-
-    Raises:
-        BadInput: FAISS can't train on these vectors.
-    """
-    index = empty_index(factory, dim)
-    if gpu and count_lists(index) and gpus():
-        make: Any = faiss
-        lists = make.extract_index_ivf(index)
-        # Behind transforms that change the width it has another than the index.
-        lists.clustering_index = make.index_cpu_to_all_gpus(make.IndexFlatIP(lists.d))
-    if not index.is_trained:
-        try:
-            train_quietly(index, sample)
-        except RuntimeError as error:
-            raise BadInput(
-                f"index {factory!r} can't be trained on {len(sample)} rows ({reason(error)}); "
-                "give --index flat"
-            ) from error
-    return index
-
-
-def train_quietly(index: Any, sample: Vectors) -> None:
-    """Train without what is not needed.
-
-    That is a warning a codebook of small samples, as the recall is measured anyway, and an order
-    of codes for a search that nothing here does: minutes of annealing.
-    """
-    make: Any = faiss
-    rotations = []
-    inner = _inner(index)
-    for transform in _transforms_of(index):
-        if isinstance(transform, make.OPQMatrix):
-            # It trains by codes of its own; what it is given it uses, and does not keep.
-            codes = make.ProductQuantizer(transform.d_out, transform.M, 8)
-            codes.cp.min_points_per_centroid = 1
-            transform.pq = codes
-            rotations.append((transform, codes))
-    owners = [inner, getattr(inner, "pq", None)]
-    if count_lists(index):
-        lists = make.downcast_index(make.extract_index_ivf(index))
-        owners += [lists, make.downcast_index(lists.quantizer)]
-    for owner in owners:
-        if hasattr(owner, "cp"):
-            owner.cp.min_points_per_centroid = 1
-        if hasattr(owner, "do_polysemous_training"):
-            owner.do_polysemous_training = False
-    sample = np.ascontiguousarray(sample)
-    try:
-        if _place_centres(index, sample):
-            # FAISS would choose as many, but of a transformed copy of all.
-            most = inner.train_encoder_num_vectors() or len(sample)
-            inner.train(_transformed(index, sample[:: max(1, len(sample) // most)]))
-            index.is_trained = True
-        else:
-            index.train(sample)
-    finally:
-        for transform, _ in rotations:
-            transform.pq = None
-
-
-def _place_centres(index: Any, rows: Vectors) -> bool:
-    """Give an inverted file its centres where they are found faster than FAISS finds them."""
-    make: Any = faiss
-    transforms, lists = _transforms_of(index), _inner(index)
-    if not _plain_lists(lists) or lists.clustering_index is not None:
-        return False
-    centres = make.downcast_index(lists.quantizer)
-    if not isinstance(centres, (make.IndexFlat, make.IndexHNSWFlat)) or centres.ntotal:
-        return False
-    if len(rows) < lists.nlist or not clustering.worthwhile(len(rows), lists.nlist, lists.d):
-        return False
-    # Rows and centres may be turned after they were compared: the same are near, and there is no
-    # second copy of the rows.
-    turned = len(transforms) <= 1 and all(map(_turns, transforms))
-    for transform in transforms:
-        if not transform.is_trained:
-            transform.train(rows)
-        if not turned:
-            rows = transform.apply(rows)
-    found = clustering.cluster(rows, lists.nlist)
-    centres.add(_transformed(index, found) if turned else found)
-    return True
-
-
-def _turns(transform: Any) -> bool:
-    """Whether a transform leaves all inner products as they are."""
-    rotation = isinstance(transform, (faiss.RandomRotationMatrix, faiss.OPQMatrix))
-    return rotation and transform.d_in == transform.d_out and not transform.have_bias
-
-
-def _transforms_of(index: Any) -> list[Any]:
+def transforms_of(index: Any) -> list[Any]:
     """What an index does to vectors before it takes them, in order."""
     make: Any = faiss
     if not isinstance(index, make.IndexPreTransform):
@@ -150,86 +58,18 @@ def _transforms_of(index: Any) -> list[Any]:
     return [make.downcast_VectorTransform(chain.at(number)) for number in range(chain.size())]
 
 
-def _transformed(index: Any, vectors: Vectors) -> Vectors:
+def transformed(index: Any, vectors: Vectors) -> Vectors:
     """Vectors as what is behind an index' transforms takes them."""
-    for transform in _transforms_of(index):
+    for transform in transforms_of(index):
         vectors = transform.apply(np.ascontiguousarray(vectors))
     return np.ascontiguousarray(vectors)
 
 
-def _inner(index: Any) -> Any:
+def inner_of(index: Any) -> Any:
     """What is behind an index' transforms; the index itself where it has none."""
     make: Any = faiss
     behind = isinstance(index, make.IndexPreTransform)
     return make.downcast_index(index.index) if behind else index
-
-
-def fill_index(index: Any, rows: int, chunks: Iterable[Vectors]) -> None:
-    """Add so many rows, chunks of float32 ``[n, dim]``, to a trained index that has none."""
-    inner = _inner(index)
-    found = _centres(inner, rows)
-    if found is None:
-        for chunk in chunks:
-            index.add(np.ascontiguousarray(chunk))
-        return
-    # Rows whose list is known can't be added to codes in blocks; these are made of plain ones.
-    make: Any = faiss
-    packed = type(inner) is make.IndexIVFPQFastScan
-    target = _unpacked(inner) if packed else inner
-    for chunk in chunks:
-        some = _transformed(index, chunk)
-        near = found.nearest(some)
-        target.add_core(len(some), make.swig_ptr(some), None, make.swig_ptr(near), None)
-    if packed:
-        inner.merge_from(make.IndexIVFPQFastScan(target), 0)
-    index.ntotal = inner.ntotal
-
-
-def _centres(index: Any, rows: int) -> clustering.Centres | None:
-    """The centres of an inverted file, where the lists of so many rows are found faster by them."""
-    make: Any = faiss
-    kinds = (
-        make.IndexIVFFlat,
-        make.IndexIVFScalarQuantizer,
-        make.IndexIVFPQ,
-        make.IndexIVFPQFastScan,
-    )
-    if type(index) not in kinds:
-        return None
-    centres = make.downcast_index(index.quantizer)
-    if not isinstance(centres, make.IndexFlat):
-        return None
-    if not clustering.worthwhile(rows, index.nlist, index.d):
-        return None
-    return clustering.Centres(centres.reconstruct_n(0, index.nlist))
-
-
-def _unpacked(index: Any) -> Any:
-    """An empty index of the same codes as one of fast scans, each row's in a place of its own."""
-    make: Any = faiss
-    codes = index.pq
-    plain = make.IndexIVFPQ(
-        index.quantizer, index.d, index.nlist, codes.M, codes.nbits, index.metric_type
-    )
-    plain.pq, plain.by_residual, plain.is_trained = codes, index.by_residual, True
-    return plain
-
-
-def fit_error(index: Any, vectors: Vectors) -> float | None:
-    """Mean squared distance of vectors from what a trained index takes them for, if it can say.
-
-    That is the nearest centre of an inverted file, and otherwise the vector that a code stands for.
-    """
-    vectors, index = _transformed(index, vectors), _inner(index)
-    try:
-        if count_lists(index):
-            _, near = index.quantizer.search(vectors, 1)
-            centres = index.quantizer.reconstruct_n(0, index.nlist)[near[:, 0]]
-        else:
-            centres = index.sa_decode(index.sa_encode(vectors))
-    except RuntimeError:
-        return None
-    return float(np.square(centres - vectors).sum(axis=1).mean())
 
 
 def gpus() -> int:
@@ -273,8 +113,8 @@ def vectors_of(index: Any, rows: Rows) -> Vectors:
 
 def row_lists(index: Any, rows: int) -> npt.NDArray[np.int32] | None:
     """In which list of a plain inverted file each row is; None for any other index."""
-    index = _inner(index)
-    if not _plain_lists(index):
+    index = inner_of(index)
+    if not has_plain_lists(index):
         return None
     make: Any = faiss
     found = np.zeros(rows, np.int32)
@@ -295,8 +135,8 @@ def assign_lists(
     ``filled`` says which lists are worth it: the nearest of those are taken, as many as there are.
     None where the index is of another kind, or its centres can't be chosen among.
     """
-    queries, index = _transformed(index, queries), _inner(index)
-    if not _plain_lists(index):
+    queries, index = transformed(index, queries), inner_of(index)
+    if not has_plain_lists(index):
         return None
     make: Any = faiss
     centres = make.downcast_index(index.quantizer)
@@ -308,7 +148,8 @@ def assign_lists(
     return search_index(centres, queries, count, filled)
 
 
-def _plain_lists(index: Any) -> bool:
+def has_plain_lists(index: Any) -> bool:
+    """Whether an index is an inverted file whose lists can be chosen before it is searched."""
     return type(index).__name__.startswith("IndexIVF") and hasattr(index, "search_preassigned")
 
 
@@ -334,7 +175,7 @@ def search_index(
     """
     queries = np.ascontiguousarray(queries)
     if lists is not None:
-        queries, index = _transformed(index, queries), _inner(index)
+        queries, index = transformed(index, queries), inner_of(index)
     chosen = None if live is None or live.all() else live
     params = _parameters(index, chosen, setting if lists is None else lists[0].shape[1])
     if lists is not None:
@@ -403,7 +244,7 @@ def _parameters(index: Any, live: npt.NDArray[np.bool_] | None, setting: int) ->
 def row_bytes(index: Any) -> int:
     """What a row takes in an index of this make: its code, its number in a list, its links."""
     make: Any = faiss
-    inner, graph = _inner(index), graph_of(index)
+    inner, graph = inner_of(index), graph_of(index)
     if count_lists(inner):
         return int(make.extract_index_ivf(inner).code_size) + np.dtype(np.int64).itemsize
     if graph is not None:
@@ -416,7 +257,7 @@ def row_bytes(index: Any) -> int:
 def graph_of(index: Any) -> Any:
     """The graph of an index that is one; None for any other."""
     make: Any = faiss
-    index = _inner(index)
+    index = inner_of(index)
     return index.hnsw if isinstance(index, make.IndexHNSW) else None
 
 

@@ -16,8 +16,8 @@ from transforms.faiss_index import (
     reason,
     row_bytes,
     search_index,
-    train_quietly,
 )
+from transforms.faiss_training import train_quietly
 
 #: Rows that a list's centre is trained on: what FAISS asks for at least, and what is worth reading.
 LEAST_PER_LIST, TRAINING_PER_LIST = 39, 64

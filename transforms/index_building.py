@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms import faiss_files, faiss_index, faiss_kinds, storage
+from transforms import faiss_files, faiss_index, faiss_kinds, faiss_training, storage
 from transforms.errors import BadInput, Conflict, Damaged, RecallMissed
 from transforms.file_cache import FileCache
 from transforms.index_choice import IndexOptions
@@ -136,12 +136,12 @@ def train(paths: SegmentPaths, plan: IndexPlan, samples: Sequence[ShardSample]) 
         with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
             path = _fetch(SegmentPaths(paths.store, before.segment), before.file, cache)
             index = faiss_files.read_index(path, plan.factory, plan.dim, 0, mapped=False)
-        error = faiss_index.fit_error(index, some)
+        error = faiss_training.fit_error(index, some)
         drift = error / before.error if before.error and error else None
     anew = drift is not None and drift > MOST_DRIFT
     if index is None or anew:
-        index = faiss_index.train_index(plan.factory, plan.dim, rows, plan.gpu)
-        error = faiss_index.fit_error(index, some)
+        index = faiss_training.train_index(plan.factory, plan.dim, rows, plan.gpu)
+        error = faiss_training.fit_error(index, some)
     with storage.put_by_content(paths.index, "trained", ".faiss") as written:
         faiss_files.write_index(index, written.path)
     return Trained(_file(written), error, drift, anew)
@@ -162,18 +162,18 @@ def build_shard(
     paths.claim()
     with tempfile.TemporaryDirectory(prefix="albeam-") as cache:
         if trained.file is None:
-            index = faiss_index.train_index(plan.factory, plan.dim, _NO_ROWS)
+            index = faiss_training.train_index(plan.factory, plan.dim, _NO_ROWS)
         else:
             path = _fetch(paths, trained.file, cache)
             index = faiss_files.read_index(path, plan.factory, plan.dim, 0, mapped=False)
         sample = next((each for each in samples if each.number == shard.number), None)
         report = None
         if sample is None:
-            faiss_index.fill_index(index, shard.rows, _finite(paths, shard))
+            faiss_training.fill_index(index, shard.rows, _finite(paths, shard))
         else:
             # Candidates are ranked by these rows in any case, and they are read faster than parts.
             raw = _open_raw(paths, plan, shard, sample.raw, cache)
-            faiss_index.fill_index(index, shard.rows, blocks(raw))
+            faiss_training.fill_index(index, shard.rows, blocks(raw))
             queries = np.concatenate([each.queries for each in _ordered(samples)])
             own, asked = _own_rows(samples), made_questions(queries)
             if plan.questions is not None:

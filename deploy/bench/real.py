@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ FACTORIES = (
 )
 
 
-def make_corpus(data: Path, folder: Path) -> list[str]:
+def make_corpus(data: Path, folder: Path, corpora: Sequence[str] = CORPORA) -> list[str]:
     """The corpora's ids and texts, each id told apart by its corpus."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     files = []
-    for name in CORPORA:
+    for name in corpora:
         table = pq.read_table(data / f"{name}.parquet", columns=["id", "text"])
         ids = pa.array([f"{name}/{each}" for each in table["id"].to_pylist()])
         files.append(str(folder / f"{name.replace('/', '-')}.parquet"))
@@ -113,6 +114,7 @@ def main() -> int:
         "--store",
         help="where the vectors lie or shall lie (default: nowhere); an index there is taken up",
     )
+    parser.add_argument("--corpora", nargs="+", default=CORPORA)
     parser.add_argument("--factories", nargs="+", default=FACTORIES)
     parser.add_argument("--recall-target", type=float, default=0.95)
     parser.add_argument("--questions", type=int, default=2_000)
@@ -120,7 +122,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="albeam-bench-") as work:
         store = str(Path(options.store or Path(work, "store")).absolute())
-        embed(make_corpus(options.data, Path(work)), store)
+        embed(make_corpus(options.data, Path(work), options.corpora), store)
         queries = ask(store, options.data, options.questions)
         report = []
         for factory in options.factories:
