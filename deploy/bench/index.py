@@ -205,6 +205,7 @@ def batch(store: str, questions: int, folder: str) -> dict[str, Any]:
 
     from pipeline.bench_texts import paragraphs
     from pipeline.search_many import run
+    from transforms.faiss_index import graph_of
     from transforms.retrieval import RankOptions
     from transforms.searching import SearchOptions
     from transforms.segment import SegmentPaths
@@ -239,7 +240,11 @@ def batch(store: str, questions: int, folder: str) -> dict[str, Any]:
         for path in files:
             index = faiss.read_index(path)
             if info.index.settings:
-                faiss.extract_index_ivf(index).nprobe = info.index.settings[0].value_for(True)
+                value, graph = info.index.settings[0].value_for(True), graph_of(index)
+                if graph is not None:
+                    graph.efSearch = value
+                else:
+                    faiss.extract_index_ivf(index).nprobe = value
             index.search(vectors, 100)
         seconds["search"].append(time.perf_counter() - began)
     best = {name: min(each) for name, each in seconds.items()}
