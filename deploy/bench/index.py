@@ -205,7 +205,7 @@ def batch(store: str, questions: int, folder: str) -> dict[str, Any]:
 
     from pipeline.bench_texts import paragraphs
     from pipeline.search_many import run
-    from transforms.faiss_index import graph_of
+    from transforms.faiss_index import search_index
     from transforms.retrieval import RankOptions
     from transforms.searching import SearchOptions
     from transforms.segment import SegmentPaths
@@ -222,6 +222,7 @@ def batch(store: str, questions: int, folder: str) -> dict[str, Any]:
         str(Path(SegmentPaths(store, info.name).index, shard.file.name))
         for shard in info.index.shards
     ]
+    value = info.index.settings[0].value_for(True) if info.index.settings else 0
     options = SearchOptions(store, opened.snapshot.number, RankOptions(100))
     few = f"{folder}/few.parquet"
     pq.write_table(pa.table({"question": asked[:1]}), few)
@@ -238,14 +239,7 @@ def batch(store: str, questions: int, folder: str) -> dict[str, Any]:
         seconds["encode"].append(time.perf_counter() - began)
         began = time.perf_counter()
         for path in files:
-            index = faiss.read_index(path)
-            if info.index.settings:
-                value, graph = info.index.settings[0].value_for(True), graph_of(index)
-                if graph is not None:
-                    graph.efSearch = value
-                else:
-                    faiss.extract_index_ivf(index).nprobe = value
-            index.search(vectors, 100)
+            search_index(faiss.read_index(path), vectors, 100, None, value)
         seconds["search"].append(time.perf_counter() - began)
     best = {name: min(each) for name, each in seconds.items()}
     return {
