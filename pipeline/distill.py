@@ -32,7 +32,7 @@ class DistillOptions(TrainingOptions):
     student: Path | None = None
     shape: Shape = field(default_factory=Shape)
     epochs: float = 2.0
-    rate: float = 8e-4
+    rate: float = 2e-3
     held_out: int = 2000
 
     def __post_init__(self) -> None:
@@ -136,6 +136,7 @@ def _beginner(options: DistillOptions, texts: Sequence[str], corpus: str) -> tup
     from transforms.lessons import Tokens
     from transforms.model_files import read_model
     from transforms.student import start_weights
+    from transforms.teacher import whole_words
     from transforms.vocabulary import albert_tokenizer, pieces, train_vocabulary
 
     if options.student is not None:
@@ -144,8 +145,11 @@ def _beginner(options: DistillOptions, texts: Sequence[str], corpus: str) -> tup
         tokenizer = load_tokenizer(options.student, config.vocab_size)
         return config, tokenizer, fingerprint(options.student / "tokenizer.json"), lambda _: weights
     size = options.shape.vocab_size
+    known = whole_words(options.teacher)
+    digest = hashlib.sha256("\n".join([corpus, *known]).encode()).hexdigest()[:16]
     sentencepiece = remembered(
-        options.work / f"vocabulary-{corpus}-{size}.model", lambda: train_vocabulary(texts, size)
+        options.work / f"vocabulary-{digest}-{size}.model",
+        lambda: train_vocabulary(texts, size, words=known),
     )
 
     def start(tokens: Tokens) -> Any:
@@ -153,7 +157,12 @@ def _beginner(options: DistillOptions, texts: Sequence[str], corpus: str) -> tup
         counts = tokens.counts(len(vocabulary))
         return start_weights(options.teacher, options.shape, vocabulary, counts)
 
-    return options.shape.config(), albert_tokenizer(sentencepiece, options.max_tokens), size, start
+    return (
+        options.shape.config(),
+        albert_tokenizer(sentencepiece, options.max_tokens),
+        f"{digest}-{size}",
+        start,
+    )
 
 
 def check_student(options: DistillOptions, config: Any) -> None:

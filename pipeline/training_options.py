@@ -55,7 +55,7 @@ class TrainingOptions:
 
     def settings(self) -> dict[str, Any]:
         """Name the numbers that decide the weights: a resume must find the same."""
-        return {name: getattr(self, name) for name in self.deciding}
+        return {"optimizer": "muon", **{name: getattr(self, name) for name in self.deciding}}
 
 
 def fingerprint(path: Path) -> str:

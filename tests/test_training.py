@@ -27,8 +27,16 @@ from transforms.losses import contrastive_loss, sentence_loss, similarity_loss, 
 from transforms.model_files import write_json
 from transforms.negatives import best, index, rivals
 from transforms.pairs import Contests, Pairs, neighbourhoods, read_pairs
-from transforms.student import Shape, factorize, source_layers, split_as_teacher, standardize
-from transforms.teacher import batches_by_length, tokenize, word_means, word_starts
+from transforms.student import (
+    Shape,
+    factorize,
+    source_layers,
+    split_as_teacher,
+    standardize,
+    start_weights,
+    strongest,
+)
+from transforms.teacher import batches_by_length, tokenize, whole_words, word_means, word_starts
 from transforms.training import Schedule, State
 from transforms.vocabulary import albert_tokenizer, normalize, pieces, train_vocabulary
 
@@ -239,6 +247,8 @@ def test_distill_refuses_bad_input(distilling: DistillOptions, tmp_path: Path) -
         distill(replace(distilling, shape=replace(SHAPE, vocab_size=5000)))
     with pytest.raises(BadInput, match="--hidden 32"):
         distill(replace(distilling, shape=replace(SHAPE, hidden=64)))
+    with pytest.raises(BadInput, match="--intermediate 64 or less"):
+        distill(replace(distilling, shape=replace(SHAPE, intermediate=65)))
     with pytest.raises(BadInput, match="not a multiple of --groups"):
         replace(distilling, shape=replace(SHAPE, groups=4))
 
@@ -399,6 +409,18 @@ def test_vocabulary_follows_albert_conventions() -> None:
     assert normalize("``RIVER''  Stóne") == '"river" stone'
 
 
+def test_words_of_the_teacher_become_whole_pieces(teacher: Path) -> None:
+    known = whole_words(teacher)
+    assert set(WORDS) < set(known)
+    assert not any("[" in word or "#" in word or word == "." for word in known)
+    others = [" ".join(word[::-1] for word in text.split()) for text in sample_texts(300)]
+    alone = {piece for piece, _ in pieces(train_vocabulary(others, 100))}
+    beside = {piece for piece, _ in pieces(train_vocabulary(others, 100, words=WORDS))}
+    assert not alone & {f"▁{word}" for word in WORDS if word != word[::-1]}
+    assert len(beside & {f"▁{word}" for word in WORDS}) > 10
+    assert whole_words(teacher / "1_Pooling") == []
+
+
 def test_tokens_name_their_words(tmp_path: Path) -> None:
     tokenizer = albert_tokenizer(train_vocabulary(sample_texts(400), 70), 64)
     texts = ["river stones. dog", "fox"]
@@ -461,6 +483,21 @@ def test_groups_start_from_middle_layers() -> None:
     assert source_layers(6, 2) == [1, 4]
     assert source_layers(6, 1) == [3]
     assert source_layers(12, 6) == [1, 3, 5, 7, 9, 11]
+
+
+def test_narrower_layers_keep_their_strongest_units(teacher: Path) -> None:
+    into, out = np.eye(4, 3, dtype=np.float32), np.ones((3, 4), np.float32)
+    assert strongest(into, out * np.array([3, 1, 2, 9], np.float32), 2).tolist() == [0, 2]
+    names = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "▁river"]
+    shape = replace(SHAPE, vocab_size=6)
+    whole = start_weights(teacher, shape, names, [1] * 6)
+    half = start_weights(teacher, replace(shape, intermediate=32), names, [1] * 6)
+    layer = "encoder.albert_layer_groups.1.albert_layers.0."
+    kept = strongest(whole[layer + "ffn.weight"], whole[layer + "ffn_output.weight"], 32)
+    assert np.array_equal(half[layer + "ffn.weight"], whole[layer + "ffn.weight"][kept])
+    assert np.array_equal(half[layer + "ffn.bias"], whole[layer + "ffn.bias"][kept])
+    ours, theirs = (w[layer + "ffn_output.weight"] for w in (half, whole))
+    assert np.array_equal(ours, theirs[:, kept])
 
 
 def test_losses_are_zero_when_perfect_and_known_otherwise() -> None:

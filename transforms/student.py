@@ -41,12 +41,12 @@ LAYER_NAMES = {
 class Shape:
     """The student's size; the defaults are those of albeam-small."""
 
-    vocab_size: int = 16_000
+    vocab_size: int = 27_000
     layers: int = 6
     groups: int = 2
     hidden: int = 384
     heads: int = 12
-    intermediate: int = 1536
+    intermediate: int = 768
     embedding: int = 128
     positions: int = 512
 
@@ -150,6 +150,16 @@ def source_layers(teacher: int, groups: int) -> list[int]:
     return [int((group + 0.5) * teacher / groups) for group in range(groups)]
 
 
+def strongest(into: Array, out: Array, count: int) -> npt.NDArray[np.int64]:
+    """Choose the `count` inner units with the largest weights, in their order.
+
+    into: [units, dim] and out: [dim, units] of a feed-forward layer; a unit's strength is the
+    product of its two weights' norms.
+    """
+    strength = np.linalg.norm(into, axis=1) * np.linalg.norm(out, axis=0)
+    return np.sort(np.argsort(-strength, kind="stable")[:count])
+
+
 def start_weights(
     teacher: Path, shape: Shape, pieces: Sequence[str], counts: Sequence[int]
 ) -> dict[str, Array]:
@@ -168,10 +178,11 @@ def start_weights(
     e = "embeddings."
     rows = weights[e + "word_embeddings.weight"].astype(np.float32)
     inner = weights["encoder.layer.0.intermediate.dense.weight"].shape[0]
-    if (rows.shape[1], inner) != (shape.hidden, shape.intermediate):
+    if rows.shape[1] != shape.hidden:
+        raise BadInput(f"teacher {teacher} is {rows.shape[1]} wide: set --hidden {rows.shape[1]}")
+    if inner < shape.intermediate:
         raise BadInput(
-            f"teacher {teacher} is {rows.shape[1]} wide inside {inner}: "
-            f"set --hidden {rows.shape[1]} --intermediate {inner}"
+            f"teacher {teacher} is {inner} wide inside: set --intermediate {inner} or less"
         )
     names = (teacher / "vocab.txt").read_text(encoding="utf-8").split("\n")
     vocabulary = {name: number for number, name in enumerate(names)}
@@ -187,8 +198,17 @@ def start_weights(
     )
     depth = 1 + max(int(n.split(".")[2]) for n in weights if n.startswith("encoder.layer."))
     for group, layer in enumerate(source_layers(depth, shape.groups)):
-        for theirs, ours in LAYER_NAMES.items():
-            for kind in ("weight", "bias"):
-                name = f"encoder.albert_layer_groups.{group}.albert_layers.0.{ours}.{kind}"
-                made[name] = weights[f"encoder.layer.{layer}.{theirs}.{kind}"].astype(np.float32)
+        copied = {
+            f"{ours}.{kind}": weights[f"encoder.layer.{layer}.{theirs}.{kind}"].astype(np.float32)
+            for theirs, ours in LAYER_NAMES.items()
+            for kind in ("weight", "bias")
+        }
+        kept = strongest(copied["ffn.weight"], copied["ffn_output.weight"], shape.intermediate)
+        copied["ffn.weight"], copied["ffn.bias"] = (
+            copied["ffn.weight"][kept],
+            copied["ffn.bias"][kept],
+        )
+        copied["ffn_output.weight"] = copied["ffn_output.weight"][:, kept]
+        for name, array in copied.items():
+            made[f"encoder.albert_layer_groups.{group}.albert_layers.0.{name}"] = array
     return {name: np.ascontiguousarray(array) for name, array in made.items()}

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from transforms.errors import BadInput
+from transforms.optimizers import Optimizers
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -105,9 +106,7 @@ class Trainer:
         self.model, self.schedule, self.folder = model, schedule, folder
         self.settings = dict(settings)
         self.batches, self.loss, self.evaluate, self.report = batches, loss, evaluate, report
-        self.optimizer = torch.optim.AdamW(
-            grouped(model, schedule.decay), lr=schedule.rate, fused=True
-        )
+        self.optimizers = Optimizers.of(model, schedule.rate, schedule.decay)
         self.state = State()
         self.best: dict[str, torch.Tensor] | None = None
 
@@ -122,7 +121,7 @@ class Trainer:
             return False
         saved = torch.load(path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        self.optimizers.load(saved["optimizers"])
         self.state, self.best = State(**json.loads(saved["state"])), saved["best"]
         return True
 
@@ -133,7 +132,7 @@ class Trainer:
             "settings": json.dumps(self.settings),
             "state": json.dumps(asdict(self.state)),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": self.optimizers.state(),
             "best": self.best,
         }
         partial = self.folder / f"{CHECKPOINT}.partial"
@@ -154,13 +153,10 @@ class Trainer:
             progress = schedule.progress(state.step, state.seconds)
             if progress >= 1 or state.step == stop_at or state.stale > schedule.patience:
                 break
-            for group in self.optimizer.param_groups:
-                group["lr"] = schedule.rate * schedule.factor(progress)
             loss, detail = self.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), schedule.clip)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizers.step(schedule.factor(progress))
             state.step += 1
             running, count = running + loss.item(), count + 1
             for name, value in detail.items():
@@ -209,15 +205,3 @@ def same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
                 f"{path} was made with {name} {was.get(name)}, not {value}: "
                 "resume with the same settings, or train anew without --resume"
             )
-
-
-def grouped(model: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Part the weights: matrices with weight decay; vectors and embeddings without."""
-    decayed: list[torch.nn.Parameter] = []
-    plain: list[torch.nn.Parameter] = []
-    for name, weight in model.named_parameters():
-        (decayed if weight.ndim > 1 and "embeddings" not in name else plain).append(weight)
-    return [
-        {"params": decayed, "weight_decay": decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
