@@ -25,16 +25,11 @@ if [ ! -e "$WORK/texts.parquet" ]; then
 fi
 
 $PYTHON -m pipeline.cli distill --teacher "$TEACHER" --texts "$WORK/texts.parquet" \
-    --output "$WORK/distilled" --work "$WORK/distill" --held-out 600 --epochs 1.7256 --resume
+    --output "$WORK/distilled" --work "$WORK/distill" --held-out 600 --epochs 1.3136 --resume
 
-for seed in 17 18; do
-    $PYTHON -m pipeline.cli finetune --model "$WORK/distilled" --distilled "$WORK/distill" \
-        --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
-        --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
-        --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
-        --output "$WORK/tuned-$seed" --work "$WORK/finetune-$seed" --epochs 0.6 --neighbours 12 \
-        --passage-tokens 208 --batch-tokens 2048 --rate 4e-4 --seed $seed --resume
-done
-
-$PYTHON -m deploy.model.soup --base "$WORK/distilled" --output "$WORK/albeam-small" \
-    --change 0.6 "$WORK/tuned-17" "$WORK/distilled" --change 0.6 "$WORK/tuned-18" "$WORK/distilled"
+$PYTHON -m pipeline.cli finetune --model "$WORK/distilled" --distilled "$WORK/distill" \
+    --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
+    --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
+    --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
+    --output "$WORK/albeam-small" --work "$WORK/finetune" --epochs 0.796 --neighbours 12 \
+    --passage-tokens 208 --batch-tokens 2048 --rate 5e-4 --resume
