@@ -18,7 +18,7 @@ SOURCES = sorted([*ROOT.glob("pipeline/*.py"), *ROOT.glob("transforms/*.py")])
 OWNERS = {
     "torch": {
         *("clustering", "cores", "encoder", "network", "fused", "roads", "reading"),
-        *("training", "teacher", "lessons", "losses", "distillation", "finetuning"),
+        *("training", "optimizers", "teacher", "lessons", "losses", "distillation", "finetuning"),
         # They measure torch itself, or convert from it.
         *("bench_systems", "bench_peers"),
     },
