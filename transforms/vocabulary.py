@@ -29,9 +29,9 @@ def train_vocabulary(
     """Train a unigram model of `size` pieces, the five special ones included.
 
     words: such as should rather be one piece; each counts as if it stood `WORD_WEIGHT` times more
-    in the texts (sentencepiece makes a piece only of what stands in two words at least). Returns the serialized sentencepiece model. Raises BadInput when the texts are
-    too few or too uniform for so many pieces. The training has no random part: equal texts give
-    equal pieces.
+    in the texts (sentencepiece makes a piece only of what stands in two words at least). Returns
+    the serialized sentencepiece model. Raises BadInput when the texts are too few or too uniform
+    for so many pieces. The training has no random part: equal texts give equal pieces.
     """
     model = io.BytesIO()
     extra = [" ".join(words[i : i + 50]) for i in range(0, len(words), 50)] * WORD_WEIGHT
