@@ -135,8 +135,7 @@ def _beginner(options: DistillOptions, texts: Sequence[str], corpus: str) -> tup
     from transforms.finetuning import load_tokenizer
     from transforms.lessons import Tokens
     from transforms.model_files import read_model
-    from transforms.student import start_weights
-    from transforms.teacher import whole_words
+    from transforms.student import start_weights, whole_words
     from transforms.vocabulary import albert_tokenizer, pieces, train_vocabulary
 
     if options.student is not None:

@@ -5,26 +5,16 @@ from __future__ import annotations
 import copy
 
 import torch
-from transformers import AlbertConfig, AlbertModel
+from transformers import AlbertModel
 
 from transforms.optimizers import Optimizers, parted
+from transforms.student import Shape
 
 
 def small_model() -> torch.nn.Module:
     torch.manual_seed(5)
-    config = AlbertConfig(
-        vocab_size=40,
-        embedding_size=8,
-        hidden_size=16,
-        num_hidden_layers=4,
-        num_hidden_groups=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=16,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    model: torch.nn.Module = AlbertModel(config, add_pooling_layer=False)
+    shape = Shape(40, layers=4, hidden=16, heads=2, intermediate=24, embedding=8, positions=16)
+    model: torch.nn.Module = AlbertModel(shape.config(), add_pooling_layer=False)
     return model
 
 

@@ -35,8 +35,9 @@ from transforms.student import (
     standardize,
     start_weights,
     strongest,
+    whole_words,
 )
-from transforms.teacher import batches_by_length, tokenize, whole_words, word_means, word_starts
+from transforms.teacher import batches_by_length, tokenize, word_means, word_starts
 from transforms.training import Schedule, State
 from transforms.vocabulary import albert_tokenizer, normalize, pieces, train_vocabulary
 

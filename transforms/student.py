@@ -67,6 +67,17 @@ class Shape:
         )
 
 
+def word_pieces(teacher: Path) -> list[str]:
+    """List a BERT teacher's vocabulary in order."""
+    return (teacher / "vocab.txt").read_text(encoding="utf-8").split("\n")
+
+
+def whole_words(teacher: Path) -> list[str]:
+    """List the English words that are one piece of the teacher's vocabulary, if it tells it."""
+    names = word_pieces(teacher) if (teacher / "vocab.txt").is_file() else []
+    return [name for name in names if name.isascii() and name.isalnum()]
+
+
 def split_as_teacher(piece: str, vocabulary: Mapping[str, int]) -> list[int]:
     """Split one of our pieces into the teacher's word pieces, longest first.
 
@@ -184,8 +195,7 @@ def start_weights(
         raise BadInput(
             f"teacher {teacher} is {inner} wide inside: set --intermediate {inner} or less"
         )
-    names = (teacher / "vocab.txt").read_text(encoding="utf-8").split("\n")
-    vocabulary = {name: number for number, name in enumerate(names)}
+    vocabulary = {name: number for number, name in enumerate(word_pieces(teacher))}
     made = factorize(
         words=word_rows(pieces, vocabulary, rows),
         positions=weights[e + "position_embeddings.weight"][: shape.positions].astype(np.float32),
@@ -204,10 +214,8 @@ def start_weights(
             for kind in ("weight", "bias")
         }
         kept = strongest(copied["ffn.weight"], copied["ffn_output.weight"], shape.intermediate)
-        copied["ffn.weight"], copied["ffn.bias"] = (
-            copied["ffn.weight"][kept],
-            copied["ffn.bias"][kept],
-        )
+        copied["ffn.weight"] = copied["ffn.weight"][kept]
+        copied["ffn.bias"] = copied["ffn.bias"][kept]
         copied["ffn_output.weight"] = copied["ffn_output.weight"][:, kept]
         for name, array in copied.items():
             made[f"encoder.albert_layer_groups.{group}.albert_layers.0.{name}"] = array

@@ -151,13 +151,6 @@ def check_teacher(folder: Path) -> None:
         raise BadInput(f"teacher {folder} does not pool by mean: choose one that does")
 
 
-def whole_words(folder: Path) -> list[str]:
-    """List the English words that are one piece of the teacher's vocabulary, if it tells it."""
-    path = folder / "vocab.txt"
-    names = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-    return [name for name in names if name.isascii() and name.isalnum()]
-
-
 def width_of(folder: Path) -> int:
     """Dimensions of a teacher's vectors."""
     return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
