@@ -17,13 +17,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from pipeline.bench_targets import Target
 
 Vectors = npt.NDArray[np.float32]
 
@@ -401,29 +403,28 @@ def _asked(store: str, rows: str, seed: str) -> dict[str, Any]:
     return opened | found | {"peak_bytes": max(opened["peak_bytes"], found["peak_bytes"])}
 
 
-#: What is to be reached: a name, the bound, and whether less is better. What was measured on more
-#: rows too counts there.
+#: What is to be reached; what was measured on more rows too counts there.
 BOUNDS = (
-    ("build_ratio", 1.15, True),
-    ("albeam_peak_bytes", 3e9, True),
-    ("cost_per_row", 1.1, True),
-    ("recall_at_10_unseen", 0.95, False),
-    ("open_and_answer_seconds", 2.0, True),
-    ("query_milliseconds", 10.0, True),
-    ("batch_ratio", 1.2, True),
+    Target("build_ratio", 1.15, below=True),
+    Target("albeam_peak_bytes", 3e9, below=True),
+    Target("cost_per_row", 1.1, below=True),
+    Target("recall_at_10_unseen", 0.95),
+    Target("open_and_answer_seconds", 2.0, below=True),
+    Target("query_milliseconds", 10.0, below=True),
+    Target("batch_ratio", 1.2, below=True),
 )
 
 
 def judge(report: dict[str, Any]) -> list[str]:
     """A line for each bound whose figure was measured."""
     lines = []
-    for name, bound, below in BOUNDS:
-        value = report.get(f"then_{name}", report.get(name))
-        if value is not None:
-            reached = value <= bound if below else value >= bound
-            sign = "at most" if below else "at least"
+    for bound in BOUNDS:
+        target = replace(bound, measured=report.get(f"then_{bound.name}", report.get(bound.name)))
+        if target.measured is not None:
+            found = "reached" if target.passed else "missed"
+            sign = "at most" if target.below else "at least"
             lines.append(
-                f"{'reached' if reached else 'missed ':<8} {name}: {value:.4g}, {sign} {bound:g}"
+                f"{found:<8} {target.name}: {target.measured:.4g}, {sign} {target.bound:g}"
             )
     return lines
 
