@@ -66,7 +66,7 @@ faults: $(BIN)/.installed ## kill commands at random moments, let writers meet: 
 	$(BIN)/python -m tests.writers --seed $(or $(SEED),0)
 
 model: $(BIN)/.installed ## train the default model again: DATA=folder of corpora, hours
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt '.[train]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'
 	PYTHON=$(BIN)/python deploy/model/recipe.sh
 
 clean: ## remove what the chores made

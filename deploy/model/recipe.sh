@@ -25,11 +25,11 @@ if [ ! -e "$WORK/texts.parquet" ]; then
 fi
 
 $PYTHON -m pipeline.cli distill --teacher "$TEACHER" --texts "$WORK/texts.parquet" \
-    --output "$WORK/distilled" --work "$WORK/distill" --held-out 600 --epochs 1.3136 --resume
+    --output "$WORK/distilled" --work "$WORK/distill" --held-out 600 --epochs 2 --resume
 
 $PYTHON -m pipeline.cli finetune --model "$WORK/distilled" --distilled "$WORK/distill" \
     --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
     --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
     --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
-    --output "$WORK/albeam-small" --work "$WORK/finetune" --epochs 0.796 --neighbours 12 \
+    --output "$WORK/albeam-small" --work "$WORK/finetune" --epochs 0.8 --neighbours 12 \
     --passage-tokens 208 --batch-tokens 2048 --rate 5e-4 --resume
