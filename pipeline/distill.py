@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pyarrow.parquet as pq
-
-from pipeline.training_options import TrainingOptions, fingerprint
+from pipeline.training_options import Trained, TrainingOptions, fingerprint
 from transforms.curves import curve
 from transforms.errors import BadInput
 from transforms.student import Shape
+from transforms.training_files import check_output, read_columns
 
 ORDER = 17  # one order of the texts, so that the teacher's vectors serve every --seed
 
@@ -26,11 +25,13 @@ class DistillOptions(TrainingOptions):
     """What `albeam distill` was asked for."""
 
     deciding: ClassVar = (*TrainingOptions.deciding, "max_tokens", "held_out")
+    least: ClassVar = {**TrainingOptions.least, "max_tokens": 8, "held_out": 1}
 
     teacher: Path
     texts: tuple[Path, ...]
     student: Path | None = None
     shape: Shape = field(default_factory=Shape)
+    max_tokens: int = 256
     epochs: float = 2.0
     rate: float = 2e-3
     held_out: int = 2000
@@ -41,12 +42,17 @@ class DistillOptions(TrainingOptions):
         shape = self.shape
         if self.student is not None and shape != Shape():
             raise BadInput(f"--student {self.student} has its shape already: leave the sizes out")
+        for name, size in asdict(shape).items():
+            if size < 1:
+                raise BadInput(f"--{name.replace('_', '-')} {size} is below 1")
+        if shape.embedding > shape.hidden:
+            raise BadInput(f"--embedding {shape.embedding} is above --hidden {shape.hidden}")
         if shape.hidden % shape.heads:
             raise BadInput(f"--hidden {shape.hidden} is not a multiple of --heads {shape.heads}")
         if shape.layers % shape.groups:
             raise BadInput(f"--layers {shape.layers} is not a multiple of --groups {shape.groups}")
-        if not 8 <= self.max_tokens <= shape.positions:
-            raise BadInput(f"--max-tokens {self.max_tokens} is not within 8 and {shape.positions}")
+        if self.student is None and self.max_tokens > shape.positions:
+            raise BadInput(f"--max-tokens {self.max_tokens} is above --positions {shape.positions}")
 
     def all_settings(self, corpus: str) -> dict[str, object]:
         """Name all that decides the weights: a resume must find the same."""
@@ -58,21 +64,30 @@ class DistillOptions(TrainingOptions):
         }
 
 
-def distill(options: DistillOptions) -> None:
-    """Train vocabulary and student, or go on with a student's, and write the model folder."""
+def distill(options: DistillOptions, tell: Callable[[str], object] = print) -> Trained:
+    """Train vocabulary and student, or go on with a student's, and write the model folder.
+
+    Raises:
+        BadInput: before any training, where teacher, texts, sizes, folders or what a resume finds
+            don't fit.
+        AlbeamError: the loss is not finite any more.
+    """
     from transforms.distillation import LossWeights, Student, place
-    from transforms.lessons import PART_ROWS, Lessons, keep_lessons, tokens_of
+    from transforms.lessons import PART_ROWS, Lessons, keep_lessons, tokens_of, vocabulary_of
     from transforms.model_files import write_model
-    from transforms.teacher import Lectures, Teacher, check_teacher
+    from transforms.teacher import Lectures, Teacher, check_source, check_teacher
     from transforms.training import Schedule, Trainer
 
     began = time.monotonic()
 
     def say(line: str) -> None:
-        print(f"{time.monotonic() - began:7.0f} s  {line}", flush=True)
+        tell(f"{time.monotonic() - began:7.0f} s  {line}")
 
     placement = place(options.device, options.precision)
+    check_output(options.output, options.work)
     check_teacher(options.teacher)
+    if options.student is None:
+        check_source(options.teacher, options.shape.positions)
     texts = read_texts(options.texts)
     if len(texts) < max(100, 2 * options.held_out):
         raise BadInput(
@@ -80,7 +95,7 @@ def distill(options: DistillOptions) -> None:
             "give more texts or a smaller --held-out"
         )
     corpus = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-    settings = options.all_settings(corpus)
+    settings = {**options.all_settings(corpus), **asdict(placement)}
     work = options.work
     begin_work(work, settings, options.resume)
 
@@ -100,7 +115,7 @@ def distill(options: DistillOptions) -> None:
     say(f"{len(tokens.ids)} tokens of {len(texts)} texts")
     train = len(texts) - options.held_out
     lessons = Lessons(tokens, lectures, train, options.batch_tokens, options.seed)
-    keep_lessons(work, kept, vectors, train)
+    keep_lessons(work, kept, vectors, train, vocabulary_of(tokenizer))
     student = Student(config, weights_of(tokens), placement)
     held_out = lessons.held_out()
     trainer = Trainer(
@@ -123,7 +138,9 @@ def distill(options: DistillOptions) -> None:
     state = trainer.run()
     write_model(options.output, config, student.weights(), tokenizer, options.max_tokens)
     curve(state.history, options.output / "distill.png")
-    say(f"wrote {options.output}")
+    trained = Trained.of(options.output, state)
+    say(str(trained))
+    return trained
 
 
 def _beginner(options: DistillOptions, texts: Sequence[str], corpus: str) -> tuple[Any, ...]:
@@ -188,14 +205,20 @@ def _beginning(student: Path) -> dict[str, object]:
 
 
 def begin_work(work: Path, settings: dict[str, object], resume: bool) -> None:
-    """Make the work folder. Raises BadInput before any work where a resume cannot be."""
+    """Make the work folder.
+
+    Raises BadInput where a resume cannot be, or a checkpoint would be lost.
+    """
     from transforms.training import CHECKPOINT, same_settings
 
     work.mkdir(parents=True, exist_ok=True)
     if resume:
         same_settings(work, settings)
-    else:
-        (work / CHECKPOINT).unlink(missing_ok=True)
+    elif (work / CHECKPOINT).exists():
+        raise BadInput(
+            f"{work / CHECKPOINT} is of an earlier training: give --resume to go on with it, "
+            "another --work, or remove it"
+        )
 
 
 def remembered(path: Path, make: Callable[[], bytes]) -> bytes:
@@ -208,13 +231,9 @@ def remembered(path: Path, make: Callable[[], bytes]) -> bytes:
 
 
 def read_texts(paths: Sequence[Path]) -> list[str]:
-    """Read the column `text` of Parquet files, empty texts left out."""
-    found: list[str] = []
+    """Read the column `text` of Parquet files, empty texts and doubled ones left out."""
+    found: dict[str, None] = {}
     for path in paths:
-        if not path.exists():
-            raise BadInput(f"texts {path} does not exist: name a Parquet file with a column text")
-        if "text" not in pq.read_schema(path).names:
-            raise BadInput(f"texts {path} has no column text: rename the one that holds the texts")
-        column = pq.read_table(path, columns=["text"])["text"].to_pylist()
-        found.extend(" ".join(text.split()) for text in column if text and text.strip())
-    return found
+        column = read_columns(path, "texts", {"text": "text"})["text"].to_pylist()
+        found.update((" ".join(text.split()), None) for text in column if text and text.strip())
+    return list(found)

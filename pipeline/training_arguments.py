@@ -10,8 +10,8 @@ def distill_arguments(sub: argparse.ArgumentParser) -> None:
     left_out = argparse.SUPPRESS
     add("--teacher", type=Path, required=True, help="sentence-transformers folder of a BERT")
     add("--texts", type=Path, nargs="+", required=True, help="Parquet files with a column text")
-    add("--student", type=Path, default=left_out,
-        help="folder of an ALBERT to go on with, instead of a new one")  # fmt: skip
+    add("--student", default=left_out,
+        help="an ALBERT to go on with, a folder or albeam-small, instead of a new one")  # fmt: skip
     add("--output", type=Path, required=True, help="folder of the finished model")
     add("--work", type=Path, help="folder of vectors and checkpoints (default: OUTPUT.work)")
     sizes = {
@@ -22,10 +22,12 @@ def distill_arguments(sub: argparse.ArgumentParser) -> None:
         "heads": "attention heads",
         "intermediate": "width inside the feed-forward layers",
         "embedding": "width of the factorized word vectors",
+        "positions": "tokens of a text that the network could take",
     }
     for name, about in sizes.items():
         add(f"--{name}", type=int, default=left_out, metavar="N", help=about)
     add("--held-out", type=int, default=left_out, metavar="N", help="texts kept for validation")
+    add("--max-tokens", type=int, default=left_out, metavar="N", help="tokens of a text at most")
     _training_arguments(sub)
 
 
@@ -33,7 +35,7 @@ def finetune_arguments(sub: argparse.ArgumentParser) -> None:
     """The options of ``albeam finetune``; one that is not given is left out of the result."""
     add = sub.add_argument
     left_out = argparse.SUPPRESS
-    add("--model", type=Path, required=True, help="folder of the model to start from")
+    add("--model", required=True, help="folder of the model to start from, or albeam-small")
     pairs = "Parquet files with id, text and with question, relevant; may be repeated"
     files = ("PASSAGES", "QUESTIONS")
     add("--pairs", type=Path, nargs=2, action="append", required=True, metavar=files, help=pairs)
@@ -43,12 +45,13 @@ def finetune_arguments(sub: argparse.ArgumentParser) -> None:
         help="work folder of albeam distill, whose lessons go on")  # fmt: skip
     add("--negatives", default=left_out, choices=("bm25", "none"), help="hard negatives")
     numbers = {
-        "passage-tokens": (int, "tokens of a passage in training"),
+        "max-tokens": (int, "tokens of a text that the result takes (default: the model's)"),
+        "passage-tokens": (int, "tokens of a passage in training (default: --max-tokens)"),
         "passages": (int, "passages of a contrastive batch"),
         "neighbours": (int, "passages of a batch that BM25 takes for each other, at most"),
         "questions": (int, "questions of a passage at most"),
         "temperature": (float, "of the contrastive loss"),
-        "keep": (float, "weight of the distillation loss"),
+        "keep": (float, "weight of the distillation loss, with --distilled"),
         "average": (float, "share of the new weights in the result"),
     }
     for name, (kind, about) in numbers.items():
@@ -60,7 +63,6 @@ def _training_arguments(sub: argparse.ArgumentParser) -> None:
     add = sub.add_argument
     left_out = argparse.SUPPRESS
     numbers = {
-        "max-tokens": (int, "tokens of a text at most"),
         "batch-tokens": (int, "tokens of a batch"),
         "epochs": (float, "passes over the data"),
         "minutes": (float, "end after so long, the schedule fitted to it"),

@@ -1,5 +1,7 @@
 """``albeam distill`` and ``albeam finetune``: parsed arguments to options."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -10,10 +12,13 @@ def run_distill(arguments: Any) -> None:
     from pipeline.distill import DistillOptions, distill
     from transforms.student import Shape
 
-    given = vars(arguments) | {"texts": tuple(arguments.texts), "work": _work(arguments)}
+    given = vars(arguments) | {"texts": tuple(arguments.texts), **_folders(arguments)}
     shape = {field.name: given[field.name] for field in fields(Shape) if field.name in given}
     rest = {f.name: given[f.name] for f in fields(DistillOptions) if f.name in given}
-    distill(DistillOptions(**rest | {"shape": Shape(**shape)}))
+    if "student" in rest:
+        rest["student"] = _model(rest["student"])
+    rest["shape"] = Shape(**shape)
+    _report(arguments, lambda tell: distill(DistillOptions(**rest), tell))
 
 
 def run_finetune(arguments: Any) -> None:
@@ -23,14 +28,34 @@ def run_finetune(arguments: Any) -> None:
     from pipeline.finetune import FinetuneOptions, finetune
 
     pairs = tuple((passages, questions) for passages, questions in arguments.pairs)
-    given = vars(arguments) | {"pairs": pairs, "work": _work(arguments)}
-    finetune(
-        FinetuneOptions(
-            **{f.name: given[f.name] for f in fields(FinetuneOptions) if f.name in given}
-        )
-    )
+    given = vars(arguments) | {"pairs": pairs, **_folders(arguments)}
+    given["model"] = _model(arguments.model)
+    options = {f.name: given[f.name] for f in fields(FinetuneOptions) if f.name in given}
+    _report(arguments, lambda tell: finetune(FinetuneOptions(**options), tell))
 
 
-def _work(arguments: Any) -> Any:
-    """The folder of checkpoints: beside the output, where none is given."""
-    return arguments.work or arguments.output.with_name(arguments.output.name + ".work")
+def _folders(arguments: Any) -> dict[str, Path]:
+    """The output, and the folder of checkpoints, beside it where none is given."""
+    output = arguments.output.absolute()
+    return {"output": output, "work": arguments.work or output.with_name(output.name + ".work")}
+
+
+def _model(name: str) -> Path:
+    """A model's folder; the shipped one has a name."""
+    from transforms.model import DEFAULT_MODEL, ModelOptions, find_folder
+
+    return Path(find_folder(ModelOptions(name))[0] if name == DEFAULT_MODEL else name)
+
+
+def _report(arguments: Any, train: Callable[[Callable[[str], object]], Any]) -> None:
+    """Train; with ``--json`` progress goes to stderr, and what came of it to stdout."""
+    import sys
+
+    from pipeline.report import print_json
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+
+    trained = train(tell)
+    if arguments.json:
+        print_json(vars(trained))

@@ -1,6 +1,7 @@
 """What both trainings are asked: lengths, rates, seed and place."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,6 @@ class TrainingOptions:
     Attributes:
         output: folder of the finished model.
         work: folder of vectors and checkpoints.
-        max_tokens: tokens of a text at most.
         batch_tokens: tokens of a batch, padding counted.
         epochs: passes over the data.
         minutes: end after so long, the schedule fitted to it; None for no bound.
@@ -30,11 +30,14 @@ class TrainingOptions:
         resume: go on from the last checkpoint.
     """
 
-    deciding: ClassVar[tuple[str, ...]] = ("batch_tokens", "epochs", "minutes", "rate", "seed")
+    deciding: ClassVar[tuple[str, ...]] = (
+        *("batch_tokens", "epochs", "minutes", "rate", "seed", "evaluate_every"),
+    )
+    least: ClassVar[dict[str, float]] = {"batch_tokens": 8, "seed": 0, "evaluate_every": 1}
+    above_zero: ClassVar[tuple[str, ...]] = ("epochs", "minutes", "rate")
 
     output: Path
     work: Path
-    max_tokens: int = 256
     batch_tokens: int = 4096
     epochs: float = 1.0
     minutes: float | None = None
@@ -47,8 +50,13 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput for options that cannot work."""
-        if self.epochs <= 0:
-            raise BadInput(f"--epochs {self.epochs} is not above 0")
+        for name, least in self.least.items():
+            if (value := getattr(self, name)) is not None and not value >= least:
+                raise BadInput(f"{_option(name)} {value} is below {least:g}")
+        for name in self.above_zero:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise BadInput(f"{_option(name)} {value} is not a number above 0")
         for name, known in (("device", DEVICES), ("precision", PRECISIONS)):
             if (value := getattr(self, name)) not in known:
                 raise BadInput(f"--{name} {value} is unknown: use one of {', '.join(known)}")
@@ -56,6 +64,38 @@ class TrainingOptions:
     def settings(self) -> dict[str, Any]:
         """Name the numbers that decide the weights: a resume must find the same."""
         return {"optimizer": "muon", **{name: getattr(self, name) for name in self.deciding}}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to.
+
+    Attributes:
+        output: the model's folder.
+        steps: that were taken.
+        best_step: the step whose weights were written.
+        score: of those weights, by validation.
+        seconds: of training, those before a resume included.
+    """
+
+    output: str
+    steps: int
+    best_step: int
+    score: float
+    seconds: float
+
+    @classmethod
+    def of(cls, output: Path, state: Any) -> "Trained":
+        """From the last state of a trainer."""
+        return cls(str(output), state.step, state.best_step, state.best, state.seconds)
+
+    def __str__(self) -> str:
+        """Write it as one line."""
+        return f"wrote {self.output}: the weights of step {self.best_step}, score {self.score:.4f}"
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def fingerprint(path: Path) -> str:

@@ -429,15 +429,23 @@ def test_an_interrupt_is_one_line_and_leaves_no_snapshot(
 
 
 def test_training_commands_pass_on_what_is_given_and_leave_the_rest_to_defaults(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pipeline.distill import DistillOptions
     from pipeline.finetune import FinetuneOptions
+    from pipeline.training_options import Trained
+    from transforms.model import DEFAULT_MODEL, ModelOptions, find_folder
     from transforms.student import Shape
 
     seen: list[object] = []
-    monkeypatch.setattr("pipeline.distill.distill", seen.append)
-    monkeypatch.setattr("pipeline.finetune.finetune", seen.append)
+
+    def train(options: object, tell: Callable[[str], object]) -> Trained:
+        seen.append(options)
+        tell("a step")
+        return Trained("out", 4, 3, 0.5, 2.0)
+
+    monkeypatch.setattr("pipeline.distill.distill", train)
+    monkeypatch.setattr("pipeline.finetune.finetune", train)
     out = tmp_path / "out"
     distill = ["distill", "--teacher", "t", "--texts", "a", "b", "--output", str(out)]
     assert main([*distill, "--layers", "4", "--rate", "0.1", "--resume"]) == 0
@@ -453,6 +461,14 @@ def test_training_commands_pass_on_what_is_given_and_leave_the_rest_to_defaults(
             output=out, work=Path("w"), negatives="none",
         ),
     ]  # fmt: skip
+    assert capsys.readouterr() == ("a step\na step\n", "")
+    shipped = Path(find_folder(ModelOptions(DEFAULT_MODEL))[0])
+    assert main([*distill, "--student", DEFAULT_MODEL, "--json"]) == 0
+    assert main(["finetune", "--model", DEFAULT_MODEL, *finetune[3:], "--output", str(out)]) == 0
+    assert [seen[2].student, seen[3].model] == [shipped, shipped]  # type: ignore[attr-defined]
+    told = capsys.readouterr()
+    assert told.err == "a step\n"
+    assert json.loads(told.out.splitlines()[0])["best_step"] == 3
 
 
 def test_training_on_what_is_not_there_is_one_line_and_exit_code_2(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from deploy.model.held_out import pool_of, reciprocal_ranks
@@ -21,12 +23,14 @@ from deploy.model.soup import soup
 from pipeline.distill import DistillOptions, distill
 from pipeline.finetune import FinetuneOptions, finetune
 from transforms import training
-from transforms.errors import BadInput
+from transforms.distillation import Student
+from transforms.errors import AlbeamError, BadInput
+from transforms.finetuning import load_tokenizer
 from transforms.lessons import tokens_of
 from transforms.losses import contrastive_loss, sentence_loss, similarity_loss, word_loss
-from transforms.model_files import write_json
+from transforms.model_files import read_model, write_json, write_model
 from transforms.negatives import best, index, rivals
-from transforms.pairs import Contests, Pairs, neighbourhoods, read_pairs
+from transforms.pairs import Contests, Pairs, held_out, neighbourhoods, read_pairs
 from transforms.student import (
     Shape,
     factorize,
@@ -36,6 +40,7 @@ from transforms.student import (
     start_weights,
     strongest,
     whole_words,
+    word_pieces,
 )
 from transforms.teacher import batches_by_length, tokenize, word_means, word_starts
 from transforms.training import Schedule, State
@@ -113,7 +118,7 @@ def histories(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
     seen: list[dict[str, float]] = []
     judge = training.Trainer.judge
 
-    def spy(self: training.Trainer, loss: float, parts: dict[str, float]) -> None:
+    def spy(self: training.Trainer, loss: float | None, parts: dict[str, float]) -> None:
         judge(self, loss, parts)
         seen.append(self.state.history[-1])
 
@@ -141,7 +146,11 @@ def test_distill_learns_and_writes_a_loadable_model(
     from sentence_transformers import SentenceTransformer
 
     seen = histories(monkeypatch)
-    distill(distilling)
+    lines: list[str] = []
+    trained = distill(distilling, lines.append)
+    assert trained.score == max(each["score"] for each in seen)
+    assert {each["step"]: each["score"] for each in seen}[trained.best_step] == trained.score
+    assert lines[-1].endswith(f"of step {trained.best_step}, score {trained.score:.4f}")
     assert seen[-2]["loss"] < 0.6 * seen[0]["loss"]
     assert seen[-2]["words"] < 0.6  # the share of the teacher's variance that is not explained
     assert seen[-1]["score"] > 0.85
@@ -158,12 +167,13 @@ def test_distill_learns_and_writes_a_loadable_model(
     assert (saved["truncation"], saved["padding"]) == (None, None)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_distill_resumes_bit_for_bit(
-    distilling: DistillOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    distilling: DistillOptions, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = replace(distilling, epochs=2, output=tmp_path / "whole", work=tmp_path / "whole.work")
+    broken = replace(distilling, epochs=2, precision=precision)
+    whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
     distill(whole)
-    broken = replace(distilling, epochs=2)
     revive = kill_at(monkeypatch, 13)
     with pytest.raises(KeyboardInterrupt):
         distill(broken)
@@ -180,8 +190,16 @@ def test_distill_refuses_to_resume_with_other_settings(
     kill_at(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         distill(distilling)
-    with pytest.raises(BadInput, match=r"rate 0\.002, not 0\.001.*--resume"):
-        distill(replace(distilling, rate=1e-3, resume=True))
+    for change, message in (
+        ({"rate": 1e-3}, r"rate 0\.002, not 0\.001.*--resume"),
+        ({"evaluate_every": 10}, "evaluate_every 20, not 10"),
+        ({"precision": "bfloat16"}, "dtype float32, not bfloat16"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            distill(replace(distilling, resume=True, **change))
+    with pytest.raises(BadInput, match=r"checkpoint\.pt is of an earlier training: give --resume"):
+        distill(distilling)
+    assert (distilling.work / "checkpoint.pt").exists()
 
 
 def test_distill_goes_on_with_a_student(
@@ -224,6 +242,7 @@ def test_a_student_that_cant_learn_from_the_teacher_is_refused(
     config = json.loads((distilling.output / "config.json").read_text())
     for name, value, message in (
         ("max_position_embeddings", 40, "--max-tokens 48 is more than the 40"),
+        ("num_hidden_groups", 1, r"layer_groups\.1.* have the shape .* config None"),
         ("hidden_size", 64, "has vectors of 64 dimensions and --teacher .* of 32"),
     ):
         write_json(distilling.output / "config.json", config | {name: value})
@@ -240,6 +259,12 @@ def test_distill_refuses_bad_input(distilling: DistillOptions, tmp_path: Path) -
         distill(replace(distilling, texts=(few,)))
     with pytest.raises(BadInput, match="no column text"):
         distill(replace(distilling, texts=(other,)))
+    pq.write_table(pa.table({"text": [1, 2]}), other)
+    with pytest.raises(BadInput, match="column text .* is of type int64: it must hold text"):
+        distill(replace(distilling, texts=(other,)))
+    other.write_text("no Parquet")
+    with pytest.raises(BadInput, match="not readable as Parquet"):
+        distill(replace(distilling, texts=(other,)))
     with pytest.raises(BadInput, match="does not exist"):
         distill(replace(distilling, texts=(tmp_path / "none.parquet",)))
     with pytest.raises(BadInput, match=r"config\.json"):
@@ -252,6 +277,65 @@ def test_distill_refuses_bad_input(distilling: DistillOptions, tmp_path: Path) -
         distill(replace(distilling, shape=replace(SHAPE, intermediate=65)))
     with pytest.raises(BadInput, match="not a multiple of --groups"):
         replace(distilling, shape=replace(SHAPE, groups=4))
+    with pytest.raises(BadInput, match="has 64 positions, fewer than the student's 65"):
+        distill(replace(distilling, shape=replace(SHAPE, positions=65)))
+    assert not (distilling.work / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"minutes": 0.0}, r"--minutes 0\.0 is not a number above 0"),
+        ({"minutes": -1.0}, "--minutes -1"),
+        ({"epochs": float("nan")}, "--epochs nan"),
+        ({"epochs": float("inf")}, "--epochs inf"),
+        ({"rate": 0.0}, "--rate 0"),
+        ({"evaluate_every": 0}, "--evaluate-every 0 is below 1"),
+        ({"seed": -1}, "--seed -1 is below 0"),
+        ({"batch_tokens": 0}, "--batch-tokens 0"),
+        ({"held_out": 0}, "--held-out 0 is below 1"),
+        ({"max_tokens": 65}, "--max-tokens 65 is above --positions 64"),
+        ({"shape": replace(SHAPE, groups=0)}, "--groups 0 is below 1"),
+        ({"shape": replace(SHAPE, embedding=64)}, "--embedding 64 is above --hidden 32"),
+    ],
+)
+def test_numbers_that_cant_be_are_refused_at_once(
+    distilling: DistillOptions, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        replace(distilling, **change)
+
+
+def test_an_output_that_would_cost_something_is_refused(
+    distilling: DistillOptions, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "precious.txt").write_text("kept")
+    with pytest.raises(BadInput, match="something else than a model, which would be lost"):
+        distill(replace(distilling, output=data))
+    assert (data / "precious.txt").read_text() == "kept"
+    with pytest.raises(BadInput, match="is a file: name a folder"):
+        distill(replace(distilling, output=data / "precious.txt"))
+    with pytest.raises(BadInput, match="lies in --output"):
+        distill(replace(distilling, output=tmp_path / "out", work=tmp_path / "out" / "work"))
+
+
+def test_a_training_that_diverges_ends_before_it_spoils_the_weights(
+    distilling: DistillOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = Student.distillation_loss
+    steps: list[int] = []
+
+    def diverging(self: Student, *rest: Any) -> tuple[torch.Tensor, dict[str, float]]:
+        steps.append(1)
+        found, parts = loss(self, *rest)
+        return (found * float("nan") if len(steps) == 4 else found), parts
+
+    monkeypatch.setattr(Student, "distillation_loss", diverging)
+    with pytest.raises(AlbeamError, match=r"step 4 has the loss nan .*lower --rate of 0\.002"):
+        distill(distilling)
+    assert not distilling.output.exists()
 
 
 def test_teacher_without_sentence_vectors_is_refused(
@@ -266,6 +350,24 @@ def test_teacher_without_sentence_vectors_is_refused(
     write_json(bare / "1_Pooling" / "config.json", {"pooling_mode_cls_token": True})
     with pytest.raises(BadInput, match="does not pool by mean"):
         distill(replace(distilling, teacher=bare))
+    shutil.copytree(distilling.teacher, bare, dirs_exist_ok=True)
+    config = json.loads((bare / "config.json").read_text())
+    write_json(bare / "config.json", config | {"model_type": "mpnet"})
+    with pytest.raises(BadInput, match="is a mpnet, and a student starts from .* a BERT"):
+        distill(replace(distilling, teacher=bare))
+
+
+def test_a_teacher_with_its_vocabulary_in_its_tokenizer_alone(
+    distilling: DistillOptions, tmp_path: Path
+) -> None:
+    folder = tmp_path / "teacher"
+    shutil.copytree(distilling.teacher, folder)
+    known = word_pieces(folder)
+    (folder / "vocab.txt").unlink()
+    assert word_pieces(folder) == known
+    distill(replace(distilling, teacher=folder, epochs=0.1))
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}}))
+    assert word_pieces(folder) == []
 
 
 def write_pairs(folder: Path, count: int = 120) -> tuple[Path, Path]:
@@ -318,6 +420,11 @@ def test_finetune_learns_resumes_and_keeps_the_geometry(
     finetune(replace(again, resume=True))
     left, right = (load_file(o.output / "model.safetensors") for o in (whole, again))
     assert all(np.array_equal(left[name], right[name]) for name in left)
+    from sentence_transformers import SentenceTransformer
+
+    loaded = SentenceTransformer(str(whole.output), device="cpu")
+    assert loaded.max_seq_length == 48  # as it was distilled
+    assert loaded.encode(["river " * 100]).shape == (1, 32)
     soup(options.model, [(0.5, whole.output, options.model)], tmp_path / "soup", 48)
     start, half = (load_file(m / "model.safetensors") for m in (options.model, tmp_path / "soup"))
     for name, weights in half.items():
@@ -358,10 +465,10 @@ class Letters:
 def test_reciprocal_ranks_are_those_of_the_best_answer() -> None:
     pairs = Pairs("p", ["aab", "ab", "cd", "ddd"], ["a", "d", "c"], [[1], [2, 3], [0]])
     pool = [0, 1, 2, 3]
-    # "a": aab 2, ab 1; "d": ddd first; "c": cd first, the three others tie at zero
+    # "a": aab 2, ab 1; "d": ddd first; "c": cd first, and the two others tie with the answer
     assert reciprocal_ranks(Letters(), pairs, pool, [0]) == 0.5  # type: ignore[arg-type]
     assert reciprocal_ranks(Letters(), pairs, pool, [1]) == 1.0  # type: ignore[arg-type]
-    assert reciprocal_ranks(Letters(), pairs, pool, [0, 1, 2]) == 2 / 3  # type: ignore[arg-type]
+    assert reciprocal_ranks(Letters(), pairs, pool, [2]) == 0.25  # type: ignore[arg-type]
 
 
 def test_pairs_with_unknown_passages_are_refused(tmp_path: Path) -> None:
@@ -377,16 +484,121 @@ def test_pairs_with_unknown_passages_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(BadInput, match="0 answered questions"):
         read_pairs(passages, questions)
+    for asked, message in (
+        ({"question": ["why?"]}, "no column relevant"),
+        ({"question": ["why?"], "relevant": ["p1"]}, "must hold lists of ids"),
+        ({"question": [None], "relevant": [["p1"]]}, "must hold text"),
+        ({"question": ["why?", None], "relevant": [["p1"], ["p2"]]}, "row 1 of .* no question"),
+    ):
+        pq.write_table(pa.table(asked), questions)
+        with pytest.raises(BadInput, match=message):
+            read_pairs(passages, questions)
+    pq.write_table(pa.table({"id": ["p1", "p1"], "text": ["a", "b"]}), passages)
+    with pytest.raises(BadInput, match="have the id p1 twice"):
+        read_pairs(passages, write_pairs(tmp_path / "pairs2", 4)[1])
+
+
+def test_equal_questions_and_equal_passages_are_one(tmp_path: Path) -> None:
+    passages, questions = tmp_path / "p.parquet", tmp_path / "q.parquet"
+    pq.write_table(pa.table({"id": [1, 2, 3], "text": ["a", "b", "a"]}), passages)
+    asked = {"question": ["x", "y", "x", "z"], "relevant": [[1], [2], [3, 2], None]}
+    pq.write_table(pa.table(asked), questions)
+    pairs = read_pairs(passages, questions)
+    assert pairs.passages == ["a", "b"]
+    assert pairs.questions == ["x", "y"]
+    assert pairs.relevant == [[0, 1], [1]]
+
+
+def test_held_out_passages_take_no_part() -> None:
+    relevant = [[0], [1], [1, 2], [3], [4], [5]]
+    pairs = Pairs("p", list("abcdefgh"), list("uvwxyz"), relevant)
+    assert all(held_out(pairs, 0.05, 9, seed) < set(range(6)) for seed in range(20))
+    assert {len(held_out(pairs, 0.05, 9, seed)) for seed in range(20)} == {1}
+    contests = Contests([pairs], [[[]] * 8], [{1}], 8, 2, 4, 1)
+    (only,) = contests.epoch(0)
+    # What "w" asks is answered by a held-out passage too.
+    assert sorted(only.passages) == [0, 3, 4, 5]
+    assert sorted(only.questions) == [0, 3, 4, 5]
+
+
+def test_finetune_refuses_what_leaves_nothing_to_learn(
+    distilling: DistillOptions, tmp_path: Path
+) -> None:
+    distill(replace(distilling, epochs=0.1))
+    options = FinetuneOptions(
+        model=distilling.output,
+        pairs=(write_pairs(tmp_path / "pairs", 2),),
+        output=tmp_path / "tuned",
+        work=tmp_path / "tuned.work",
+        passage_tokens=48,
+    )
+    with pytest.raises(BadInput, match="leave no two answered passages to tell apart"):
+        finetune(options)
+    options = replace(options, pairs=(write_pairs(tmp_path / "more", 40),))
+    with pytest.raises(BadInput, match="--passage-tokens 256 is more than the 64"):
+        finetune(replace(options, passage_tokens=256))
+    with pytest.raises(BadInput, match="--max-tokens 100 is more than the 64"):
+        finetune(replace(options, max_tokens=100))
+    with pytest.raises(BadInput, match="holds no lessons"):
+        finetune(replace(options, distilled=tmp_path))
+    other = replace(
+        distilling,
+        shape=replace(SHAPE, vocab_size=71),
+        output=tmp_path / "other",
+        work=tmp_path / "other.work",
+        epochs=0.1,
+    )
+    distill(other)
+    with pytest.raises(BadInput, match="was made with another vocabulary"):
+        finetune(replace(options, distilled=other.work))
+    for part in distilling.work.glob("teacher-*/part-*"):
+        part.unlink()
+    with pytest.raises(BadInput, match="lacks a part of the teacher's vectors"):
+        finetune(replace(options, distilled=distilling.work))
+
+
+def test_a_model_is_not_written_with_weights_that_float16_cant_hold(
+    distilling: DistillOptions, tmp_path: Path
+) -> None:
+    distill(replace(distilling, epochs=0.1))
+    config, weights = read_model(distilling.output)
+    tokenizer = load_tokenizer(distilling.output, config.vocab_size)
+    name = "embeddings.LayerNorm.weight"
+    wide = {**weights, name: weights[name] * 1e6}
+    with pytest.raises(AlbeamError, match=r"LayerNorm\.weight is not finite in float16"):
+        write_model(tmp_path / "wide", config, wide, tokenizer, 48)
+    assert not (tmp_path / "wide").exists()
+    assert read_model(distilling.output)[0].dtype == config.dtype
+
+
+def test_a_pretrained_albert_is_read_without_its_heads(
+    distilling: DistillOptions, tmp_path: Path
+) -> None:
+    distill(replace(distilling, epochs=0.1))
+    _, weights = read_model(distilling.output)
+    folder = tmp_path / "pretrained"
+    shutil.copytree(distilling.output, folder)
+    named = {f"albert.{name}": array for name, array in weights.items()}
+    heads = {"predictions.bias": np.zeros(70, np.float32), "albert.pooler.bias": np.zeros(32)}
+    save_file({**named, **heads}, folder / "model.safetensors")
+    read = read_model(folder)[1]
+    assert read.keys() == weights.keys()
+    assert all(np.array_equal(read[name], weights[name]) for name in weights)
 
 
 def test_finetune_options_are_checked(tmp_path: Path) -> None:
     good = FinetuneOptions(model=tmp_path, pairs=(), output=tmp_path / "o", work=tmp_path / "w")
+    assert replace(good, keep=0.5, distilled=tmp_path).keep == 0.5
     for change, words in (
         ({"negatives": "hard"}, "--negatives hard"),
         ({"passages": 1}, "--passages 1"),
         ({"neighbours": 49}, "--neighbours 49"),
         ({"average": 0.0}, r"--average 0\.0"),
         ({"epochs": 0}, "--epochs 0"),
+        ({"temperature": 0.0}, r"--temperature 0\.0"),
+        ({"questions": 0}, "--questions 0"),
+        ({"keep": 0.5}, r"--keep 0\.5 weighs the lessons of a distillation: .* --distilled"),
+        ({"keep": -1.0, "distilled": tmp_path}, "--keep -1"),
         ({"device": "tpu"}, "--device tpu"),
         ({"precision": "int8"}, "--precision int8"),
     ):

@@ -13,7 +13,7 @@ COLOURS = ("#1b6ca8", "#c1440e", "#2e7d32", "#6a1b9a", "#8d6e00")
 
 def curve(history: Sequence[Mapping[str, float]], path: Path) -> None:
     """Draw each metric of the history over its steps, one panel each, and write a PNG."""
-    names = [n for n in (history[0] if history else {}) if n != "step"]
+    names = [n for n in dict.fromkeys(n for h in history for n in h) if n != "step"]
     image = Image.new("RGB", (SIZE, PANEL * max(1, len(names)) + 20), "white")
     draw = ImageDraw.Draw(image)
     for row, name in enumerate(names):

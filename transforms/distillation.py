@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from transformers import AlbertConfig, AlbertModel
 
 from transforms.cores import best_dtype
 from transforms.encoder import resolve_device
+from transforms.errors import BadInput
 from transforms.lessons import Lesson
 from transforms.losses import sentence_loss, similarity_loss, word_loss
 from transforms.model import Placement
@@ -52,11 +54,23 @@ class Student:
     ) -> None:
         """Build it with the given weights where `place` settled.
 
-        Attention is eager: its backward is faster on CPU.
+        Attention is eager: its backward is faster on CPU. Raises BadInput where the weights are not
+        those that the config asks for.
         """
+        config = copy.deepcopy(config)
         config._attn_implementation = "eager"
+        # Dropout would be drawn anew after a resume.
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
         model: Any = AlbertModel(config, add_pooling_layer=False)
         tensors = {name: torch.from_numpy(np.asarray(a, np.float32)) for name, a in weights.items()}
+        wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+        given = {name: tuple(t.shape) for name, t in tensors.items()}
+        for name in sorted(wanted.keys() | given.keys()):
+            if wanted.get(name) != given.get(name):
+                raise BadInput(
+                    f"the weights {name} have the shape {given.get(name)}, and by the model's "
+                    f"config {wanted.get(name)}: restore the model.safetensors that belongs to it"
+                )
         model.load_state_dict(tensors)
         self.device = torch.device(placement.device)
         self.precision: torch.dtype = getattr(torch, placement.dtype)
@@ -110,4 +124,4 @@ class Student:
             vectors = self.embed(lesson.ids.to(self.device)).cpu()
             total += float((vectors * lesson.vectors).sum())
             count += len(vectors)
-        return {"score": total / max(1, count)}
+        return {"score": total / count}

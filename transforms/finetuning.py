@@ -101,7 +101,8 @@ class Finetuning:
     ) -> dict[str, float]:
         """Rank the held-out passages among others for their questions: MRR@10, the corpora's mean.
 
-        At most `questions` questions a corpus take part. The cosine to the teacher is added where
+        At most `questions` questions a corpus take part, spread evenly over the passages; one that
+        scores as high as the answer ranks before it. The cosine to the teacher is added where
         there are held-out lessons, as "teacher".
         """
         ranks = []
@@ -109,17 +110,16 @@ class Finetuning:
             pool = searched(pairs, chosen, OTHERS)
             answered = pairs.answered()
             asked = list(dict.fromkeys(q for n in sorted(chosen) for q in answered[n][:2]))
-            asked = asked[:questions]
-            if not asked:
-                continue
+            most = min(len(asked), questions)
+            asked = [asked[place * len(asked) // most] for place in range(most)]
             found = embed_all(self.student, [rows.passages[n] for n in pool], self.budget)
             asking = embed_all(self.student, [rows.questions[q] for q in asked], self.budget)
             scores = (asking @ found.T).cpu()
             relevant = torch.tensor([[n in pairs.relevant[q] for n in pool] for q in asked])
             top = scores.masked_fill(~relevant, -2).max(1, keepdim=True).values
-            rank = 1 + (scores > top).sum(1)
+            rank = 1 + (~(scores < top) & ~relevant).sum(1)
             ranks.append(float(torch.where(rank <= 10, 1.0 / rank, 0.0).mean()))
-        metrics = {"score": sum(ranks) / max(1, len(ranks))}
+        metrics = {"score": sum(ranks) / len(ranks)}
         if lessons:
             metrics["teacher"] = self.student.teacher_cosine(lessons)["score"]
         return metrics

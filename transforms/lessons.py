@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -49,29 +50,58 @@ class Tokens:
         return pad([self.ids[c] for c in cuts], -1), pad([self.words[c] for c in cuts], -1)
 
 
-def keep_lessons(work: Path, tokens: Path, vectors: Path, texts: int) -> None:
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash a tokenizer's pieces in their order: 16 hex digits."""
+    numbers = tokenizer.get_vocab()
+    pieces = sorted(numbers, key=lambda piece: numbers[piece])
+    return hashlib.sha256("\n".join(pieces).encode()).hexdigest()[:16]
+
+
+def keep_lessons(work: Path, tokens: Path, vectors: Path, texts: int, vocabulary: str) -> None:
     """Note in a work folder where the lessons lie, for `kept_lessons`."""
-    note = {"tokens": tokens.name, "vectors": vectors.name, "texts": texts}
+    note = {
+        "tokens": tokens.name,
+        "vectors": vectors.name,
+        "texts": texts,
+        "vocabulary": vocabulary,
+    }
     (work / KEPT).write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
-def kept_lessons(work: Path, vocabulary: int, budget: int, seed: int) -> Lessons:
+def kept_lessons(work: Path, vocabulary: str, dim: int, budget: int, seed: int) -> Lessons:
     """Find the lessons of an earlier distillation whose vectors stand.
 
-    Raises BadInput where there are none, or the vocabulary has another size.
+    Args:
+        work: its work folder.
+        vocabulary: what `vocabulary_of` says of the tokenizer that is to learn.
+        dim: how wide its vectors are.
+        budget: tokens of a batch.
+        seed: of the order.
+
+    Raises:
+        BadInput: there are none, or they are of another vocabulary or width.
     """
     if not (work / KEPT).exists():
         raise BadInput(f"{work} holds no lessons: name the work folder of albeam distill")
     note = json.loads((work / KEPT).read_text(encoding="utf-8"))
-    tokens = read_tokens(work / note["tokens"])
-    if int(tokens.ids.max()) >= vocabulary:
+    if note.get("vocabulary") != vocabulary:
         raise BadInput(f"{work} was made with another vocabulary: name the model's own work folder")
 
     def none() -> Teacher:
         raise BadInput(f"{work} lacks a part of the teacher's vectors: run albeam distill again")
 
+    tokens = read_tokens(work / note["tokens"])
     lectures = Lectures(none, [], work / note["vectors"], rows=PART_ROWS, max_tokens=0)
-    return Lessons(tokens, lectures, note["texts"], budget, seed, standing=True)
+    lessons = Lessons(tokens, lectures, note["texts"], budget, seed, standing=True)
+    plan = lessons.plan()
+    if not plan:
+        none()
+    if (width := lectures.part(plan[0][0])[0].shape[1]) != dim:
+        raise BadInput(
+            f"{work} has vectors of {width} dimensions, and the model has {dim}: "
+            "name the model's own work folder"
+        )
+    return lessons
 
 
 def tokens_of(
@@ -149,6 +179,10 @@ class Lessons:
             for number, start, end in parts(self.texts, self.lectures.rows)
             if not self.standing or self.lectures.path(number).exists()
         ]
+
+    def standing_parts(self) -> list[int]:
+        """List the parts that take part: with others, the batches would be others."""
+        return [number for number, _ in self.plan()]
 
     def steps(self) -> int:
         """Count the batches of one epoch."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 from transformers import AlbertConfig, PreTrainedTokenizerBase
 
-from transforms.errors import BadInput
+from transforms.errors import AlbeamError, BadInput
 from transforms.vocabulary import SPECIAL
 
 MODULES = ("Transformer", "Pooling", "Normalize")
@@ -30,8 +30,16 @@ def write_model(
     """Write config, float16 weights, tokenizer, mean pooling and normalization.
 
     weights: named as in `AlbertModel`. The folder appears whole or not at all; a model that stood
-    there before is replaced.
+    there before is replaced. Raises AlbeamError where a weight is not finite in float16.
     """
+    with np.errstate(over="ignore", invalid="ignore"):
+        halves = {name: np.ascontiguousarray(a.astype(np.float16)) for name, a in weights.items()}
+    for name, half in halves.items():
+        if not np.isfinite(half).all():
+            raise AlbeamError(
+                f"{folder} is not written: {name} is not finite in float16; lower --rate"
+            )
+    config = copy.deepcopy(config)
     made = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
@@ -43,14 +51,13 @@ def write_model(
         SPECIAL["[SEP]"],
     )
     config.save_pretrained(made)
-    halves = {name: np.ascontiguousarray(a.astype(np.float16)) for name, a in weights.items()}
     save_file(halves, made / "model.safetensors", metadata={"format": "pt"})
     (made / "model.safetensors").chmod(0o644)  # safetensors keeps its files private
     # Training has cut texts; whoever loads the model cuts at its own length.
     backend = copy.deepcopy(tokenizer.backend_tokenizer)
     backend.no_truncation()
     tokenizer.save_pretrained(made)
-    backend.save(str(made / "tokenizer.json"))
+    backend.save(str(made / "tokenizer.json"), pretty=False)
     modules = []
     for number, kind in enumerate(MODULES):
         path = "" if number == 0 else f"{number}_{kind}"
@@ -79,7 +86,7 @@ def write_model(
 def read_model(folder: Path) -> tuple[AlbertConfig, dict[str, npt.NDArray[np.float32]]]:
     """Read config and weights (as float32, without a pooler) of an ALBERT folder.
 
-    Raises BadInput where it is none.
+    Of a pre-trained ALBERT, the heads are left out. Raises BadInput where it is none.
     """
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
@@ -88,8 +95,20 @@ def read_model(folder: Path) -> tuple[AlbertConfig, dict[str, npt.NDArray[np.flo
     if kind != "albert":
         raise BadInput(f"model {folder} is of type {kind}: only an albert can be fine-tuned")
     found = load_file(folder / "model.safetensors")
-    weights = {n: a.astype(np.float32) for n, a in found.items() if not n.startswith("pooler.")}
+    weights = {
+        name.removeprefix("albert."): array.astype(np.float32)
+        for name, array in found.items()
+        if name.removeprefix("albert.").startswith(("embeddings.", "encoder."))
+        and not name.endswith("position_ids")
+    }
     return AlbertConfig.from_pretrained(folder), weights
+
+
+def longest(folder: Path, config: AlbertConfig) -> int:
+    """Tokens of a text that a model takes: as sentence-transformers saved it, or all positions."""
+    path = folder / "sentence_bert_config.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return int(kept.get("max_seq_length") or config.max_position_embeddings)
 
 
 def write_json(path: Path, content: object) -> None:

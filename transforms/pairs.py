@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
+from transforms.training_files import read_columns
 
 #: The share of a corpus' passages that validation takes, and how many at most.
 HELD_OUT = (0.05, 150)
@@ -20,7 +20,10 @@ OTHERS = 500
 
 @dataclass(frozen=True)
 class Pairs:
-    """One corpus: texts of passages and questions, and the passages that answer each question."""
+    """One corpus: texts of passages and questions, and the passages that answer each question.
+
+    No text stands twice.
+    """
 
     name: str
     passages: list[str]
@@ -39,41 +42,47 @@ class Pairs:
 def read_pairs(passages: Path, questions: Path) -> Pairs:
     """Read passages (id, text) and questions (question, relevant: ids) from Parquet files.
 
-    Raises BadInput where a column is missing, or a relevant id is not among the passages.
+    Passages of one text are one, and so are questions, which all their passages answer: else each
+    would be taught that the other's answer is none. Questions without a passage are left out.
+
+    Raises:
+        BadInput: a column is missing or of another type, an id stands twice, a relevant id is not
+            among the passages, or fewer than two questions have passages.
     """
-    for path, names in ((passages, ("id", "text")), (questions, ("question", "relevant"))):
-        if not path.exists():
-            raise BadInput(f"pairs {path} does not exist: name a Parquet file")
-        missing = set(names) - set(pq.read_schema(path).names)
-        if missing:
-            raise BadInput(f"pairs {path} has no column {sorted(missing)[0]}: add or rename it")
-    rows = pq.read_table(passages, columns=["id", "text"]).to_pydict()
-    number = {str(name): place for place, name in enumerate(rows["id"])}
-    asked = pq.read_table(questions, columns=["question", "relevant"]).to_pydict()
-    relevant = []
-    for question, names_ in zip(asked["question"], asked["relevant"], strict=True):
-        for name in names_ or []:
-            if str(name) not in number:
+    rows = read_columns(passages, "passages", {"id": "id", "text": "text"})
+    asked = read_columns(questions, "questions", {"question": "text", "relevant": "ids"})
+    numbers: dict[str, int] = {}
+    texts: dict[str, int] = {}
+    for name, text in zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True):
+        if str(name) in numbers:
+            raise BadInput(f"passages {passages} have the id {name} twice: give each its own")
+        numbers[str(name)] = texts.setdefault(text, len(texts))
+    answers: dict[str, dict[int, None]] = {}
+    for question, names in zip(
+        asked["question"].to_pylist(), asked["relevant"].to_pylist(), strict=True
+    ):
+        for name in names or []:
+            if str(name) not in numbers:
                 raise BadInput(
                     f"question {question!r} of {questions} names the passage {name}, "
                     f"which {passages} does not hold: give the passages that belong to it"
                 )
-        relevant.append([number[str(name)] for name in names_ or []])
-    kept = [i for i, answers in enumerate(relevant) if answers]
-    if len(kept) < 2:
-        raise BadInput(f"pairs {questions} hold {len(kept)} answered questions: give at least 2")
+            answers.setdefault(question, {})[numbers[str(name)]] = None
+    if len(answers) < 2:
+        raise BadInput(f"pairs {questions} hold {len(answers)} answered questions: give 2 or more")
     return Pairs(
-        passages.parent.name,
-        [text or "" for text in rows["text"]],
-        [asked["question"][i] for i in kept],
-        [relevant[i] for i in kept],
+        passages.parent.name, list(texts), list(answers), [list(own) for own in answers.values()]
     )
 
 
 def held_out(pairs: Pairs, share: float, most: int, seed: int) -> set[int]:
-    """Draw passages for validation: they and their questions take no part in training."""
-    count = min(most, int(share * len(pairs.passages)))
-    drawn = np.random.default_rng([seed, 1]).permutation(len(pairs.passages))[:count]
+    """Draw answered passages for validation, one at least.
+
+    Neither they nor any question that one of them answers take part in training.
+    """
+    answered = np.flatnonzero([bool(own) for own in pairs.answered()])
+    count = min(most, max(1, int(share * len(answered))))
+    drawn = answered[np.random.default_rng([seed, 1]).permutation(len(answered))[:count]]
     return {int(n) for n in drawn}
 
 
@@ -133,8 +142,12 @@ class Contests:
         made = []
         for corpus, pairs in enumerate(self.corpora):
             dice = np.random.default_rng([self.seed, number, corpus])
-            answered = pairs.answered()
-            usable = [n for n, own in enumerate(answered) if own and n not in self.left_out[corpus]]
+            kept = self.left_out[corpus]
+            answered = [
+                [] if n in kept else [q for q in own if kept.isdisjoint(pairs.relevant[q])]
+                for n, own in enumerate(pairs.answered())
+            ]
+            usable = [n for n, own in enumerate(answered) if own]
             groups = neighbourhoods(usable, self.rivals[corpus], self.neighbours, dice)
             flat = [n for place in dice.permutation(len(groups)) for n in groups[place]]
             for start in range(0, len(flat), self.passages):

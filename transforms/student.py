@@ -5,6 +5,7 @@ All arrays are float32 and named as in transformers' `AlbertModel`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,14 +69,20 @@ class Shape:
 
 
 def word_pieces(teacher: Path) -> list[str]:
-    """List a BERT teacher's vocabulary in order."""
-    return (teacher / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    """List a BERT teacher's vocabulary in order; empty where it is not of word pieces."""
+    if (teacher / "vocab.txt").is_file():
+        return (teacher / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    if not (teacher / "tokenizer.json").is_file():
+        return []
+    kept = json.loads((teacher / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    if kept.get("type") != "WordPiece":
+        return []
+    return sorted(kept["vocab"], key=lambda piece: int(kept["vocab"][piece]))
 
 
 def whole_words(teacher: Path) -> list[str]:
     """List the English words that are one piece of the teacher's vocabulary, if it tells it."""
-    names = word_pieces(teacher) if (teacher / "vocab.txt").is_file() else []
-    return [name for name in names if name.isascii() and name.isalnum()]
+    return [name for name in word_pieces(teacher) if name.isascii() and name.isalnum()]
 
 
 def split_as_teacher(piece: str, vocabulary: Mapping[str, int]) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from transforms.errors import BadInput
+from transforms.errors import AlbeamError, BadInput
 from transforms.optimizers import Optimizers
 
 CHECKPOINT = "checkpoint.pt"
@@ -58,31 +58,33 @@ class State:
     step: int = 0
     seconds: float = 0.0
     best: float = -math.inf
+    best_step: int = 0
     stale: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Report:
-    """One line of progress."""
+    """One line of progress; no loss stands for the model as it came."""
 
     step: int
     steps: int
-    loss: float
+    loss: float | None
     left: float
     metrics: Mapping[str, float]
 
     def __str__(self) -> str:
         """Write it as one line."""
         named = "  ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
-        return (
-            f"step {self.step}/{self.steps}  loss {self.loss:.4f}  {named}  "
-            f"{self.left / 60:.0f} min left"
-        )
+        loss = "" if self.loss is None else f"loss {self.loss:.4f}  "
+        left = f"  {self.left / 60:.0f} min left" if self.step else ""
+        return f"step {self.step}/{self.steps}  {loss}{named}{left}"
 
 
 class Trainer:
-    """Runs steps over batches and can stop and go on at any checkpoint, bit for bit.
+    """Runs steps over batches and can stop and go on at any checkpoint.
+
+    On a CPU it goes on bit for bit; CUDA adds in an order of its own.
 
     `batches(start)` yields the batches from optimizer step `start` on, depending on nothing but
     the seed; `loss(batch)` returns a scalar with gradient and the parts to report;
@@ -142,8 +144,11 @@ class Trainer:
             os.fsync(file.fileno())
         os.replace(partial, self.folder / CHECKPOINT)
 
-    def run(self, stop_at: int | None = None) -> State:
-        """Train to the end (or to step `stop_at`), and leave the best weights in the model."""
+    def run(self) -> State:
+        """Train to the end, and leave the best weights in the model.
+
+        Raises AlbeamError where loss or gradient are not finite; the last checkpoint stays.
+        """
         state, schedule = self.state, self.schedule
         last_save = began = time.monotonic()
         before, running, count = state.seconds, 0.0, 0
@@ -151,11 +156,12 @@ class Trainer:
         for batch in self.batches(state.step):
             state.seconds = before + time.monotonic() - began
             progress = schedule.progress(state.step, state.seconds)
-            if progress >= 1 or state.step == stop_at or state.stale > schedule.patience:
+            if progress >= 1 or state.stale > schedule.patience:
                 break
             loss, detail = self.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), schedule.clip)
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), schedule.clip)
+            self.check_finite(loss, norm)
             self.optimizers.step(schedule.factor(progress))
             state.step += 1
             running, count = running + loss.item(), count + 1
@@ -169,13 +175,23 @@ class Trainer:
                 self.save()
                 last_save = time.monotonic()
         self.save()
-        if stop_at is None:
-            self.judge(running / max(1, count), {})
-            if self.best is not None:
-                self.model.load_state_dict(self.best)
+        if count or self.best is None:
+            means = {name: value / count for name, value in parts.items()}
+            self.judge(running / count if count else None, means)
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
         return state
 
-    def judge(self, loss: float, parts: Mapping[str, float]) -> None:
+    def check_finite(self, loss: torch.Tensor, norm: torch.Tensor) -> None:
+        """Raise AlbeamError, before the step, where it would spoil the weights."""
+        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            raise AlbeamError(
+                f"step {self.state.step + 1} has the loss {loss.item():.4g} and gradients of norm "
+                f"{norm.item():.4g}: lower --rate of {self.schedule.rate:g} (the last checkpoint "
+                f"in {self.folder} is sound)"
+            )
+
+    def judge(self, loss: float | None, parts: Mapping[str, float]) -> None:
         """Evaluate, keep the weights if they are the best so far, and report."""
         self.model.eval()
         with torch.inference_mode():
@@ -183,11 +199,12 @@ class Trainer:
         self.model.train()
         state = self.state
         if metrics["score"] > state.best:
-            state.best, state.stale = metrics["score"], 0
+            state.best, state.best_step, state.stale = metrics["score"], state.step, 0
             self.best = {n: t.detach().cpu().clone() for n, t in self.model.state_dict().items()}
         else:
             state.stale += 1
-        state.history.append({"step": state.step, "loss": loss, **metrics, **parts})
+        known = {} if loss is None else {"loss": loss}
+        state.history.append({"step": state.step, **known, **metrics, **parts})
         done = self.schedule.progress(state.step, state.seconds)
         left = state.seconds * (1 - done) / max(done, 1e-9)
         self.report(Report(state.step, self.schedule.steps, loss, left, {**metrics, **parts}))

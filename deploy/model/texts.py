@@ -1,9 +1,13 @@
 """The training texts of `albeam-small`: many small sources -> one Parquet file.
 
 Every source is text whose licence allows it: the project's training data, and manuals,
-dictionaries and books that come with Debian and Python packages. `python deploy/model/texts.py
+dictionaries and books that come with Debian and Python packages. `python -m deploy.model.texts
 --data DATA --debian UNPACKED --output texts.parquet` writes the columns id, text, source. Run
-on Debian.
+on Debian. The same sources and seed give the same file.
+
+DATA holds, each with a column text unless said: squad_train and medquad, with passages.parquet
+(id, text) and questions.parquet (question, relevant); text, with paragraphs.parquet (id, text,
+source) and questions.parquet; stsb/train.parquet (sentence1, sentence2).
 """
 
 from __future__ import annotations
@@ -13,14 +17,17 @@ import ast
 import gzip
 import hashlib
 import html
+import os
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from transforms.errors import BadInput
 
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9\"'(])")
 DOCSTRING_PACKAGES = ("sklearn", "scipy", "numpy", "pandas", "networkx", "sympy", "torch")
@@ -112,7 +119,7 @@ def docstrings(package: str) -> Iterator[str]:
     """Yield the prose paragraphs of a package's docstrings."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        return
+        raise BadInput(f"{package} is not installed, whose docstrings are learnt: install .[train]")
     for path in sorted(Path(spec.origin).parent.rglob("*.py")):
         try:
             tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -123,7 +130,9 @@ def docstrings(package: str) -> Iterator[str]:
                 yield from paragraphs(ast.get_docstring(node) or "")
 
 
-def sources(data: Path, debian: Path, dice: random.Random) -> dict[str, Iterator[str]]:
+def sources(
+    data: Path, debian: Path, dice: random.Random, packages: Sequence[str]
+) -> dict[str, Iterator[str]]:
     """Name every source and the texts it gives, before sampling."""
 
     def files(
@@ -141,22 +150,25 @@ def sources(data: Path, debian: Path, dice: random.Random) -> dict[str, Iterator
     squad, text = data / "squad_train", data / "text"
     medical = column(data / "medquad/passages.parquet", "text")
     shorts = re.findall(r"^Description: (.+)$", (debian / "available.txt").read_text(), re.M)
-    wordnet_file = next((debian / "dict-wn").rglob("wn.dict.dz"))
-    documented = (p for package in DOCSTRING_PACKAGES for p in docstrings(package))
+    documented = (p for package in packages for p in docstrings(package))
     return {
         "squad_train passages": passages(
             column(squad / "passages.parquet", "text"), dice, split=0.3
         ),
         "squad_train questions": iter(column(squad / "questions.parquet", "question")),
         "medquad passages": passages(medical, dice, split=0.2, most=1),
-        "medquad questions": iter(set(column(data / "medquad/questions.parquet", "question"))),
+        "medquad questions": iter(
+            dict.fromkeys(column(data / "medquad/questions.parquet", "question"))
+        ),
         "paragraphs": passages(column(text / "paragraphs.parquet", "text"), dice, split=0.4),
         "questions": iter(column(text / "questions.parquet", "text")),
         "stsb train": iter(
             column(data / "stsb/train.parquet", "sentence1")
             + column(data / "stsb/train.parquet", "sentence2")
         ),
-        "WordNet": wordnet(wordnet_file),
+        "WordNet": (
+            text for path in (debian / "dict-wn").rglob("wn.dict.dz") for text in wordnet(path)
+        ),
         "Python documentation": files("python3.11-doc", "*.html", plain_html, 0.4),
         "PostgreSQL manual": files("postgresql-doc-15", "*.html", plain_html, 0.4),
         "FreeBSD manual pages": files("freebsd-manpages", "*.gz", manual_page, 0.4),
@@ -181,12 +193,17 @@ LIMITS = {
 }
 
 
-def collect(data: Path, debian: Path, seed: int) -> pa.Table:
-    """Gather the texts of all sources, without duplicates, shuffled with `seed`."""
+def collect(
+    data: Path, debian: Path, seed: int, packages: Sequence[str] = DOCSTRING_PACKAGES
+) -> pa.Table:
+    """Gather the texts of all sources, without duplicates, shuffled with `seed`.
+
+    Raises BadInput where a source gives none, since the model would be another without it.
+    """
     dice = random.Random(seed)
     rows: list[tuple[str, str]] = []
     seen: set[bytes] = set()
-    for source, texts in sources(data, debian, dice).items():
+    for source, texts in sources(data, debian, dice, packages).items():
         found = [" ".join(text.split()) for text in texts]
         dice.shuffle(found)
         words = taken = 0
@@ -200,6 +217,8 @@ def collect(data: Path, debian: Path, seed: int) -> pa.Table:
             words += text.count(" ") + 1
             if words > LIMITS.get(source, 10**9):
                 break
+        if not taken:
+            raise BadInput(f"source {source!r} gives no texts: look into {data} and {debian}")
         print(f"{source:28} {taken:8,} texts {words:10,} words", flush=True)
     dice.shuffle(rows)
     names, texts_ = [row[0] for row in rows], [row[1] for row in rows]
@@ -217,7 +236,9 @@ def main() -> None:
     options = parser.parse_args()
     table = collect(options.data, options.debian, options.seed)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, options.output, compression="zstd")
+    partial = options.output.with_suffix(".partial")
+    pq.write_table(table, partial, compression="zstd")
+    os.replace(partial, options.output)
 
 
 if __name__ == "__main__":
