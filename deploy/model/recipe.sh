@@ -29,10 +29,19 @@ if [ ! -e "$WORK/pairs/science/questions.parquet" ]; then
     $PYTHON -m deploy.model.pairs --data "$DATA" --output "$WORK/pairs"
 fi
 
-$PYTHON -m pipeline.cli distill --teacher "$TEACHER" --texts "$WORK/texts.parquet" \
-    --output "$WORK/distilled" --work "$WORK/distill" --held-out 600 --epochs 2 --resume
+distill() {
+    $PYTHON -m pipeline.cli distill --teacher "$TEACHER" --texts "$WORK/texts.parquet" \
+        --work "$WORK/distill" --held-out 600 --resume "$@"
+}
 
-$PYTHON -m pipeline.cli finetune --model "$WORK/distilled" --distilled "$WORK/distill" \
+# Twice, and the second time more gently: one long stretch at the first rate was not stable.
+if [ ! -e "$WORK/distilled/modules.json" ]; then
+    distill --output "$WORK/distilled" --epochs 1.3136
+    rm "$WORK/distill/checkpoint.pt"
+fi
+distill --student "$WORK/distilled" --output "$WORK/distilled-again" --epochs 1.2 --rate 1e-3 --seed 18
+
+$PYTHON -m pipeline.cli finetune --model "$WORK/distilled-again" --distilled "$WORK/distill" \
     --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
     --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
     --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
