@@ -9,10 +9,11 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from pipeline.arguments import build_parser
-from pipeline.commands import COMMANDS, ON_BEAM
+from pipeline.commands import COMMANDS, ON_BEAM, RESUMED
 from transforms.errors import AlbeamError, BadInput, Conflict, RecallMissed
 
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _quiet(arguments.verbose)
     try:
         arguments.beam_args = (*rest, *_workers(arguments))
-        with _interruptible():
+        with _interruptible(arguments.command):
             COMMANDS[arguments.command](arguments)
     except BadInput as error:
         return _fail(error, 2)
@@ -74,7 +75,7 @@ def _quiet(verbose: bool) -> None:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(command: str) -> Iterator[None]:
     """End at once when interrupted: raised in a worker, an interrupt can get lost.
 
     A store survives any end. Where interrupts are ignored or handled already, they stay so.
@@ -83,17 +84,19 @@ def _interruptible() -> Iterator[None]:
     if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    signal.signal(signal.SIGINT, _interrupt)
+    again = " with --resume" if command in RESUMED else ""
+    signal.signal(signal.SIGINT, partial(_interrupt, again))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _interrupt(*_: object) -> None:
+def _interrupt(again: str, *_: object) -> None:
     # Behind sys.stderr may be a buffer; a terminal's progress line has hidden the cursor.
     cursor = b"\x1b[?25h\n" if os.isatty(2) else b""
-    os.write(2, cursor + b"albeam: interrupted; run the same command again to go on\n")
+    line = f"albeam: interrupted; run the same command again{again} to go on\n"
+    os.write(2, cursor + line.encode())
     os._exit(130)
 
 

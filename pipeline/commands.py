@@ -273,6 +273,8 @@ def _doctor(arguments: Any) -> None:
     check_works(found)
 
 
+#: Commands that go on where they were when they are told to.
+RESUMED = ("distill", "finetune")
 #: Commands whose unknown options go to Beam.
 ON_BEAM = ("embed", "watch", "plan", "compact", "index", "doctor")
 COMMANDS: dict[str, Callable[[Any], None]] = {
