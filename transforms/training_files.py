@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
 
-_KINDS = {
+_KINDS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "text": ("text", lambda t: pa.types.is_string(t) or pa.types.is_large_string(t)),
     "id": (
         "text or whole numbers",
@@ -26,7 +26,7 @@ _KINDS = {
 
 
 def _is_id(kind: pa.DataType) -> bool:
-    return pa.types.is_null(kind) or bool(_KINDS["id"][1](kind))
+    return pa.types.is_null(kind) or _KINDS["id"][1](kind)
 
 
 def read_columns(path: Path, what: str, columns: Mapping[str, str]) -> pa.Table:
