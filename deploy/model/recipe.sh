@@ -41,9 +41,10 @@ if [ ! -e "$WORK/distilled/modules.json" ]; then
 fi
 distill --student "$WORK/distilled" --output "$WORK/distilled-again" --epochs 1.2 --rate 1e-3 --seed 18
 
+# Validated at the end alone: 600 questions are too few to choose between steps by.
 $PYTHON -m pipeline.cli finetune --model "$WORK/distilled-again" --distilled "$WORK/distill" \
     --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
     --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
     --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
     --output "$WORK/albeam-small" --work "$WORK/finetune" --epochs 0.8 --neighbours 12 \
-    --passage-tokens 208 --batch-tokens 2048 --rate 5e-4 --resume
+    --passage-tokens 208 --batch-tokens 2048 --rate 5e-4 --evaluate-every 500 --resume
