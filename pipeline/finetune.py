@@ -63,6 +63,8 @@ class FinetuneOptions(TrainingOptions):
                 f"--keep {self.keep} weighs the lessons of a distillation: name its work folder "
                 "as --distilled, or keep to the start by an --average below 1"
             )
+        if self.output.absolute() == self.model.absolute():
+            raise BadInput(f"--output {self.output} is the --model itself: name another folder")
         if not 0 < self.average <= 1:
             raise BadInput(f"--average {self.average} is not within 0 and 1")
 

@@ -91,7 +91,10 @@ class Trained:
 
     def __str__(self) -> str:
         """Write it as one line."""
-        return f"wrote {self.output}: the weights of step {self.best_step}, score {self.score:.4f}"
+        kept = f"the weights of step {self.best_step}, score {self.score:.4f}"
+        if self.best_step == 0:
+            kept += "; no later step did better than the model as it came"
+        return f"wrote {self.output}: {kept}"
 
 
 def _option(name: str) -> str:

@@ -22,6 +22,7 @@ from deploy.model.held_out import pool_of, reciprocal_ranks
 from deploy.model.soup import soup
 from pipeline.distill import DistillOptions, distill
 from pipeline.finetune import FinetuneOptions, finetune
+from pipeline.training_options import Trained
 from transforms import training
 from transforms.distillation import Student
 from transforms.errors import AlbeamError, BadInput
@@ -306,6 +307,11 @@ def test_numbers_that_cant_be_are_refused_at_once(
         replace(distilling, **change)
 
 
+def test_a_training_that_helped_nothing_says_so() -> None:
+    assert "no later step did better" in str(Trained("m", 4, 0, 0.5, 1.0))
+    assert str(Trained("m", 4, 3, 0.5, 1.0)) == "wrote m: the weights of step 3, score 0.5000"
+
+
 def test_an_output_that_would_cost_something_is_refused(
     distilling: DistillOptions, tmp_path: Path
 ) -> None:
@@ -539,6 +545,8 @@ def test_finetune_refuses_what_leaves_nothing_to_learn(
         finetune(replace(options, passage_tokens=256))
     with pytest.raises(BadInput, match="--max-tokens 100 is more than the 64"):
         finetune(replace(options, max_tokens=100))
+    with pytest.raises(BadInput, match="is the --model itself"):
+        finetune(replace(options, output=options.model, work=tmp_path / "w"))
     with pytest.raises(BadInput, match="holds no lessons"):
         finetune(replace(options, distilled=tmp_path))
     other = replace(
