@@ -1,7 +1,6 @@
 """``albeam demo``: Python's own documentation, embedded and asked."""
 
 import ast
-import os
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pipeline.search import print_hits
 from transforms.errors import BadInput
 from transforms.model import ModelOptions
 from transforms.planning import ColumnOptions
+from transforms.storage import put_atomically
 from transforms.store import Store
 
 SHARDS = 4
@@ -123,12 +123,12 @@ def write_corpus(folder: Path, limit: int | None = None) -> int:
             },
             pa.schema([(name, pa.string()) for name in ("id", "text", "module", "kind")]),
         )
-        path = folder / f"docstrings-{shard}.parquet"
+        name = f"docstrings-{shard}.parquet"
+        path = folder / name
         # An unchanged file keeps its time, so that a second demo finds its work done.
         if not path.exists() or not pq.read_table(path).equals(table):
-            partial = path.with_suffix(".partial")
-            pq.write_table(table, partial, compression="zstd")
-            os.replace(partial, path)
+            with put_atomically(str(folder), lambda _, name=name: name) as partial:  # type: ignore[misc]
+                pq.write_table(table, partial, compression="zstd")
     return len(items)
 
 

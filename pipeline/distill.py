@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pipeline.training_options import Trained, TrainingOptions, fingerprint
+from pipeline.training_options import Trained, TrainingOptions, fingerprint, option
 from transforms.curves import curve
 from transforms.errors import BadInput
 from transforms.student import Shape
@@ -44,7 +44,7 @@ class DistillOptions(TrainingOptions):
             raise BadInput(f"--student {self.student} has its shape already: leave the sizes out")
         for name, size in asdict(shape).items():
             if size < 1:
-                raise BadInput(f"--{name.replace('_', '-')} {size} is below 1")
+                raise BadInput(f"{option(name)} {size} is below 1")
         if shape.embedding > shape.hidden:
             raise BadInput(f"--embedding {shape.embedding} is above --hidden {shape.hidden}")
         if shape.hidden % shape.heads:
@@ -75,7 +75,8 @@ def distill(options: DistillOptions, tell: Callable[[str], object] = print) -> T
     from transforms.distillation import LossWeights, Student, place
     from transforms.lessons import PART_ROWS, Lessons, keep_lessons, tokens_of, vocabulary_of
     from transforms.model_files import write_model
-    from transforms.teacher import Lectures, Teacher, check_source, check_teacher
+    from transforms.student import check_source
+    from transforms.teacher import Lectures, Teacher, check_teacher
     from transforms.training import Schedule, Trainer
 
     began = time.monotonic()

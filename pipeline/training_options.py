@@ -52,11 +52,11 @@ class TrainingOptions:
         """Raise BadInput for options that cannot work."""
         for name, least in self.least.items():
             if (value := getattr(self, name)) is not None and not value >= least:
-                raise BadInput(f"{_option(name)} {value} is below {least:g}")
+                raise BadInput(f"{option(name)} {value} is below {least:g}")
         for name in self.above_zero:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise BadInput(f"{_option(name)} {value} is not a number above 0")
+                raise BadInput(f"{option(name)} {value} is not a number above 0")
         for name, known in (("device", DEVICES), ("precision", PRECISIONS)):
             if (value := getattr(self, name)) not in known:
                 raise BadInput(f"--{name} {value} is unknown: use one of {', '.join(known)}")
@@ -97,7 +97,8 @@ class Trained:
         return f"wrote {self.output}: {kept}"
 
 
-def _option(name: str) -> str:
+def option(name: str) -> str:
+    """How the command line calls a field."""
     return "--" + name.replace("_", "-")
 
 

@@ -125,4 +125,5 @@ def test_a_short_demo_has_the_columns_of_a_long_one(tmp_path: Path) -> None:
     assert write_corpus(tmp_path, 2) == 2
     schemas = {str(pq.read_schema(path)) for path in tmp_path.glob("*.parquet")}
     assert schemas == {"id: string\ntext: string\nmodule: string\nkind: string"}
-    assert not list(tmp_path.glob("*.partial"))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"docstrings-{shard}.parquet" for shard in range(4)]

@@ -85,6 +85,26 @@ def whole_words(teacher: Path) -> list[str]:
     return [name for name in word_pieces(teacher) if name.isascii() and name.isalnum()]
 
 
+def check_source(folder: Path, positions: int) -> None:
+    """Raise BadInput unless a student of so many positions can start from a teacher's layers."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.get("model_type") != "bert":
+        raise BadInput(
+            f"teacher {folder} is a {config.get('model_type')}, and a student starts from the "
+            "layers of a BERT: name one such as all-MiniLM-L6-v2, or a --student"
+        )
+    if (most := int(config["max_position_embeddings"])) < positions:
+        raise BadInput(
+            f"teacher {folder} has {most} positions, fewer than the student's {positions}: "
+            f"set --positions {most} or less"
+        )
+    unknown = set(SAME_AS.values()) - set(word_pieces(folder))
+    if unknown:
+        raise BadInput(
+            f"teacher {folder} has no word piece {min(unknown)}: name a BERT with its own tokenizer"
+        )
+
+
 def split_as_teacher(piece: str, vocabulary: Mapping[str, int]) -> list[int]:
     """Split one of our pieces into the teacher's word pieces, longest first.
 

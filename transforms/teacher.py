@@ -24,7 +24,6 @@ from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.network import pool
 from transforms.roads import Batch
-from transforms.student import word_pieces
 
 Int32 = npt.NDArray[np.int32]
 
@@ -151,26 +150,6 @@ def check_teacher(folder: Path) -> None:
     if not (found.get("pooling_mode_mean_tokens") or found.get("pooling_mode") == "mean"):
         raise BadInput(f"teacher {folder} does not pool by mean: choose one that does")
     find_model(ModelOptions(str(folder)))
-
-
-def check_source(folder: Path, positions: int) -> None:
-    """Raise BadInput unless a student of so many positions can start from a teacher's layers."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("model_type") != "bert":
-        raise BadInput(
-            f"teacher {folder} is a {config.get('model_type')}, and a student starts from the "
-            "layers of a BERT: name one such as all-MiniLM-L6-v2, or a --student"
-        )
-    if (most := int(config["max_position_embeddings"])) < positions:
-        raise BadInput(
-            f"teacher {folder} has {most} positions, fewer than the student's {positions}: "
-            f"set --positions {most} or less"
-        )
-    unknown = {"[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"} - set(word_pieces(folder))
-    if unknown:
-        raise BadInput(
-            f"teacher {folder} has no word piece {min(unknown)}: name a BERT with its own tokenizer"
-        )
 
 
 def width_of(folder: Path) -> int:

@@ -161,10 +161,11 @@ class Trainer:
             loss, detail = self.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), schedule.clip)
-            self.check_finite(loss, norm)
+            value = loss.item()
+            self.check_finite(value, norm.item())
             self.optimizers.step(schedule.factor(progress))
             state.step += 1
-            running, count = running + loss.item(), count + 1
+            running, count = running + value, count + 1
             for name, value in detail.items():
                 parts[name] = parts.get(name, 0.0) + value
             if state.step % schedule.evaluate_every == 0:
@@ -182,12 +183,12 @@ class Trainer:
             self.model.load_state_dict(self.best)
         return state
 
-    def check_finite(self, loss: torch.Tensor, norm: torch.Tensor) -> None:
+    def check_finite(self, loss: float, norm: float) -> None:
         """Raise AlbeamError, before the step, where it would spoil the weights."""
-        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             raise AlbeamError(
-                f"step {self.state.step + 1} has the loss {loss.item():.4g} and gradients of norm "
-                f"{norm.item():.4g}: lower --rate of {self.schedule.rate:g} (the last checkpoint "
+                f"step {self.state.step + 1} has the loss {loss:.4g} and gradients of norm "
+                f"{norm:.4g}: lower --rate of {self.schedule.rate:g} (the last checkpoint "
                 f"in {self.folder} is sound)"
             )
 

@@ -9,7 +9,6 @@ to finding the abstract that a claim speaks of. Run on Linux.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deploy.model.texts import sentences
+from transforms.storage import put_atomically
 
 SCIENCE = ("pubmedqa", "covid_qa", "openstax")
 
@@ -30,11 +30,9 @@ def write(folder: Path, passages: Passages, asked: Asked) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     ids, texts = [p[0] for p in passages], [p[1] for p in passages]
     pq.write_table(pa.table({"id": ids, "text": texts}), folder / "passages.parquet")
-    partial = folder / "questions.partial"
-    pq.write_table(
-        pa.table({"question": [a[0] for a in asked], "relevant": [a[1] for a in asked]}), partial
-    )
-    os.replace(partial, folder / "questions.parquet")
+    rows = pa.table({"question": [a[0] for a in asked], "relevant": [a[1] for a in asked]})
+    with put_atomically(str(folder), lambda _: "questions.parquet") as partial:
+        pq.write_table(rows, partial)
 
 
 def medical(data: Path, most: int, dice: random.Random) -> tuple[Passages, Asked]:

@@ -17,7 +17,6 @@ import ast
 import gzip
 import hashlib
 import html
-import os
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
+from transforms.storage import put_atomically
 
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9\"'(])")
 DOCSTRING_PACKAGES = ("sklearn", "scipy", "numpy", "pandas", "networkx", "sympy", "torch")
@@ -235,10 +235,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=17)
     options = parser.parse_args()
     table = collect(options.data, options.debian, options.seed)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    partial = options.output.with_suffix(".partial")
-    pq.write_table(table, partial, compression="zstd")
-    os.replace(partial, options.output)
+    with put_atomically(str(options.output.parent), lambda _: options.output.name) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 if __name__ == "__main__":
