@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Any, ClassVar
 from pipeline.training_options import Trained, TrainingOptions, fingerprint, option
 from transforms.curves import curve
 from transforms.errors import BadInput
+from transforms.outputs import writing
 from transforms.student import Shape
 from transforms.training_files import check_output, read_columns
 
@@ -88,7 +88,7 @@ def distill(options: DistillOptions, tell: Callable[[str], object] = print) -> T
     check_output(options.output, options.work)
     check_teacher(options.teacher)
     if options.student is None:
-        check_source(options.teacher, options.shape.positions)
+        check_source(options.teacher, options.shape)
     texts = read_texts(options.texts)
     if len(texts) < max(100, 2 * options.held_out):
         raise BadInput(
@@ -137,8 +137,14 @@ def distill(options: DistillOptions, tell: Callable[[str], object] = print) -> T
     if options.resume and trainer.resume():
         say(f"goes on from step {trainer.state.step}")
     state = trainer.run()
-    write_model(options.output, config, student.weights(), tokenizer, options.max_tokens)
-    curve(state.history, options.output / "distill.png")
+    write_model(
+        options.output,
+        config,
+        student.weights(),
+        tokenizer,
+        options.max_tokens,
+        also=lambda made: curve(state.history, made / "distill.png"),
+    )
     trained = Trained.of(options.output, state)
     say(str(trained))
     return trained
@@ -225,9 +231,9 @@ def begin_work(work: Path, settings: dict[str, object], resume: bool) -> None:
 def remembered(path: Path, make: Callable[[], bytes]) -> bytes:
     """Read a file, or make its content and keep it there."""
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(make())
-        os.replace(partial, path)
+        content = make()
+        with writing(str(path)) as partial:
+            Path(partial).write_bytes(content)
     return path.read_bytes()
 
 

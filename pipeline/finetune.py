@@ -184,8 +184,14 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], object] = print) ->
     state = trainer.run()
     share = options.average
     mixed = {n: share * a + (1 - share) * weights[n] for n, a in student.weights().items()}
-    write_model(options.output, config, mixed, tokenizer, max_tokens)
-    curve(state.history, options.output / "finetune.png")
+    write_model(
+        options.output,
+        config,
+        mixed,
+        tokenizer,
+        max_tokens,
+        also=lambda made: curve(state.history, made / "finetune.png"),
+    )
     trained = Trained.of(options.output, state)
     say(str(trained))
     return trained

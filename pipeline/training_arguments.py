@@ -1,6 +1,7 @@
 """The options of the commands that train; their defaults are those of the dataclasses."""
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
@@ -14,20 +15,22 @@ def distill_arguments(sub: argparse.ArgumentParser) -> None:
         help="an ALBERT to go on with, a folder or albeam-small, instead of a new one")  # fmt: skip
     add("--output", type=Path, required=True, help="folder of the finished model")
     add("--work", type=Path, help="folder of vectors and checkpoints (default: OUTPUT.work)")
-    sizes = {
-        "vocab-size": "pieces of the vocabulary",
-        "layers": "layers",
-        "groups": "groups of layers that share their weights",
-        "hidden": "width of the vectors",
-        "heads": "attention heads",
-        "intermediate": "width inside the feed-forward layers",
-        "embedding": "width of the factorized word vectors",
-        "positions": "tokens of a text that the network could take",
+    numbers = {
+        "vocab-size": (int, "pieces of the vocabulary (default: 27000)"),
+        "layers": (int, "layers (default: 6)"),
+        "groups": (int, "groups of layers that share their weights (default: 2)"),
+        "hidden": (int, "width of the vectors (default: 384)"),
+        "heads": (int, "attention heads (default: 12)"),
+        "intermediate": (int, "width inside the feed-forward layers (default: 768)"),
+        "embedding": (int, "width of the factorized word vectors (default: 128)"),
+        "positions": (int, "tokens of a text that the network could take (default: 512)"),
+        "held-out": (int, "texts kept for validation (default: 2000)"),
+        "max-tokens": (int, "tokens of a text at most (default: 256)"),
+        "epochs": (float, "passes over the data (default: 2)"),
+        "rate": (float, "highest learning rate (default: 0.002)"),
+        "evaluate-every": (int, "steps between validations (default: 100)"),
     }
-    for name, about in sizes.items():
-        add(f"--{name}", type=int, default=left_out, metavar="N", help=about)
-    add("--held-out", type=int, default=left_out, metavar="N", help="texts kept for validation")
-    add("--max-tokens", type=int, default=left_out, metavar="N", help="tokens of a text at most")
+    _add_numbers(sub, numbers)
     _training_arguments(sub)
 
 
@@ -43,36 +46,50 @@ def finetune_arguments(sub: argparse.ArgumentParser) -> None:
     add("--work", type=Path, help="folder of checkpoints (default: OUTPUT.work)")
     add("--distilled", type=Path, default=left_out,
         help="work folder of albeam distill, whose lessons go on")  # fmt: skip
-    add("--negatives", default=left_out, choices=("bm25", "none"), help="hard negatives")
+    add(
+        "--negatives",
+        default=left_out,
+        choices=("bm25", "none"),
+        help="hard negatives (default: bm25)",
+    )
     numbers = {
         "max-tokens": (int, "tokens of a text that the result takes (default: the model's)"),
         "passage-tokens": (int, "tokens of a passage in training (default: --max-tokens)"),
-        "passages": (int, "passages of a contrastive batch"),
-        "neighbours": (int, "passages of a batch that BM25 takes for each other, at most"),
-        "questions": (int, "questions of a passage at most"),
-        "temperature": (float, "of the contrastive loss"),
-        "keep": (float, "weight of the distillation loss, with --distilled"),
-        "average": (float, "share of the new weights in the result"),
+        "passages": (int, "passages of a contrastive batch (default: 48)"),
+        "neighbours": (
+            int,
+            "passages of a batch that BM25 takes for each other, at most (default: 4)",
+        ),
+        "questions": (int, "questions of a passage at most (default: 4)"),
+        "temperature": (float, "of the contrastive loss (default: 0.05)"),
+        "keep": (float, "weight of the distillation loss, with --distilled (default: 1)"),
+        "average": (float, "share of the new weights in the result (default: 1)"),
+        "epochs": (float, "passes over the data (default: 1)"),
+        "rate": (float, "highest learning rate (default: 0.0003)"),
+        "evaluate-every": (int, "steps between validations (default: 50)"),
     }
-    for name, (kind, about) in numbers.items():
-        add(f"--{name}", type=kind, default=left_out, metavar="N", help=about)
+    _add_numbers(sub, numbers)
     _training_arguments(sub)
+
+
+def _add_numbers(
+    sub: argparse.ArgumentParser, numbers: Mapping[str, tuple[Callable[[str], float], str]]
+) -> None:
+    for name, (kind, about) in numbers.items():
+        sub.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, metavar="N", help=about)
 
 
 def _training_arguments(sub: argparse.ArgumentParser) -> None:
     add = sub.add_argument
     left_out = argparse.SUPPRESS
     numbers = {
-        "batch-tokens": (int, "tokens of a batch"),
-        "epochs": (float, "passes over the data"),
-        "minutes": (float, "end after so long, the schedule fitted to it"),
-        "rate": (float, "highest learning rate"),
-        "seed": (int, "of order and sampling"),
-        "evaluate-every": (int, "steps between validations"),
+        "batch-tokens": (int, "tokens of a batch (default: 4096)"),
+        "minutes": (float, "end after so long, the schedule fitted to it (default: no bound)"),
+        "seed": (int, "of order and sampling (default: 17)"),
     }
-    for name, (kind, about) in numbers.items():
-        add(f"--{name}", type=kind, default=left_out, metavar="N", help=about)
-    add("--device", default=left_out, choices=("auto", "cpu", "cuda"), help="where to train")
+    _add_numbers(sub, numbers)
+    add("--device", default=left_out, choices=("auto", "cpu", "cuda"),
+        help="where to train (default: auto)")  # fmt: skip
     add("--precision", default=left_out, choices=("auto", "float32", "bfloat16"),
-        help="of the forward and backward pass")  # fmt: skip
+        help="of the forward and backward pass (default: auto)")  # fmt: skip
     add("--resume", action="store_true", help="go on from the last checkpoint")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
+from argparse import _SubParsersAction
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from deploy.model.held_out import pool_of, reciprocal_ranks
 from deploy.model.soup import soup
+from pipeline.arguments import build_parser
 from pipeline.distill import DistillOptions, distill
 from pipeline.finetune import FinetuneOptions, finetune
 from pipeline.training_options import Trained
@@ -272,9 +275,11 @@ def test_distill_refuses_bad_input(distilling: DistillOptions, tmp_path: Path) -
         distill(replace(distilling, teacher=tmp_path))
     with pytest.raises(BadInput, match="vocabulary of 5000 pieces"):
         distill(replace(distilling, shape=replace(SHAPE, vocab_size=5000)))
-    with pytest.raises(BadInput, match="--hidden 32"):
+    with pytest.raises(BadInput, match=r"--vocab-size 9 is less than the \d\d different char"):
+        distill(replace(distilling, shape=replace(SHAPE, vocab_size=9)))
+    with pytest.raises(BadInput, match="is 32 wide, and the student 64: set --hidden 32"):
         distill(replace(distilling, shape=replace(SHAPE, hidden=64)))
-    with pytest.raises(BadInput, match="--intermediate 64 or less"):
+    with pytest.raises(BadInput, match="64 wide inside, .*65: set --intermediate 64 or less"):
         distill(replace(distilling, shape=replace(SHAPE, intermediate=65)))
     with pytest.raises(BadInput, match="not a multiple of --groups"):
         replace(distilling, shape=replace(SHAPE, groups=4))
@@ -750,7 +755,8 @@ def test_bm25_finds_rivals_but_no_answers() -> None:
 
 
 def test_contests_take_each_passage_once_and_mark_all_answers() -> None:
-    groups = neighbourhoods(range(6), [[1], [0], [9], [], [5], [4]], 2, np.random.default_rng(0))
+    dice = np.random.default_rng(0)
+    groups = neighbourhoods(range(6), [], [[1], [0], [9], [], [5], [4]], 2, dice)
     assert sorted(n for g in groups for n in g) == list(range(6))
     assert sorted(sorted(g) for g in groups if len(g) > 1) == [[0, 1], [4, 5]]
     pairs = Pairs("p", list("abcdef"), ["q0", "q1", "q2"], [[0, 1], [2], [5]])
@@ -760,6 +766,22 @@ def test_contests_take_each_passage_once_and_mark_all_answers() -> None:
     assert sorted(only.questions) == [0, 1]
     assert int(only.relevant.sum()) == 3
     assert [c.passages for c in contests.epoch(0)] == [only.passages]
+
+
+def test_passages_without_questions_are_rivals_of_the_others_alone() -> None:
+    pairs = Pairs("p", list("abcdef"), ["q0", "q1"], [[0], [1]])
+    ranked = [[3, 4], [4, 5], [], [], [], []]
+    contests = Contests([pairs], [ranked], [set()], 8, 2, 4, 1)
+    (only,) = contests.epoch(0)
+    assert {0, 1} < set(only.passages)
+    assert set(only.passages) <= {0, 1, 3, 4, 5}
+    assert len(only.passages) == 4
+    assert sorted(only.questions) == [0, 1]
+    assert int(only.relevant.sum()) == 2
+    (kept,) = replace(contests, left_out=[{4}]).epoch(0)
+    assert sorted(kept.passages) == [0, 1, 3, 5]
+    for small in replace(contests, passages=3, neighbours=3).epoch(0):
+        assert small.questions
 
 
 def test_schedule_rises_falls_and_ends() -> None:
@@ -797,3 +819,18 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
     state: State = trainer.run()
     assert state.step < 10
     assert model.weight.item() == pytest.approx(at[0.9])
+
+
+@pytest.mark.parametrize("command", ["distill", "finetune"])
+def test_help_tells_the_defaults_of_the_options(command: str) -> None:
+    known: dict[str, object] = {"keep": 1.0} if command == "finetune" else {}
+    for owner in {"distill": (DistillOptions, Shape), "finetune": (FinetuneOptions,)}[command]:
+        for field in fields(owner):
+            if isinstance(field.default, int | float | str) and not isinstance(field.default, bool):
+                known.setdefault(field.name, field.default)
+    told = {}
+    [commands] = [a for a in build_parser()._actions if isinstance(a, _SubParsersAction)]
+    for action in commands.choices[command]._actions:
+        if (said := re.search(r"\(default: ([^ )]+)\)$", action.help or "")) is not None:
+            told[action.dest] = type(known.get(action.dest, ""))(said[1])
+    assert {name: told.get(name) for name in known} == known

@@ -30,6 +30,9 @@ def curve(history: Sequence[Mapping[str, float]], path: Path) -> None:
         draw.rectangle((MARGIN, top, SIZE - MARGIN, bottom), outline="#bbbbbb")
         if len(line) > 1:
             draw.line(line, fill=COLOURS[row % len(COLOURS)], width=2)
+        else:
+            (x, y), fill = line[0], COLOURS[row % len(COLOURS)]
+            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=fill)
         draw.text((MARGIN, top - 16), f"{name}: {values[0]:.4f} to {values[-1]:.4f}", fill="black")
         draw.text((4, top), f"{high:.3g}", fill="black")
         draw.text((4, bottom - 10), f"{low:.3g}", fill="black")

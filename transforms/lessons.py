@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from transforms.errors import BadInput
+from transforms.outputs import write_text, writing
 from transforms.teacher import Lectures, Teacher, batches_by_length, pad, parts, tokenize
 
 Int64 = npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ def keep_lessons(work: Path, tokens: Path, vectors: Path, texts: int, vocabulary
         "texts": texts,
         "vocabulary": vocabulary,
     }
-    (work / KEPT).write_text(json.dumps(note) + "\n", encoding="utf-8")
+    write_text(str(work / KEPT), json.dumps(note) + "\n")
 
 
 def kept_lessons(work: Path, vocabulary: str, dim: int, budget: int, seed: int) -> Lessons:
@@ -120,9 +120,8 @@ def tokens_of(
             [pa.array(np.concatenate(ids)), pa.array(np.concatenate(words))], ["id", "word"]
         )
         table = pa.table({"tokens": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), token)})
-        partial = path.with_suffix(".partial")
-        pq.write_table(table, partial, compression="zstd")
-        os.replace(partial, path)
+        with writing(str(path)) as partial:
+            pq.write_table(table, partial, compression="zstd")
     return read_tokens(path)
 
 

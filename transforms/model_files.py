@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,14 @@ def write_model(
     weights: Mapping[str, npt.NDArray[np.floating]],
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int,
+    *,
+    also: Callable[[Path], object] | None = None,
 ) -> None:
     """Write config, float16 weights, tokenizer, mean pooling and normalization.
 
-    weights: named as in `AlbertModel`. The folder appears whole or not at all; a model that stood
-    there before is replaced. Raises AlbeamError where a weight is not finite in float16.
+    weights: named as in `AlbertModel`; also: writes what else belongs there. The folder appears
+    whole or not at all; a model that stood there before is replaced. Raises AlbeamError where a
+    weight is not finite in float16.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         halves = {name: np.ascontiguousarray(a.astype(np.float16)) for name, a in weights.items()}
@@ -80,6 +83,8 @@ def write_model(
         },
     )
     write_json(made / "2_Normalize" / "config.json", {})
+    if also is not None:
+        also(made)
     replace_folder(made, folder)
 
 

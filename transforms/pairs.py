@@ -96,12 +96,20 @@ def searched(pairs: Pairs, kept: set[int], others: int) -> list[int]:
 
 
 def neighbourhoods(
-    passages: Sequence[int], rivals: Sequence[Sequence[int]], size: int, dice: np.random.Generator
+    passages: Sequence[int],
+    unasked: Sequence[int],
+    rivals: Sequence[Sequence[int]],
+    size: int,
+    dice: np.random.Generator,
 ) -> list[list[int]]:
-    """Part passages into groups of at most `size`: a random one and its rivals not yet taken."""
-    free = set(passages)
+    """Part passages into groups of at most `size`: a random one and its rivals not yet taken.
+
+    Passages that are ``unasked``, without a question, come in as rivals alone.
+    """
+    seeds = np.asarray(sorted(set(passages)), dtype=np.int64)
+    free = {*passages, *unasked}
     groups = []
-    for seed in dice.permutation(np.asarray(sorted(free), dtype=np.int64)):
+    for seed in dice.permutation(seeds):
         if int(seed) in free:
             free.discard(int(seed))
             group = [int(seed)]
@@ -138,7 +146,10 @@ class Contests:
     seed: int
 
     def epoch(self, number: int) -> list[Contest]:
-        """Make the batches of one pass over all passages that have questions."""
+        """Make the batches of one pass over all passages that have questions.
+
+        Those that have none are rivals of the others, where BM25 takes them for answers.
+        """
         made = []
         for corpus, pairs in enumerate(self.corpora):
             dice = np.random.default_rng([self.seed, number, corpus])
@@ -148,11 +159,12 @@ class Contests:
                 for n, own in enumerate(pairs.answered())
             ]
             usable = [n for n, own in enumerate(answered) if own]
-            groups = neighbourhoods(usable, self.rivals[corpus], self.neighbours, dice)
+            unasked = [n for n, own in enumerate(answered) if not own and n not in kept]
+            groups = neighbourhoods(usable, unasked, self.rivals[corpus], self.neighbours, dice)
             flat = [n for place in dice.permutation(len(groups)) for n in groups[place]]
             for start in range(0, len(flat), self.passages):
                 chosen = flat[start : start + self.passages]
-                if len(chosen) > 1:
+                if len(chosen) > 1 and any(answered[n] for n in chosen):
                     made.append(self.contest(corpus, chosen, answered, dice))
         order = np.random.default_rng([self.seed, number]).permutation(len(made))
         return [made[place] for place in order]

@@ -85,18 +85,28 @@ def whole_words(teacher: Path) -> list[str]:
     return [name for name in word_pieces(teacher) if name.isascii() and name.isalnum()]
 
 
-def check_source(folder: Path, positions: int) -> None:
-    """Raise BadInput unless a student of so many positions can start from a teacher's layers."""
+def check_source(folder: Path, shape: Shape) -> None:
+    """Raise BadInput unless a student of that shape can start from a teacher's layers."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config.get("model_type") != "bert":
         raise BadInput(
             f"teacher {folder} is a {config.get('model_type')}, and a student starts from the "
             "layers of a BERT: name one such as all-MiniLM-L6-v2, or a --student"
         )
-    if (most := int(config["max_position_embeddings"])) < positions:
+    if (most := int(config["max_position_embeddings"])) < shape.positions:
         raise BadInput(
-            f"teacher {folder} has {most} positions, fewer than the student's {positions}: "
+            f"teacher {folder} has {most} positions, fewer than the student's {shape.positions}: "
             f"set --positions {most} or less"
+        )
+    if (width := int(config["hidden_size"])) != shape.hidden:
+        raise BadInput(
+            f"teacher {folder} is {width} wide, and the student {shape.hidden}: "
+            f"set --hidden {width}"
+        )
+    if (inner := int(config["intermediate_size"])) < shape.intermediate:
+        raise BadInput(
+            f"teacher {folder} is {inner} wide inside, less than the student's "
+            f"{shape.intermediate}: set --intermediate {inner} or less"
         )
     unknown = set(SAME_AS.values()) - set(word_pieces(folder))
     if unknown:
@@ -203,8 +213,8 @@ def start_weights(
 ) -> dict[str, Array]:
     """Make the student's first weights from a BERT teacher's folder.
 
-    pieces: the student's vocabulary in order; counts: how often each occurs in the texts. Raises
-    BadInput where the teacher is not a BERT of the student's width.
+    pieces: the student's vocabulary in order; counts: how often each occurs in the texts. The
+    folder has passed `check_source`. Raises BadInput where its weights are not a BERT's.
     """
     found = load_file(teacher / "model.safetensors")
     weights = {name.removeprefix("bert."): array for name, array in found.items()}
@@ -215,13 +225,6 @@ def start_weights(
         )
     e = "embeddings."
     rows = weights[e + "word_embeddings.weight"].astype(np.float32)
-    inner = weights["encoder.layer.0.intermediate.dense.weight"].shape[0]
-    if rows.shape[1] != shape.hidden:
-        raise BadInput(f"teacher {teacher} is {rows.shape[1]} wide: set --hidden {rows.shape[1]}")
-    if inner < shape.intermediate:
-        raise BadInput(
-            f"teacher {teacher} is {inner} wide inside: set --intermediate {inner} or less"
-        )
     vocabulary = {name: number for number, name in enumerate(word_pieces(teacher))}
     made = factorize(
         words=word_rows(pieces, vocabulary, rows),

@@ -7,7 +7,6 @@ words of the text, which every tokenizer shares, framed by the first and last sp
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from transforms.encoder import load_encoder
 from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.network import pool
+from transforms.outputs import writing
 from transforms.roads import Batch
 
 Int32 = npt.NDArray[np.int32]
@@ -176,9 +176,10 @@ def write_part(
             "words": pa.ListArray.from_arrays(pa.array(ends), flat),
         }
     )
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    pq.write_table(table, partial, compression="none", use_dictionary=False, write_statistics=False)
-    os.replace(partial, path)
+    with writing(str(path)) as partial:
+        pq.write_table(
+            table, partial, compression="none", use_dictionary=False, write_statistics=False
+        )
 
 
 def read_part(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -59,6 +60,12 @@ def train_vocabulary(
         )
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].rpartition("] ")[2].rstrip(".")
+        if "required_chars" in reason:
+            least = re.findall(r"\d+", reason)[-1]
+            raise BadInput(
+                f"--vocab-size {size} is less than the {least} different characters and special "
+                f"pieces of these texts: give {least} or more"
+            ) from error
         raise BadInput(
             f"vocabulary of {size} pieces cannot be trained on these texts: {reason}; "
             "give more texts or a smaller --vocab-size"
