@@ -34,6 +34,61 @@ def test_results_come_in_order_and_each_thread_computes_alone(cores: Cores) -> N
     assert cores.map(work, []) == []
 
 
+def test_items_are_made_when_they_are_needed_and_each_is_done_once(cores: Cores) -> None:
+    done: list[int] = []
+    ahead: list[int] = []
+
+    def make() -> Iterator[int]:
+        for number in range(20):
+            ahead.append(number - len(done))
+            yield number
+
+    cores.each(done.append, make())
+    assert sorted(done) == list(range(20))
+    assert max(ahead) <= cores.count + 1
+    cores.each(done.append, iter([]))
+    assert len(done) == 20
+    cores.each(lambda _: done.append(torch.get_num_threads()), iter([0]))
+    cores.each(lambda _: done.append(torch.get_num_threads()), iter([0]), small=True)
+    assert done[20:] == [cores.count, 1]
+
+
+def test_an_error_ends_what_is_left(cores: Cores) -> None:
+    begun: list[int] = []
+
+    def work(number: int) -> float:
+        begun.append(number)
+        return 1 / number
+
+    with pytest.raises(ZeroDivisionError):
+        cores.each(work, iter([1, 0, *range(1, 500)]))
+    assert len(begun) < 400
+
+
+def test_fewer_threads_than_cores_are_no_reason_to_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin, started = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        begin(thread)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        cores = Cores("cpu")
+        assert cores.count == 1
+        assert torch.get_num_threads() == 3
+        assert "one after another, which is slower: can't start new thread" in caplog.text
+        assert cores.map(lambda number: number * 2, [1, 2]) == [2, 4]
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_error_in_one_piece_is_raised(cores: Cores) -> None:
     def work(number: int) -> float:
         return 1 / number

@@ -1,6 +1,8 @@
 """Every road of the encoder against the unmodified network, one text at a time."""
 
 import logging
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from tests.models import make_model, make_texts
+from transforms.budget import Budget
 from transforms.encoder import (
     Encoder,
     expected_rate,
@@ -26,6 +30,15 @@ from transforms.network import load_network, make_layout, packed_attention, pool
 from transforms.roads import Batch, Road, load_road, roads_for
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many cores as an encoder that is loaded now will use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
 
 
 def cosines(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -73,10 +86,11 @@ def test_vectors_keep_their_length_without_normalization(albert: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["albert", "bert"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("layer", [-1, 1])
+@pytest.mark.parametrize("device", DEVICES)
 def test_every_road_gives_the_plain_network_s_states(
-    tmp_path: Path, family: str, dtype: str, layer: int
+    tmp_path: Path, family: str, dtype: str, layer: int, device: str
 ) -> None:
     folder = make_model(tmp_path / family, family)
     model = find_model(ModelOptions(str(folder), max_tokens=128, layer=layer))
@@ -84,17 +98,52 @@ def test_every_road_gives_the_plain_network_s_states(
     lengths = [*random.integers(1, 12, 20), 70, 70, 128]
     ids = [random.integers(5, 60, length).tolist() for length in lengths]
     expected = reference_vectors(model, ids)
-    assert roads_for(model, "cpu") == ["fused", "packed", "padded"]
-    for name in roads_for(model, "cpu"):
-        road = load_road(model, "cpu", dtype, name)
+    roads = roads_for(model, device)
+    assert roads == ["fused", "packed", "padded"][device == "cuda" :]
+    for name in roads:
+        if name == "fused" and dtype == "float16":
+            continue
+        road = load_road(model, device, dtype, name)
         order = np.argsort([-len(one) for one in ids], kind="stable")
         batch = Batch.take(pa.array(ids, pa.list_(pa.int32())), order)
         with torch.inference_mode():
             states = road(batch)
             assert states.shape == (sum(lengths), model.identity.dim)
-            vectors = pool(states.float(), torch.from_numpy(batch.lengths), "mean").numpy()
+            of_each = torch.from_numpy(batch.lengths).to(states.device)
+            vectors = pool(states.float(), of_each, "mean").cpu().numpy()
         least = 0.999999 if dtype == "float32" else 0.9995
         assert cosines(vectors, expected[order]).min() >= least, name
+
+
+@pytest.mark.parametrize("family", ["albert", "bert", "distilbert", "roberta"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_layer_norms_get_states_of_their_own_dtype_which_cuda_insists_on(
+    tmp_path: Path, family: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, seen = functional.layer_norm, []
+
+    def strict(states: torch.Tensor, shape: object, weight: torch.Tensor, *rest: object) -> object:
+        seen.append((states.dtype, weight.dtype))
+        return plain(states, shape, weight, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(functional, "layer_norm", strict)
+    model = find_model(ModelOptions(str(make_model(tmp_path / family, family)), max_tokens=64))
+    batch = Batch.take(pa.array([[5, 6, 7], [8, 9]], pa.list_(pa.int32())), np.array([0, 1]))
+    for road in roads_for(model, "cuda"):
+        with torch.inference_mode():
+            load_road(model, "cpu", dtype, road)(batch)
+    assert set(seen) == {(torch.float32, torch.float32)}
+
+
+def test_torch_has_the_attention_that_is_used_on_cuda() -> None:
+    schema = torch.ops.aten._flash_attention_forward.default._schema
+    names = [argument.name for argument in schema.arguments]
+    assert names[:10] == [
+        *("query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k"),
+        *("dropout_p", "is_causal", "return_debug_mask"),
+    ]
+    assert "scale" in names
+    assert schema.returns[0].name == "output"
 
 
 def test_a_family_with_another_activation_is_not_fused(tmp_path: Path) -> None:
@@ -136,12 +185,18 @@ def test_pooling_against_loops(lengths: list[int]) -> None:
         )
 
 
-def test_a_vector_does_not_depend_on_its_batch(albert: Path) -> None:
-    encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("dtype", "apart"), [("float32", 2e-6), ("bfloat16", 2e-2)])
+def test_a_vector_does_not_depend_on_its_batch(
+    albert: Path, device: str, dtype: str, apart: float
+) -> None:
+    encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement(device, dtype))
+    assert encoder.dtype == dtype
     ids = framed(encoder, make_texts(50, seed=3))
     alone = np.concatenate([embed(encoder, [one]) for one in ids])
-    np.testing.assert_allclose(embed(encoder, ids), alone, atol=2e-6)
-    np.testing.assert_allclose(embed(encoder, ids[::-1])[::-1], alone, atol=2e-6)
+    for together in (embed(encoder, ids), embed(encoder, ids[::-1])[::-1]):
+        np.testing.assert_allclose(together, alone, atol=apart)
+        assert cosines(together, alone).min() >= 1 - apart**2
 
 
 class Failing:
@@ -171,12 +226,14 @@ NO_MEMORY = (
     ),
     RuntimeError("could not create a memory object"),
     RuntimeError("could not create a primitive"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 )
 
 
 @pytest.mark.parametrize("error", NO_MEMORY, ids=str)
 def test_out_of_memory_halves_the_batches_and_changes_nothing(
-    albert: Path, caplog: pytest.LogCaptureFixture, error: Exception
+    albert: Path, caplog: pytest.LogCaptureFixture, error: Exception, threads: int
 ) -> None:
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     ids = framed(encoder, make_texts(40, seed=4))
@@ -187,7 +244,30 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(
     assert not found.failed
     assert "out of memory" in caplog.text
     np.testing.assert_allclose(found.vectors, expected, atol=2e-6)
-    assert min(encoder._road.calls) <= 200
+    assert encoder.cores.count == threads
+    assert encoder.budget <= 200
+    if threads == 1:
+        # Batches that come later are made to the new measure.
+        failed = [calls > 200 for calls in encoder._road.calls]
+        assert not any(failed[failed.index(False) :])
+
+
+def test_what_the_failed_batch_held_is_free_when_its_halves_are_tried(albert: Path) -> None:
+    encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+    ids = framed(encoder, make_texts(40, seed=4))
+    road, held = encoder._road, []
+
+    def crowded(batch: Batch) -> torch.Tensor:
+        states = road(batch)
+        if len(batch.lengths) > 2:
+            held.append(weakref.ref(states))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        assert all(states() is None for states in held)
+        return states
+
+    encoder._road = crowded
+    assert not encoder.encode(pa.array(ids, pa.list_(pa.int32()))).failed
+    assert held
 
 
 def test_a_text_that_fails_alone_is_reported_and_the_others_are_done(albert: Path) -> None:
@@ -201,7 +281,8 @@ def test_a_text_that_fails_alone_is_reported_and_the_others_are_done(albert: Pat
     assert np.isfinite(found.vectors[[0, 2]]).all()
 
 
-def test_a_text_for_which_others_left_no_memory_is_tried_alone(albert: Path) -> None:
+def test_a_text_for_which_others_left_no_memory_is_tried_alone(albert: Path, threads: int) -> None:
+    assert torch.get_num_threads() == threads
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     ids = framed(encoder, make_texts(40, seed=4))
     expected = embed(encoder, ids)
@@ -223,13 +304,13 @@ def test_a_text_for_which_others_left_no_memory_is_tried_alone(albert: Path) -> 
 def test_another_device_error_is_not_swallowed(albert: Path) -> None:
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
 
-    class Broken(Failing):
-        def __call__(self, batch: Batch) -> torch.Tensor:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
-    encoder._road = Broken(encoder._road, 0)
-    with pytest.raises(RuntimeError, match="illegal memory access"):
-        embed(encoder, [[2, 7, 3]])
+    for said in (
+        "CUDA error: an illegal memory access was encountered",
+        "could not create a primitive descriptor for a matmul primitive",
+    ):
+        encoder._road = Failing(encoder._road, 0, error=RuntimeError(said))
+        with pytest.raises(RuntimeError, match=said):
+            embed(encoder, [[2, 7, 3], [2, 3]])
 
 
 def test_a_non_finite_vector_is_tried_in_float32_and_reported_if_it_stays(albert: Path) -> None:
@@ -250,6 +331,12 @@ def test_a_non_finite_vector_is_tried_in_float32_and_reported_if_it_stays(albert
     encoder.dtype = "float32"
     found = encoder.encode(pa.array(ids[:1], pa.list_(pa.int32())))
     assert found.failed == {0: "non-finite vector"}
+
+    # No memory for the exact road either.
+    encoder.dtype = "bfloat16"
+    encoder._exact = Failing(encoder._road, 0)
+    found = encoder.encode(pa.array(ids[:1], pa.list_(pa.int32())))
+    assert found.failed == {0: "out of memory"}
 
 
 def test_a_road_that_is_off_gives_way_with_a_warning(
@@ -334,7 +421,7 @@ def test_small_inputs_are_shared_evenly_among_the_cores(albert: Path) -> None:
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     lengths = np.full(40, 10)
     order = np.arange(40)
-    encoder.budget, encoder.cores.count = 300, 2
+    encoder._budget, encoder.cores.count = Budget(300), 2
     assert [len(rows) for rows in encoder._batches(order, lengths)] == [20, 20]
     encoder.cores.count = 1
     assert [len(rows) for rows in encoder._batches(order, lengths)] == [30, 10]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
+from transforms.budget import Budget
 from transforms.cores import Cores, best_dtype
 from transforms.errors import BadInput
 from transforms.model import Model, Placement
@@ -26,13 +27,17 @@ _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
 _FEW_TOKENS = 64
 #: Of a batch's widest states on a CPU: more leaves the cache, and goes back to the system.
 _BYTES_PER_BATCH = 6 << 20
-#: What torch's allocator and oneDNN say on a CPU.
+#: What torch's allocators, cuBLAS and oneDNN say.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "bad_alloc",
     "could not create a memory",
     "could not create a primitive",
+    "cuda error: out of memory",
+    "cublas_status_alloc_failed",
 )
+#: What oneDNN says of a product that it can't do at all.
+_UNSUPPORTED = "could not create a primitive descriptor"
 _NO_MEMORY = "out of memory"
 _PROBES = (
     "ALBERT shares one layer's weights among all its layers.",
@@ -61,7 +66,6 @@ class Encoder:
     """A loaded model that embeds token ids. Threads may share one.
 
     Attributes:
-        budget: the most tokens of a batch.
         cores: what batches are spread over.
     """
 
@@ -74,9 +78,14 @@ class Encoder:
         self._source = model
         self._lock = threading.Lock()
         self._exact: Road | None = None
-        self.budget = _tokens_per_batch(model, resolved)
+        self._most = _tokens_per_batch(model, resolved)
         self.cores = Cores(self.device)
         self._settle_road()
+
+    @property
+    def budget(self) -> int:
+        """The most tokens of a batch, now."""
+        return self._budget.tokens
 
     def encode_texts(self, texts: list[str], prompt: str = "") -> npt.NDArray[np.float32]:
         """Vectors of texts, each cut to the model's ``max_tokens``; float32 ``[texts, dim]``.
@@ -84,10 +93,8 @@ class Encoder:
         Raises:
             BadInput: a text can't be embedded.
         """
-        ids = self.tokenizer.encode_framed(
-            [prompt + text for text in texts], self.identity.max_tokens
-        )
-        encoding = self.encode(pa.array(ids, pa.list_(pa.int32())))
+        prompted = [prompt + text for text in texts] if prompt else texts
+        encoding = self.encode(self.tokenizer.frame_all(prompted, self.identity.max_tokens))
         for row, reason in encoding.failed.items():
             raise BadInput(f"text {row} ({texts[row][:60]!r}) can't be embedded: {reason}")
         return encoding.vectors
@@ -102,8 +109,8 @@ class Encoder:
             progress: told after each batch how many rows and tokens it had.
 
         Batches hold a bounded number of tokens, of sequences of similar length. Out of memory
-        halves the bound; a sequence that fails alone is reported, and so is one whose vector is not
-        finite in float32 either. Any other device error is raised.
+        halves the bound for a while; a sequence that fails alone is reported, and so is one whose
+        vector is not finite in float32 either. Any other device error is raised.
         """
         lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
         order = np.argsort(-lengths, kind="stable")
@@ -115,7 +122,7 @@ class Encoder:
                 progress(len(rows), int(lengths[rows].sum()))
 
         small = int(lengths.sum()) <= _FEW_TOKENS
-        self.cores.map(fill, list(self._batches(order, lengths)), small)
+        self.cores.each(fill, self._batches(order, lengths), small)
         for row in [row for row, reason in encoding.failed.items() if reason == _NO_MEMORY]:
             # The other cores' batches had the memory then.
             del encoding.failed[row]
@@ -129,23 +136,37 @@ class Encoder:
             return self._road(batch)
 
     def _fill(self, encoding: Encoding, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> None:
-        """Embed the sequences of one batch, in halves where memory runs out."""
+        """Embed the sequences of one batch, in smaller ones where memory runs out."""
+        if self._fits(encoding, tokens, rows):
+            self._budget.fit()
+            return
+        # Here, behind the handler of the error, nothing holds the failed batch's states.
+        _release_memory(self.device)
+        if len(rows) == 1:
+            encoding.failed[int(rows[0])] = _NO_MEMORY
+            return
+        lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
+        self._budget.shrink(int(lengths[rows].sum()))
+        for fewer in self._batches(rows, lengths):
+            self._fill(encoding, tokens, fewer)
+
+    def _fits(
+        self,
+        encoding: Encoding,
+        tokens: pa.ListArray,
+        rows: npt.NDArray[np.int64],
+        *,
+        exact: bool = False,
+    ) -> bool:
+        """Embed the sequences of one batch; False where memory runs out."""
         try:
-            encoding.vectors[rows] = self._forward(self._road, Batch.take(tokens, rows))
+            road = self._exact_road() if exact else self._road
+            encoding.vectors[rows] = self._forward(road, Batch.take(tokens, rows))
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            _release_memory(self.device)
-            if len(rows) == 1:
-                encoding.failed[int(rows[0])] = _NO_MEMORY
-                return
-            middle = len(rows) // 2
-            count = int(np.diff(tokens.offsets.to_numpy())[rows].sum())
-            if count // 2 < self.budget:
-                self.budget = max(count // 2, 1)
-                _LOGGER.warning("out of memory: batches of %d tokens from here", self.budget)
-            self._fill(encoding, tokens, rows[:middle])
-            self._fill(encoding, tokens, rows[middle:])
+            return False
+        return True
 
     def _batches(
         self, order: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
@@ -155,15 +176,15 @@ class Encoder:
         Where there is little to do, they are smaller, so that each core has as many.
         """
         padded = self.road == "padded"
-        budget = self.budget
+        share = self._most
         if self.cores.count > 1:
             total = int(lengths.sum())
-            turns = -(-total // (budget * self.cores.count))
-            budget = min(budget, -(-total // max(turns * self.cores.count, 1)))
+            turns = -(-total // (self.budget * self.cores.count))
+            share = -(-total // max(turns * self.cores.count, 1))
         first, total = 0, 0
         for place, row in enumerate(order):
             width = int(lengths[order[first] if padded else row])
-            if place > first and total + width > budget:
+            if place > first and total + width > min(share, self.budget):
                 yield order[first:place]
                 first, total = place, 0
                 width = int(lengths[row])
@@ -177,9 +198,12 @@ class Encoder:
         for row in np.flatnonzero(~finite):
             if int(row) in encoding.failed:
                 continue
-            if self.dtype != "float32":
-                alone = Batch.take(tokens, np.array([row]))
-                encoding.vectors[row] = self._forward(self._exact_road(), alone)[0]
+            if self.dtype != "float32" and not self._fits(
+                encoding, tokens, np.array([row]), exact=True
+            ):
+                _release_memory(self.device)
+                encoding.failed[int(row)] = _NO_MEMORY
+                continue
             if not np.isfinite(encoding.vectors[row]).all():
                 encoding.failed[int(row)] = "non-finite vector"
 
@@ -214,6 +238,8 @@ class Encoder:
                         road,
                         dtype,
                     )
+                # What the probes of another road met says nothing about this one.
+                self._budget = Budget(self._most)
                 try:
                     self._road = load_road(self._source, self.device, dtype, road)
                     self.road, self.dtype = road, dtype
@@ -229,12 +255,13 @@ class Encoder:
         raise BadInput(
             f"model {self.identity.name!r} ({self._source.model_type}) can't be embedded exactly: "
             + "; ".join(reasons)
+            + "; give --device cpu or another model"
         )
 
     def _probe_ids(self) -> list[list[int]]:
         room = self.identity.max_tokens
         full = " ".join([*_PROBES] * (1 + room // 8))
-        return self.tokenizer.encode_framed([*_PROBES, full], room)
+        return self.tokenizer.frame_all([*_PROBES, full], room).to_pylist()
 
 
 def load_encoder(model: Model, placement: Placement) -> Encoder:
@@ -332,7 +359,8 @@ def _least_cosine(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return any(sign in str(error) for sign in _OUT_OF_MEMORY)
+    said = str(error).lower()
+    return any(sign in said for sign in _OUT_OF_MEMORY) and _UNSUPPORTED not in said
 
 
 def _release_memory(device: str) -> None:

@@ -4,6 +4,7 @@ A window starts and ends between words where it can, so that a passage's text al
 tokens, and so the same vector, again.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from apache_beam.metrics import Metrics
 
 from transforms import coder  # noqa: F401
 from transforms.errors import BadInput
-from transforms.model import ModelOptions, find_model
+from transforms.model import Model, ModelOptions, find_model
 from transforms.records import (
     FILE,
     METRICS,
@@ -176,11 +177,8 @@ def _frame_all(
     lengths[parts] = [len(window.ids) for window in cuts]
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     ids = np.zeros(bounds[-1], np.int32)
-    prefix, suffix = np.array(tokenizer.prefix), np.array(tokenizer.suffix)
-    begins, stops = bounds[wholes], bounds[wholes + 1]
-    ids[begins[:, None] + np.arange(len(prefix))] = prefix
-    ids[stops[:, None] - len(suffix) + np.arange(len(suffix))] = suffix
-    ids[ranges(begins + len(prefix), counts)] = tokens.ids[ranges(tokens.bounds[one], counts)]
+    framed, _ = tokenizer.frame_runs(tokens.ids, tokens.bounds[one], counts)
+    ids[ranges(bounds[wholes], lengths[wholes])] = framed
     if cuts:
         ids[ranges(bounds[parts], lengths[parts])] = np.concatenate([each.ids for each in cuts])
     offsets = pa.array(bounds.astype(np.int32))
@@ -265,6 +263,12 @@ def _at_word(starts: npt.NDArray[np.bool_], lowest: int, place: int) -> int:
     return lowest + int(found[-1]) if len(found) else place
 
 
+@functools.lru_cache(maxsize=1)
+def _tokenizer_of(model: Model) -> Tokenizer:
+    """One for all threads of a worker: what a tokenizer remembers of words is large."""
+    return load_tokenizer(model)
+
+
 @beam.typehints.with_input_types(pa.Table)
 @beam.typehints.with_output_types(pa.Table)
 class _SplitFn(beam.DoFn):
@@ -273,13 +277,12 @@ class _SplitFn(beam.DoFn):
         self._options = options
 
     def setup(self) -> None:
-        self._tokenizer = load_tokenizer(find_model(self._model))
+        self._tokenizer = _tokenizer_of(find_model(self._model))
 
     def process(self, element: pa.Table) -> Iterator[pa.Table]:
-        before = self._tokenizer.slow_texts
         yield split_passages(element, self._tokenizer, self._options)
         slow = Metrics.counter(METRICS, "texts_tokenized_slowly")
-        slow.inc(self._tokenizer.slow_texts - before)
+        slow.inc(self._tokenizer.take_slow_texts())
 
 
 class SplitPassages(beam.PTransform):

@@ -8,13 +8,14 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import BadInput
 from transforms.locality import find_locality
 from transforms.model import Model
-from transforms.words import TokenizedTexts, WordTokens
+from transforms.words import Ints, TokenizedTexts, WordTokens, ranges
 
 #: Text that is tokenized at once: larger arrays leave the processor's caches.
 _BYTES_AT_ONCE = 1 << 20
@@ -31,6 +32,8 @@ _PROBES = (
     "a[MASK]b [MASK] <unk> [CLS](x) <pad> [mask]",
 )
 
+Ids = npt.NDArray[np.int32]
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -43,7 +46,7 @@ class Tokenizer:
     Attributes:
         prefix: ids of the special tokens before a passage.
         suffix: ids of those behind it.
-        slow_texts: how many texts were tokenized whole so far.
+        slow_texts: how many texts were tokenized whole since they were last taken.
     """
 
     def __init__(self, backend: Any) -> None:
@@ -81,15 +84,41 @@ class Tokenizer:
                 self.slow_texts += found.slow
         return found
 
+    def take_slow_texts(self) -> int:
+        """``slow_texts``, which starts anew: of threads that share this, each counts its own."""
+        with self._lock:
+            taken, self.slow_texts = self.slow_texts, 0
+        return taken
+
     def frame(self, ids: Sequence[int]) -> list[int]:
         """``ids`` between the special tokens."""
         return [*self.prefix, *ids, *self.suffix]
 
-    def encode_framed(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-        """Framed ids of each text, cut to ``max_tokens`` special tokens counted."""
-        room = max_tokens - self.special_tokens
+    def frame_runs(self, ids: Ids, starts: Ints, counts: Ints) -> tuple[Ids, Ints]:
+        """Runs of ``counts`` ids from ``starts`` on, each between the special tokens, end to end.
+
+        Returns:
+            The ids, int32, and the bounds of each run among them, int64 ``[runs + 1]``.
+        """
+        bounds = np.concatenate([[0], np.cumsum(counts + self.special_tokens)])
+        framed = np.empty(bounds[-1], np.int32)
+        prefix, suffix = np.array(self.prefix, np.int32), np.array(self.suffix, np.int32)
+        framed[bounds[:-1, None] + np.arange(len(prefix))] = prefix
+        framed[bounds[1:, None] - len(suffix) + np.arange(len(suffix))] = suffix
+        framed[ranges(bounds[:-1] + len(prefix), counts)] = ids[ranges(starts, counts)]
+        return framed, bounds
+
+    def frame_all(self, texts: Sequence[str], max_tokens: int) -> pa.ListArray:
+        """Framed ids of each text, ``list<int32>``, cut to ``max_tokens``, special ones counted."""
         found = self.encode(texts)
-        return [self.frame(found[place].ids[:room].tolist()) for place in range(len(found))]
+        counts = np.minimum(np.diff(found.bounds), max_tokens - self.special_tokens)
+        ids, bounds = self.frame_runs(found.ids, found.bounds[:-1], counts)
+        return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(ids))
+
+    def encode_framed(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+        """`frame_all` as lists."""
+        framed: list[list[int]] = self.frame_all(texts, max_tokens).to_pylist()
+        return framed
 
     def _encode_run(self, texts: pa.LargeStringArray) -> TokenizedTexts:
         if self._words is not None:
@@ -178,11 +207,11 @@ def _column(texts: pa.Array | pa.ChunkedArray | Sequence[str]) -> pa.LargeString
         try:
             column = pa.array(texts, pa.large_string())
         except (TypeError, UnicodeEncodeError, pa.ArrowException) as error:
-            raise BadInput(_surrogate_message(texts) or str(error)) from error
+            raise BadInput(_odd_text_message(texts) or str(error)) from error
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if column.null_count:
-        raise BadInput(f"text {column.is_null().index(True)} is null")
+        raise BadInput(f"text {column.is_null().index(True)} is null; leave such rows out")
     return column
 
 
@@ -216,12 +245,17 @@ def _encoding_message(texts: pa.LargeStringArray) -> str:
         try:
             text.as_py().decode()
         except UnicodeDecodeError as error:
-            return f"text {number} is not UTF-8: {error.reason} at byte {error.start}"
+            return (
+                f"text {number} is not UTF-8: {error.reason} at byte {error.start}; "
+                "decode the source with errors='replace'"
+            )
     raise AssertionError("a word is not UTF-8 but all texts are")
 
 
-def _surrogate_message(texts: Sequence[str]) -> str:
+def _odd_text_message(texts: Sequence[str]) -> str:
     for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            return f"text {number} is {text!r}, of type {type(text).__name__}; give strings alone"
         for place, letter in enumerate(text):
             if "\ud800" <= letter <= "\udfff":
                 return (
