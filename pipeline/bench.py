@@ -1,7 +1,8 @@
 """``albeam bench``: albeam beside its peers, on the same texts and weights, in turn, in one run.
 
 Every system takes texts and gives vectors, so its own tokenization is in its time. In each round
-every system runs once, so that what else the machine does meets them all; medians count.
+every system runs once, so that what else the machine does meets them all; medians count. Before the
+first round each runs once untimed, on the same texts.
 """
 
 import statistics
@@ -30,7 +31,7 @@ from pipeline.bench_systems import (
     System,
     Vectors,
     framed_ids,
-    tokenizer_rate,
+    measure_tokenizer,
 )
 from pipeline.bench_targets import judge, ratio
 from pipeline.bench_texts import CORPORA, REAL, SHAPES, make_corpus, model_folder, neighbours
@@ -43,6 +44,8 @@ from transforms.tokenizer import load_tokenizer
 _COMPARED = 6
 #: How much slower than albeam in float32 the slowest system is taken to be.
 _SLOWEST = 2.5
+#: How many times its start-up an end-to-end run must last for a share to be told.
+_OUTWEIGHED = 5
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,11 @@ class Effort:
         rounds: of which the median counts.
         seconds: that the slowest system is to take in a round, by a first estimate.
         fewest, most: texts, whatever the estimate says.
-        limit: seconds of a corpus' rounds: none is begun that would end later, but for the first.
+        limit: seconds of all preparations and rounds: of a corpus' rounds none is begun, but for
+            the first, that would end after its share of them.
         embedded: seconds that the encoder is to work in an end-to-end run.
         batch_sizes: of which a peer takes the quickest on a CPU; on CUDA 16 times as many.
+        tried: texts, 16 times as many on CUDA, on which it finds that out.
     """
 
     rounds: int = 5
@@ -63,12 +68,20 @@ class Effort:
     fewest: int = 256
     most: int = 4096
     limit: float = 1e9
-    embedded: float = 30.0
+    embedded: float = 40.0
     batch_sizes: tuple[int, ...] = (4, 8, 16, 32)
+    tried: int = 64
 
 
 QUICK = Effort(
-    rounds=3, seconds=8.0, fewest=32, most=512, limit=150.0, embedded=5.0, batch_sizes=(4, 16)
+    rounds=3,
+    seconds=6.0,
+    fewest=32,
+    most=512,
+    limit=420.0,
+    embedded=5.0,
+    batch_sizes=(4, 8),
+    tried=16,
 )
 
 
@@ -117,6 +130,13 @@ class _Run:
     seconds: float
     start_up: float
 
+    @property
+    def rate(self) -> float | None:
+        """Tokens a second, start-up apart; None where that was all."""
+        return (
+            self.tokens / (self.seconds - self.start_up) if self.seconds > self.start_up else None
+        )
+
 
 def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -> dict[str, Any]:
     """Measure; ``tell`` hears what is being done.
@@ -136,6 +156,7 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
         "rows": [],
         "corpora": {"squad": "SQuAD" if real else "made up", "skewed": "made up"},
     }
+    began, left = time.monotonic(), len(options.pairs)
     with tempfile.TemporaryDirectory(prefix="albeam-bench-") as work:
         for shape in dict.fromkeys(shape for shape, _ in options.pairs):
             tell(f"{shape}: loading")
@@ -143,18 +164,22 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
             model = find_model(ModelOptions(folder))
             placement = resolve_placement(Placement(options.device), model)
             report["machine"]["device"] = placement.device
-            sizes = options.effort.batch_sizes
-            if placement.device == "cuda":
-                sizes = tuple(16 * size for size in sizes)
-            bench = Bench(model, placement, Path(work) / f"{shape}.work", sizes)
+            times = 16 if placement.device == "cuda" else 1
+            sizes = tuple(times * size for size in options.effort.batch_sizes)
+            tried = times * options.effort.tried
+            bench = Bench(model, placement, Path(work) / f"{shape}.work", sizes, tried)
             bench.work.mkdir()
             systems = _systems(bench, options.systems)
             for corpus in [corpus for one, corpus in options.pairs if one == shape]:
+                now = time.monotonic()
+                ends = now + (began + options.effort.limit - now) / left
+                left -= 1
                 case = _case(shape, corpus, model, systems[0], options)
-                report["rows"] += _compare(case, systems, options.effort, tell)
+                report["rows"] += _compare(case, systems, options.effort, ends, tell)
         if options.pairs and not options.systems:
             tell("tokenizer")
-            report["tokenizer"] = _tokenizer(model, options)
+            texts = make_corpus("squad", 16 * options.effort.fewest, options.data)
+            report["tokenizer"] = measure_tokenizer(model, texts, options.effort.rounds)
     if options.memory is not None:
         tell("memory")
         report["memory"] = measure_memory(options.memory)
@@ -173,7 +198,7 @@ def _check(options: BenchOptions) -> None:
             "give 1 or more of both"
         )
     if not options.pairs and options.memory is None and options.store is None:
-        raise BadInput("no shape and corpus to measure on")
+        raise BadInput("no shape and corpus to measure on; give some, or --memory or --store")
     for shape, corpus in options.pairs:
         if corpus not in CORPORA or shape not in (*SHAPES, *options.folders):
             raise BadInput(
@@ -219,6 +244,7 @@ def _case(shape: str, corpus: str, model: Model, albeam: System, options: BenchO
     tokenizer = load_tokenizer(model)
     sample = make_corpus(corpus, min(16, effort.most), options.data)
     albeam.prepare(sample)
+    albeam.run(sample)
     started = time.perf_counter()
     albeam.run(sample)
     seconds = (time.perf_counter() - started) / len(sample)
@@ -230,8 +256,10 @@ def _case(shape: str, corpus: str, model: Model, albeam: System, options: BenchO
         texts = make_corpus(corpus, count, options.data)
     else:
         every = make_corpus(corpus, max(16 * count, 2048), options.data)
+        # A corpus that starts again would have runs of one and the same text.
+        every = list(dict.fromkeys(every)) if len(set(every)) >= count else every
         lengths = [len(one) for one in framed_ids(tokenizer, every, model)]
-        texts = neighbours(every, lengths, count)
+        texts = neighbours(every, lengths, count, run=32 if count >= 512 else 8)
     ids = framed_ids(tokenizer, texts, model)
     # A text that is cut is not the same text in every system.
     whole = [row for row, one in enumerate(ids) if len(one) < model.identity.max_tokens]
@@ -241,9 +269,13 @@ def _case(shape: str, corpus: str, model: Model, albeam: System, options: BenchO
 
 
 def _compare(
-    case: _Case, systems: Sequence[System], effort: Effort, tell: Callable[[str], object]
+    case: _Case,
+    systems: Sequence[System],
+    effort: Effort,
+    ends: float,
+    tell: Callable[[str], object],
 ) -> list[dict[str, Any]]:
-    """The rows of one model and corpus."""
+    """The rows of one model and corpus; all rounds but the first are to end before ``ends``."""
     where = f"{case.shape} on {len(case.texts)} texts of {case.corpus}"
     failed: dict[str, str] = {}
     for system in systems:
@@ -255,9 +287,10 @@ def _compare(
             continue
         tell(f"{where}: preparing {system.name}")
         _attempt(system, failed, partial(system.prepare, case.texts))
+        if system.name not in failed and not system.starts:
+            _attempt(system, failed, partial(system.run, case.texts))
     runs: dict[str, list[_Run]] = {system.name: [] for system in systems}
     facts: dict[str, dict[str, Any]] = {system.name: {} for system in systems}
-    ends = time.monotonic() + effort.limit
     for number in range(effort.rounds):
         started = time.monotonic()
         for system in systems:
@@ -341,11 +374,7 @@ def _row(
         "texts": len(case.texts),
         "tokens": case.tokens,
         "rounds": len(runs),
-        "rates": [
-            run.tokens / (run.seconds - run.start_up)
-            for run in runs
-            if run.seconds > run.start_up and failure is None
-        ],
+        "rates": [run.rate for run in runs if failure is None],
         "note": failure or system.note,
     }
     if system.starts and runs:
@@ -353,18 +382,10 @@ def _row(
     if isinstance(system, EndToEnd) and rate is not None:
         bare = statistics.median(system.bare_rates)
         row |= {"bare_tokens_per_second": bare, "e2e_share": rate / bare}
+        if seconds < _OUTWEIGHED * start_up:
+            row["e2e_share"] = None
+            row["note"] += f"; {seconds:.0f} s beside {start_up:.0f} of it are too few for a share"
     return row
-
-
-def _tokenizer(model: Model, options: BenchOptions) -> dict[str, Any]:
-    texts = make_corpus("squad", 16 * options.effort.fewest, options.data)
-    tokenizer = load_tokenizer(model)
-    rates = [tokenizer_rate(tokenizer, texts) for _ in range(options.effort.rounds + 1)][1:]
-    return {
-        "tokens_per_second": statistics.median(rates),
-        "texts": len(texts),
-        "rounds": len(rates),
-    }
 
 
 def quick(options: BenchOptions) -> BenchOptions:

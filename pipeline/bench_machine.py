@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.bench_systems import thread_count
+from pipeline.bench_systems import describe_gpu, thread_count
 
 _PACKAGES = (
     *("albeam", "apache-beam", "torch", "transformers", "sentence-transformers"),
@@ -26,6 +26,7 @@ def describe_machine(device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": thread_count(),
         "device": device,
+        "gpu": describe_gpu(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "date": time.strftime("%Y-%m-%d"),

@@ -2,9 +2,12 @@
 
 import logging
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import Any
 
 import apache_beam as beam
@@ -13,24 +16,34 @@ import numpy.typing as npt
 import torch
 
 from pipeline.bench_systems import Bench, System, Vectors, counted_positions, framed_ids
+from transforms.cores import best_dtype
 from transforms.tokenizer import load_tokenizer
 
 
 class SentenceTransformers(System):
-    """``SentenceTransformer(folder).encode(texts)``, as its documentation shows it."""
+    """``SentenceTransformer(folder).encode(texts)`` as its documentation shows it, in float32.
+
+    A folder of float16 weights would be computed in float16, which on a CPU is slower.
+    """
 
     name = "sentence-transformers"
     packages = ("sentence_transformers",)
-    options: dict[str, Any] = {}  # noqa: RUF012
     batch_size: int | None = None
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self.options: dict[str, Any] = {"dtype": "float32"}
 
     def prepare(self, texts: Sequence[str]) -> None:  # noqa: ARG002
         """Load."""
         from sentence_transformers import SentenceTransformer
 
         self.peer: Any = SentenceTransformer(
-            self.bench.model.folder, device=self.bench.placement.device, **self.options
+            self.bench.model.folder,
+            device=self.bench.placement.device,
+            model_kwargs=self.options,
         )
+        self.dtype = str(next(self.peer.parameters()).dtype).removeprefix("torch.")
         self._positions = 0
 
     def run(self, texts: Sequence[str]) -> Vectors | None:
@@ -47,25 +60,36 @@ class SentenceTransformers(System):
 
 
 class SentenceTransformersBest(SentenceTransformers):
-    """In bfloat16 with PyTorch's own attention, at the quickest batch size."""
+    """In the quickest dtype, attention and batch size of those that it offers."""
 
     name = "sentence-transformers-best"
-    dtype = "bfloat16"
-    options = {"model_kwargs": {"dtype": "bfloat16", "attn_implementation": "sdpa"}}  # noqa: RUF012
 
     def prepare(self, texts: Sequence[str]) -> None:
-        """Load once; try batch sizes on these texts."""
-        if not hasattr(self, "peer"):
-            super().prepare(texts)
-        self.batch_size = _quickest(self, texts)
-        self.note = f"batches of {self.batch_size}, the quickest of a warm-up"
+        """Try what it offers on some of these texts."""
+        dtypes = dict.fromkeys([best_dtype(self.bench.placement.device), "bfloat16", "float32"])
+        found: list[tuple[float, int, dict[str, Any]]] = []
+        for dtype in dtypes:
+            for attention in self._attentions(dtype):
+                self.options = {"dtype": dtype, "attn_implementation": attention}
+                super().prepare(texts)
+                seconds, size = _quickest(self, texts)
+                found.append((seconds, size, self.options))
+        _, self.batch_size, self.options = min(found, key=lambda tried: tried[0])
+        super().prepare(texts)
+        self.note = (
+            f"{self.options['attn_implementation']} attention, batches of {self.batch_size}: "
+            "the quickest of a warm-up"
+        )
+
+    def _attentions(self, dtype: str) -> list[str]:
+        flash = find_spec("flash_attn") is not None and self.bench.placement.device == "cuda"
+        return ["sdpa", "eager", *(["flash_attention_2"] if flash and dtype != "float32" else [])]
 
 
 class BeamEmbeddings(System):
     """Beam's ``MLTransform`` with ``SentenceTransformerEmbeddings``, by its direct runner."""
 
     name = "beam"
-    dtype = "bfloat16"
     packages = ("sentence_transformers",)
     starts = True
 
@@ -77,6 +101,7 @@ class BeamEmbeddings(System):
         """Take over the settings that are best for sentence-transformers alone."""
         self._rows = min(len(texts), 4096)
         size = self._best.batch_size
+        self.dtype = self._best.dtype
         self.note = (
             f"start-up subtracted: a run on two texts; elements in batches of {self._rows}, "
             f"encoded in batches of {size}"
@@ -93,7 +118,10 @@ class BeamEmbeddings(System):
             columns=["text"],
             min_batch_size=self._rows,
             max_batch_size=self._rows,
-            load_model_args={"device": self.bench.placement.device, **self._best.options},
+            load_model_args={
+                "device": self.bench.placement.device,
+                "model_kwargs": self._best.options,
+            },
             inference_args={"batch_size": self._best.batch_size, "show_progress_bar": False},
         )
         _COLLECTED.clear()
@@ -120,41 +148,59 @@ def _collect(row: Any) -> None:
     _COLLECTED[row["id"]] = row["text"]
 
 
+Embed = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Vectors]
+
+
 class _Converted(System):
-    """A converted network on padded batches of neighbouring length."""
+    """A converted network on padded batches of neighbouring length.
+
+    One batch after another, all cores on each, or a batch a core: whichever is quicker.
+    """
 
     batch_size = 8
+    streams = 1
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
-        self._embed: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Vectors] | None = None
+        self._ways: dict[int, Embed] = {}
 
     def prepare(self, texts: Sequence[str]) -> None:
-        """Convert once; try batch sizes on these texts."""
-        if self._embed is None:
+        """Convert once; try batch sizes, and batches side by side, on some of these texts."""
+        if not self._ways:
             self._tokenizer = load_tokenizer(self.bench.model)
-            self._embed = self._convert(_PooledNetwork(self.bench.model.folder))
-        self.batch_size = _quickest(self, texts)
-        self.note = f"batches of {self.batch_size}, the quickest of a warm-up"
+            network = _PooledNetwork(self.bench.model.folder)
+            for streams in sorted({1, torch.get_num_threads()}):
+                self._ways[streams] = self._convert(network, streams)
+        found: list[tuple[float, int, int]] = []
+        for streams in self._ways:
+            self.streams = streams
+            found.append((*_quickest(self, texts), streams))
+        _, self.batch_size, self.streams = min(found)
+        self.note = (
+            f"batches of {self.batch_size}, {self.streams} at once: the quickest of a warm-up"
+        )
 
     def run(self, texts: Sequence[str]) -> Vectors | None:
         """Tokenize, pad and embed."""
-        assert self._embed is not None
+        embed = self._ways[self.streams]
         ids = framed_ids(self._tokenizer, texts, self.bench.model)
         vectors = np.empty((len(ids), self.bench.model.identity.dim), np.float32)
-        self._positions = 0
-        for rows, padded, mask in padded_batches(ids, self.batch_size):
-            vectors[rows] = self._embed(padded, mask)
-            self._positions += padded.size
+
+        def fill(batch: tuple[npt.NDArray[np.int64], ...]) -> int:
+            rows, padded, mask = batch
+            vectors[rows] = embed(padded, mask)
+            return padded.size
+
+        with ThreadPoolExecutor(self.streams) as pool:
+            self._positions = sum(pool.map(fill, padded_batches(ids, self.batch_size)))
         return vectors
 
     def positions(self) -> int | None:
         """As padded."""
         return self._positions
 
-    def _convert(
-        self, network: "_PooledNetwork"
-    ) -> Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Vectors]:
+    def _convert(self, network: "_PooledNetwork", streams: int) -> Embed:
+        """A function that so many threads call at once, each with its share of the cores."""
         raise NotImplementedError
 
 
@@ -165,7 +211,7 @@ class OpenVino(_Converted):
     dtype = "bfloat16"
     packages = ("openvino",)
 
-    def _convert(self, network: "_PooledNetwork") -> Any:
+    def _convert(self, network: "_PooledNetwork", streams: int) -> Embed:
         import openvino
 
         ids, mask = _example()
@@ -175,11 +221,19 @@ class OpenVino(_Converted):
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": streams,
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         }
         compiled = openvino.compile_model(converted, "CPU", settings)
-        return lambda ids, mask: compiled([ids, mask])[0]
+        own = threading.local()
+
+        def embed(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Vectors:
+            if not hasattr(own, "request"):
+                own.request = compiled.create_infer_request()
+            vectors: Vectors = own.request.infer([ids, mask])[0]
+            return vectors
+
+        return embed
 
 
 class OnnxRuntime(_Converted):
@@ -188,24 +242,36 @@ class OnnxRuntime(_Converted):
     name = "onnxruntime"
     packages = ("onnxruntime", "onnx", "onnxscript")
 
-    def _convert(self, network: "_PooledNetwork") -> Any:
+    def _convert(self, network: "_PooledNetwork", streams: int) -> Embed:
         import onnxruntime
 
-        file = str(self.bench.work / "model.onnx")
-        free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-        torch.onnx.export(
-            network,
-            _example(),
-            file,
-            dynamo=True,
-            verbose=False,
-            input_names=["input_ids", "attention_mask"],
-            dynamic_shapes={"input_ids": free, "attention_mask": free},
-        )
+        file = self.bench.work / "model.onnx"
+        if not file.exists():
+            _export(network, str(file))
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        return lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        options.intra_op_num_threads = torch.get_num_threads() // streams
+        session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
+
+        def embed(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Vectors:
+            vectors: Vectors = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+            return vectors
+
+        return embed
+
+
+def _export(network: "_PooledNetwork", file: str) -> None:
+    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    torch.onnx.export(
+        network,
+        _example(),
+        file,
+        dynamo=True,
+        verbose=False,
+        input_names=["input_ids", "attention_mask"],
+        dynamic_shapes={"input_ids": free, "attention_mask": free},
+    )
 
 
 class _PooledNetwork(torch.nn.Module):
@@ -254,24 +320,20 @@ def _example() -> tuple[torch.Tensor, torch.Tensor]:
     return mask * 5, mask
 
 
-def _quickest(system: Any, texts: Sequence[str]) -> int:
-    """The batch size from which a larger one is no quicker, on some of the texts.
+def _quickest(system: Any, texts: Sequence[str]) -> tuple[float, int]:
+    """Seconds of some of the texts, and the batch size that took no more.
 
-    A first run is not timed: it compiles, or fills caches.
+    Of two runs with each size the quicker counts: a first one compiles, or fills caches.
     """
-    sample = list(texts[: max(32, len(texts) // 4)])
-    system.batch_size = system.bench.batch_sizes[0]
-    system.run(sample[:8])
-    best, least = 0, float("inf")
+    sample = list(texts[: system.bench.tried])
+    found = []
     for size in system.bench.batch_sizes:
         system.batch_size = size
-        started = time.perf_counter()
-        system.run(sample)
-        seconds = time.perf_counter() - started
-        if seconds >= least:
-            break
-        best, least = size, seconds
-    return best
+        for _ in range(2):
+            started = time.perf_counter()
+            system.run(sample)
+            found.append((time.perf_counter() - started, size))
+    return min(found)
 
 
 #: Systems that are not albeam's own, and may fail without an end to all.

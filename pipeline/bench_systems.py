@@ -4,7 +4,9 @@ A system is prepared once for a model and then turns texts into vectors, as ofte
 """
 
 import json
+import os
 import shutil
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,12 +20,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import torch
-from torch.nn import functional
 
 from pipeline.options import EmbedOptions
+from transforms.cores import best_dtype
 from transforms.encoder import Encoder, load_encoder
+from transforms.fused import Product, make_product
 from transforms.model import Model, ModelOptions, Placement
-from transforms.tokenizer import Tokenizer
+from transforms.tokenizer import Tokenizer, load_tokenizer
 
 Vectors = npt.NDArray[np.float32]
 
@@ -40,12 +43,14 @@ class Bench:
         placement: resolved device and dtype of albeam's own choice.
         work: an empty folder of its own.
         batch_sizes: of which a peer takes the quickest, in rising order.
+        tried: texts on which it finds that out.
     """
 
     model: Model
     placement: Placement
     work: Path
     batch_sizes: tuple[int, ...] = (8,)
+    tried: int = 32
 
 
 class System:
@@ -96,13 +101,12 @@ class Albeam(System):
 
     name = "albeam"
 
-    def prepare(self, texts: Sequence[str]) -> None:
-        """Load the encoder once; it checks itself. Then embed once, as peers do to choose."""
+    def prepare(self, texts: Sequence[str]) -> None:  # noqa: ARG002
+        """Load the encoder once; it checks itself."""
         if not hasattr(self, "encoder"):
             self.encoder: Encoder = load_encoder(self.bench.model, self._placement())
         self.dtype = self.encoder.dtype
         self._positions: int | None = None
-        self.run(texts)
 
     def run(self, texts: Sequence[str]) -> Vectors | None:
         """Tokenize and embed."""
@@ -195,10 +199,6 @@ class EndToEnd(System):
         """By the job's own counter."""
         return self._tokens
 
-    def positions(self) -> int | None:
-        """Those of its tokens: the rows go through the very encoder of the first row."""
-        return self._tokens if self._albeam.encoder.road != "padded" else None
-
     def _read(self, count: int) -> Vectors:
         files = sorted(self.bench.work.glob("store/segments/*/vectors/*.parquet"))
         table = ds.dataset(files).to_table(
@@ -209,10 +209,11 @@ class EndToEnd(System):
 
 
 class LinearPeak(System):
-    """The linear layers alone, on the encoder's batches and in its dtype: no system can beat it.
+    """The linear layers alone, on the encoder's batches, in its dtype and by its products.
 
     For each batch the embedding's mapping once and, for each layer, the four projections of
-    attention and the two feed-forward layers, with weights of the model's shapes.
+    attention, three of them as one product, and the two feed-forward layers, with weights of the
+    model's shapes.
     """
 
     name = "linear-peak"
@@ -237,20 +238,22 @@ class LinearPeak(System):
         groups = int(config.get("num_hidden_groups", 1 if "embedding_size" in config else 0))
         place: dict[str, Any] = {"device": encoder.device, "dtype": getattr(torch, self.dtype)}
 
-        def layer(inputs: int, outputs: int) -> tuple[torch.Tensor, torch.Tensor]:
-            weight = torch.randn(outputs, inputs, **place) / inputs**0.5
-            return weight, torch.zeros(outputs, **place)
+        def layer(inputs: int, outputs: int) -> Product:
+            linear = torch.nn.Linear(inputs, outputs, **place)
+            return make_product([linear], place["dtype"]) if encoder.road == "fused" else linear
 
         own = [
-            [*(layer(hidden, hidden) for _ in range(4)), layer(hidden, inner), layer(inner, hidden)]
+            [
+                *(layer(hidden, 3 * hidden), layer(hidden, hidden)),
+                *(layer(hidden, inner), layer(inner, hidden)),
+            ]
             for _ in range(groups or model.layers)
         ]
         self._mapping = layer(narrow, hidden)
         # Groups of layers that share their weights lie one after another, as in ALBERT.
         self._layers = [own[number * len(own) // model.layers] for number in range(model.layers)]
-        self._inputs = [torch.randn(1, tokens, narrow, **place) for tokens in chunks]
-        self._tokens = sum(chunks)
-        self.run(texts)
+        self._inputs = [torch.randn(tokens, narrow, **place) for tokens in chunks]
+        self._hidden, self._tokens = hidden, sum(chunks)
 
     def run(self, texts: Sequence[str]) -> Vectors | None:  # noqa: ARG002
         """Multiply, a batch a core as the encoder does: that is the faster way here too."""
@@ -259,14 +262,11 @@ class LinearPeak(System):
 
     def _multiply(self, states: torch.Tensor) -> None:
         with torch.inference_mode():
-            hidden = functional.linear(states, *self._mapping)
-            for query, key, value, output, up, down in self._layers:
-                functional.linear(hidden, *query)
-                functional.linear(hidden, *key)
-                attended = functional.linear(hidden, *value)
-                inner = functional.linear(functional.linear(attended, *output), *up)
-                hidden = functional.linear(inner, *down)
-            hidden[0, 0, 0].item()
+            hidden = self._mapping(states)
+            for mix, output, up, down in self._layers:
+                attended = mix(hidden)[:, : self._hidden].contiguous()
+                hidden = down(up(output(attended)))
+            hidden[0, 0].item()
 
     def tokens(self) -> int | None:
         """Those of the batches."""
@@ -283,10 +283,32 @@ def framed_ids(tokenizer: Tokenizer, texts: Sequence[str], model: Model) -> list
 
 
 def tokenizer_rate(tokenizer: Tokenizer, texts: Sequence[str]) -> float:
-    """Tokens a second of albeam's tokenizer, by as many threads as it takes."""
-    started = time.perf_counter()
-    tokens = tokenizer.encode(list(texts))
-    return len(tokens.ids) / (time.perf_counter() - started)
+    """Tokens a second of albeam's tokenizer, by one thread."""
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    try:
+        started = time.perf_counter()
+        tokens = tokenizer.encode(list(texts))
+        return len(tokens.ids) / (time.perf_counter() - started)
+    finally:
+        os.environ.pop("TOKENIZERS_PARALLELISM")
+        if before is not None:
+            os.environ["TOKENIZERS_PARALLELISM"] = before
+
+
+def measure_tokenizer(model: Model, texts: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Tokens a second by a new tokenizer each round, and of a second pass, when words are known."""
+    rates, again = [], []
+    for _ in range(rounds):
+        tokenizer = load_tokenizer(model)
+        rates.append(tokenizer_rate(tokenizer, texts))
+        again.append(tokenizer_rate(tokenizer, texts))
+    return {
+        "tokens_per_second": statistics.median(rates),
+        "again_tokens_per_second": statistics.median(again),
+        "texts": len(texts),
+        "rounds": rounds,
+    }
 
 
 @contextmanager
@@ -314,6 +336,15 @@ def thread_count() -> int:
     return torch.get_num_threads()
 
 
+def describe_gpu() -> dict[str, Any] | None:
+    """Name, compute capability and bytes of the GPU; None where there is none."""
+    if not torch.cuda.is_available():
+        return None
+    found = torch.cuda.get_device_properties(torch.cuda.current_device())
+    capability = f"{found.major}.{found.minor}"
+    return {"name": found.name, "capability": capability, "bytes": found.total_memory}
+
+
 def flops_per_token(model: Model) -> int:
     """Operations of a token's linear layers: four projections and two feed-forward layers each."""
     width, inner = model.hidden_size, model.intermediate_size
@@ -332,7 +363,8 @@ class MatrixPeak(System):
 
     def prepare(self, texts: Sequence[str]) -> None:  # noqa: ARG002
         """Make the factors."""
-        self.dtype = self._albeam.dtype
+        # Not the encoder's: one that has given way to float32 is not to look good beside it.
+        self.dtype = best_dtype(self._albeam.encoder.device)
         place: dict[str, Any] = {
             "device": self._albeam.encoder.device,
             "dtype": getattr(torch, self.dtype),

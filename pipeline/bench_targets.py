@@ -63,9 +63,10 @@ def ratio(ours: dict[str, Any], theirs: dict[str, Any]) -> float | None:
     The median over the rounds, each system beside the other in the same round: what else a shared
     machine did then met both.
     """
-    pairs = list(zip(ours.get("rates", []), theirs.get("rates", []), strict=False))
-    if pairs:
-        return float(statistics.median(mine / other for mine, other in pairs))
+    rates = zip(ours.get("rates", []), theirs.get("rates", []), strict=False)
+    ratios = [mine / other for mine, other in rates if mine and other]
+    if ratios:
+        return float(statistics.median(ratios))
     mine, other = (row.get("tokens_per_second") for row in (ours, theirs))
     return float(mine / other) if mine and other else None
 
@@ -85,17 +86,16 @@ def _targets(report: dict[str, Any]) -> Iterator[Target]:
     bounds = _bounds(report["machine"])
     for shape, corpus in dict.fromkeys((shape, corpus) for shape, corpus, _ in rows):
         where = f"{shape}, {corpus}"
-
-        def figure(system: str, key: str, at: tuple[str, str] = (shape, corpus)) -> float | None:
-            value = rows.get((*at, system), {}).get(key)
-            return None if value is None else float(value)
-
         for ours, theirs, bound in bounds:
-            pair = (rows.get((shape, corpus, name), {}) for name in (ours, theirs))
-            if (times := ratio(*pair)) is not None:
-                yield Target(f"{ours} / {theirs}", bound, where, times)
-        if (share := figure("albeam-e2e", "e2e_share")) is not None:
-            yield Target("albeam-e2e / bare encoder", 0.95, where, share)
+            pair = [rows[at] for name in (ours, theirs) if (at := (shape, corpus, name)) in rows]
+            if len(pair) == 2:
+                times = ratio(*pair)
+                note = "" if times else "; ".join(filter(None, (row.get("note") for row in pair)))
+                yield Target(f"{ours} / {theirs}", bound, where, times, note=note)
+        if (end := rows.get((shape, corpus, "albeam-e2e"))) is not None:
+            share = end.get("e2e_share")
+            note = "" if share else str(end.get("note", ""))
+            yield Target("albeam-e2e / bare encoder", 0.95, where, share, note=note)
     if "tokenizer" in report:
         rate = report["tokenizer"]["tokens_per_second"]
         yield Target("tokenizer, tokens/s", 500_000, "squad", rate)

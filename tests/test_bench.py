@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from transforms.errors import BadInput
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.tokenizer import load_tokenizer
 
-EFFORT = Effort(rounds=1, seconds=0.1, fewest=16, most=16, embedded=0.1, batch_sizes=(4,))
+EFFORT = Effort(rounds=1, seconds=0.1, fewest=16, most=16, embedded=0.1, batch_sizes=(4,), tried=8)
 KEYS = {"system", "shape", "corpus", "tokens_per_second", "peak_share", "padding"}
 
 
@@ -49,6 +50,8 @@ def test_every_system_has_a_row(report: dict[str, Any]) -> None:
     }
     assert json.loads(json.dumps(report)) == report
     assert report["machine"]["threads"] == torch.get_num_threads()
+    assert report["machine"]["gpu"] is None or report["machine"]["gpu"]["bytes"] > 1e9
+    assert report["tokenizer"]["again_tokens_per_second"] > 0
     assert report["tokenizer"]["tokens_per_second"] > 0
     for row in report["rows"]:
         assert row.keys() >= KEYS
@@ -60,6 +63,20 @@ def test_every_system_has_a_row(report: dict[str, Any]) -> None:
             # A run this short may be lost in the start-up that is subtracted.
             assert row["tokens_per_second"] > 0
             assert row["peak_share"] > 0
+        if row["system"] == "albeam-e2e" and row["tokens_per_second"] is not None:
+            assert row["e2e_share"] is None
+            assert "are too few for a share" in row["note"]
+    dtypes = {row["system"]: row["dtype"] for row in report["rows"]}
+    assert dtypes["sentence-transformers"] == dtypes["albeam-float32"] == "float32"
+
+
+def test_no_round_but_the_first_is_begun_when_time_is_over(albert: Path) -> None:
+    effort = replace(EFFORT, rounds=3, limit=0.0)
+    pairs = (("tiny", "skewed"), ("tiny", "squad"))
+    report = bench.run(options(albert, "linear-peak", effort=effort, pairs=pairs))
+    assert [row["rounds"] for row in report["rows"]] == [1] * 4
+    report = bench.run(options(albert, "linear-peak", effort=replace(effort, limit=1e9)))
+    assert [(row["rounds"], len(row["rates"])) for row in report["rows"]] == [(3, 3)] * 2
 
 
 def test_every_system_gives_the_vectors_of_the_unmodified_network(report: dict[str, Any]) -> None:
@@ -184,10 +201,36 @@ def test_positions_are_counted_at_the_word_embeddings_only() -> None:
     assert positions == [14, 6]
 
 
+def test_batches_side_by_side_give_what_they_give_one_after_another(
+    albert: Path, tmp_path: Path
+) -> None:
+    class Sums(bench_peers._Converted):
+        def _convert(self, network: object, streams: int) -> bench_peers.Embed:
+            return lambda ids, mask: np.repeat((ids * mask).sum(1)[:, None], 48, 1)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        placed = bench.Bench(find_model(ModelOptions(str(albert))), Placement("cpu"), tmp_path)
+        texts = make_corpus("skewed", 30)
+        peer = Sums(placed)
+        peer.prepare(texts)
+        assert set(peer._ways) == {1, 3}
+        found = []
+        for streams in (1, 3):
+            peer.streams = streams
+            found.append((peer.run(texts), peer.positions()))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0][1] == found[1][1] > 0
+    assert np.array_equal(found[0][0], found[1][0])
+
+
 def test_a_ratio_is_the_median_of_the_rounds() -> None:
     ours, theirs = {"rates": [10.0, 90.0, 30.0]}, {"rates": [5.0, 30.0, 10.0]}
     assert ratio(ours, theirs) == 3.0
     assert ratio({"rates": []}, theirs) is None
+    assert ratio({"rates": [None, 60.0, None]}, theirs) == 2.0
     assert ratio({"tokens_per_second": 6.0}, {"tokens_per_second": 3.0}) == 2.0
 
 
@@ -196,7 +239,7 @@ def test_targets_are_ratios_of_rows() -> None:
         return {"shape": "s", "corpus": "c", "system": system, "tokens_per_second": rate, **more}
 
     rows = [row("albeam", 600), row("sentence-transformers", 100), row("linear-peak", 1200)]
-    rows += [row("openvino-bf16", None), row("albeam-e2e", 590, e2e_share=0.96)]
+    rows += [row("openvino-bf16", None, note="failed: no"), row("albeam-e2e", 590, e2e_share=0.96)]
     memory = {"rows": [1, 10], "peak_bytes": [100, 120], "ratio": 1.2}
     machine = {"device": "cpu", "cpu_flags": ["avx512_bf16", "amx_bf16"]}
     judged = judge({"machine": machine, "rows": rows, "memory": memory})
@@ -206,7 +249,9 @@ def test_targets_are_ratios_of_rows() -> None:
     assert verdicts["albeam-e2e / bare encoder"] == (0.96, True)
     assert verdicts["memory of ten times the rows"] == (1.2, False)
     assert verdicts["albeam / matrix-peak"] == (None, None)
-    assert "albeam / openvino-bf16" not in verdicts
+    assert verdicts["albeam / openvino-bf16"] == (None, None)
+    assert {target["note"] for target in judged if "openvino" in target["name"]} == {"failed: no"}
+    assert "albeam-float32 / sentence-transformers" not in verdicts
 
 
 @pytest.mark.parametrize(

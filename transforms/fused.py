@@ -88,7 +88,7 @@ class FusedNetwork:
         """
         self.embed = network.embeddings
         mapping = getattr(network.encoder, "embedding_hidden_mapping_in", None)
-        self._widen = _product([mapping], torch.float32) if mapping is not None else None
+        self._widen = make_product([mapping], torch.float32) if mapping is not None else None
         self._dtype = dtype
         self._layers = _layers(network, dtype)
 
@@ -155,10 +155,10 @@ def _modules(network: Any) -> list[Any]:
 def _read_albert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
     attention = module.attention
     return _Layer(
-        _product([attention.query, attention.key, attention.value], dtype),
-        _product([attention.dense], dtype),
-        _product([module.ffn], dtype, config.hidden_act),
-        _product([module.ffn_output], dtype),
+        make_product([attention.query, attention.key, attention.value], dtype),
+        make_product([attention.dense], dtype),
+        make_product([module.ffn], dtype, config.hidden_act),
+        make_product([module.ffn_output], dtype),
         attention.LayerNorm,
         module.full_layer_layer_norm,
         config.num_attention_heads,
@@ -168,10 +168,10 @@ def _read_albert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
 def _read_bert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
     own, output = module.attention.self, module.attention.output
     return _Layer(
-        _product([own.query, own.key, own.value], dtype),
-        _product([output.dense], dtype),
-        _product([module.intermediate.dense], dtype, config.hidden_act),
-        _product([module.output.dense], dtype),
+        make_product([own.query, own.key, own.value], dtype),
+        make_product([output.dense], dtype),
+        make_product([module.intermediate.dense], dtype, config.hidden_act),
+        make_product([module.output.dense], dtype),
         output.LayerNorm,
         module.output.LayerNorm,
         config.num_attention_heads,
@@ -181,8 +181,8 @@ def _read_bert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
 _READERS = {"albert": _read_albert, "bert": _read_bert}
 
 
-def _product(linears: list[Any], dtype: torch.dtype, activation: str = "") -> Product:
-    """Linear layers of one input as one product, with an activation or none."""
+def make_product(linears: list[Any], dtype: torch.dtype, activation: str = "") -> Product:
+    """Linear layers of one input as one product on the CPU, with an activation or none."""
     weight = torch.cat([linear.weight.detach() for linear in linears]).to(dtype)
     bias = torch.cat([linear.bias.detach() for linear in linears]).to(dtype)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)
