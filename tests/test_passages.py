@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models import WORDS, make_tokenizer
+from transforms import passages
 from transforms.errors import BadInput
-from transforms.model import ModelOptions
+from transforms.model import Model, ModelOptions
 from transforms.passages import (
     PassageOptions,
     SplitPassages,
@@ -34,7 +35,7 @@ from transforms.records import (
     chunk_of,
     mark_chunk,
 )
-from transforms.tokenizer import Tokenizer
+from transforms.tokenizer import Tokenizer, load_tokenizer
 
 TOKENIZER = Tokenizer(make_tokenizer().backend_tokenizer)
 SENTENCES = st.lists(st.sampled_from([*WORDS, " ", "\n", "(", "日本語のテキスト"]), max_size=60)
@@ -220,6 +221,26 @@ def test_options_that_can_not_move_forward_are_refused(
 ) -> None:
     with pytest.raises(BadInput, match=message):
         check_passage_options(options, TOKENIZER)
+
+
+def test_threads_of_a_worker_share_one_tokenizer(
+    albert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+
+    def load(model: Model) -> Tokenizer:
+        loads.append(model.folder)
+        return load_tokenizer(model)
+
+    monkeypatch.setattr(passages, "load_tokenizer", load)
+    passages._tokenizer_of.cache_clear()
+    found = []
+    for _ in range(3):
+        split = passages._SplitFn(ModelOptions(str(albert)), PassageOptions(16, 2))
+        split.setup()
+        found.append(split._tokenizer)
+    assert loads == [str(albert)]
+    assert found[0] is found[1] is found[2]
 
 
 def test_split_passages_counts_the_texts_that_are_tokenized_slowly(albert: Path) -> None:
