@@ -79,3 +79,36 @@ def test_one_core_makes_the_same_vectors_as_all(tmp_path: Path, albert: Path) ->
     np.testing.assert_allclose(
         vectors_to_numpy(ours["vector"]), vectors_to_numpy(theirs["vector"]), atol=2e-6
     )
+
+
+#: Embeds long batches with so many bytes of address space left; prints the budget and a checksum.
+LIMITED = """
+import resource, sys
+import numpy as np, pyarrow as pa
+from transforms.budget import Budget
+from transforms.encoder import load_encoder
+from transforms.model import ModelOptions, Placement, find_model
+
+encoder = load_encoder(find_model(ModelOptions(sys.argv[1])), Placement("cpu", "float32"))
+encoder._most = 1_000_000
+encoder._budget = Budget(1_000_000)
+random = np.random.default_rng(0)
+ids = [random.integers(5, 60, 50).tolist() for _ in range(20_000)]
+tokens = pa.array(ids, pa.list_(pa.int32()))
+expected = encoder.encode(tokens.slice(0, 100)).vectors
+kb = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (1024 * kb + (300 << 20), resource.RLIM_INFINITY))
+found = encoder.encode(tokens)
+assert not found.failed, len(found.failed)
+np.testing.assert_allclose(found.vectors[:100], expected, atol=2e-6)
+print(encoder.budget)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux counts it")
+def test_a_process_with_little_memory_embeds_all_in_smaller_batches(albert: Path) -> None:
+    words = [sys.executable, "-c", LIMITED, str(albert)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 5_000 < int(done.stdout) < 1_000_000
+    assert "out of memory: batches of" in done.stderr

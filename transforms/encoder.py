@@ -261,7 +261,7 @@ class Encoder:
     def _probe_ids(self) -> list[list[int]]:
         room = self.identity.max_tokens
         full = " ".join([*_PROBES] * (1 + room // 8))
-        return self.tokenizer.frame_all([*_PROBES, full], room).to_pylist()
+        return self.tokenizer.encode_framed([*_PROBES, full], room)
 
 
 def load_encoder(model: Model, placement: Placement) -> Encoder:

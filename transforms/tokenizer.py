@@ -252,7 +252,7 @@ def _encoding_message(texts: pa.LargeStringArray) -> str:
     raise AssertionError("a word is not UTF-8 but all texts are")
 
 
-def _odd_text_message(texts: Sequence[str]) -> str:
+def _odd_text_message(texts: Sequence[object]) -> str:
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             return f"text {number} is {text!r}, of type {type(text).__name__}; give strings alone"
