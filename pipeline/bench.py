@@ -259,7 +259,7 @@ def _case(shape: str, corpus: str, model: Model, albeam: System, options: BenchO
         # A corpus that starts again would have runs of one and the same text.
         every = list(dict.fromkeys(every)) if len(set(every)) >= count else every
         lengths = [len(one) for one in framed_ids(tokenizer, every, model)]
-        texts = neighbours(every, lengths, count, run=32 if count >= 512 else 8)
+        texts = neighbours(every, lengths, count)
     ids = framed_ids(tokenizer, texts, model)
     # A text that is cut is not the same text in every system.
     whole = [row for row, one in enumerate(ids) if len(one) < model.identity.max_tokens]

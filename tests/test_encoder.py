@@ -115,6 +115,24 @@ def test_every_road_gives_the_plain_network_s_states(
         assert cosines(vectors, expected[order]).min() >= least, name
 
 
+@pytest.mark.parametrize("products", [False, True])
+@pytest.mark.parametrize("family", ["albert", "bert"])
+def test_the_fused_road_is_exact_with_either_attention(
+    tmp_path: Path, family: str, products: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.fused.is_quicker_by_products", lambda _: products)
+    model = find_model(ModelOptions(str(make_model(tmp_path / family, family)), max_tokens=128))
+    random = np.random.default_rng(7)
+    lengths = [*random.integers(1, 12, 40), *[70] * 9, 128]
+    ids = [random.integers(5, 60, length).tolist() for length in lengths]
+    batch = Batch.take(pa.array(ids, pa.list_(pa.int32())), np.argsort(lengths, kind="stable"))
+    with torch.inference_mode():
+        states = load_road(model, "cpu", "bfloat16", "fused")(batch)
+    vectors = pool(states.float(), torch.from_numpy(batch.lengths), "mean").numpy()
+    expected = reference_vectors(model, ids)[np.argsort(lengths, kind="stable")]
+    assert cosines(vectors, expected).min() >= 0.9995
+
+
 @pytest.mark.parametrize("family", ["albert", "bert", "distilbert", "roberta"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_layer_norms_get_states_of_their_own_dtype_which_cuda_insists_on(

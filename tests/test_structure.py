@@ -17,7 +17,7 @@ SOURCES = sorted([*ROOT.glob("pipeline/*.py"), *ROOT.glob("transforms/*.py")])
 #: Which files may import a heavy library.
 OWNERS = {
     "torch": {
-        *("clustering", "cores", "encoder", "network", "fused", "roads", "reading"),
+        *("attention", "clustering", "cores", "encoder", "network", "fused", "roads", "reading"),
         *("training", "optimizers", "teacher", "lessons", "losses", "distillation", "finetuning"),
         # They measure torch itself, or convert from it.
         *("bench_systems", "bench_peers"),

@@ -6,6 +6,7 @@ once in oneDNN's own order. As in `network`, sequences lie end to end and nothin
 stream between layers, the norms and the word vectors stay in float32, whatever the products use.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from transforms.attention import LOG2_E, attend_by_products, is_quicker_by_products
 from transforms.network import Layout
 
 #: oneDNN's names of the activations that it applies within a product.
@@ -24,8 +26,10 @@ _ACTIVATIONS = {
 }
 #: Batches are filled up to a multiple of so many tokens.
 _ROUNDED = 32
-#: From this length on, attention is faster on copies that lie in order.
+#: From this length on, attention by torch's kernel is faster on copies that lie in order.
 _COPIED = 64
+#: From so many tokens of one length on, attention by products is faster than that.
+_MANY = 48
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 
@@ -41,6 +45,7 @@ class _Layer:
         shrink: the second one.
         attention_norm, output_norm: after the two residual sums.
         heads: of attention.
+        by_products: how attention is made; ``mix`` has then scaled the queries for it.
     """
 
     mix: Product
@@ -50,6 +55,7 @@ class _Layer:
     attention_norm: torch.nn.LayerNorm
     output_norm: torch.nn.LayerNorm
     heads: int
+    by_products: bool
 
     def __call__(self, states: torch.Tensor, dtype: torch.dtype, layout: Layout) -> torch.Tensor:
         """New states ``[tokens, hidden]``, float32; the given ones are overwritten."""
@@ -67,8 +73,12 @@ class _Layer:
             rows = mixed[first : first + sequences * length]
             parts = rows.view(sequences, length, 3, self.heads, width // self.heads)
             parts = parts.permute(2, 0, 3, 1, 4)
-            query, key, value = parts.contiguous() if length >= _COPIED else parts
-            block = functional.scaled_dot_product_attention(query, key, value)
+            if self.by_products and len(rows) >= _MANY:
+                block = attend_by_products(*parts.contiguous())
+            else:
+                query, key, value = parts.contiguous() if length >= _COPIED else parts
+                scale = 1 / LOG2_E if self.by_products else None
+                block = functional.scaled_dot_product_attention(query, key, value, scale=scale)
             blocks.append(block.transpose(1, 2).reshape(-1, width))
         rest = len(mixed) - sum(map(len, blocks))
         if rest:
@@ -155,27 +165,40 @@ def _modules(network: Any) -> list[Any]:
 def _read_albert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
     attention = module.attention
     return _Layer(
-        make_product([attention.query, attention.key, attention.value], dtype),
+        _mix(attention, config, dtype),
         make_product([attention.dense], dtype),
         make_product([module.ffn], dtype, config.hidden_act),
         make_product([module.ffn_output], dtype),
         attention.LayerNorm,
         module.full_layer_layer_norm,
         config.num_attention_heads,
+        is_quicker_by_products(dtype),
     )
 
 
 def _read_bert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
     own, output = module.attention.self, module.attention.output
     return _Layer(
-        make_product([own.query, own.key, own.value], dtype),
+        _mix(own, config, dtype),
         make_product([output.dense], dtype),
         make_product([module.intermediate.dense], dtype, config.hidden_act),
         make_product([module.output.dense], dtype),
         output.LayerNorm,
         module.output.LayerNorm,
         config.num_attention_heads,
+        is_quicker_by_products(dtype),
     )
+
+
+def _mix(attention: Any, config: Any, dtype: torch.dtype) -> Product:
+    """Query, key and value at once, the query scaled where attention wants that."""
+    query = attention.query
+    if is_quicker_by_products(dtype):
+        query = copy.deepcopy(query)
+        with torch.no_grad():
+            for each in (query.weight, query.bias):
+                each.mul_(LOG2_E * (config.hidden_size // config.num_attention_heads) ** -0.5)
+    return make_product([query, attention.key, attention.value], dtype)
 
 
 _READERS = {"albert": _read_albert, "bert": _read_bert}
