@@ -2,7 +2,7 @@
 
 Every system takes texts and gives vectors, so its own tokenization is in its time. In each round
 every system runs once, so that what else the machine does meets them all; medians count. Before the
-first round each runs once untimed, on the same texts.
+first round each that does not start anew with each run has run once untimed, on the same texts.
 """
 
 import statistics
@@ -32,6 +32,7 @@ from pipeline.bench_systems import (
     Vectors,
     framed_ids,
     measure_tokenizer,
+    thread_count,
 )
 from pipeline.bench_targets import judge, ratio
 from pipeline.bench_texts import CORPORA, REAL, SHAPES, make_corpus, model_folder, neighbours
@@ -44,7 +45,7 @@ from transforms.tokenizer import load_tokenizer
 _COMPARED = 6
 #: How much slower than albeam in float32 the slowest system is taken to be.
 _SLOWEST = 2.5
-#: How many times its start-up an end-to-end run must last for a share to be told.
+#: How many times its start-up an end-to-end run must last beyond it for a share to be told.
 _OUTWEIGHED = 5
 
 
@@ -56,8 +57,8 @@ class Effort:
         rounds: of which the median counts.
         seconds: that the slowest system is to take in a round, by a first estimate.
         fewest, most: texts, whatever the estimate says.
-        limit: seconds of all preparations and rounds: of a corpus' rounds none is begun, but for
-            the first, that would end after its share of them.
+        limit: seconds of all preparations and rounds: of a corpus' rounds none is begun that would
+            end after its share of them, but for the first, which is never left out.
         embedded: seconds that the encoder is to work in an end-to-end run.
         batch_sizes: of which a peer takes the quickest on a CPU; on CUDA 16 times as many.
         tried: texts, 16 times as many on CUDA, on which it finds that out.
@@ -80,7 +81,7 @@ QUICK = Effort(
     most=512,
     limit=420.0,
     embedded=5.0,
-    batch_sizes=(4, 8),
+    batch_sizes=(4, 16),
     tried=16,
 )
 
@@ -166,7 +167,7 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
             report["machine"]["device"] = placement.device
             times = 16 if placement.device == "cuda" else 1
             sizes = tuple(times * size for size in options.effort.batch_sizes)
-            tried = times * options.effort.tried
+            tried = max(times * options.effort.tried, thread_count() * min(sizes))
             bench = Bench(model, placement, Path(work) / f"{shape}.work", sizes, tried)
             bench.work.mkdir()
             systems = _systems(bench, options.systems)
@@ -384,7 +385,7 @@ def _row(
         row |= {"bare_tokens_per_second": bare, "e2e_share": rate / bare}
         if seconds < _OUTWEIGHED * start_up:
             row["e2e_share"] = None
-            row["note"] += f"; {seconds:.0f} s beside {start_up:.0f} of it are too few for a share"
+            row["note"] += f"; no share from {seconds:.0f} s beside it: leave out --quick"
     return row
 
 

@@ -68,12 +68,17 @@ class SentenceTransformersBest(SentenceTransformers):
         """Try what it offers on some of these texts."""
         dtypes = dict.fromkeys([best_dtype(self.bench.placement.device), "bfloat16", "float32"])
         found: list[tuple[float, int, dict[str, Any]]] = []
+        failure: Exception | None = None
         for dtype in dtypes:
             for attention in self._attentions(dtype):
                 self.options = {"dtype": dtype, "attn_implementation": attention}
-                super().prepare(texts)
-                seconds, size = _quickest(self, texts)
-                found.append((seconds, size, self.options))
+                try:
+                    super().prepare(texts)
+                    found.append((*_quickest(self, texts), self.options))
+                except Exception as error:
+                    failure = error
+        if failure is not None and not found:
+            raise failure
         _, self.batch_size, self.options = min(found, key=lambda tried: tried[0])
         super().prepare(texts)
         self.note = (
@@ -163,6 +168,7 @@ class _Converted(System):
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
         self._ways: dict[int, Embed] = {}
+        self._pools: dict[int, ThreadPoolExecutor] = {}
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Convert once; try batch sizes, and batches side by side, on some of these texts."""
@@ -171,6 +177,7 @@ class _Converted(System):
             network = _PooledNetwork(self.bench.model.folder)
             for streams in sorted({1, torch.get_num_threads()}):
                 self._ways[streams] = self._convert(network, streams)
+                self._pools[streams] = ThreadPoolExecutor(streams)
         found: list[tuple[float, int, int]] = []
         for streams in self._ways:
             self.streams = streams
@@ -191,8 +198,8 @@ class _Converted(System):
             vectors[rows] = embed(padded, mask)
             return padded.size
 
-        with ThreadPoolExecutor(self.streams) as pool:
-            self._positions = sum(pool.map(fill, padded_batches(ids, self.batch_size)))
+        batches = padded_batches(ids, self.batch_size)
+        self._positions = sum(self._pools[self.streams].map(fill, batches))
         return vectors
 
     def positions(self) -> int | None:

@@ -26,6 +26,7 @@ from transforms.cores import best_dtype
 from transforms.encoder import Encoder, load_encoder
 from transforms.fused import Product, make_product
 from transforms.model import Model, ModelOptions, Placement
+from transforms.passages import forget_tokenizer
 from transforms.tokenizer import Tokenizer, load_tokenizer
 
 Vectors = npt.NDArray[np.float32]
@@ -167,6 +168,8 @@ class EndToEnd(System):
         from pipeline.embed import run
 
         shutil.rmtree(self.bench.work / "store", ignore_errors=True)
+        # Each run is to start as a process does, without words.
+        forget_tokenizer()
         source = self.bench.work / "input.parquet"
         ids = [f"{number:09d}" for number in range(len(rows))]
         pq.write_table(pa.table({"id": ids, "text": list(rows)}), source)
@@ -240,7 +243,8 @@ class LinearPeak(System):
 
         def layer(inputs: int, outputs: int) -> Product:
             linear = torch.nn.Linear(inputs, outputs, **place)
-            return make_product([linear], place["dtype"]) if encoder.road == "fused" else linear
+            fused = encoder.road in ("products", "fused")
+            return make_product([linear], place["dtype"]) if fused else linear
 
         own = [
             [

@@ -90,7 +90,8 @@ def _targets(report: dict[str, Any]) -> Iterator[Target]:
             pair = [rows[at] for name in (ours, theirs) if (at := (shape, corpus, name)) in rows]
             if len(pair) == 2:
                 times = ratio(*pair)
-                note = "" if times else "; ".join(filter(None, (row.get("note") for row in pair)))
+                lacking = [row for row in pair if not row.get("tokens_per_second")]
+                note = "; ".join(str(row.get("note", "")) for row in lacking)
                 yield Target(f"{ours} / {theirs}", bound, where, times, note=note)
         if (end := rows.get((shape, corpus, "albeam-e2e"))) is not None:
             share = end.get("e2e_share")

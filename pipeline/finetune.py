@@ -77,6 +77,7 @@ class FinetuneOptions(TrainingOptions):
             "model": fingerprint(self.model / "model.safetensors"),
             "pairs": [[fingerprint(path) for path in pair] for pair in self.pairs],
             "distilled": kept,
+            "rivals": "of all passages",
             **self.settings(),
         }
 

@@ -5,37 +5,70 @@ import pytest
 from transforms.budget import Budget
 
 
-def test_a_batch_that_is_too_large_halves_the_budget_once() -> None:
+def batches_until_it_grows(budget: Budget) -> int:
+    before, count = budget.tokens, 0
+    while budget.tokens == before:
+        budget.fit(before)
+        count += 1
+    return count
+
+
+def test_a_batch_that_is_too_large_halves_the_budget() -> None:
     budget = Budget(1_000)
     budget.shrink(1_000)
     assert budget.tokens == 500
-    # Batches of the old size, which other threads had begun.
-    budget.shrink(1_000)
-    assert budget.tokens == 500
-    budget.shrink(1)
+    budget.shrink(500)
+    assert budget.tokens == 250
+    budget.shrink(126)
+    assert budget.tokens == 63
+    budget.shrink(64)
+    budget.shrink(32)
+    for _ in range(9):
+        budget.shrink(budget.tokens)
     assert budget.tokens == 1
 
 
-def test_what_fits_long_enough_lets_it_grow_back_and_each_failure_later() -> None:
+def test_a_small_batch_that_fails_says_nothing_of_others() -> None:
     budget = Budget(1_000)
+    budget.shrink(20)
+    assert budget.tokens == 1_000
 
-    def batches_until_it_grows() -> int:
-        before, count = budget.tokens, 0
-        while budget.tokens == before:
-            budget.fit()
-            count += 1
-        return count
 
+def test_what_fits_long_enough_lets_it_grow_back_to_where_it_was() -> None:
+    budget = Budget(1_000)
     budget.shrink(900)
-    first = batches_until_it_grows()
+    first = batches_until_it_grows(budget)
     assert budget.tokens == 900
-    batches_until_it_grows()
+    batches_until_it_grows(budget)
     assert budget.tokens == 1_000
-    budget.shrink(1_000)
-    assert batches_until_it_grows() == 2 * first
     for _ in range(10 * first):
-        budget.fit()
+        budget.fit(1_000)
     assert budget.tokens == 1_000
+
+
+def test_small_batches_that_fit_prove_nothing() -> None:
+    budget = Budget(1_000)
+    budget.shrink(1_000)
+    for _ in range(10_000):
+        budget.fit(249)
+    assert budget.tokens == 500
+
+
+def test_it_is_tried_later_each_time_that_it_was_tried_too_soon_but_not_ever_later() -> None:
+    budget = Budget(1_000)
+    budget.shrink(1_000)
+    waits = []
+    for _ in range(12):
+        waits.append(batches_until_it_grows(budget))
+        budget.shrink(1_000)
+    assert waits[1] == 2 * waits[0]
+    assert waits[2] == 2 * waits[1]
+    assert waits[-1] == waits[-2] < 5_000
+    # One cascade is one failure.
+    other = Budget(1_024)
+    for tokens in (1_024, 512, 256, 128):
+        other.shrink(tokens)
+    assert batches_until_it_grows(other) == waits[0]
 
 
 def test_it_is_said_when_memory_ran_out(caplog: pytest.LogCaptureFixture) -> None:

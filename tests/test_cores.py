@@ -1,6 +1,8 @@
 """Work on several cores gives what it gives on one."""
 
+import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -58,11 +60,36 @@ def test_an_error_ends_what_is_left(cores: Cores) -> None:
 
     def work(number: int) -> float:
         begun.append(number)
+        time.sleep(0.001)
         return 1 / number
 
     with pytest.raises(ZeroDivisionError):
-        cores.each(work, iter([1, 0, *range(1, 500)]))
-    assert len(begun) < 400
+        cores.each(work, iter([1, 0, *range(1, 100_000)]))
+    assert len(begun) < 50_000
+
+
+def test_an_interrupt_ends_the_other_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        cores = Cores("cpu")
+    finally:
+        torch.set_num_threads(before)
+    begun: list[int] = []
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def work(number: int) -> None:
+        begun.append(number)
+        if number == 5:
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        cores.each(work, iter(range(100_000)))
+    assert len(begun) < 50_000
+    # They have stopped: new work is done at once.
+    assert cores.map(len, ["a", "bc", ""]) == [1, 2, 0]
 
 
 def test_fewer_threads_than_cores_are_no_reason_to_wait_for_ever(

@@ -1,6 +1,8 @@
 """Windows, spans and token ids, against brute force."""
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -233,12 +235,17 @@ def test_threads_of_a_worker_share_one_tokenizer(
         return load_tokenizer(model)
 
     monkeypatch.setattr(passages, "load_tokenizer", load)
-    passages._tokenizer_of.cache_clear()
-    found = []
-    for _ in range(3):
+    passages.forget_tokenizer()
+    barrier = threading.Barrier(3)
+
+    def set_up(_: int) -> Tokenizer:
         split = passages._SplitFn(ModelOptions(str(albert)), PassageOptions(16, 2))
+        barrier.wait(20)
         split.setup()
-        found.append(split._tokenizer)
+        return split._tokenizer
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(set_up, range(3)))
     assert loads == [str(albert)]
     assert found[0] is found[1] is found[2]
 

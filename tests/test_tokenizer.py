@@ -162,7 +162,9 @@ def test_framed_ids_are_those_of_transformers_cut_at_the_limit(albert: Path) -> 
 def test_a_text_that_is_none_is_an_error_that_says_where() -> None:
     with pytest.raises(BadInput, match=r"text 1 has a lone surrogate U\+D800 at character 2"):
         TINY.encode(["fine", "ab\ud800"])
-    with pytest.raises(BadInput, match="text 1 is 5, of type int; give strings"):
+    with pytest.raises(BadInput, match="max_tokens 2 leaves no room .*; give 3 or more"):
+        TINY.frame_all(["fine"], 2)
+    with pytest.raises(BadInput, match="text 1 is '5', of type int; give strings"):
         TINY.encode(["fine", 5])  # type: ignore[list-item]
     with pytest.raises(BadInput, match="text 1 is null; leave such rows out"):
         TINY.encode(pa.array(["fine", None]))

@@ -780,8 +780,11 @@ def test_passages_without_questions_are_rivals_of_the_others_alone() -> None:
     assert int(only.relevant.sum()) == 2
     (kept,) = replace(contests, left_out=[{4}]).epoch(0)
     assert sorted(kept.passages) == [0, 1, 3, 5]
-    for small in replace(contests, passages=3, neighbours=3).epoch(0):
-        assert small.questions
+    # The first group, of four, makes two batches; the second of them asks nothing.
+    alone = Pairs("p", list("abcde"), ["q0", "q1"], [[0], [0]])
+    small = replace(contests, corpora=[alone], rivals=[[[2, 3, 4], *[[]] * 4]])
+    (only,) = replace(small, passages=2, neighbours=4).epoch(0)
+    assert sorted(only.passages) == [0, 2]
 
 
 def test_schedule_rises_falls_and_ends() -> None:

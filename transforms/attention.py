@@ -49,7 +49,6 @@ def attend_by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tens
     return attended.view(shape)
 
 
-def is_quicker_by_products(dtype: torch.dtype) -> bool:
+def is_quicker_by_products() -> bool:
     """Whether `attend_by_products` is to be preferred to torch's kernel on this processor."""
-    products = torch.cpu._is_avx512_bf16_supported() and not torch.cpu._is_amx_tile_supported()
-    return dtype == torch.bfloat16 and products
+    return torch.cpu._is_avx512_bf16_supported() and not torch.cpu._is_amx_tile_supported()

@@ -3,8 +3,8 @@
 import logging
 import threading
 
-#: Batches that must fit before a larger one is tried; twice as many after each failure.
-_PATIENCE = 64
+#: Batches that must fit before a larger one is tried: at first, and at most.
+_PATIENCE = 64, 4_096
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -21,24 +21,27 @@ class Budget:
 
     def __init__(self, most: int) -> None:
         self.tokens = self._most = most
-        self._patience, self._fitted = _PATIENCE, 0
+        self._patience, self._fitted = _PATIENCE[0], 0
+        self._grew = False
         self._lock = threading.Lock()
 
     def shrink(self, tokens: int) -> None:
-        """Note that a batch of so many tokens was too large."""
+        """Note that a batch of so many tokens was too large; a small one says nothing of others."""
         with self._lock:
-            half = max(tokens // 2, 1)
-            if half >= self.tokens:
+            if 2 * tokens <= self.tokens:
                 return
-            self.tokens, self._fitted = half, 0
-            self._patience *= 2
-        _LOGGER.warning("out of memory: batches of %d tokens from here", half)
+            self.tokens, self._fitted = max(tokens // 2, 1), 0
+            if self._grew:
+                # It had been tried too soon.
+                self._patience, self._grew = min(2 * self._patience, _PATIENCE[1]), False
+        _LOGGER.warning("out of memory: batches of %d tokens from here", self.tokens)
 
-    def fit(self) -> None:
-        """Note that a batch was done."""
+    def fit(self, tokens: int) -> None:
+        """Note that a batch of so many tokens was done."""
         with self._lock:
-            if self.tokens == self._most:
+            if self.tokens == self._most or 2 * tokens < self.tokens:
                 return
             self._fitted += 1
-            if self._fitted == self._patience:
+            if self._fitted >= self._patience:
                 self.tokens, self._fitted = min(2 * self.tokens, self._most), 0
+                self._grew = True

@@ -47,12 +47,15 @@ class Cores:
 
         What an item is may so depend on how earlier ones went. An error ends it all and is raised.
         """
-        ahead = list(islice(items, 2)) if self._pool is not None else []
-        rest = chain(ahead, items)
-        if self._pool is None or (len(ahead) == 1 and not small):
-            for item in rest:
+        if self._pool is None:
+            for item in items:
                 work(item)
             return
+        ahead = list(islice(items, 2))
+        if len(ahead) < 2:
+            self.map(work, ahead, small)
+            return
+        rest = chain(ahead, items)
         lock, ended = threading.Lock(), threading.Event()
 
         def pull(_: int) -> None:
@@ -67,7 +70,11 @@ class Cores:
                     ended.set()
                     raise
 
-        list(self._pool.map(pull, range(self.count)))
+        try:
+            list(self._pool.map(pull, range(self.count)))
+        finally:
+            # An interrupt finds this thread waiting, and is to end the others as well.
+            ended.set()
 
 
 def _make_pool(count: int) -> ThreadPoolExecutor | None:
@@ -88,7 +95,11 @@ def _make_pool(count: int) -> ThreadPoolExecutor | None:
         barrier.abort()
         pool.shutdown()
         torch.set_num_threads(count)
-        _LOGGER.warning("batches are embedded one after another, which is slower: %s", error)
+        _LOGGER.warning(
+            "batches are embedded one after another, which is slower: %s; raise the limit of "
+            "processes or of memory",
+            error,
+        )
         return None
     torch.set_num_threads(count)
     assert set(settled) == {1}

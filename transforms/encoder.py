@@ -93,7 +93,8 @@ class Encoder:
         Raises:
             BadInput: a text can't be embedded.
         """
-        prompted = [prompt + text for text in texts] if prompt else texts
+        # What is no text is named below.
+        prompted = [prompt + text if isinstance(text, str) else text for text in texts]
         encoding = self.encode(self.tokenizer.frame_all(prompted, self.identity.max_tokens))
         for row, reason in encoding.failed.items():
             raise BadInput(f"text {row} ({texts[row][:60]!r}) can't be embedded: {reason}")
@@ -137,17 +138,19 @@ class Encoder:
 
     def _fill(self, encoding: Encoding, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> None:
         """Embed the sequences of one batch, in smaller ones where memory runs out."""
+        lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
+        each = lengths[rows]
+        size = len(each) * int(each.max()) if self.road == "padded" else int(each.sum())
         if self._fits(encoding, tokens, rows):
-            self._budget.fit()
+            self._budget.fit(size)
             return
         # Here, behind the handler of the error, nothing holds the failed batch's states.
         _release_memory(self.device)
         if len(rows) == 1:
             encoding.failed[int(rows[0])] = _NO_MEMORY
             return
-        lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
-        self._budget.shrink(int(lengths[rows].sum()))
-        for fewer in self._batches(rows, lengths):
+        self._budget.shrink(size)
+        for fewer in self._batches(rows, lengths, size // 2):
             self._fill(encoding, tokens, fewer)
 
     def _fits(
@@ -169,15 +172,19 @@ class Encoder:
         return True
 
     def _batches(
-        self, order: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+        self,
+        order: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        most: int | None = None,
     ) -> Iterator[npt.NDArray[np.int64]]:
         """Runs of ``order`` of at most ``budget`` tokens, the padded road's padding counted.
 
-        Where there is little to do, they are smaller, so that each core has as many.
+        Where there is little to do, they are smaller, so that each core has as many; with ``most``
+        given, they are no larger than that.
         """
         padded = self.road == "padded"
-        share = self._most
-        if self.cores.count > 1:
+        share = self._most if most is None else most
+        if self.cores.count > 1 and most is None:
             total = int(lengths.sum())
             turns = -(-total // (self.budget * self.cores.count))
             share = -(-total // max(turns * self.cores.count, 1))
@@ -219,17 +226,17 @@ class Encoder:
     def _exact_road(self) -> Road:
         with self._lock:
             if self._exact is None:
-                self._exact = load_road(self._source, self.device, "float32", self.road)
+                road = "fused" if self.road == "products" else self.road
+                self._exact = load_road(self._source, self.device, "float32", road)
             return self._exact
 
     def _settle_road(self) -> None:
         """Take the first road, in the wanted dtype or float32, that gives the right vectors."""
         probes = self._probe_ids()
         expected = reference_vectors(self._source, probes)
-        roads = roads_for(self._source, self.device)
         reasons: list[str] = []
         for dtype in dict.fromkeys([self.dtype, "float32"]):
-            for road in roads:
+            for road in roads_for(self._source, self.device, dtype):
                 if reasons:
                     _LOGGER.warning(
                         "%s: %s; using the %s road in %s",
@@ -255,7 +262,7 @@ class Encoder:
         raise BadInput(
             f"model {self.identity.name!r} ({self._source.model_type}) can't be embedded exactly: "
             + "; ".join(reasons)
-            + "; give --device cpu or another model"
+            + ("; give another model" if self.device == "cpu" else "; give --device cpu")
         )
 
     def _probe_ids(self) -> list[list[int]]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from transforms.attention import LOG2_E, attend_by_products, is_quicker_by_products
+from transforms.attention import LOG2_E, attend_by_products
 from transforms.network import Layout
 
 #: oneDNN's names of the activations that it applies within a product.
@@ -89,18 +89,19 @@ class _Layer:
 class FusedNetwork:
     """A loaded ALBERT or BERT whose layers are run as above."""
 
-    def __init__(self, network: Any, dtype: torch.dtype) -> None:
+    def __init__(self, network: Any, dtype: torch.dtype, by_products: bool = False) -> None:
         """Take over the weights of transformers' ``AlbertModel`` or ``BertModel``, float32.
 
         Args:
             network: where embeddings and norms stay; its products are copied.
             dtype: of the products and of attention.
+            by_products: whether attention is `attend_by_products` or torch's kernel.
         """
         self.embed = network.embeddings
         mapping = getattr(network.encoder, "embedding_hidden_mapping_in", None)
         self._widen = make_product([mapping], torch.float32) if mapping is not None else None
         self._dtype = dtype
-        self._layers = _layers(network, dtype)
+        self._layers = _layers(network, dtype, by_products)
 
     def __call__(
         self, ids: torch.Tensor, positions: torch.Tensor, layout: Layout, layer: int = -1
@@ -137,7 +138,7 @@ def can_fuse(model_type: str, activation: str, device: str) -> bool:
     )
 
 
-def _layers(network: Any, dtype: torch.dtype) -> list[_Layer]:
+def _layers(network: Any, dtype: torch.dtype, by_products: bool) -> list[_Layer]:
     """The layers in the order in which they run; shared ones are one object."""
     config = network.config
     read = _READERS[config.model_type]
@@ -145,7 +146,7 @@ def _layers(network: Any, dtype: torch.dtype) -> list[_Layer]:
     order = []
     for module in _modules(network):
         if id(module) not in made:
-            made[id(module)] = read(module, config, dtype)
+            made[id(module)] = read(module, config, dtype, by_products)
         order.append(made[id(module)])
     return order
 
@@ -162,38 +163,38 @@ def _modules(network: Any) -> list[Any]:
     ]
 
 
-def _read_albert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
+def _read_albert(module: Any, config: Any, dtype: torch.dtype, by_products: bool) -> _Layer:
     attention = module.attention
     return _Layer(
-        _mix(attention, config, dtype),
+        _mix(attention, config, dtype, by_products),
         make_product([attention.dense], dtype),
         make_product([module.ffn], dtype, config.hidden_act),
         make_product([module.ffn_output], dtype),
         attention.LayerNorm,
         module.full_layer_layer_norm,
         config.num_attention_heads,
-        is_quicker_by_products(dtype),
+        by_products,
     )
 
 
-def _read_bert(module: Any, config: Any, dtype: torch.dtype) -> _Layer:
+def _read_bert(module: Any, config: Any, dtype: torch.dtype, by_products: bool) -> _Layer:
     own, output = module.attention.self, module.attention.output
     return _Layer(
-        _mix(own, config, dtype),
+        _mix(own, config, dtype, by_products),
         make_product([output.dense], dtype),
         make_product([module.intermediate.dense], dtype, config.hidden_act),
         make_product([module.output.dense], dtype),
         output.LayerNorm,
         module.output.LayerNorm,
         config.num_attention_heads,
-        is_quicker_by_products(dtype),
+        by_products,
     )
 
 
-def _mix(attention: Any, config: Any, dtype: torch.dtype) -> Product:
+def _mix(attention: Any, config: Any, dtype: torch.dtype, by_products: bool) -> Product:
     """Query, key and value at once, the query scaled where attention wants that."""
     query = attention.query
-    if is_quicker_by_products(dtype):
+    if by_products:
         query = copy.deepcopy(query)
         with torch.no_grad():
             for each in (query.weight, query.bias):

@@ -5,6 +5,7 @@ tokens, and so the same vector, again.
 """
 
 import functools
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -263,10 +264,24 @@ def _at_word(starts: npt.NDArray[np.bool_], lowest: int, place: int) -> int:
     return lowest + int(found[-1]) if len(found) else place
 
 
-@functools.lru_cache(maxsize=1)
+_LOADING = threading.Lock()
+
+
 def _tokenizer_of(model: Model) -> Tokenizer:
     """One for all threads of a worker: what a tokenizer remembers of words is large."""
+    with _LOADING:
+        return _load(model)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(model: Model) -> Tokenizer:
     return load_tokenizer(model)
+
+
+def forget_tokenizer() -> None:
+    """Let go of the tokenizer that a worker keeps, and of the words that it knows."""
+    with _LOADING:
+        _load.cache_clear()
 
 
 @beam.typehints.with_input_types(pa.Table)

@@ -1,4 +1,7 @@
-"""The ways from a batch of token ids to the states of every token: fused, packed and padded."""
+"""The ways from a batch of token ids to the states of every token.
+
+They are ``products`` and ``fused``, which differ in how they attend, ``packed`` and ``padded``.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -8,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from transforms.attention import is_quicker_by_products
 from transforms.fused import FusedNetwork, can_fuse
 from transforms.model import Model
 from transforms.network import PACKABLE, load_network, make_layout
@@ -104,13 +108,15 @@ class PaddedRoad:
         return _states(output, self.layer)[attention_mask.bool()]
 
 
-def roads_for(model: Model, device: str) -> list[str]:
+def roads_for(model: Model, device: str, dtype: str) -> list[str]:
     """The roads that may suit a model, the fastest first."""
     roads = ["padded"]
     if model.model_type in PACKABLE:
         roads.insert(0, "packed")
     if can_fuse(model.model_type, model.activation, device):
         roads.insert(0, "fused")
+        if dtype == "bfloat16" and is_quicker_by_products():
+            roads.insert(0, "products")
     return roads
 
 
@@ -121,15 +127,16 @@ def load_road(model: Model, device: str, dtype: str, road: str) -> Road:
         model: what to load, and which of its layers is wanted.
         device: ``cpu`` or ``cuda``.
         dtype: of linear layers and attention.
-        road: ``fused``, ``packed`` or ``padded``.
+        road: ``products``, ``fused``, ``packed`` or ``padded``.
 
     Raises:
         BadInput: weights are missing from the model's files.
     """
     layer = model.identity.layer
-    if road == "fused":
+    if road in ("products", "fused"):
         plain = load_network(model, device, "float32", "packed")
-        return FusedRoad(FusedNetwork(plain, getattr(torch, dtype)), layer)
+        network = FusedNetwork(plain, getattr(torch, dtype), by_products=road == "products")
+        return FusedRoad(network, layer)
     if road == "packed":
         return PackedRoad(load_network(model, device, dtype, "packed"), layer)
     return PaddedRoad(load_network(model, device, dtype, "sdpa"), layer)

@@ -85,14 +85,10 @@ class Tokenizer:
         return found
 
     def take_slow_texts(self) -> int:
-        """``slow_texts``, which starts anew: of threads that share this, each counts its own."""
+        """``slow_texts``, which starts anew, so that threads that share this count a text once."""
         with self._lock:
             taken, self.slow_texts = self.slow_texts, 0
         return taken
-
-    def frame(self, ids: Sequence[int]) -> list[int]:
-        """``ids`` between the special tokens."""
-        return [*self.prefix, *ids, *self.suffix]
 
     def frame_runs(self, ids: Ids, starts: Ints, counts: Ints) -> tuple[Ids, Ints]:
         """Runs of ``counts`` ids from ``starts`` on, each between the special tokens, end to end.
@@ -110,8 +106,14 @@ class Tokenizer:
 
     def frame_all(self, texts: Sequence[str], max_tokens: int) -> pa.ListArray:
         """Framed ids of each text, ``list<int32>``, cut to ``max_tokens``, special ones counted."""
+        room = max_tokens - self.special_tokens
+        if room < 1:
+            raise BadInput(
+                f"max_tokens {max_tokens} leaves no room beside {self.special_tokens} special "
+                f"tokens; give {self.special_tokens + 1} or more"
+            )
         found = self.encode(texts)
-        counts = np.minimum(np.diff(found.bounds), max_tokens - self.special_tokens)
+        counts = np.minimum(np.diff(found.bounds), room)
         ids, bounds = self.frame_runs(found.ids, found.bounds[:-1], counts)
         return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(ids))
 
@@ -255,7 +257,8 @@ def _encoding_message(texts: pa.LargeStringArray) -> str:
 def _odd_text_message(texts: Sequence[object]) -> str:
     for number, text in enumerate(texts):
         if not isinstance(text, str):
-            return f"text {number} is {text!r}, of type {type(text).__name__}; give strings alone"
+            kind = type(text).__name__
+            return f"text {number} is {str(text)[:60]!r}, of type {kind}; give strings alone"
         for place, letter in enumerate(text):
             if "\ud800" <= letter <= "\udfff":
                 return (
