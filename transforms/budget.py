@@ -26,15 +26,16 @@ class Budget:
         self._lock = threading.Lock()
 
     def shrink(self, tokens: int) -> None:
-        """Note that a batch of so many tokens was too large; a small one says nothing of others."""
+        """Note that a batch of so many tokens was too large."""
         with self._lock:
-            if 2 * tokens <= self.tokens:
+            half = max(tokens // 2, 1)
+            if half >= self.tokens:
                 return
-            self.tokens, self._fitted = max(tokens // 2, 1), 0
+            self.tokens, self._fitted = half, 0
             if self._grew:
                 # It had been tried too soon.
                 self._patience, self._grew = min(2 * self._patience, _PATIENCE[1]), False
-        _LOGGER.warning("out of memory: batches of %d tokens from here", self.tokens)
+        _LOGGER.warning("out of memory: batches of %d tokens from here", half)
 
     def fit(self, tokens: int) -> None:
         """Note that a batch of so many tokens was done."""
