@@ -179,7 +179,7 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
                 report["rows"] += _compare(case, systems, options.effort, ends, tell)
         if options.pairs and not options.systems:
             tell("tokenizer")
-            texts = make_corpus("squad", 16 * options.effort.fewest, options.data)
+            texts = make_corpus("squad", max(16 * options.effort.fewest, 2048), options.data)
             report["tokenizer"] = measure_tokenizer(model, texts, options.effort.rounds)
     if options.memory is not None:
         tell("memory")

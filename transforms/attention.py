@@ -7,6 +7,7 @@ come near its ends, a softmax does it again.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 
@@ -14,39 +15,52 @@ import torch
 LOG2_E = 1 / math.log(2)
 #: Scores that are made at once: those of a few sequences, which stay in a core's cache.
 _AT_ONCE = 600_000
+#: oneDNN makes code for each shape of product, and keeps it: lengths are filled up to multiples of
+#: so many tokens, and numbers of sequences are powers of two.
+_STEP = 32
 #: Within which sums of powers, and what is made from them, are far from overflow and underflow.
 _SAFE = 1e-30, 1e30
 
 
-def attend_by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+def attend_by_products(parts: torch.Tensor) -> torch.Tensor:
     """Attention within sequences of one length.
 
     Args:
-        query: bfloat16 ``[sequences, heads, length, width]``, contiguous, scaled by `LOG2_E` and by
-            the root of the width.
-        key, value: likewise, not scaled.
+        parts: queries, keys and values, bfloat16 ``[3, sequences, heads, length, width]``; the
+            queries are scaled by `LOG2_E` and by the root of the width.
 
     Returns:
-        bfloat16 of that shape.
+        bfloat16 ``[sequences, heads, length, width]``.
     """
-    shape = query.shape
-    query, key, value = (states.flatten(0, 1) for states in (query, key, value))
-    attended = torch.empty_like(query)
-    some = max(_AT_ONCE // shape[2] ** 2, 1)
-    for first in range(0, len(query), some):
-        rows = slice(first, first + some)
-        keys = key[rows].transpose(1, 2)
-        powers = torch.bmm(query[rows], keys)
+    _, sequences, heads, length, width = parts.shape
+    padded = -(-length // _STEP) * _STEP
+    attended = parts.new_empty(sequences, heads, length, width)
+    for piece in _pieces(sequences, max(_AT_ONCE // (heads * padded**2), 1)):
+        some = parts[:, piece]
+        # Keys that fill up have powers of 1, and values of 0.
+        ordered = parts.new_zeros(3, some.shape[1], heads, padded, width)
+        ordered[..., :length, :] = some
+        query, key, value = ordered.flatten(1, 2)
+        powers = torch.bmm(query, key.transpose(1, 2))
         torch.exp2(powers, out=powers)
-        sums = powers.sum(-1, keepdim=True, dtype=torch.float32)
+        sums = powers[:, :length, :length].sum(-1, keepdim=True, dtype=torch.float32)
         least, most = (float(edge) for edge in sums.aminmax())
         if _SAFE[0] < least <= most < _SAFE[1]:
-            torch.bmm(powers, value[rows], out=attended[rows])
-            attended[rows].div_(sums)
+            found = torch.bmm(powers, value)[:, :length] / sums
         else:
-            scores = torch.bmm(query[rows], keys).float() / LOG2_E
-            torch.bmm(torch.softmax(scores, -1).bfloat16(), value[rows], out=attended[rows])
-    return attended.view(shape)
+            scores = torch.bmm(query, key.transpose(1, 2))[:, :length, :length].float()
+            found = torch.softmax(scores / LOG2_E, -1) @ value[:, :length].float()
+        attended[piece] = found.view(-1, heads, length, width)
+    return attended
+
+
+def _pieces(count: int, most: int) -> Iterator[slice]:
+    """Runs of at most ``most`` of ``count``, as long as powers of two."""
+    first = 0
+    while first < count:
+        size = 1 << (min(most, count - first).bit_length() - 1)
+        yield slice(first, first + size)
+        first += size
 
 
 def is_quicker_by_products() -> bool:

@@ -74,7 +74,7 @@ class _Layer:
             parts = rows.view(sequences, length, 3, self.heads, width // self.heads)
             parts = parts.permute(2, 0, 3, 1, 4)
             if self.by_products and len(rows) >= _MANY:
-                block = attend_by_products(*parts.contiguous())
+                block = attend_by_products(parts)
             else:
                 query, key, value = parts.contiguous() if length >= _COPIED else parts
                 scale = 1 / LOG2_E if self.by_products else None
