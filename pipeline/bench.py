@@ -392,5 +392,5 @@ def _row(
 def quick(options: BenchOptions) -> BenchOptions:
     """A first answer within ten minutes on two cores: less of everything."""
     pairs = tuple(pair for pair in options.pairs if pair != ("albeam-small", "skewed"))
-    memory = replace(options.memory, rows=200) if options.memory is not None else None
+    memory = replace(options.memory, rows=400) if options.memory is not None else None
     return replace(options, effort=QUICK, pairs=pairs, memory=memory, store=None)

@@ -27,7 +27,7 @@ def test_it_is_attention_within_each_sequence(
 ) -> None:
     query, key, value = states(sequences, heads, length, width, length)
     query = query / width**0.5
-    found = attend_by_products(query, key, value)
+    found = attend_by_products(torch.stack([query, key, value]))
     assert (found.dtype, found.shape) == (torch.bfloat16, query.shape)
     expected = attend(query, key, value)
     torch.testing.assert_close(found.double(), expected, atol=0.02, rtol=0.02)
@@ -35,10 +35,10 @@ def test_it_is_attention_within_each_sequence(
 
 def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = states(5, 3, 10, 8, 1)
-    whole = attend_by_products(query, key, value)
-    for at_once in (1, 250, 700):
+    whole = attend_by_products(torch.stack([query, key, value]))
+    for at_once in (1, 7_000, 14_000):
         monkeypatch.setattr(attention, "_AT_ONCE", at_once)
-        assert torch.equal(attend_by_products(query, key, value), whole)
+        assert torch.equal(attend_by_products(torch.stack([query, key, value])), whole)
 
 
 @pytest.mark.parametrize("offset", [300.0, -300.0, 90.0, -120.0])
@@ -47,7 +47,7 @@ def test_scores_beyond_the_range_of_powers_are_none_beyond_attention_s(offset: f
     # One number of each query and key makes all scores of the second sequence so much larger.
     query[..., 0], key[..., 0] = 0, 0
     query[1, ..., 0], key[1, ..., 0] = offset, 1
-    found = attend_by_products(query, key, value)
+    found = attend_by_products(torch.stack([query, key, value]))
     assert torch.isfinite(found).all()
     # Scores near 300 are two apart in bfloat16.
     torch.testing.assert_close(
@@ -59,9 +59,9 @@ def test_scores_beyond_the_range_of_powers_are_none_beyond_attention_s(offset: f
 
 def test_what_is_not_finite_stays_so_in_its_sequence_alone() -> None:
     query, key, value = states(3, 2, 12, 8, 3)
-    good = attend_by_products(query, key, value)
+    good = attend_by_products(torch.stack([query, key, value]))
     query[1, 0, 0, 0] = float("nan")
-    found = attend_by_products(query, key, value)
+    found = attend_by_products(torch.stack([query, key, value]))
     assert torch.isnan(found[1, 0, 0]).all()
     torch.testing.assert_close(found[[0, 2]], good[[0, 2]], atol=0.02, rtol=0.02)
 
