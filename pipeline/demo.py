@@ -15,8 +15,8 @@ from pipeline.report import print_json, print_summary
 from pipeline.search import print_hits
 from transforms.errors import BadInput
 from transforms.model import ModelOptions
+from transforms.outputs import writing
 from transforms.planning import ColumnOptions
-from transforms.storage import put_atomically
 from transforms.store import Store
 
 SHARDS = 4
@@ -123,11 +123,10 @@ def write_corpus(folder: Path, limit: int | None = None) -> int:
             },
             pa.schema([(name, pa.string()) for name in ("id", "text", "module", "kind")]),
         )
-        name = f"docstrings-{shard}.parquet"
-        path = folder / name
+        path = folder / f"docstrings-{shard}.parquet"
         # An unchanged file keeps its time, so that a second demo finds its work done.
         if not path.exists() or not pq.read_table(path).equals(table):
-            with put_atomically(str(folder), lambda _, name=name: name) as partial:  # type: ignore[misc]
+            with writing(str(path)) as partial:
                 pq.write_table(table, partial, compression="zstd")
     return len(items)
 

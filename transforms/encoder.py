@@ -118,7 +118,7 @@ class Encoder:
         encoding = Encoding(np.full((len(tokens), self.identity.dim), np.nan, np.float32))
 
         def fill(rows: npt.NDArray[np.int64]) -> None:
-            self._fill(encoding, tokens, rows)
+            self._fill(encoding, tokens, lengths, rows)
             if progress is not None:
                 progress(len(rows), int(lengths[rows].sum()))
 
@@ -127,7 +127,7 @@ class Encoder:
         for row in [row for row, reason in encoding.failed.items() if reason == _NO_MEMORY]:
             # The other cores' batches had the memory then.
             del encoding.failed[row]
-            self._fill(encoding, tokens, np.array([row]))
+            self._fill(encoding, tokens, lengths, np.array([row]))
         self._mend(encoding, tokens)
         return encoding
 
@@ -136,9 +136,14 @@ class Encoder:
         with torch.inference_mode():
             return self._road(batch)
 
-    def _fill(self, encoding: Encoding, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> None:
+    def _fill(
+        self,
+        encoding: Encoding,
+        tokens: pa.ListArray,
+        lengths: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+    ) -> None:
         """Embed the sequences of one batch, in smaller ones where memory runs out."""
-        lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
         each = lengths[rows]
         size = len(each) * int(each.max()) if self.road == "padded" else int(each.sum())
         if self._fits(encoding, tokens, rows):
@@ -151,7 +156,7 @@ class Encoder:
             return
         self._budget.shrink(size)
         for fewer in self._batches(rows, lengths, size // 2):
-            self._fill(encoding, tokens, fewer)
+            self._fill(encoding, tokens, lengths, fewer)
 
     def _fits(
         self,

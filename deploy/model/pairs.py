@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deploy.model.texts import sentences
-from transforms.storage import put_atomically
+from transforms.outputs import writing
 
 SCIENCE = ("pubmedqa", "covid_qa", "openstax")
 
@@ -31,7 +31,7 @@ def write(folder: Path, passages: Passages, asked: Asked) -> None:
     ids, texts = [p[0] for p in passages], [p[1] for p in passages]
     pq.write_table(pa.table({"id": ids, "text": texts}), folder / "passages.parquet")
     rows = pa.table({"question": [a[0] for a in asked], "relevant": [a[1] for a in asked]})
-    with put_atomically(str(folder), lambda _: "questions.parquet") as partial:
+    with writing(str(folder / "questions.parquet")) as partial:
         pq.write_table(rows, partial)
 
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
-from transforms.storage import put_atomically
+from transforms.outputs import writing
 
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9\"'(])")
 DOCSTRING_PACKAGES = ("sklearn", "scipy", "numpy", "pandas", "networkx", "sympy", "torch")
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=17)
     options = parser.parse_args()
     table = collect(options.data, options.debian, options.seed)
-    with put_atomically(str(options.output.parent), lambda _: options.output.name) as partial:
+    with writing(str(options.output)) as partial:
         pq.write_table(table, partial, compression="zstd")
 
 
