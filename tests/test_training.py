@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+import signal
 from argparse import _SubParsersAction
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -186,6 +187,63 @@ def test_distill_resumes_bit_for_bit(
     left, right = (load_file(o.output / "model.safetensors") for o in (whole, broken))
     assert left.keys() == right.keys()
     assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_for_a_checkpoint(
+    distilling: DistillOptions, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(distilling, epochs=2)
+    whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
+    expected = distill(whole)
+    once = training.Trainer.check_finite
+
+    def stop_at(step: int) -> None:
+        def interrupted(self: training.Trainer, loss: float, norm: float) -> None:
+            once(self, loss, norm)
+            if self.state.step == step:
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(training.Trainer, "check_finite", interrupted)
+
+    came: list[int] = []
+    before = signal.signal(number, lambda *_: came.append(number))
+    try:
+        # Its last step as well: what was not judged before the end is judged after the resume.
+        for resume, step in ((False, 4), (True, expected.steps - 1)):
+            stop_at(step)
+            with pytest.raises(KeyboardInterrupt):
+                distill(replace(broken, resume=resume))
+            assert came.pop() == number
+            saved = torch.load(broken.work / "checkpoint.pt", weights_only=True)
+            assert json.loads(saved["state"])["step"] == step + 1
+            assert not broken.output.exists()
+    finally:
+        signal.signal(number, before)
+    stop_at(-1)
+    trained = distill(replace(broken, resume=True))
+    assert trained.best_step == expected.best_step
+    left, right = (load_file(o.output / "model.safetensors") for o in (whole, broken))
+    assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+def test_the_time_left_is_told_by_the_pace_since_the_last_report() -> None:
+    lines: list[training.Report] = []
+    schedule = Schedule(steps=100, rate=1e-3)
+    trainer = training.Trainer(
+        torch.nn.Linear(2, 2),
+        schedule,
+        Path("unused"),
+        {},
+        batches=lambda _: iter(()),
+        loss=lambda _: (torch.zeros(()), {}),
+        evaluate=lambda: {"score": 0.0},
+        report=lines.append,
+    )
+    for step, seconds in ((10, 1000.0), (20, 1010.0), (40, 1050.0)):
+        trainer.state.step, trainer.state.seconds = step, seconds
+        trainer.judge(None, {})
+    assert [line.left for line in lines] == pytest.approx([9000, 80, 120])
 
 
 def test_distill_refuses_to_resume_with_other_settings(

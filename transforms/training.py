@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from transforms.errors import AlbeamError, BadInput
+from transforms.interrupts import held_back
 from transforms.optimizers import Optimizers
 
 CHECKPOINT = "checkpoint.pt"
@@ -111,6 +112,7 @@ class Trainer:
         self.optimizers = Optimizers.of(model, schedule.rate, schedule.decay)
         self.state = State()
         self.best: dict[str, torch.Tensor] | None = None
+        self.told = (0.0, 0.0)  # progress and seconds at the last report
 
     def resume(self) -> bool:
         """Load the last checkpoint if there is one.
@@ -147,11 +149,22 @@ class Trainer:
     def run(self) -> State:
         """Train to the end, and leave the best weights in the model.
 
-        Raises AlbeamError where loss or gradient are not finite; the last checkpoint stays.
+        Raises AlbeamError where loss or gradient are not finite; the last checkpoint stays. An
+        interrupt waits for the end of a step and a checkpoint.
         """
+        with held_back("a checkpoint is written") as interrupted:
+            self._learn(interrupted)
+        if interrupted():
+            raise KeyboardInterrupt
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
+        return self.state
+
+    def _learn(self, interrupted: Callable[[], bool]) -> None:
         state, schedule = self.state, self.schedule
         last_save = began = time.monotonic()
         before, running, count = state.seconds, 0.0, 0
+        self.told = (schedule.progress(state.step, before), before)
         parts: dict[str, float] = {}
         for batch in self.batches(state.step):
             state.seconds = before + time.monotonic() - began
@@ -172,16 +185,16 @@ class Trainer:
                 means = {name: value / count for name, value in parts.items()}
                 self.judge(running / count, means)
                 running, count, parts = 0.0, 0, {}
+            if interrupted():
+                break
             if time.monotonic() - last_save > self.CHECKPOINT_SECONDS:
                 self.save()
                 last_save = time.monotonic()
         self.save()
-        if count or self.best is None:
+        judged = state.history[-1]["step"] if state.history else -1
+        if judged < state.step and not interrupted():
             means = {name: value / count for name, value in parts.items()}
             self.judge(running / count if count else None, means)
-        if self.best is not None:
-            self.model.load_state_dict(self.best)
-        return state
 
     def check_finite(self, loss: float, norm: float) -> None:
         """Raise AlbeamError, before the step, where it would spoil the weights."""
@@ -206,8 +219,10 @@ class Trainer:
             state.stale += 1
         known = {} if loss is None else {"loss": loss}
         state.history.append({"step": state.step, **known, **metrics, **parts})
-        done = self.schedule.progress(state.step, state.seconds)
-        left = state.seconds * (1 - done) / max(done, 1e-9)
+        # Since the last report: a first pass waits for the teacher, a resume may be on another machine.
+        done, (before, then) = self.schedule.progress(state.step, state.seconds), self.told
+        left = (state.seconds - then) * (1 - done) / max(done - before, 1e-9)
+        self.told = (done, state.seconds)
         self.report(Report(state.step, self.schedule.steps, loss, left, {**metrics, **parts}))
 
 
