@@ -219,7 +219,7 @@ class Trainer:
             state.stale += 1
         known = {} if loss is None else {"loss": loss}
         state.history.append({"step": state.step, **known, **metrics, **parts})
-        # Since the last report: a first pass waits for the teacher, a resume may be on another machine.
+        # By the last stretch: a first pass waits for the teacher, a resume may be elsewhere.
         done, (before, then) = self.schedule.progress(state.step, state.seconds), self.told
         left = (state.seconds - then) * (1 - done) / max(done - before, 1e-9)
         self.told = (done, state.seconds)
