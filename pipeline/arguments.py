@@ -173,7 +173,10 @@ def _bench_arguments(sub: argparse.ArgumentParser) -> None:
         "--texts", type=_whole, metavar="N", help="so many (default: by the machine's speed)"
     )
     sub.add_argument(
-        "--rounds", type=_whole, metavar="N", help="of which the median counts (default: 5)"
+        "--rounds",
+        type=_whole,
+        metavar="N",
+        help="of which the median counts (default: 5, or fewer where an hour would not do)",
     )
     sub.add_argument(
         "--data",

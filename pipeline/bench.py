@@ -65,10 +65,10 @@ class Effort:
     """
 
     rounds: int = 5
-    seconds: float = 60.0
-    fewest: int = 256
+    seconds: float = 30.0
+    fewest: int = 128
     most: int = 4096
-    limit: float = 1e9
+    limit: float = 3600.0
     embedded: float = 40.0
     batch_sizes: tuple[int, ...] = (4, 8, 16, 32)
     tried: int = 64

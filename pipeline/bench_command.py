@@ -1,6 +1,7 @@
 """``albeam bench``: parsed arguments to options."""
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -36,6 +37,8 @@ def run_bench(arguments: Any) -> None:
         options = replace(options, memory=None, store=None)
     given = {"fewest": arguments.texts, "most": arguments.texts, "rounds": arguments.rounds}
     given = {name: value for name, value in given.items() if value is not None}
+    if arguments.rounds is not None and not arguments.quick:
+        given["limit"] = math.inf
     report = run(replace(options, effort=replace(options.effort, **given)), _tell)
     if arguments.json == "-":
         print_json(report)
