@@ -48,6 +48,7 @@ bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK
 	$(BIN)/albeam bench $(if $(QUICK),--quick) --json bench.json
 
 bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each mode, beside bm25s: ALBEAM_DATA=FOLDER
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'
 	$(BIN)/python -m deploy.bench.answers --json bench-answers.json
 
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N

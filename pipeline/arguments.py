@@ -17,7 +17,7 @@ from pipeline.training_arguments import distill_arguments, finetune_arguments
 from transforms.model import DEFAULT_MODEL, DEVICES
 
 EPILOG = "exit codes: 0 done, 1 failed or damaged, 2 bad input or options, 3 recall target missed, \
-4 conflict with another writer"
+4 conflict with another writer, 130 interrupted"
 
 
 class _Parser(argparse.ArgumentParser):
