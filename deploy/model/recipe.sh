@@ -39,12 +39,24 @@ if [ ! -e "$WORK/distilled/modules.json" ]; then
     distill --output "$WORK/distilled" --epochs 1.3136
     rm "$WORK/distill/checkpoint.pt"
 fi
-distill --student "$WORK/distilled" --output "$WORK/distilled-again" --epochs 1.2 --rate 1e-3 --seed 18
+if [ ! -e "$WORK/distilled-again/modules.json" ]; then
+    distill --student "$WORK/distilled" --output "$WORK/distilled-again" --epochs 1.2 --rate 1e-3 --seed 18
+fi
 
 # Validated at the end alone: 600 questions are too few to choose between steps by.
-$PYTHON -m pipeline.cli finetune --model "$WORK/distilled-again" --distilled "$WORK/distill" \
-    --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
-    --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
-    --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
-    --output "$WORK/albeam-small" --work "$WORK/finetune" --epochs 0.8 --neighbours 12 \
-    --passage-tokens 208 --batch-tokens 2048 --rate 5e-4 --evaluate-every 500 --resume
+tune() {
+    [ -e "$WORK/tuned-$1/modules.json" ] && return
+    $PYTHON -m pipeline.cli finetune --model "$WORK/distilled-again" --distilled "$WORK/distill" \
+        --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
+        --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
+        --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
+        --output "$WORK/tuned-$1" --work "$WORK/finetune-$1" --epochs 0.8 --neighbours "$1" \
+        --passage-tokens 208 --batch-tokens 2048 --rate 5e-4 --evaluate-every 500 --resume
+}
+
+# Twice, with groups of other sizes side by side, and the mean of both.
+tune 12
+tune 16
+$PYTHON -m deploy.model.soup --base "$WORK/distilled-again" --output "$WORK/albeam-small" \
+    --change 0.5 "$WORK/tuned-12" "$WORK/distilled-again" \
+    --change 0.5 "$WORK/tuned-16" "$WORK/distilled-again"
