@@ -44,19 +44,9 @@ if [ ! -e "$WORK/distilled-again/modules.json" ]; then
 fi
 
 # Validated at the end alone: 600 questions are too few to choose between steps by.
-tune() {
-    [ -e "$WORK/tuned-$1/modules.json" ] && return
-    $PYTHON -m pipeline.cli finetune --model "$WORK/distilled-again" --distilled "$WORK/distill" \
-        --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
-        --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
-        --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
-        --output "$WORK/tuned-$1" --work "$WORK/finetune-$1" --epochs 0.8 --neighbours "$1" \
-        --passage-tokens 208 --batch-tokens 2048 --rate 5e-4 --evaluate-every 500 --resume
-}
-
-# Twice, with groups of other sizes side by side, and the mean of both.
-tune 12
-tune 16
-$PYTHON -m deploy.model.soup --base "$WORK/distilled-again" --output "$WORK/albeam-small" \
-    --change 0.5 "$WORK/tuned-12" "$WORK/distilled-again" \
-    --change 0.5 "$WORK/tuned-16" "$WORK/distilled-again"
+$PYTHON -m pipeline.cli finetune --model "$WORK/distilled-again" --distilled "$WORK/distill" \
+    --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
+    --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
+    --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \
+    --output "$WORK/albeam-small" --work "$WORK/finetune" --epochs 0.8 --neighbours 12 \
+    --passage-tokens 208 --batch-tokens 2048 --rate 5e-4 --evaluate-every 500 --resume
