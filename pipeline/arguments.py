@@ -176,7 +176,7 @@ def _bench_arguments(sub: argparse.ArgumentParser) -> None:
         "--rounds",
         type=_whole,
         metavar="N",
-        help="of which the median counts (default: 5, or fewer where an hour would not do)",
+        help="of which the median counts (default: 5, quick 3; fewer where time is short)",
     )
     sub.add_argument(
         "--data",

@@ -7,6 +7,8 @@ import random
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from argparse import _SubParsersAction
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -225,6 +227,50 @@ def test_an_interrupt_waits_for_a_checkpoint(
     assert trained.best_step == expected.best_step
     left, right = (load_file(o.output / "model.safetensors") for o in (whole, broken))
     assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+def test_an_error_is_told_though_an_interrupt_waits(
+    distilling: DistillOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: training.Trainer) -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(training.Trainer, "save", full)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(OSError, match="disk full"):
+        distill(replace(distilling, epochs=0.1))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupted_command_leaves_a_checkpoint_and_says_how_to_go_on(
+    distilling: DistillOptions,
+) -> None:
+    # A shell's background jobs start with interrupts ignored.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    sizes = "--vocab-size 70 --hidden 32 --heads 4 --intermediate 64 --embedding 16 --positions 64"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "distill", "--teacher", str(distilling.teacher),
+         "--texts", str(distilling.texts[0]), "--output", str(distilling.output), *sizes.split(),
+         "--max-tokens", "48", "--batch-tokens", "512", "--epochs", "900", "--held-out", "60",
+         "--evaluate-every", "10"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=Path(__file__).resolve().parents[1],
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any("step 10/" in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == (
+        "albeam: interrupted; run the same command again with --resume to go on"
+    )
+    work = distilling.output.with_name(f"{distilling.output.name}.work")
+    saved = torch.load(work / "checkpoint.pt", weights_only=True)
+    assert json.loads(saved["state"])["step"] >= 10
 
 
 def test_the_time_left_is_told_by_the_pace_since_the_last_report() -> None:

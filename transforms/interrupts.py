@@ -18,8 +18,9 @@ HELD = (signal.SIGINT, signal.SIGTERM)
 def held_back(what: str) -> Iterator[Callable[[], bool]]:
     """Hold the first Ctrl-C or SIGTERM back; yields a function that says whether one came.
 
-    It takes effect when the context is left, a second one at once. Signals that are ignored stay
-    so; outside of the main thread, where signals can't be caught, none is held back.
+    It takes effect when the context is left without an error, a second one at once. Signals that
+    are ignored stay so; outside of the main thread, where signals can't be caught, none is held
+    back.
 
     Args:
         what: will be done before the end, for the log.
@@ -41,11 +42,12 @@ def held_back(what: str) -> Iterator[Callable[[], bool]]:
         restore()
         logger.warning("interrupted: %s first; interrupt again to end at once", what)
 
-    for number in former:
-        signal.signal(number, catch)
     try:
+        for number in former:
+            if not caught:
+                signal.signal(number, catch)
         yield lambda: bool(caught)
     finally:
         restore()
-        if caught:
-            signal.raise_signal(caught[0])
+    if caught:
+        signal.raise_signal(caught[0])

@@ -150,7 +150,8 @@ class Trainer:
         """Train to the end, and leave the best weights in the model.
 
         Raises AlbeamError where loss or gradient are not finite; the last checkpoint stays. An
-        interrupt waits for the end of a step and a checkpoint.
+        interrupt waits for the end of a step, a part of the teacher's vectors that it may need
+        first, and a checkpoint.
         """
         with held_back("a checkpoint is written") as interrupted:
             self._learn(interrupted)
@@ -169,7 +170,7 @@ class Trainer:
         for batch in self.batches(state.step):
             state.seconds = before + time.monotonic() - began
             progress = schedule.progress(state.step, state.seconds)
-            if progress >= 1 or state.stale > schedule.patience:
+            if progress >= 1 or state.stale > schedule.patience or interrupted():
                 break
             loss, detail = self.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -185,6 +186,7 @@ class Trainer:
                 means = {name: value / count for name, value in parts.items()}
                 self.judge(running / count, means)
                 running, count, parts = 0.0, 0, {}
+            state.seconds = before + time.monotonic() - began
             if interrupted():
                 break
             if time.monotonic() - last_save > self.CHECKPOINT_SECONDS:

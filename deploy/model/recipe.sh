@@ -37,9 +37,11 @@ distill() {
 # Twice, and the second time more gently: one long stretch at the first rate was not stable.
 if [ ! -e "$WORK/distilled/modules.json" ]; then
     distill --output "$WORK/distilled" --epochs 1.3136
-    rm "$WORK/distill/checkpoint.pt"
 fi
 if [ ! -e "$WORK/distilled-again/modules.json" ]; then
+    # The first one's checkpoint, once.
+    [ -e "$WORK/distill/again" ] || rm -f "$WORK/distill/checkpoint.pt"
+    touch "$WORK/distill/again"
     distill --student "$WORK/distilled" --output "$WORK/distilled-again" --epochs 1.2 --rate 1e-3 --seed 18
 fi
 
