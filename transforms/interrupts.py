@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-logger = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
-HELD = (signal.SIGINT, signal.SIGTERM)
+_HELD = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def held_back(what: str) -> Iterator[Callable[[], bool]]:
     caught: list[int] = []
     former = {
         number: handler
-        for number in HELD
+        for number in _HELD
         if threading.current_thread() is threading.main_thread()
         and (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
     }
@@ -40,7 +40,7 @@ def held_back(what: str) -> Iterator[Callable[[], bool]]:
     def catch(number: int, _: FrameType | None) -> None:
         caught.append(number)
         restore()
-        logger.warning("interrupted: %s first; interrupt again to end at once", what)
+        _LOGGER.warning("interrupted: %s first; interrupt again to end at once", what)
 
     try:
         for number in former:
