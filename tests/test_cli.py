@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli import main
+from tests.terminal import start
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -408,15 +409,9 @@ def test_a_failure_that_is_not_albeams_own_is_one_line(
 def test_an_interrupt_is_one_line_and_leaves_no_snapshot(
     tmp_path: Path, albert: Path, corpus: Path
 ) -> None:
-    # A shell's background jobs start with interrupts ignored.
-    code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "embed", str(corpus), "--rows-per-part", "1",
-         "--store", str(tmp_path / "s"), "--model", str(albert)],
-        stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    process = start(
+        "embed", str(corpus), "--rows-per-part", "1",
+        "--store", str(tmp_path / "s"), "--model", str(albert),
     )  # fmt: skip
     while process.poll() is None and not list(tmp_path.glob("s/segments/*/vectors/*.json")):
         time.sleep(0.01)

@@ -7,8 +7,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from argparse import _SubParsersAction
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -29,6 +27,7 @@ from pipeline.arguments import build_parser
 from pipeline.distill import DistillOptions, distill
 from pipeline.finetune import FinetuneOptions, finetune
 from pipeline.training_options import Trained
+from tests.terminal import start
 from transforms import training
 from transforms.distillation import Student
 from transforms.errors import AlbeamError, BadInput
@@ -246,19 +245,11 @@ def test_an_error_is_told_though_an_interrupt_waits(
 def test_an_interrupted_command_leaves_a_checkpoint_and_says_how_to_go_on(
     distilling: DistillOptions,
 ) -> None:
-    # A shell's background jobs start with interrupts ignored.
-    code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
     sizes = "--vocab-size 70 --hidden 32 --heads 4 --intermediate 64 --embedding 16 --positions 64"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "distill", "--teacher", str(distilling.teacher),
-         "--texts", str(distilling.texts[0]), "--output", str(distilling.output), *sizes.split(),
-         "--max-tokens", "48", "--batch-tokens", "512", "--epochs", "900", "--held-out", "60",
-         "--evaluate-every", "10"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=Path(__file__).resolve().parents[1],
+    process = start(
+        "distill", "--teacher", str(distilling.teacher), "--texts", str(distilling.texts[0]),
+        "--output", str(distilling.output), *sizes.split(), "--max-tokens", "48",
+        "--batch-tokens", "512", "--epochs", "900", "--held-out", "60", "--evaluate-every", "10",
     )  # fmt: skip
     assert process.stdout is not None
     assert any("step 10/" in line for line in process.stdout)
