@@ -270,7 +270,8 @@ def _page(
     store: Store, evaluation: Evaluation, modes: tuple[str, ...], options: EvaluateOptions
 ) -> str:
     depth = options.reading.rerank or options.k
-    hard = look_at(store, evaluation, hardest_questions(evaluation), modes, depth)
+    rank = replace(options.rank, k=depth)
+    hard = look_at(store, evaluation, hardest_questions(evaluation), modes, rank)
     portrait = draw_portrait(store, options.colour, options.seed)
     timed = f"up to {_TIMED} questions, one at a time, {_TIMED_K} documents each"
     return evaluation_page(evaluation, portrait, hard, _identity(store, options), timed)

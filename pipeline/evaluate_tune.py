@@ -51,7 +51,7 @@ def run(store: Store, questions: str) -> WeightReport:
         BadInput: the questions can't be used or find nothing, or there is no lexical index.
         Conflict: other writers were faster.
     """
-    storage.check_exclusive(store.url)
+    storage.probe_exclusive(store.url)
     store.mode("hybrid")
     asked = load_questions(questions)
     if not asked:

@@ -166,7 +166,7 @@ def question_text(url: str, number: int, row: dict[str, object]) -> str:
 def read_text(url: str) -> str:
     """A file's text; BadInput where it is missing or not UTF-8."""
     try:
-        return storage.read_bytes(url).decode()
+        return storage.read_bytes(url).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise BadInput(f"there is no file {url!r}; check the path") from error
     except UnicodeDecodeError as error:

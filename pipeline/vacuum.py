@@ -49,7 +49,8 @@ def run(store: str, keep: int, older_than: float, dry_run: bool) -> VacuumSummar
         names = tuple(file.path for file in found.files)
         return VacuumSummary(store, found.snapshots, len(names), found.bytes, dry_run, names)
     remove_snapshots(store, found)
-    # Looked for again: a snapshot may have come, or been rolled back to, meanwhile.
-    files = find_orphans(store, keep, before)
+    # Looked for again: a snapshot may have come, or been rolled back to, meanwhile. No more of them
+    # are dropped for it, since that would leave manifests without files.
+    files = find_orphans(store, keep, before, found.snapshots)
     remove_files(store, files)
     return VacuumSummary(store, found.snapshots, len(files.files), files.bytes, dry_run)

@@ -150,7 +150,7 @@ def _check_there(inputs: Sequence[str]) -> None:
 def _prepare(options: EmbedOptions, every: float) -> tuple[WatchOptions, PassageOptions, Any]:
     if every <= 0:
         raise BadInput(f"every is {every}; give a time such as 30s")
-    storage.check_exclusive(options.store)
+    storage.probe_exclusive(storage.absolute(options.store))
     model = find_model(options.model)
     placement = resolve_placement(options.placement, model)
     identity = model.identity

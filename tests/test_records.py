@@ -22,6 +22,8 @@ from transforms.records import (
     count_tokens,
     mark_chunk,
     metadata_hashes,
+    plain_column,
+    plain_rows,
     text_hashes,
     vectors_to_arrow,
     vectors_to_numpy,
@@ -38,6 +40,10 @@ TWO_OF_EACH: dict[str, pa.Array] = {
     ),
     "nested": pa.array([{"a": [1], "b": [("k", 1)]}, {"a": [1], "b": [("k", 2)]}], NESTED),
     "dictionary": pa.array(["x", "y"]).dictionary_encode(),
+    "dictionary of nanoseconds": pa.array([1, 2], pa.timestamp("ns")).dictionary_encode(),
+    "time of day": pa.array([1, 2], pa.time64("ns")),
+    "nanoseconds in Berlin": pa.array([1, 2], pa.timestamp("ns", "Europe/Berlin")),
+    "struct of a time": pa.array([{"a": 1}, {"a": 2}], pa.struct([("a", pa.time64("ns"))])),
     "decimal": pa.array([1, 2], pa.decimal128(9, 2)),
     "bytes": pa.array([b"\xff", b"\xfe"], pa.binary()),
     "string view": pa.array(["x", "y"], pa.string_view()),
@@ -243,3 +249,12 @@ print(plain_rows(pa.table(columns)))
             "map": [("a", 1)],
         }
     ]
+
+
+@pytest.mark.parametrize("column", TWO_OF_EACH.values(), ids=TWO_OF_EACH)
+def test_a_column_is_made_again_of_its_plain_values(column: pa.Array) -> None:
+    column = pa.concat_arrays([column, pa.nulls(1, column.type)])
+    rows = plain_rows(pa.table({"column": column}))
+    again = plain_column([row["column"] for row in rows], column.type)
+    assert again.type == column.type
+    assert str(again.to_pylist()) == str(column.to_pylist())

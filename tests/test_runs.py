@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -40,9 +41,15 @@ def test_equal_scores_are_written_so_that_tools_keep_their_order(tmp_path: Path)
 
     file = tmp_path / "run.trec"
     write_trec(str(file), {"q": [("b", 1.0), ("c", 1.0), ("a", 1.0)]}, "t")
-    scores = [row.score for row in read_trec_run(str(file))]
+    scores = [np.float32(row.score) for row in read_trec_run(str(file))]
     assert scores == sorted(set(scores), reverse=True)
     assert [document for document, _ in read_run(str(file))["q"]] == ["b", "c", "a"]
+
+
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
+    file = tmp_path / "run.txt"
+    file.write_text("q Q0 b 1 5 t\n", encoding="utf-8-sig")
+    assert read_run(str(file)) == {"q": [("b", 5.0)]}
 
 
 def test_lines_in_any_order_are_ranked_by_score_and_then_by_rank(tmp_path: Path) -> None:

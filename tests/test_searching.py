@@ -198,6 +198,8 @@ def test_questions_that_can_not_be_asked_are_refused(
     assert "have no column 'question', but query" in refused("--questions", other, "--output", run)
     blank = write(tmp_path / "blank.parquet", question=["a", " "])
     assert "row 1 of row group 0 of" in refused("--questions", blank, "--output", run)
+    nameless = write(tmp_path / "nameless.parquet", question=["a"], question_id=[" "])
+    assert "question 'a' and id ' '" in refused("--questions", nameless, "--output", run)
     empty = write(tmp_path / "empty.parquet", question=pa.array([], pa.string()))
     assert "hold no row" in refused("--questions", empty, "--output", run)
     text = tmp_path / "text.parquet"

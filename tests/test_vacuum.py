@@ -360,6 +360,24 @@ def test_a_snapshot_that_comes_meanwhile_keeps_what_it_needs(
     verify.run(store)
 
 
+def test_a_snapshot_that_comes_meanwhile_takes_the_files_of_no_other(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = snapshot_numbers(store)
+    remove = vacuum.remove_snapshots
+
+    def then_commit(store: str, found: Orphans) -> None:
+        remove(store, found)
+        roll_back(store, numbers[-2])
+
+    monkeypatch.setattr(vacuum, "remove_snapshots", then_commit)
+    vacuum.run(store, keep=2, older_than=0, dry_run=False)
+    left = snapshot_numbers(store)
+    assert left == [*numbers[-2:], numbers[-1] + 1]
+    for number in left:
+        verify.run(store, number=number)
+
+
 def test_a_kept_manifest_that_is_damaged_stops_it_before_anything_goes(store: str) -> None:
     leftovers(store)
     Path(SegmentPaths(store, "two").manifest).write_bytes(b"{}")

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -268,6 +270,26 @@ def test_a_file_goes_to_work_at_the_second_look_and_one_that_changes_waits(
     assert [part for _, part in look.process(None)] == [0]
 
 
+def test_files_of_an_entry_whose_plan_a_vacuum_took_are_taken_again(
+    watched: WatchOptions, tmp_path: Path
+) -> None:
+    put(tmp_path / "in", "a.parquet", some(0, 15))
+    look = _LookFn(watched)
+    look.setup()
+    first = [list(look.process(None)) for _ in range(2)][1]
+    shutil.rmtree(Path(watched.store) / "segments" / first[0][0])
+    again = _LookFn(watched)
+    again.setup()
+    sent = [list(again.process(None)) for _ in range(3)]
+    closing = watched.ledger.closing(1)
+    assert closing is not None
+    assert "its plan is gone" in str(closing.reason)
+    [second] = [parts for parts in sent if parts]
+    assert [part for _, part in second] == [0, 1]
+    assert second[0][0] != first[0][0]
+    assert (Path(watched.store) / "segments" / second[0][0] / "plan.json").exists()
+
+
 def test_an_entry_is_added_once_and_closed_once(tmp_path: Path) -> None:
     ledger = Ledger.of(str(tmp_path), ["in"])
     entry = Entry(1, "segment", 2, (FileInfo("a", 1, "v"),), {"b": "why"}, time.time())
@@ -288,6 +310,16 @@ def test_what_the_ledger_has_is_not_new(watched: WatchOptions, tmp_path: Path) -
     assert list_new(watched, {file}) == []
     put(tmp_path / "in", "a.parquet", some(0, 4))
     assert [each.url for each in list_new(watched, {file})] == [file.url]
+
+
+def test_an_empty_input_hides_no_other(watched: WatchOptions, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    put(tmp_path / "in", "a.parquet", some(0, 3))
+    both = replace(watched, inputs=(str(tmp_path / "empty"), *watched.inputs))
+    assert [Path(file.url).name for file in list_new(both, set())] == ["a.parquet"]
+    unknown = replace(watched, inputs=("nothing://of/that/kind", *watched.inputs))
+    with pytest.raises(BadInput, match="nothing"):
+        list_new(unknown, set())
 
 
 def test_an_entry_that_was_given_up_keeps_no_file_but_those_rejected(tmp_path: Path) -> None:

@@ -241,10 +241,12 @@ def _carry_over(
 
 def _pieces(sources: Sequence[Source], part: Part, form: PartFormat) -> Iterator[pa.Table]:
     documents = 0
+    firsts = [np.cumsum([0, *(old.rows for old in source.info.parts)]) for source in sources]
     for piece in part.slices:
         source = sources[piece.file]
-        masks = dict(enumerate(source.masks()))
-        old, mask = masks[piece.row_group]
+        old = source.info.parts[piece.row_group]
+        first = int(firsts[piece.file][piece.row_group])
+        mask = live_mask(source.dead, first, first + old.rows)
         for table in _whole_documents(source.paths, old, mask):
             ids = table.column("document_id").combine_chunks()
             new = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)

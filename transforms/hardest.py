@@ -1,12 +1,13 @@
 """The questions that every mode answers worst, and what was found instead."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from transforms.evaluation import Evaluation
 from transforms.metrics import Question
+from transforms.retrieval import RankOptions
 from transforms.store import Store
 
 
@@ -52,7 +53,11 @@ def hardest_questions(evaluation: Evaluation, most: int = 10) -> list[int]:
 
 
 def look_at(
-    store: Store, evaluation: Evaluation, places: Sequence[int], modes: Sequence[str], depth: int
+    store: Store,
+    evaluation: Evaluation,
+    places: Sequence[int],
+    modes: Sequence[str],
+    rank: RankOptions,
 ) -> list[Hard]:
     """Those questions with the texts that were found and that were to be found.
 
@@ -61,14 +66,14 @@ def look_at(
         evaluation: with what was found.
         places: of the questions.
         modes: those of the evaluation's modes that the store itself has.
-        depth: how many documents each of them was asked for.
+        rank: how the evaluation searched; its mode is not looked at.
     """
     asked = [evaluation.questions[place] for place in places]
     if not asked:
         return []
     passages: dict[tuple[str, str], str] = {}
     for mode in modes:
-        found = store.search([question.question for question in asked], depth, mode)
+        found = store.search_as([question.question for question in asked], replace(rank, mode=mode))
         for question, hits in zip(asked, found, strict=True):
             for hit in hits:
                 passages.setdefault((question.question_id, hit.document_id), hit.text)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from transforms.errors import BadInput
-from transforms.records import PASSAGE_FIELDS
+from transforms.records import PASSAGE_FIELDS, plain_column
 
 _OWN = frozenset(field.name for field in PASSAGE_FIELDS)
 _FIELDS: tuple[tuple[str, pa.DataType], ...] = (
@@ -81,7 +81,7 @@ class Answers(list[list[Hit]]):
                 continue
             name = f"metadata.{field.name}" if field.name in columns else field.name
             values = [hit.metadata.get(field.name) for _, hit in lines]
-            columns[name] = pa.array(values, field.type)
+            columns[name] = plain_column(values, field.type)
         return pa.table(columns)
 
     def to_pandas(self) -> Any:

@@ -1,5 +1,6 @@
 """New files of a watched folder: which are whole, which rows of them count, and their commit."""
 
+import contextlib
 from collections.abc import Set
 from dataclasses import asdict, dataclass
 
@@ -7,7 +8,7 @@ from pyroaring import BitMap64
 
 from transforms import storage
 from transforms.commits import commit_segment, remove_documents
-from transforms.errors import BadInput
+from transforms.errors import BadInput, NothingThere
 from transforms.generations import was_committed
 from transforms.index_choice import IndexOptions
 from transforms.indexing import build_index, describe_segment
@@ -68,11 +69,12 @@ class WatchOptions:
 
 def list_new(options: WatchOptions, taken: Set[FileInfo]) -> list[FileInfo]:
     """The files that are not among those which were taken, by their identities."""
-    try:
-        files = storage.list_inputs(options.inputs)
-    except BadInput:
-        # An empty folder: nothing has come yet.
-        return []
+    found: dict[str, FileInfo] = {}
+    for pattern in options.inputs:
+        # In an empty folder nothing has come yet.
+        with contextlib.suppress(NothingThere):
+            found |= {file.url: file for file in storage.list_inputs((pattern,))}
+    files = [found[url] for url in sorted(found)]
     if options.messages:
         # Named after its content: what is written again is the same.
         urls = {file.url for file in taken}
@@ -90,6 +92,8 @@ def plan_entry(options: WatchOptions, files: list[FileInfo], number: int, seen: 
     name = segment_name(
         {
             "watch": [asdict(file) for file in files],
+            # Files that are taken again meet nothing of a segment that was given up.
+            "entry": number,
             "columns": asdict(options.columns),
             "identity": {**options.identity.to_dict(), "name": "", "revision": ""},
             "vector_dtype": options.vector_dtype,

@@ -221,9 +221,11 @@ class LexicalIndex:
             wanted *= 2
 
     def _live_rows(self, live: npt.NDArray[np.bool_]) -> Rows:
-        if self._filter is None or self._filter[0] is not live:
-            self._filter = live, np.flatnonzero(live)
-        return self._filter[1]
+        # Another thread may put its own there at any time.
+        last = self._filter
+        if last is None or last[0] is not live:
+            last = self._filter = live, np.flatnonzero(live)
+        return last[1]
 
     def _score(self, query: tantivy.Query, rows: Rows) -> Scores:
         """The scores of some rows, which are asked for by their numbers in their shards."""

@@ -44,7 +44,9 @@ class Orphans:
         return sum(file.size for file in self.files)
 
 
-def find_orphans(store: str, keep: int, before: float) -> Orphans:
+def find_orphans(
+    store: str, keep: int, before: float, settled: tuple[int, ...] | None = None
+) -> Orphans:
     """Find what may go.
 
     Args:
@@ -53,6 +55,7 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
         before: seconds since the epoch. What is younger stays: snapshots that were the newest
             since, and files that no snapshot names together with the rest of their segment and
             the snapshot that they were compared with.
+        settled: numbers of the snapshots that are not kept, where that was found before.
 
     Raises:
         BadInput: there is no store.
@@ -77,11 +80,13 @@ def find_orphans(store: str, keep: int, before: float) -> Orphans:
         needed_base(path) for path in listed if heartbeat.get(_segment(path), 0.0) >= before
     }
     # A snapshot is as old as its successor: until that came, it was the store.
-    dropped = tuple(
-        number
-        for number, successor in list(pairwise(numbers))[: max(len(numbers) - max(keep, 1), 0)]
-        if _modified(listed, _manifest(successor)) < before and number not in compared
-    )
+    dropped = settled
+    if dropped is None:
+        dropped = tuple(
+            number
+            for number, successor in list(pairwise(numbers))[: max(len(numbers) - max(keep, 1), 0)]
+            if _modified(listed, _manifest(successor)) < before and number not in compared
+        )
     kept = [read_snapshot(store, number) for number in numbers if number not in dropped]
     if dropped:
         # They may be all that is left to go back to.

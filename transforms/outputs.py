@@ -27,7 +27,7 @@ def check_writable(what: str, url: str, suffix: str) -> None:
 def writing(url: str) -> AbstractContextManager[str]:
     """A local path to write to; the file stands at ``url`` when the block has ended well."""
     folder, _, name = storage.absolute(url).rpartition("/")
-    return storage.put_atomically(folder, lambda _: name)
+    return storage.put_atomically(folder or "/", lambda _: name)
 
 
 def write_text(url: str, text: str) -> None:

@@ -183,6 +183,16 @@ def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
     return table.to_pylist()  # type: ignore[no-any-return]
 
 
+def plain_column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """A column of what `plain_rows` made of one; a dictionary's values are counted anew."""
+    if pt.is_dictionary(kind):
+        return plain_column(values, kind.value_type).dictionary_encode().cast(kind)
+    numbers = _map_type(kind, _time_as_number)
+    if numbers == _map_type(kind, _same):
+        return pa.array(values, kind)
+    return pa.array([_text_as_number(value, kind) for value in values], numbers).cast(kind)
+
+
 def without_views(kind: pa.DataType) -> pa.DataType:
     """The type with string views as strings: Arrow can neither filter nor take from views."""
     return _map_type(kind, _without_view)
@@ -200,6 +210,34 @@ def _time_as_text(kind: pa.DataType) -> pa.DataType:
     if (pt.is_timestamp(kind) or pt.is_time64(kind)) and kind.unit == "ns":
         return pa.string()
     return kind
+
+
+def _same(kind: pa.DataType) -> pa.DataType:
+    return kind
+
+
+def _time_as_number(kind: pa.DataType) -> pa.DataType:
+    return kind if _time_as_text(kind) == kind else pa.int64()
+
+
+def _text_as_number(value: Any, kind: pa.DataType) -> Any:
+    """A value in which `_time_as_text` was done, with the nanoseconds of such times instead."""
+    if value is None:
+        return None
+    if pt.is_dictionary(kind):
+        return _text_as_number(value, kind.value_type)
+    if pt.is_struct(kind):
+        return {field.name: _text_as_number(value[field.name], field.type) for field in kind}
+    if pt.is_map(kind):
+        kinds = kind.key_type, kind.item_type
+        return [tuple(map(_text_as_number, pair, kinds)) for pair in value]
+    if pt.is_fixed_size_list(kind) or pt.is_large_list(kind) or pt.is_list(kind):
+        return [_text_as_number(each, kind.value_type) for each in value]
+    if _time_as_text(kind) != pa.string() or kind == pa.string():
+        return value
+    if pt.is_time64(kind):
+        value, kind = f"1970-01-01 {value}", pa.timestamp("ns")
+    return pa.scalar(value).cast(kind).value
 
 
 def _digest(data: bytes) -> bytes:

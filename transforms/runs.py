@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -100,7 +101,8 @@ def check_trec_ids(ids: Sequence[str]) -> None:
 def write_trec(url: str, runs: Runs, tag: str) -> None:
     """Write ``question Q0 document rank score tag`` lines.
 
-    Scores never rise within a question, and fall where two are equal: tools rank by them alone.
+    Scores never rise within a question, and fall where two are equal, in float32 too: tools rank
+    by them alone, and trec_eval holds them so.
 
     Raises:
         BadInput: an id is empty or has blanks.
@@ -108,10 +110,10 @@ def write_trec(url: str, runs: Runs, tag: str) -> None:
     lines = []
     for question_id, ranked in runs.items():
         check_trec_ids([question_id, *(document for document, _ in ranked)])
-        last = math.inf
+        last = np.float32(math.inf)
         for rank, (document, score) in enumerate(ranked, 1):
-            last = min(score, math.nextafter(last, -math.inf))
-            lines.append(f"{question_id} Q0 {document} {rank} {last!r} {tag}\n")
+            last = min(np.float32(score), np.nextafter(last, np.float32(-math.inf)))
+            lines.append(f"{question_id} Q0 {document} {rank} {float(last)!r} {tag}\n")
     write_text(url, "".join(lines))
 
 
@@ -151,7 +153,7 @@ def _key(item: tuple[str, tuple[float, float]]) -> tuple[float, float]:
 
 def _trec_rows(url: str) -> Iterator[tuple[str, str, float, float]]:
     try:
-        text = storage.read_bytes(url).decode()
+        text = storage.read_bytes(url).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"run {url!r} is not UTF-8 text: {error}; convert it") from error
     for number, line in enumerate(text.splitlines(), 1):

@@ -19,7 +19,7 @@ from transforms.errors import BadInput
 from transforms.retrieval import RankOptions
 from transforms.store import Store
 
-#: A row of a run: ranks count from 1, and equal questions have equal rows.
+#: A row of a run: ranks count from 1.
 RUN_SCHEMA: pa.Schema = pa.schema(
     [
         ("question_id", pa.string()),
@@ -136,7 +136,8 @@ def read_questions(piece: QuestionSlice) -> tuple[list[str], list[str]]:
     else:
         ids = list(range(piece.first, piece.first + piece.rows))
     for place, (name, question) in enumerate(zip(ids, questions, strict=True)):
-        if name is None or not isinstance(question, str) or not question.strip():
+        said = name is not None and str(name).strip()
+        if not said or not isinstance(question, str) or not question.strip():
             raise BadInput(
                 f"row {piece.start + place} of row group {piece.group} of {piece.url!r} has "
                 f"question {question!r} and id {name!r}; give both, or take the row out"
@@ -174,7 +175,7 @@ def write_run(output: str, parts: list[tuple[int, str]]) -> int:
         return name
 
     with (
-        storage.put_atomically(folder, target) as path,
+        storage.put_atomically(folder or "/", target) as path,
         pq.ParquetWriter(path, RUN_SCHEMA, compression="zstd") as writer,
     ):
         for _, url in sorted(parts):

@@ -189,7 +189,8 @@ def _note_newest(store: str, number: int) -> None:
     """Note a commit, so that the loss of its file is noticed; what is not noted does no harm."""
     folder, name = NEWEST.split("/")
     with (
-        contextlib.suppress(OSError),
+        # What fsspec's filesystems raise has no common base.
+        contextlib.suppress(Exception),
         storage.put_atomically(storage.join(store, folder), lambda _: name) as path,
     ):
         Path(path).write_text(str(number))

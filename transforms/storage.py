@@ -19,7 +19,7 @@ import fsspec
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from transforms import exclusive
-from transforms.errors import BadInput
+from transforms.errors import BadInput, NothingThere
 from transforms.exclusive import is_local_fs
 
 A = TypeVar("A")
@@ -102,14 +102,14 @@ def list_inputs(patterns: tuple[str, ...], suffix: str = ".parquet") -> list[Fil
     are left out there, as Spark and Hive do.
 
     Raises:
-        BadInput: a pattern matches no file.
+        NothingThere: a pattern matches no file.
     """
     found: dict[str, FileInfo] = {}
     for pattern in patterns:
         fs, path = open_filesystem(pattern)
         matches = retry(lambda fs=fs, path=path: _match(fs, path, suffix))  # type: ignore[misc]
         if not matches:
-            raise BadInput(
+            raise NothingThere(
                 f"input {pattern!r} matches no file; "
                 f"name a {suffix} file, a folder of them, or a glob in quotes"
             )

@@ -114,6 +114,10 @@ class _LookFn(beam.DoFn):
         if len(done) == entry.parts:
             yield entry.segment, _NO_PART
             return
+        if looks.sent != entry.number and ledger.paths(entry).read_plan() is None:
+            # The watch was down for so long that a vacuum took it.
+            ledger.close(entry, reason="its plan is gone; its files are taken again")
+            return
         now = time.time()
         if now - looks.claimed > _CLAIM_SECONDS:
             # A vacuum sees that there is work.
