@@ -150,14 +150,14 @@ def _check_there(inputs: Sequence[str]) -> None:
 def _prepare(options: EmbedOptions, every: float) -> tuple[WatchOptions, PassageOptions, Any]:
     if every <= 0:
         raise BadInput(f"every is {every}; give a time such as 30s")
-    storage.probe_exclusive(storage.absolute(options.store))
+    store = storage.absolute(options.store)
+    storage.probe_exclusive(store)
     model = find_model(options.model)
     placement = resolve_placement(options.placement, model)
     identity = model.identity
     passages = PassageOptions(identity.max_tokens, options.stride, identity.passage_prompt)
     check_passage_options(passages, load_tokenizer(model))
     check_index_options(options.index, identity.dim)
-    store = storage.absolute(options.store)
     newest = newest_snapshot(store)
     if newest is not None:
         check_identity(store, newest.identity, identity)

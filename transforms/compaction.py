@@ -5,8 +5,10 @@ segment among the chosen ones, ``row_group`` the number of its part, ``stop`` ho
 live. Live rows keep their order, so a row's new place follows from the old segments alone.
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import apache_beam as beam
 import numpy as np
@@ -44,10 +46,18 @@ class Source:
 
     def masks(self) -> Iterator[tuple[PartInfo, npt.NDArray[np.bool_]]]:
         """Each part, and which of its rows live."""
-        first = 0
-        for part in self.info.parts:
-            yield part, live_mask(self.dead, first, first + part.rows)
-            first += part.rows
+        for number, part in enumerate(self.info.parts):
+            yield part, self.mask(number)
+
+    def mask(self, number: int) -> npt.NDArray[np.bool_]:
+        """Which rows of a part live."""
+        first = self._firsts[number]
+        return live_mask(self.dead, first, first + self.info.parts[number].rows)
+
+    @functools.cached_property
+    def _firsts(self) -> tuple[int, ...]:
+        """The number of each part's first row."""
+        return tuple(accumulate((part.rows for part in self.info.parts), initial=0))
 
 
 def choose_segments(snapshot: Snapshot, most: int) -> tuple[SegmentRef, ...]:
@@ -241,12 +251,10 @@ def _carry_over(
 
 def _pieces(sources: Sequence[Source], part: Part, form: PartFormat) -> Iterator[pa.Table]:
     documents = 0
-    firsts = [np.cumsum([0, *(old.rows for old in source.info.parts)]) for source in sources]
     for piece in part.slices:
         source = sources[piece.file]
         old = source.info.parts[piece.row_group]
-        first = int(firsts[piece.file][piece.row_group])
-        mask = live_mask(source.dead, first, first + old.rows)
+        mask = source.mask(piece.row_group)
         for table in _whole_documents(source.paths, old, mask):
             ids = table.column("document_id").combine_chunks()
             new = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)

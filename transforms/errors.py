@@ -9,10 +9,6 @@ class BadInput(AlbeamError, ValueError):
     """Input, options or a model that can't be used as given."""
 
 
-class NothingThere(BadInput):
-    """An input that names no file, or none yet."""
-
-
 class Damaged(AlbeamError):
     """A store whose files are missing or differ from what its manifest says."""
 

@@ -1,6 +1,5 @@
 """New files of a watched folder: which are whole, which rows of them count, and their commit."""
 
-import contextlib
 from collections.abc import Set
 from dataclasses import asdict, dataclass
 
@@ -8,7 +7,7 @@ from pyroaring import BitMap64
 
 from transforms import storage
 from transforms.commits import commit_segment, remove_documents
-from transforms.errors import BadInput, NothingThere
+from transforms.errors import BadInput
 from transforms.generations import was_committed
 from transforms.index_choice import IndexOptions
 from transforms.indexing import build_index, describe_segment
@@ -69,12 +68,8 @@ class WatchOptions:
 
 def list_new(options: WatchOptions, taken: Set[FileInfo]) -> list[FileInfo]:
     """The files that are not among those which were taken, by their identities."""
-    found: dict[str, FileInfo] = {}
-    for pattern in options.inputs:
-        # In an empty folder nothing has come yet.
-        with contextlib.suppress(NothingThere):
-            found |= {file.url: file for file in storage.list_inputs((pattern,))}
-    files = [found[url] for url in sorted(found)]
+    # In an empty folder nothing has come yet.
+    files = storage.list_inputs(options.inputs, empty=True)
     if options.messages:
         # Named after its content: what is written again is the same.
         urls = {file.url for file in taken}

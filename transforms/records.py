@@ -233,7 +233,7 @@ def _text_as_number(value: Any, kind: pa.DataType) -> Any:
         return [tuple(map(_text_as_number, pair, kinds)) for pair in value]
     if pt.is_fixed_size_list(kind) or pt.is_large_list(kind) or pt.is_list(kind):
         return [_text_as_number(each, kind.value_type) for each in value]
-    if _time_as_text(kind) != pa.string() or kind == pa.string():
+    if not isinstance(value, str) or _time_as_text(kind) == kind:
         return value
     if pt.is_time64(kind):
         value, kind = f"1970-01-01 {value}", pa.timestamp("ns")

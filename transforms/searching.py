@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.errors import BadInput
+from transforms.outputs import writing
 from transforms.retrieval import RankOptions
 from transforms.store import Store
 
@@ -168,14 +169,9 @@ def write_run(output: str, parts: list[tuple[int, str]]) -> int:
         output: the file's URL.
         parts: numbers and URLs.
     """
-    folder, _, name = output.rpartition("/")
     rows = 0
-
-    def target(_: str) -> str:
-        return name
-
     with (
-        storage.put_atomically(folder or "/", target) as path,
+        writing(output) as path,
         pq.ParquetWriter(path, RUN_SCHEMA, compression="zstd") as writer,
     ):
         for _, url in sorted(parts):

@@ -19,7 +19,7 @@ import fsspec
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from transforms import exclusive
-from transforms.errors import BadInput, NothingThere
+from transforms.errors import BadInput
 from transforms.exclusive import is_local_fs
 
 A = TypeVar("A")
@@ -95,21 +95,23 @@ def absolute(url: str) -> str:
     return str(Path(open_filesystem(url)[1]).resolve())
 
 
-def list_inputs(patterns: tuple[str, ...], suffix: str = ".parquet") -> list[FileInfo]:
+def list_inputs(
+    patterns: tuple[str, ...], suffix: str = ".parquet", empty: bool = False
+) -> list[FileInfo]:
     """The files that paths, folders and globs name, each once, ordered by URL.
 
     A folder gives every file below it that ends in ``suffix``; names that start with ``_`` or ``.``
     are left out there, as Spark and Hive do.
 
     Raises:
-        NothingThere: a pattern matches no file.
+        BadInput: a pattern matches no file, unless it may be ``empty``.
     """
     found: dict[str, FileInfo] = {}
     for pattern in patterns:
         fs, path = open_filesystem(pattern)
         matches = retry(lambda fs=fs, path=path: _match(fs, path, suffix))  # type: ignore[misc]
-        if not matches:
-            raise NothingThere(
+        if not matches and not empty:
+            raise BadInput(
                 f"input {pattern!r} matches no file; "
                 f"name a {suffix} file, a folder of them, or a glob in quotes"
             )

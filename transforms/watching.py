@@ -19,7 +19,7 @@ from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.utils.timestamp import Timestamp
 
-from transforms import coder  # noqa: F401
+from transforms import coder, storage  # noqa: F401
 from transforms.embedding import AlbertTableHandler, EmbedPassages
 from transforms.errors import BadInput
 from transforms.intake import (
@@ -109,12 +109,13 @@ class _LookFn(beam.DoFn):
         if len(entry.rejected) == len(entry.files):
             ledger.close(entry, reason="no file could be read")
             return
-        done = ledger.paths(entry).done_parts()
+        paths = ledger.paths(entry)
+        done = paths.done_parts()
         Metrics.gauge(METRICS, "parts_waiting").set(entry.parts - len(done))
         if len(done) == entry.parts:
             yield entry.segment, _NO_PART
             return
-        if looks.sent != entry.number and ledger.paths(entry).read_plan() is None:
+        if looks.sent != entry.number and not storage.exists(paths.plan):
             # The watch was down for so long that a vacuum took it.
             ledger.close(entry, reason="its plan is gone; its files are taken again")
             return
@@ -122,7 +123,7 @@ class _LookFn(beam.DoFn):
         if now - looks.claimed > _CLAIM_SECONDS:
             # A vacuum sees that there is work.
             looks.claimed = now
-            ledger.paths(entry).claim()
+            paths.claim()
         if (looks.sent, looks.done) != (entry.number, len(done)):
             looks.moved = now
         # What a killed worker had is lost; sending it twice does no harm.
