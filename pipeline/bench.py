@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import bench_peers
+from pipeline import bench_peers, bench_texts
 from pipeline.bench_machine import describe_machine
 from pipeline.bench_memory import MemoryOptions, measure_memory
 from pipeline.bench_store import StoreOptions, measure_store
@@ -30,12 +30,11 @@ from pipeline.bench_systems import (
     MatrixPeak,
     System,
     Vectors,
-    framed_ids,
     measure_tokenizer,
     thread_count,
 )
 from pipeline.bench_targets import judge, ratio
-from pipeline.bench_texts import CORPORA, REAL, SHAPES, make_corpus, model_folder, neighbours
+from pipeline.bench_texts import CORPORA, REAL, SHAPES, framed_ids, make_corpus, neighbours
 from transforms.encoder import reference_vectors, resolve_placement
 from transforms.errors import BadInput
 from transforms.model import Model, ModelOptions, Placement, find_model
@@ -134,9 +133,8 @@ class _Run:
     @property
     def rate(self) -> float | None:
         """Tokens a second, start-up apart; None where that was all."""
-        return (
-            self.tokens / (self.seconds - self.start_up) if self.seconds > self.start_up else None
-        )
+        seconds = self.seconds - self.start_up
+        return self.tokens / seconds if seconds > 0 else None
 
 
 def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -> dict[str, Any]:
@@ -161,7 +159,7 @@ def run(options: BenchOptions, tell: Callable[[str], object] = lambda _: None) -
     with tempfile.TemporaryDirectory(prefix="albeam-bench-") as work:
         for shape in dict.fromkeys(shape for shape, _ in options.pairs):
             tell(f"{shape}: loading")
-            folder = options.folders.get(shape) or model_folder(shape, Path(work))
+            folder = options.folders.get(shape) or bench_texts.model_folder(shape, Path(work))
             model = find_model(ModelOptions(folder))
             placement = resolve_placement(Placement(options.device), model)
             report["machine"]["device"] = placement.device
@@ -328,7 +326,7 @@ def _timed(system: System, case: _Case, effort: Effort, facts: dict[str, Any]) -
     """One run; what else it showed goes into ``facts``."""
     start_up, start_tokens = 0.0, 0
     if isinstance(system, EndToEnd):
-        system.time_bare_encoder(case.texts, effort.embedded)
+        system.time_bare_encoder(effort.embedded)
     if system.starts:
         started = time.perf_counter()
         system.start()
@@ -381,8 +379,8 @@ def _row(
     if system.starts and runs:
         row["startup_seconds"] = statistics.median(run.start_up for run in runs)
     if isinstance(system, EndToEnd) and rate is not None:
-        bare = statistics.median(system.bare_rates)
-        row |= {"bare_tokens_per_second": bare, "e2e_share": rate / bare}
+        bare = {"rates": system.bare_rates}
+        row |= {"bare_rates": system.bare_rates, "e2e_share": ratio(row, bare)}
         if seconds < _OUTWEIGHED * start_up:
             row["e2e_share"] = None
             row["note"] += f"; no share from {seconds:.0f} s beside it: leave out --quick"

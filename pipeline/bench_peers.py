@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.bench_systems import Bench, System, Vectors, counted_positions, framed_ids
+from pipeline.bench_systems import Bench, System, Vectors, counted_positions
+from pipeline.bench_texts import framed_ids
 from transforms.cores import best_dtype
 from transforms.tokenizer import load_tokenizer
 

@@ -21,6 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import torch
 
+from pipeline.bench_texts import cut_texts, framed_ids
 from pipeline.options import EmbedOptions
 from transforms.cores import best_dtype
 from transforms.encoder import Encoder, load_encoder
@@ -138,7 +139,7 @@ class EndToEnd(System):
     """``albeam embed`` from Parquet to Parquet with an index, by Beam's direct runner.
 
     It embeds the texts several times over, so that the work outweighs the start-up that is
-    subtracted; the bare encoder's time on the very same rows is taken beside it.
+    subtracted; the bare encoder's time on the very same passages is taken beside it.
     """
 
     name = "albeam-e2e"
@@ -149,9 +150,10 @@ class EndToEnd(System):
         super().__init__(albeam.bench)
         self._albeam = albeam
 
-    def prepare(self, texts: Sequence[str]) -> None:  # noqa: ARG002
-        """Take over what the encoder chose."""
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Take over what the encoder chose, and cut the texts as a run will."""
         self.dtype = self._albeam.dtype
+        self._passages = cut_texts(self._albeam.encoder.tokenizer, texts, self.bench.model)
         self._repeats = 0
         self.bare_rates: list[float] = []
 
@@ -183,16 +185,16 @@ class EndToEnd(System):
         )
         self._tokens = summary.tokens
 
-    def time_bare_encoder(self, texts: Sequence[str], seconds: float) -> None:
-        """Note tokens a second of the encoder alone on the rows of a `run` of these texts.
+    def time_bare_encoder(self, seconds: float) -> None:
+        """Note tokens a second of the encoder alone on the passages of a `run`.
 
-        The first time, so many rows are settled on that they take about ``seconds``.
+        The first time, so many of them are settled on that they take about ``seconds``.
         """
         if not self._repeats:
             started = time.perf_counter()
-            self._albeam.run(texts)
+            self._albeam.run(self._passages)
             self._repeats = max(round(seconds / (time.perf_counter() - started)), 1)
-        rows = [*texts] * self._repeats
+        rows = self._passages * self._repeats
         count = sum(map(len, framed_ids(self._albeam.encoder.tokenizer, rows, self.bench.model)))
         started = time.perf_counter()
         self._albeam.run(rows)
@@ -279,11 +281,6 @@ class LinearPeak(System):
     def positions(self) -> int | None:
         """Those of the batches."""
         return self._tokens
-
-
-def framed_ids(tokenizer: Tokenizer, texts: Sequence[str], model: Model) -> list[list[int]]:
-    """Token ids of each text between the special tokens, cut to the model's ``max_tokens``."""
-    return tokenizer.encode_framed(list(texts), model.identity.max_tokens)
 
 
 def tokenizer_rate(tokenizer: Tokenizer, texts: Sequence[str]) -> float:

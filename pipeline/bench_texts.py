@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from pipeline.options import DEFAULT_STRIDE
 from transforms.errors import BadInput
-from transforms.model import DEFAULT_MODEL, ModelOptions, find_model
+from transforms.model import DEFAULT_MODEL, Model, ModelOptions, find_model
+from transforms.passages import PassageOptions, cut
+from transforms.tokenizer import Tokenizer
 
 CORPORA = ("squad", "skewed")
 SHAPES = ("albert-base", "albeam-small")
@@ -141,3 +145,20 @@ def make_base(folder: Path) -> Path:
     pooling = {"word_embedding_dimension": 768, "pooling_mode_mean_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     return folder
+
+
+def framed_ids(tokenizer: Tokenizer, texts: Sequence[str], model: Model) -> list[list[int]]:
+    """Token ids of each text between the special tokens, cut to the model's ``max_tokens``."""
+    return tokenizer.encode_framed(list(texts), model.identity.max_tokens)
+
+
+def cut_texts(tokenizer: Tokenizer, texts: Sequence[str], model: Model) -> list[str]:
+    """The passages that ``albeam embed`` cuts texts into, as the model sees them."""
+    identity = model.identity
+    options = PassageOptions(identity.max_tokens, DEFAULT_STRIDE, identity.passage_prompt)
+    tokens = tokenizer.encode([options.prompt + text for text in texts])
+    return [
+        options.prompt + text[window.start : window.end]
+        for number, text in enumerate(texts)
+        for window in cut(tokens[number], text, tokenizer, options)
+    ]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -18,8 +20,10 @@ from pipeline.bench_peers import padded_batches
 from pipeline.bench_store import StoreOptions, measure_store
 from pipeline.bench_systems import counted_positions
 from pipeline.bench_targets import judge, ratio
-from pipeline.bench_texts import make_base, make_corpus, neighbours, paragraphs, skewed
+from pipeline.bench_texts import cut_texts, make_base, make_corpus, neighbours, paragraphs, skewed
 from pipeline.cli import main
+from pipeline.embed import run as embed
+from pipeline.options import EmbedOptions
 from pipeline.report import print_bench
 from transforms.encoder import load_encoder
 from transforms.errors import BadInput
@@ -321,3 +325,18 @@ def test_the_large_shape_loads_offline_in_albeam_and_its_peers(
         system.prepare(texts)
         vectors.append(system.run(texts))
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
+
+
+def test_the_bare_encoder_embeds_the_passages_of_the_job(albert: Path, tmp_path: Path) -> None:
+    model = find_model(ModelOptions(str(albert)))
+    texts = make_corpus("skewed", 16)
+    passages = cut_texts(load_tokenizer(model), texts, model)
+    rows = [{"id": str(number), "text": text} for number, text in enumerate(texts)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    store = str(tmp_path / "store")
+    embed(EmbedOptions((str(tmp_path / "in.parquet"),), store, ModelOptions(str(albert))))
+    written = ds.dataset(sorted((tmp_path / "store").glob("segments/*/vectors/*.parquet")))
+    table = written.to_table(columns=["document_id", "passage", "text"]).to_pylist()
+    table.sort(key=lambda row: (int(row["document_id"]), row["passage"]))
+    assert [row["text"] for row in table] == passages
+    assert len(passages) > len(texts)
