@@ -22,19 +22,20 @@ _STEP = 32
 _SAFE = 1e-30, 1e30
 
 
-def attend_by_products(parts: torch.Tensor) -> torch.Tensor:
+def attend_by_products(parts: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     """Attention within sequences of one length.
 
     Args:
         parts: queries, keys and values, bfloat16 ``[3, sequences, heads, length, width]``; the
             queries are scaled by `LOG2_E` and by the root of the width.
+        out: where the result is put; a new tensor by default.
 
     Returns:
         bfloat16 ``[sequences, heads, length, width]``.
     """
     _, sequences, heads, length, width = parts.shape
     padded = -(-length // _STEP) * _STEP
-    attended = parts.new_empty(sequences, heads, length, width)
+    attended = torch.empty_like(parts[0]) if out is None else out
     for piece in _pieces(sequences, max(_AT_ONCE // (heads * padded**2), 1)):
         some = parts[:, piece]
         # Keys that fill up have powers of 1, and values of 0.

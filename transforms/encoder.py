@@ -15,6 +15,7 @@ from torch.nn import functional
 from transforms.budget import Budget
 from transforms.cores import Cores, best_dtype
 from transforms.errors import BadInput
+from transforms.memory import trim_heap
 from transforms.model import Model, Placement
 from transforms.network import load_network, pool
 from transforms.roads import Batch, Road, load_road, roads_for
@@ -378,3 +379,4 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _release_memory(device: str) -> None:
     if device == "cuda":
         torch.cuda.empty_cache()
+    trim_heap()

@@ -68,22 +68,22 @@ class _Layer:
     def attend(self, mixed: torch.Tensor, layout: Layout) -> torch.Tensor:
         """Attention within each sequence: ``[tokens, 3 * hidden] -> [tokens, hidden]``."""
         width = mixed.shape[1] // 3
-        blocks = []
+        attended = mixed.new_empty(len(mixed), width)
+        last = 0
         for first, sequences, length in layout.groups:
-            rows = mixed[first : first + sequences * length]
+            last = first + sequences * length
+            rows = mixed[first:last]
             parts = rows.view(sequences, length, 3, self.heads, width // self.heads)
             parts = parts.permute(2, 0, 3, 1, 4)
+            block = attended[first:last].view(sequences, length, self.heads, -1).transpose(1, 2)
             if self.by_products and len(rows) >= _MANY:
-                block = attend_by_products(parts)
+                attend_by_products(parts, block)
             else:
                 query, key, value = parts.contiguous() if length >= _COPIED else parts
                 scale = 1 / LOG2_E if self.by_products else None
-                block = functional.scaled_dot_product_attention(query, key, value, scale=scale)
-            blocks.append(block.transpose(1, 2).reshape(-1, width))
-        rest = len(mixed) - sum(map(len, blocks))
-        if rest:
-            blocks.append(mixed.new_zeros(rest, width))
-        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+                block.copy_(functional.scaled_dot_product_attention(query, key, value, scale=scale))
+        attended[last:] = 0
+        return attended
 
 
 class FusedNetwork:

@@ -8,6 +8,7 @@ from apache_beam.metrics import Metrics
 
 from transforms import coder  # noqa: F401
 from transforms.errors import BadInput
+from transforms.memory import trim_heap
 from transforms.parquet import PartFormat, PartWriter
 from transforms.records import METRICS, chunk_of
 from transforms.segment import PartInfo, SegmentPaths
@@ -33,6 +34,8 @@ class WritePartsFn(beam.DoFn):
         if chunk.last:
             info = self._writer.finish()
             self._writer = None
+            # Each part begins as the first one did.
+            trim_heap()
             Metrics.counter(METRICS, "parts").inc()
             Metrics.counter(METRICS, "documents").inc(info.documents)
             for reason, count in info.rejects.items():
