@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms import attention
-from transforms.attention import LOG2_E, attend_by_products, is_quicker_by_products
+from transforms.attention import LOG2_E, attend_by_products, is_quicker_by_products, workspace_size
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -39,6 +39,18 @@ def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> No
     for at_once in (1, 7_000, 14_000):
         monkeypatch.setattr(attention, "_AT_ONCE", at_once)
         assert torch.equal(attend_by_products(torch.stack([query, key, value])), whole)
+
+
+def test_the_result_goes_where_it_belongs_by_way_of_a_given_workspace() -> None:
+    query, key, value = states(5, 3, 10, 8, 4)
+    parts = torch.stack([query, key, value])
+    expected = attend_by_products(parts)
+    # Heads lie side by side in each token, as in a layer.
+    out = torch.full((5, 10, 3, 8), float("nan")).bfloat16().transpose(1, 2)
+    workspace = torch.full((workspace_size(5, 3, 10, 8) + 7,), float("nan")).bfloat16()
+    assert attend_by_products(parts, out, workspace) is out
+    assert torch.equal(out, expected)
+    assert torch.isnan(workspace[-7:]).all()
 
 
 @pytest.mark.parametrize("offset", [300.0, -300.0, 90.0, -120.0])

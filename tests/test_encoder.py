@@ -183,7 +183,7 @@ def test_attention_by_products_gives_way_to_torch_s_where_it_is_off(
     encoder.encode(pa.array(ids, pa.list_(pa.int32())))
     assert isinstance(encoder._exact_road(), FusedRoad)
     monkeypatch.setattr(
-        "transforms.fused.attend_by_products", lambda parts, out: out.copy_(parts[2])
+        "transforms.fused.attend_by_products", lambda parts, out, _: out.copy_(parts[2])
     )
     with caplog.at_level(logging.WARNING):
         encoder = load_encoder(model, Placement("cpu", "bfloat16"))

@@ -22,37 +22,69 @@ _STEP = 32
 _SAFE = 1e-30, 1e30
 
 
-def attend_by_products(parts: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+def attend_by_products(
+    parts: torch.Tensor, out: torch.Tensor | None = None, workspace: torch.Tensor | None = None
+) -> torch.Tensor:
     """Attention within sequences of one length.
 
     Args:
         parts: queries, keys and values, bfloat16 ``[3, sequences, heads, length, width]``; the
             queries are scaled by `LOG2_E` and by the root of the width.
         out: where the result is put; a new tensor by default.
+        workspace: bfloat16 of `workspace_size`, overwritten; a new one by default.
 
     Returns:
         bfloat16 ``[sequences, heads, length, width]``.
     """
     _, sequences, heads, length, width = parts.shape
-    padded = -(-length // _STEP) * _STEP
+    padded = _padded(length)
     attended = torch.empty_like(parts[0]) if out is None else out
-    for piece in _pieces(sequences, max(_AT_ONCE // (heads * padded**2), 1)):
+    if workspace is None:
+        workspace = parts.new_empty(workspace_size(sequences, heads, length, width))
+    for piece in _pieces(sequences, _most_at_once(heads, length)):
         some = parts[:, piece]
+        rows = some.shape[1] * heads
+        sizes = _sizes(rows, padded, width)
+        states, scores, sums_of_values = torch.split(workspace[: sum(sizes)], sizes)
         # Keys that fill up have powers of 1, and values of 0.
-        ordered = parts.new_zeros(3, some.shape[1], heads, padded, width)
+        ordered = states.view(3, -1, heads, padded, width)
         ordered[..., :length, :] = some
+        ordered[..., length:, :] = 0
         query, key, value = ordered.flatten(1, 2)
-        powers = torch.bmm(query, key.transpose(1, 2))
+        powers = scores.view(rows, padded, padded)
+        torch.bmm(query, key.transpose(1, 2), out=powers)
         torch.exp2(powers, out=powers)
         sums = powers[:, :length, :length].sum(-1, keepdim=True, dtype=torch.float32)
         least, most = (float(edge) for edge in sums.aminmax())
         if _SAFE[0] < least <= most < _SAFE[1]:
-            found = torch.bmm(powers, value)[:, :length] / sums
+            found = sums_of_values.view(rows, padded, width)
+            torch.bmm(powers, value, out=found)
+            found = found.view(-1, heads, padded, width)[..., :length, :]
+            torch.div(found, sums.view(-1, heads, length, 1), out=attended[piece])
         else:
-            scores = torch.bmm(query, key.transpose(1, 2))[:, :length, :length].float()
-            found = torch.softmax(scores / LOG2_E, -1) @ value[:, :length].float()
-        attended[piece] = found.view(-1, heads, length, width)
+            exact = torch.bmm(query, key.transpose(1, 2))[:, :length, :length].float()
+            weighed = torch.softmax(exact / LOG2_E, -1) @ value[:, :length].float()
+            attended[piece] = weighed.view(-1, heads, length, width)
     return attended
+
+
+def workspace_size(sequences: int, heads: int, length: int, width: int) -> int:
+    """How many numbers `attend_by_products` needs beside what it is given and gives."""
+    at_once = min(sequences, _most_at_once(heads, length))
+    return sum(_sizes(at_once * heads, _padded(length), width))
+
+
+def _sizes(rows: int, padded: int, width: int) -> list[int]:
+    """Of states, scores and sums of values."""
+    return [3 * rows * padded * width, rows * padded**2, rows * padded * width]
+
+
+def _padded(length: int) -> int:
+    return -(-length // _STEP) * _STEP
+
+
+def _most_at_once(heads: int, length: int) -> int:
+    return max(_AT_ONCE // (heads * _padded(length) ** 2), 1)
 
 
 def _pieces(count: int, most: int) -> Iterator[slice]:

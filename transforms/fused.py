@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from transforms.attention import LOG2_E, attend_by_products
+from transforms.attention import LOG2_E, attend_by_products, workspace_size
 from transforms.network import Layout
 
 #: oneDNN's names of the activations that it applies within a product.
@@ -25,7 +25,7 @@ _ACTIVATIONS = {
     "relu": ("relu", ""),
 }
 #: Batches are filled up to a multiple of so many tokens.
-_ROUNDED = 32
+_ROUNDED = 64
 #: From this length on, attention by torch's kernel is faster on copies that lie in order.
 _COPIED = 64
 #: From so many tokens of one length on, attention by products is faster than that.
@@ -57,27 +57,36 @@ class _Layer:
     heads: int
     by_products: bool
 
-    def __call__(self, states: torch.Tensor, dtype: torch.dtype, layout: Layout) -> torch.Tensor:
+    def __call__(
+        self, states: torch.Tensor, dtype: torch.dtype, layout: Layout, workspace: torch.Tensor
+    ) -> torch.Tensor:
         """New states ``[tokens, hidden]``, float32; the given ones are overwritten."""
-        attended = self.attend(self.mix(states.to(dtype)), layout)
+        attended = self.attend(self.mix(states.to(dtype)), layout, workspace)
         states = self.attention_norm(states.add_(self.output(attended)))
         stretched = self.expand(states.to(dtype))
         normed: torch.Tensor = self.output_norm(states.add_(self.shrink(stretched)))
         return normed
 
-    def attend(self, mixed: torch.Tensor, layout: Layout) -> torch.Tensor:
+    def workspace(self, layout: Layout, width: int, dtype: torch.dtype) -> torch.Tensor:
+        """What `attend` works in; ``width`` is of the states."""
+        groups = layout.groups if self.by_products else ()
+        head = width // self.heads
+        sizes = [workspace_size(count, self.heads, length, head) for _, count, length in groups]
+        return torch.empty(max(sizes, default=0), dtype=dtype)
+
+    def attend(self, mixed: torch.Tensor, layout: Layout, workspace: torch.Tensor) -> torch.Tensor:
         """Attention within each sequence: ``[tokens, 3 * hidden] -> [tokens, hidden]``."""
         width = mixed.shape[1] // 3
+        head = width // self.heads
         attended = mixed.new_empty(len(mixed), width)
         last = 0
         for first, sequences, length in layout.groups:
             last = first + sequences * length
             rows = mixed[first:last]
-            parts = rows.view(sequences, length, 3, self.heads, width // self.heads)
-            parts = parts.permute(2, 0, 3, 1, 4)
-            block = attended[first:last].view(sequences, length, self.heads, -1).transpose(1, 2)
+            parts = rows.view(sequences, length, 3, self.heads, head).permute(2, 0, 3, 1, 4)
+            block = attended[first:last].view(sequences, length, self.heads, head).transpose(1, 2)
             if self.by_products and len(rows) >= _MANY:
-                attend_by_products(parts, block)
+                attend_by_products(parts, block, workspace)
             else:
                 query, key, value = parts.contiguous() if length >= _COPIED else parts
                 scale = 1 / LOG2_E if self.by_products else None
@@ -123,8 +132,10 @@ class FusedNetwork:
         if self._widen is not None:
             states = self._widen(states)
         last = layer if layer >= 0 else len(self._layers) + 1 + layer
+        # One for all groups and layers: pieces of many sizes would leave holes between the states.
+        workspace = self._layers[0].workspace(layout, states.shape[1], self._dtype)
         for one in self._layers[:last]:
-            states = one(states, self._dtype, layout)
+            states = one(states, self._dtype, layout, workspace)
         return states[:tokens]
 
 
