@@ -24,8 +24,9 @@ _ACTIVATIONS = {
     "gelu_pytorch_tanh": ("gelu", "tanh"),
     "relu": ("relu", ""),
 }
-#: Batches are filled up to a multiple of so many tokens.
-_ROUNDED = 64
+#: Batches are filled up to a multiple of so many tokens; those of more than `_MANY_TOKENS`, where
+#: it costs less, to twice that.
+_ROUNDED, _MANY_TOKENS = 32, 1_024
 #: From this length on, attention by torch's kernel is faster on copies that lie in order.
 _COPIED = 64
 #: From so many tokens of one length on, attention by products is faster than that.
@@ -126,7 +127,7 @@ class FusedNetwork:
         """
         tokens = len(ids)
         # oneDNN makes, and keeps, code for each number of rows that it meets.
-        rest = -tokens % _ROUNDED
+        rest = -tokens % (_ROUNDED if tokens <= _MANY_TOKENS else 2 * _ROUNDED)
         ids, positions = (functional.pad(each, (0, rest)) for each in (ids, positions))
         states: torch.Tensor = self.embed(input_ids=ids[None], position_ids=positions[None])[0]
         if self._widen is not None:
