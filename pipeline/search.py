@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.reading import Reading, ReadingOptions
@@ -16,6 +15,7 @@ from pipeline.report import print_json
 from transforms import storage
 from transforms.errors import BadInput
 from transforms.hits import Hit
+from transforms.parquet import reading_given
 from transforms.retrieval import RankOptions
 from transforms.store import Store
 
@@ -134,14 +134,8 @@ def read_rows(url: str, needed: tuple[str, ...]) -> list[dict[str, object]]:
     if url.endswith((".jsonl", ".json")):
         rows = _json_rows(url)
     elif url.endswith(".parquet"):
-        try:
-            with storage.open_input(url) as source:
-                rows = pq.read_table(source).to_pylist()
-        except FileNotFoundError as error:
-            raise BadInput(f"there is no file {url!r}; check the path") from error
-        except pa.ArrowException as error:
-            reason = str(error).splitlines()[0]
-            raise BadInput(f"{url!r} can't be read as Parquet: {reason}; replace it") from error
+        with reading_given(url, "file"), storage.open_input(url) as source:
+            rows = pq.read_table(source, page_checksum_verification=True).to_pylist()
     else:
         raise BadInput(f"{url!r} is not .jsonl or .parquet; write the questions as one of them")
     for number, row in enumerate(rows):

@@ -85,7 +85,7 @@ def run(
     ledger = watched.ledger
     known = {entry.number for entry in ledger.entries() if ledger.closing(entry.number) is not None}
     done: list[Entry] = []
-    compactions, freshness = 0, 0.0
+    compactions, limit, freshness = 0, max_segments, 0.0
     with run_in_background(pipeline) as job:
         quiet_since = time.monotonic()
         while True:
@@ -103,8 +103,9 @@ def run(
             working = any(entry.number not in known for entry in entries)
             if working or list_new(watched, ledger.taken()):
                 quiet_since = time.monotonic()
-            elif _compacted(options.store, max_segments):
-                compactions += 1
+            else:
+                joined, limit = _compact(options.store, max_segments, limit, tell)
+                compactions += joined
             if until_idle is not None and time.monotonic() - quiet_since >= until_idle:
                 break
             time.sleep(_POLL_SECONDS)
@@ -185,16 +186,27 @@ def _check_runs(job: Any) -> None:
         raise AlbeamError(f"the job ended by itself: {job.state}; run the same command again")
 
 
-def _compacted(store: str, most: int) -> bool:
+def _compact(
+    store: str, most: int, limit: int, tell: Callable[[str], object] | None
+) -> tuple[bool, int]:
+    """Join small segments if there are more than ``limit``; whether that was done, and the next.
+
+    One that fails costs no file its place in the store, so the watch goes on, and tries again when
+    there are twice as many.
+    """
     newest = newest_snapshot(storage.absolute(store))
-    if newest is None or len(newest.segments) <= most:
-        return False
+    if newest is None or len(newest.segments) <= limit:
+        return False, limit
     try:
         compact.run(store, max(most // 2, 1))
     except Conflict:
         # Another writer was faster; there is another time.
-        return False
-    return True
+        return False, limit
+    except AlbeamError as error:
+        if tell is not None:
+            tell(f"{len(newest.segments)} segments are left as they are: {error}")
+        return False, 2 * len(newest.segments)
+    return True, most
 
 
 def _line(entry: Entry, snapshot: int, reason: str, seconds: float) -> str:

@@ -86,6 +86,32 @@ def test_the_best_documents_are_those_of_a_full_ranking(
         assert each.rows.tolist() == [row for _, row in best]
 
 
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_no_more_is_fetched_than_there_are_documents_and_not_of_all_questions_at_once(
+    store: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Store.open(store)
+    vectors = make_vectors(len(QUESTIONS), seed=77)
+    options = RankOptions(1_000, mode)
+    asked = []
+
+    def count(*given: Any) -> list[Ranked]:
+        asked.append((len(given[1]), given[4]))
+        return candidates(*given)
+
+    monkeypatch.setattr(retrieval, "candidates", count)
+    whole = rank(found, QUESTIONS, vectors, options)
+    monkeypatch.setattr(retrieval, "_MOST_AT_ONCE", 200)
+    asked.clear()
+    sliced = rank(found, QUESTIONS, vectors, options)
+    assert [each.rows.tolist() for each in sliced] == [each.rows.tolist() for each in whole]
+    assert all(many == 1 or many * wanted <= 200 for many, wanted in asked)
+    assert len(asked) > 1
+    # One question in the dense half has all documents from its first, wide enough answer.
+    live = found.snapshot.documents
+    assert {len(each.rows) for each in whole} == {live} or mode == "lexical"
+
+
 def test_hits_say_both_scores_and_come_as_tables(store: str) -> None:
     found = opened(store)
     answers = found.search(QUESTIONS, 4)

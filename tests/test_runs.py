@@ -105,6 +105,11 @@ def test_parquet_runs_are_known_by_their_columns(tmp_path: Path) -> None:
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     with pytest.raises(BadInput, match="can't be read as Parquet"):
         read_run(f"{tmp_path}/torn.parquet")
+    content = bytearray((tmp_path / "lines.parquet").read_bytes())
+    content[4:40] = bytes(36)
+    (tmp_path / "pages.parquet").write_bytes(content)
+    with pytest.raises(BadInput, match=r"pages.parquet' can't be read as Parquet"):
+        read_run(f"{tmp_path}/pages.parquet")
     with pytest.raises(BadInput, match="there is no run"):
         read_run(f"{tmp_path}/gone.parquet")
 

@@ -205,6 +205,14 @@ def test_questions_that_can_not_be_asked_are_refused(
     text = tmp_path / "text.parquet"
     text.write_text("no parquet")
     assert "can't be read as Parquet" in refused("--questions", str(text), "--output", run)
+    torn = write(tmp_path / "torn.parquet", question=[f"question {n}" for n in range(900)])
+    content = bytearray(Path(torn).read_bytes())
+    content[4:40] = bytes(36)
+    Path(torn).write_bytes(content)
+    for more in ([], ["--output", run]):
+        assert "torn.parquet' can't be read as Parquet" in refused("--questions", torn, *more)
+    twice = write(tmp_path / "twice.parquet", question=["a", "b", "c"], question_id=[7, 8, 7])
+    assert "have the question_id '7' 2 times" in refused("--questions", twice, "--output", run)
     good = write(tmp_path / "good.parquet", question=["a"])
     assert "does not end in .parquet" in refused("--questions", good, "--output", "run.tsv")
     assert "color" in refused("--questions", good, "--output", run, "--where", "color = 'red'")

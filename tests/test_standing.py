@@ -71,6 +71,24 @@ def test_a_part_that_stands_broken_is_done_again(
     assert_like_fresh(options, FIRST)
 
 
+def test_a_part_that_a_snapshot_needs_is_not_done_again_in_its_place(
+    options: EmbedOptions,
+) -> None:
+    embed(options, FIRST)
+    [live] = read_snapshot(options.store).segments
+    paths = SegmentPaths(options.store, live.name)
+    part = paths.read_marker(1)
+    assert part is not None
+    remove_documents(options.store, [next(iter(live_ids(options.store)))])
+    spoil(storage.join(paths.vectors, part.name), "flip")
+    with pytest.raises(Damaged, match=r"a snapshot of the store needs that part.*--no-resume"):
+        embed(options, FIRST, "replace")
+    assert storage.exists(paths.manifest)
+    assert paths.read_marker(1) == part
+    assert embed(options, FIRST, "replace", resume=False).parts_found_done == 0
+    assert_like_fresh(options, FIRST)
+
+
 @pytest.mark.parametrize("how", ["short", "flip"])
 def test_a_plan_that_was_changed_is_not_followed(
     options: EmbedOptions, unfinished: SegmentPaths, how: str

@@ -11,15 +11,21 @@ import pytest
 
 from pipeline import compact, vacuum, verify
 from tests.stores import add_segment, found, live_ids, make_vectors
-from transforms import commits, compaction, storage
+from transforms import commits, compaction, standing, storage
 from transforms.commits import remove_documents, roll_back
 from transforms.comparing import Comparison
 from transforms.errors import BadInput, Conflict, Damaged
 from transforms.generations import choose_generation
 from transforms.orphans import Orphans, find_orphans
 from transforms.planning import ColumnOptions, Survey
-from transforms.segment import SegmentPaths
-from transforms.snapshot import Snapshot, read_snapshot, snapshot_numbers
+from transforms.segment import SegmentInfo, SegmentPaths
+from transforms.snapshot import (
+    SegmentRef,
+    Snapshot,
+    read_segment,
+    read_snapshot,
+    snapshot_numbers,
+)
 from transforms.store import Store
 
 DAY = 86_400.0
@@ -108,6 +114,22 @@ def test_kept_snapshots_answer_as_before(store: str, keep: int) -> None:
         roll_back(store, number)
         assert found(store) == expected[number]
         verify.run(store)
+
+
+def test_a_manifest_is_read_once_however_many_snapshots_have_it(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def read(store: str, ref: SegmentRef) -> SegmentInfo:
+        asked.append((ref.name, ref.index))
+        return read_segment(store, ref)
+
+    monkeypatch.setattr(standing, "read_segment", read)
+    kept = [read_snapshot(store, number) for number in snapshot_numbers(store)]
+    assert sum(len(snapshot.segments) for snapshot in kept) > len(kept)
+    find_orphans(store, len(kept), time.time())
+    assert len(asked) == len(set(asked)) > 1
 
 
 def test_a_dry_run_says_what_would_go_and_removes_nothing(store: str) -> None:

@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import flink, watch
+from pipeline import compact, flink, watch
 from pipeline.options import EmbedOptions
 from pipeline.verify import run as verify
 from tests.engines import flink_args, prism_args
 from tests.models import make_texts
-from tests.stores import live_ids
+from tests.stores import add_segment, live_ids
 from transforms import Store
-from transforms.errors import BadInput
-from transforms.intake import WatchOptions, list_new, plan_entry
+from transforms.errors import AlbeamError, BadInput, Conflict, Damaged
+from transforms.intake import WatchOptions, list_new, plan_entry, replaced_ids
 from transforms.ledger import Entry, Ledger
 from transforms.model import ModelOptions, Placement, find_model
 from transforms.planning import ColumnOptions
@@ -199,6 +199,56 @@ def test_small_segments_are_compacted_while_it_runs(options: EmbedOptions, tmp_p
     assert done.compactions >= 1
     assert len(read_snapshot(options.store).segments) <= 2
     assert len(live_ids(options.store)) == 20
+
+
+def test_a_compaction_that_fails_is_told_and_tried_again_at_twice_as_many_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = str(tmp_path / "store")
+    tried: list[tuple[int, int]] = []
+    told: list[str] = []
+
+    def fail(store: str, most: int) -> None:
+        tried.append((len(read_snapshot(store).segments), most))
+        raise error
+
+    monkeypatch.setattr(compact, "run", fail)
+    limit = 2
+    error: AlbeamError = Damaged("part-00000 is cut short")
+    for number in range(7):
+        add_segment(store, f"s{number}", {f"d{number}": 1}, seed=number)
+        joined, limit = watch._compact(store, 2, limit, told.append)
+        assert not joined
+    assert tried == [(3, 1), (7, 1)]
+    assert told[0] == "3 segments are left as they are: part-00000 is cut short"
+    error = Conflict("another writer was faster")
+    assert watch._compact(store, 2, 2, told.append) == (False, 2)
+    assert len(told) == 2
+    monkeypatch.setattr(compact, "run", lambda *_: None)
+    assert watch._compact(store, 2, 6, None) == (True, 2)
+
+
+def test_ids_of_earlier_files_are_read_only_for_one_that_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger.of(str(tmp_path / "store"), [str(tmp_path / "in")])
+
+    def entry(number: int, *names: str) -> Entry:
+        files = tuple(FileInfo(name, 10, f"v{number}") for name in names)
+        made = Entry(number, f"s{number}", 1, files, {}, 0.0)
+        assert ledger.add(made)
+        return made
+
+    ledger.write_ids("s0", {"a": ["1", "2"], "b": ["3"]})
+    ledger.close(entry(0, "a", "b"), 1)
+    ledger.write_ids("s1", {"c": ["4"]})
+    other = entry(1, "c")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "read_ids", lambda *_: pytest.fail("ids were read"))
+        assert replaced_ids(ledger, other) == set()
+    ledger.close(other, 2)
+    ledger.write_ids("s2", {"a": ["2"]})
+    assert replaced_ids(ledger, entry(2, "a")) == {"1"}
 
 
 def test_the_direct_runner_can_t_watch(options: EmbedOptions) -> None:

@@ -4,19 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyroaring import BitMap64
 
-from transforms import storage
 from transforms.changes import Changes
 from transforms.errors import BadInput, Conflict
 from transforms.index_info import IndexFile
 from transforms.model import ModelIdentity
-from transforms.parquet import open_parquet, reading
 from transforms.planning import check_metadata
-from transforms.rebase import Work, rebase
+from transforms.rebase import Work, bury, rebase
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import (
     Content,
@@ -27,7 +23,7 @@ from transforms.snapshot import (
     read_snapshot,
 )
 from transforms.standing import check_standing, check_whole
-from transforms.tombstones import read_tombstones, write_tombstones
+from transforms.tombstones import read_tombstones
 
 
 def check_identity(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
@@ -249,34 +245,6 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def bury(store: str, ref: SegmentRef, ids: pa.Array) -> tuple[SegmentRef, pa.Array]:
-    """Put tombstones on a segment's rows of some documents.
-
-    Returns:
-        The segment with more tombstones (the same where none of ``ids`` lives in it), and the ids
-        of the documents that died.
-    """
-    paths = SegmentPaths(store, ref.name)
-    info = read_segment(store, ref)
-    dead = read_tombstones(paths, ref.tombstones, info.rows)
-    fallen = []
-    first, died = 0, BitMap64()
-    for part in info.parts:
-        url = storage.join(paths.vectors, part.name)
-        with reading(url):
-            names = open_parquet(url).read(columns=["document_id"]).column(0).combine_chunks()
-        hit = np.flatnonzero(pc.is_in(names, value_set=ids).to_numpy(zero_copy_only=False))
-        rows = [row for row in (hit + first).tolist() if row not in dead]
-        died.update(rows)
-        fallen.append(names.take(pa.array(np.array(rows, np.int64) - first)))
-        first += part.rows
-    if not died:
-        return ref, pa.array([], pa.string())
-    documents = pc.unique(pa.chunked_array(fallen, pa.string()))
-    count = len(documents) + (ref.tombstones.documents if ref.tombstones else 0)
-    return replace(ref, tombstones=write_tombstones(paths, dead | died, count)), documents
 
 
 def roll_back(store: str, number: int) -> Snapshot:

@@ -139,9 +139,11 @@ def _is_content_of(store: str, number: int, newest: Snapshot) -> bool:
     return False
 
 
-def was_committed(store: str, name: str) -> bool:
-    """Whether a snapshot that is still there has the segment."""
+def was_committed(store: str, name: str, after: int = 0) -> bool:
+    """Whether a snapshot that is still there, and has a number above ``after``, has the segment."""
     for number in reversed(snapshot_numbers(store)):
+        if number <= after:
+            break
         with contextlib.suppress(Damaged):
             if name in {ref.name for ref in read_snapshot(store, number).segments}:
                 return True

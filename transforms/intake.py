@@ -182,14 +182,14 @@ def _by_file(places: dict[str, tuple[int, int]]) -> dict[int, list[str]]:
 def replaced_ids(ledger: Ledger, entry: Entry) -> set[str]:
     """The ids that earlier versions of an entry's files brought, that no other file has brought
     since, and that the files lack now."""
+    earlier = [each for each in ledger.taken_entries() if each.number < entry.number]
+    before = {file.url for each in earlier for file in each.files}
+    if not before & {file.url for file in entry.files}:
+        return set()
     owners: dict[str, str] = {}
-    for each in ledger.entries():
-        if each.number >= entry.number:
-            break
-        closing = ledger.closing(each.number)
-        if closing is not None and not closing.reason:
-            for url, ids in ledger.read_ids(each.segment).items():
-                owners.update(dict.fromkeys(ids, url))
+    for each in earlier:
+        for url, ids in ledger.read_ids(each.segment).items():
+            owners.update(dict.fromkeys(ids, url))
     ours = ledger.read_ids(entry.segment)
     now = {name for ids in ours.values() for name in ids}
     return {name for name, url in owners.items() if url in ours} - now
@@ -211,7 +211,12 @@ def commit_entry(options: WatchOptions, entry: Entry) -> int:
     """
     paths = options.ledger.paths(entry)
     parts = complete_parts(paths, entry.parts, [])
-    if not was_committed(options.store, entry.segment) and any(part.rows for part in parts):
+    # Entries follow one another: this one's snapshot came after those of the others.
+    ledger = options.ledger
+    closings = (ledger.closing(each.number) for each in ledger.taken_entries())
+    last = max((closing.snapshot for closing in closings if closing is not None), default=0)
+    committed = was_committed(options.store, entry.segment, last)
+    if not committed and any(part.rows for part in parts):
         plan = paths.read_plan()
         assert plan is not None
         form = PartFormat(options.identity, options.vector_dtype, plan.schema)
@@ -241,7 +246,7 @@ def _gone(options: WatchOptions, entry: Entry) -> set[str]:
 def remove_taken(options: WatchOptions) -> None:
     """Remove the files of messages whose rows are in the store."""
     taken = {file.url for entry in options.ledger.taken_entries() for file in entry.files}
-    for name in storage.list_names(options.inputs[0]):
-        url = storage.join(options.inputs[0], name)
-        if url in taken:
-            storage.remove(url)
+    # Entries have their files as they are listed, which may be under another scheme's name.
+    for file in storage.list_inputs(options.inputs, empty=True):
+        if file.url in taken:
+            storage.remove(file.url)

@@ -8,14 +8,14 @@ mark afterwards: one of both sees the other.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from transforms import storage
 from transforms.changes import needed_base
 from transforms.segment import HEARTBEAT, VACUUMED, SegmentPaths
-from transforms.snapshot import NEWEST, Snapshot, read_snapshot, snapshot_numbers
+from transforms.snapshot import NEWEST, SegmentRef, read_snapshot, snapshot_numbers
 from transforms.standing import check_whole, needed_files
 from transforms.storage import StoredFile
 
@@ -96,8 +96,7 @@ def find_orphans(
             "nothing was removed: restore it, or go back to a whole snapshot with albeam rollback",
         )
     needed = {NEWEST, *(_manifest(number) for number in snapshot_numbers(store))}
-    for snapshot in kept:
-        needed |= _needed(store, snapshot)
+    needed |= _needed(store, (ref for snapshot in kept for ref in snapshot.segments))
     live = {ref.name for snapshot in kept for ref in snapshot.segments}
     gone = [
         file
@@ -175,14 +174,20 @@ def _modified(listed: dict[str, StoredFile], path: str) -> float:
     return listed[path].modified if path in listed else time.time()
 
 
-def _needed(store: str, snapshot: Snapshot) -> set[str]:
-    """The paths of all files that a snapshot's segments are made of, and of how they came about."""
-    paths = set()
-    for ref in snapshot.segments:
+def _needed(store: str, refs: Iterable[SegmentRef]) -> set[str]:
+    """The paths of all files that segments are made of, and of how they came about."""
+    paths, read = set(), set()
+    for ref in refs:
         root = SegmentPaths("", ref.name)
-        history = (root.plan, storage.join(root.root, "changes.json"))
-        paths |= {path.lstrip("/") for path in history}
-        paths |= needed_files(store, ref).keys()
+        if ref.tombstones is not None:
+            paths.add(storage.join(root.tombstones, ref.tombstones.name).lstrip("/"))
+        # Many snapshots have the same segment: its manifest is read once.
+        written = (ref.name, ref.sha256, ref.index, ref.lexical)
+        if written not in read:
+            read.add(written)
+            history = (root.plan, storage.join(root.root, "changes.json"))
+            paths |= {path.lstrip("/") for path in history}
+            paths |= needed_files(store, ref).keys()
     return paths
 
 

@@ -212,6 +212,20 @@ def reading(url: str) -> Iterator[None]:
         raise Damaged(f"{url} can't be read as Parquet: {reason}; {remedy}") from error
 
 
+@contextmanager
+def reading_given(url: str, what: str) -> Iterator[None]:
+    """What fails while a Parquet file of the user's is read becomes BadInput, which names it."""
+    try:
+        yield
+    except (TimeoutError, ConnectionError):
+        raise
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no {what} {url!r}; check the path") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{what} {url!r} can't be read as Parquet: {reason}; replace it") from error
+
+
 def rejected_ids(paths: SegmentPaths, parts: tuple[PartInfo, ...], reasons: set[str]) -> set[str]:
     """The ids of documents that were rejected for one of some reasons."""
     found: set[Any] = set()

@@ -65,6 +65,11 @@ def rebase(work: Work, newest: Snapshot) -> tuple[SegmentRef, ...]:
         Stale: an unchanged document's segment was removed by a vacuum, or is being removed.
         Damaged: a file of the store can't be read.
     """
+    if work.changes is None and work.segment is not None and work.mode == "append":
+        # All came since, and of their documents those of the run alone count.
+        ids = pa.chunked_array([c for each in _our_ids(work) for c in each.chunks], pa.string())
+        buried = ((ref, bury(work.store, ref, ids.combine_chunks())[0]) for ref in newest.segments)
+        return tuple(new for ref, new in buried if new is ref or new.live_passages)
     changes = work.changes or _NOTHING
     base = {each.base.name: each for each in changes.segments}
     found: dict[str, SegmentRef] = {}
@@ -86,6 +91,34 @@ def rebase(work: Work, newest: Snapshot) -> tuple[SegmentRef, ...]:
         if found[ref.name] == ref or found[ref.name].live_passages
     )
     return (*back, *stay)
+
+
+def bury(store: str, ref: SegmentRef, ids: pa.Array) -> tuple[SegmentRef, pa.Array]:
+    """Put tombstones on a segment's rows of some documents.
+
+    Returns:
+        The segment with more tombstones (the same where none of ``ids`` lives in it), and the ids
+        of the documents that died.
+    """
+    paths = SegmentPaths(store, ref.name)
+    info = read_segment(store, ref)
+    dead = read_tombstones(paths, ref.tombstones, info.rows)
+    fallen = []
+    first, died = 0, BitMap64()
+    for part in info.parts:
+        url = storage.join(paths.vectors, part.name)
+        with reading(url):
+            names = open_parquet(url).read(columns=["document_id"]).column(0).combine_chunks()
+        hit = np.flatnonzero(pc.is_in(names, value_set=ids).to_numpy(zero_copy_only=False))
+        rows = [row for row in (hit + first).tolist() if row not in dead]
+        died.update(rows)
+        fallen.append(names.take(pa.array(np.array(rows, np.int64) - first)))
+        first += part.rows
+    if not died:
+        return ref, pa.array([], pa.string())
+    documents = pc.unique(pa.chunked_array(fallen, pa.string()))
+    count = len(documents) + (ref.tombstones.documents if ref.tombstones else 0)
+    return replace(ref, tombstones=write_tombstones(paths, dead | died, count)), documents
 
 
 def _shared(work: Work, change: SegmentChange, ref: SegmentRef) -> SegmentRef:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MODES = ("hybrid", "dense", "lexical")
 #: Passages that each half of a hybrid search gives at least.
 _LEAST_CANDIDATES = 100
+#: Passages that are fetched at once, of all questions together, unless one wants more.
+_MOST_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def rank(
         return [nothing] * len(questions)
     results = [nothing] * len(questions)
     pending = list(range(len(questions)))
-    k = options.k
+    # There are no more documents than that.
+    k = min(options.k, store.snapshot.documents)
     # Several passages may be of one document.
     several = store.snapshot.passages > store.snapshot.documents
     wanted = k + max(k // 2, 10) if several else k
@@ -125,20 +128,26 @@ def rank(
         wanted = max(wanted, _LEAST_CANDIDATES)
     while pending:
         wanted = min(live_rows, wanted)
-        asked = [questions[place] for place in pending]
-        theirs = None if vectors is None else vectors[pending]
         unsettled = []
-        every = candidates(store, asked, theirs, options, wanted, stages)
-        if several or options.diverse:
-            chosen = _choose(store, every, options)
-        else:
-            chosen = [list(range(min(k, len(found.rows)))) for found in every]
-        for place, found, places in zip(pending, every, chosen, strict=True):
-            results[place] = found.take(places)
-            if len(results[place].rows) < k and not found.whole:
-                unsettled.append(place)
+        for some in _slices(pending, max(_MOST_AT_ONCE // wanted, 1)):
+            asked = [questions[place] for place in some]
+            theirs = None if vectors is None else vectors[some]
+            every = candidates(store, asked, theirs, options, wanted, stages)
+            if several or options.diverse:
+                chosen = _choose(store, every, options)
+            else:
+                chosen = [list(range(min(k, len(found.rows)))) for found in every]
+            for place, found, places in zip(some, every, chosen, strict=True):
+                results[place] = found.take(places)
+                if len(results[place].rows) < k and not found.whole:
+                    unsettled.append(place)
         pending, wanted = unsettled, 2 * wanted
     return results
+
+
+def _slices(places: list[int], most: int) -> Iterator[list[int]]:
+    for first in range(0, len(places), most):
+        yield places[first : first + most]
 
 
 def candidates(

@@ -13,6 +13,7 @@ from transforms import storage
 from transforms.errors import BadInput
 from transforms.metrics import Question, Runs
 from transforms.outputs import write_text
+from transforms.parquet import reading_given
 
 Run = dict[str, list[tuple[str, float]]]
 
@@ -67,8 +68,8 @@ def questions_of(name: str) -> list[Question] | None:
     url, mode = _split_mode(name)
     if not url.endswith(".parquet"):
         return None
-    with storage.open_input(url) as source:
-        file = pq.ParquetFile(source)
+    with reading_given(url, "run"), storage.open_input(url) as source:
+        file = pq.ParquetFile(source, page_checksum_verification=True)
         if not set(_ASKED) <= set(file.schema_arrow.names):
             return None
         table = _of_mode(file.read(columns=_ASKED), url, mode)
@@ -171,21 +172,17 @@ def _trec_rows(url: str) -> Iterator[tuple[str, str, float, float]]:
 
 
 def _parquet_rows(url: str, mode: str | None) -> Iterator[tuple[str, str, float, float]]:
-    try:
-        with storage.open_input(url) as source:
-            file = pq.ParquetFile(source)
-            names = file.schema_arrow.names
-            wanted = next((each for each in (_LINES, _LISTS) if set(each) <= set(names)), None)
-            if wanted is None:
-                raise BadInput(
-                    f"run {url!r} has neither {', '.join(_LINES)} nor {', '.join(_LISTS)}, but "
-                    f"{', '.join(names)}; give a run that albeam wrote, or a TREC file"
-                )
-            several = ["mode"] if "mode" in names else []
-            table = file.read(columns=[*wanted, *several])
-    except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(f"run {url!r} can't be read as Parquet: {reason}; replace it") from error
+    with reading_given(url, "run"), storage.open_input(url) as source:
+        file = pq.ParquetFile(source, page_checksum_verification=True)
+        names = file.schema_arrow.names
+        wanted = next((each for each in (_LINES, _LISTS) if set(each) <= set(names)), None)
+        if wanted is None:
+            raise BadInput(
+                f"run {url!r} has neither {', '.join(_LINES)} nor {', '.join(_LISTS)}, but "
+                f"{', '.join(names)}; give a run that albeam wrote, or a TREC file"
+            )
+        several = ["mode"] if "mode" in names else []
+        table = file.read(columns=[*wanted, *several])
     rows = _of_mode(table, url, mode).to_pylist()
     for number, row in enumerate(rows):
         if None in [row[name] for name in wanted]:

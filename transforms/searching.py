@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.errors import BadInput
 from transforms.outputs import writing
+from transforms.parquet import reading_given
 from transforms.retrieval import RankOptions
 from transforms.store import Store
 
@@ -83,12 +85,14 @@ class QuestionSlice:
 
 
 def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]:
-    """Cut the questions of Parquet files into slices, from footers alone.
+    """Cut the questions of Parquet files into slices; of their columns, ids alone are read.
 
     Raises:
-        BadInput: there is no such file, it is no Parquet, or has no column ``question``.
+        BadInput: there is no such file, it is no Parquet, has no column ``question``, or an id
+            occurs twice.
     """
     slices: list[QuestionSlice] = []
+    ids = []
     first = 0
     for file in storage.list_inputs((storage.absolute(pattern),)):
         if file.url.lower().endswith(_OTHER_KINDS):
@@ -96,19 +100,18 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
                 f"questions {file.url!r} are not Parquet, which --output needs: write them as a "
                 f"Parquet file with a column {_QUESTION!r}, or leave --output out"
             )
-        with storage.open_input(file.url) as source:
-            try:
-                parquet = pq.ParquetFile(source)
-            except pa.ArrowException as error:
-                reason = str(error).splitlines()[0]
-                raise BadInput(
-                    f"questions {file.url!r} can't be read as Parquet: {reason}; replace it"
-                ) from error
+        with reading_given(file.url, "questions"), storage.open_input(file.url) as source:
+            parquet = pq.ParquetFile(source, page_checksum_verification=True)
             if _QUESTION not in parquet.schema_arrow.names:
                 raise BadInput(
                     f"questions {file.url!r} have no column {_QUESTION!r}, but "
                     f"{', '.join(parquet.schema_arrow.names)}; rename one"
                 )
+            if _ID in parquet.schema_arrow.names:
+                column = parquet.read(columns=[_ID]).column(_ID)
+            else:
+                column = pa.chunked_array([np.arange(first, first + parquet.metadata.num_rows)])
+            ids.append(column.cast(pa.string()))
             for group in range(parquet.metadata.num_row_groups):
                 rows = parquet.metadata.row_group(group).num_rows
                 for start in range(0, rows, at_once):
@@ -118,7 +121,21 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
                     first += count
     if not slices:
         raise BadInput(f"questions {pattern!r} hold no row; give some")
+    _check_ids(pattern, ids)
     return slices
+
+
+def _check_ids(pattern: str, ids: list[pa.ChunkedArray]) -> None:
+    """Raise BadInput where an id occurs twice: a run would mix what its questions find."""
+    chunks = [chunk for column in ids for chunk in column.chunks]
+    counts = pc.value_counts(pa.chunked_array(chunks, pa.string()).drop_null())
+    often = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(often):
+        name, count = often[0].as_py().values()
+        raise BadInput(
+            f"questions {pattern!r} have the {_ID} {name!r} {count} times; give each question an "
+            "id of its own"
+        )
 
 
 def read_questions(piece: QuestionSlice) -> tuple[list[str], list[str]]:
@@ -127,8 +144,8 @@ def read_questions(piece: QuestionSlice) -> tuple[list[str], list[str]]:
     Raises:
         BadInput: a question or an id is null or blank.
     """
-    with storage.open_input(piece.url) as source:
-        parquet = pq.ParquetFile(source)
+    with reading_given(piece.url, "questions"), storage.open_input(piece.url) as source:
+        parquet = pq.ParquetFile(source, page_checksum_verification=True)
         names = [name for name in (_ID, _QUESTION) if name in parquet.schema_arrow.names]
         table = parquet.read_row_group(piece.group, columns=names).slice(piece.start, piece.rows)
     questions = table.column(_QUESTION).to_pylist()

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from transforms import storage
 from transforms.errors import Conflict, Damaged
 from transforms.file_cache import check_file
+from transforms.generations import was_committed
 from transforms.segment import PartInfo, SegmentPaths
 from transforms.snapshot import SegmentRef, Snapshot, read_segment
 
@@ -111,6 +112,9 @@ def sound_parts(paths: SegmentPaths) -> set[int]:
 
     What stands broken is removed, so that it is done again. Digests are compared where the store is
     local, and sizes alone where it would have to be fetched.
+
+    Raises:
+        Damaged: a part is broken that a snapshot needs.
     """
 
     def damage(number: int) -> str | None:
@@ -130,6 +134,11 @@ def sound_parts(paths: SegmentPaths) -> set[int]:
         if found is None:
             sound.add(number)
         elif found:
+            if storage.exists(paths.manifest) and was_committed(paths.store, paths.name):
+                raise Damaged(
+                    f"{found}; a snapshot of the store needs that part: restore the file, or write "
+                    "anew beside it, by albeam embed with --no-resume"
+                )
             _LOGGER.warning("part %d is done again: %s", number, found)
             _drop(paths, number)
     return sound
