@@ -211,6 +211,8 @@ def test_questions_that_can_not_be_asked_are_refused(
     Path(torn).write_bytes(content)
     for more in ([], ["--output", run]):
         assert "torn.parquet' can't be read as Parquet" in refused("--questions", torn, *more)
+    lists = write(tmp_path / "lists.parquet", question=["a"], question_id=[["b"]])
+    assert "have a question_id of type list<" in refused("--questions", lists, "--output", run)
     twice = write(tmp_path / "twice.parquet", question=["a", "b", "c"], question_id=[7, 8, 7])
     assert "have the question_id '7' 2 times" in refused("--questions", twice, "--output", run)
     good = write(tmp_path / "good.parquet", question=["a"])

@@ -248,7 +248,14 @@ def test_ids_of_earlier_files_are_read_only_for_one_that_comes_again(
         assert replaced_ids(ledger, other) == set()
     ledger.close(other, 2)
     ledger.write_ids("s2", {"a": ["2"]})
-    assert replaced_ids(ledger, entry(2, "a")) == {"1"}
+    again = entry(2, "a")
+    assert replaced_ids(ledger, again) == {"1"}
+    ledger.close(again, 3)
+    # One that has no rows now, and one that can't be read.
+    ledger.write_ids("s3", {})
+    empty = entry(3, "b")
+    assert replaced_ids(ledger, empty) == {"3"}
+    assert replaced_ids(ledger, replace(empty, rejected={"b": "torn"})) == set()
 
 
 def test_the_direct_runner_can_t_watch(options: EmbedOptions) -> None:

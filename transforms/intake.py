@@ -184,7 +184,8 @@ def replaced_ids(ledger: Ledger, entry: Entry) -> set[str]:
     since, and that the files lack now."""
     earlier = [each for each in ledger.taken_entries() if each.number < entry.number]
     before = {file.url for each in earlier for file in each.files}
-    if not before & {file.url for file in entry.files}:
+    again = before & ({file.url for file in entry.files} - entry.rejected.keys())
+    if not again:
         return set()
     owners: dict[str, str] = {}
     for each in earlier:
@@ -192,7 +193,7 @@ def replaced_ids(ledger: Ledger, entry: Entry) -> set[str]:
             owners.update(dict.fromkeys(ids, url))
     ours = ledger.read_ids(entry.segment)
     now = {name for ids in ours.values() for name in ids}
-    return {name for name, url in owners.items() if url in ours} - now
+    return {name for name, url in owners.items() if url in again} - now
 
 
 def language_of(options: WatchOptions) -> str | None:

@@ -222,7 +222,7 @@ def reading_given(url: str, what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise BadInput(f"there is no {what} {url!r}; check the path") from error
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(f"{what} {url!r} can't be read as Parquet: {reason}; replace it") from error
 
 

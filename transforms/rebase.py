@@ -68,7 +68,8 @@ def rebase(work: Work, newest: Snapshot) -> tuple[SegmentRef, ...]:
     if work.changes is None and work.segment is not None and work.mode == "append":
         # All came since, and of their documents those of the run alone count.
         ids = pa.chunked_array([c for each in _our_ids(work) for c in each.chunks], pa.string())
-        buried = ((ref, bury(work.store, ref, ids.combine_chunks())[0]) for ref in newest.segments)
+        ours = pc.unique(ids)
+        buried = ((ref, bury(work.store, ref, ours)[0]) for ref in newest.segments)
         return tuple(new for ref, new in buried if new is ref or new.live_passages)
     changes = work.changes or _NOTHING
     base = {each.base.name: each for each in changes.segments}

@@ -111,7 +111,7 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
                 column = parquet.read(columns=[_ID]).column(_ID)
             else:
                 column = pa.chunked_array([np.arange(first, first + parquet.metadata.num_rows)])
-            ids.append(column.cast(pa.string()))
+            ids.append(_as_text(file.url, column))
             for group in range(parquet.metadata.num_row_groups):
                 rows = parquet.metadata.row_group(group).num_rows
                 for start in range(0, rows, at_once):
@@ -123,6 +123,15 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
         raise BadInput(f"questions {pattern!r} hold no row; give some")
     _check_ids(pattern, ids)
     return slices
+
+
+def _as_text(url: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return ids.cast(pa.string())
+    except pa.ArrowException as error:
+        raise BadInput(
+            f"questions {url!r} have a {_ID} of type {ids.type}; give strings or whole numbers"
+        ) from error
 
 
 def _check_ids(pattern: str, ids: list[pa.ChunkedArray]) -> None:

@@ -134,10 +134,11 @@ def sound_parts(paths: SegmentPaths) -> set[int]:
         if found is None:
             sound.add(number)
         elif found:
-            if storage.exists(paths.manifest) and was_committed(paths.store, paths.name):
+            if was_committed(paths.store, paths.name):
                 raise Damaged(
-                    f"{found}; a snapshot of the store needs that part: restore the file, or write "
-                    "anew beside it, by albeam embed with --no-resume"
+                    f"{found}; a snapshot of the store needs that part, so that it is not written "
+                    "anew in its place: restore the file, or let albeam vacuum remove the "
+                    "snapshots that have it; albeam embed --no-resume works beside it"
                 )
             _LOGGER.warning("part %d is done again: %s", number, found)
             _drop(paths, number)
