@@ -4,26 +4,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyroaring import BitMap64
 
+from transforms import storage
 from transforms.changes import Changes
 from transforms.errors import BadInput, Conflict
 from transforms.index_info import IndexFile
 from transforms.model import ModelIdentity
+from transforms.parquet import open_parquet, reading
 from transforms.planning import check_metadata
-from transforms.rebase import Work, bury, rebase
+from transforms.rebase import NOTHING, Work, rebase
 from transforms.segment import SegmentInfo, SegmentPaths
 from transforms.snapshot import (
     Content,
     SegmentRef,
     Snapshot,
     commit,
+    live_document_ids,
     read_segment,
     read_snapshot,
 )
 from transforms.standing import check_standing, check_whole
-from transforms.tombstones import read_tombstones
+from transforms.tombstones import read_tombstones, write_tombstones
 
 
 def check_identity(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
@@ -66,7 +71,7 @@ def commit_segment(
     """
     made = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
     ref = replace(made, index=index, lexical=lexical)
-    work = Work(store, info.name, mode, changes, ref)
+    work = Work(store, info.name, mode, changes or NOTHING, ref)
 
     def build(parent: Snapshot | None) -> Content | None:
         live = parent.segments if parent is not None else ()
@@ -78,9 +83,14 @@ def commit_segment(
         _check_model(store, parent.identity, info.identity)
         if ref.name in {segment.name for segment in live}:
             return None
-        known = {each.base.name for each in changes.segments} if changes is not None else set()
+        known = {each.base.name for each in work.changes.segments}
         _check_metadata(store, info, [each for each in live if each.name not in known])
-        return Content(info.identity, (*rebase(work, parent), ref), parent.weight)
+        if changes is None and mode == "append":
+            # Nothing else needs more of the store than its ids.
+            segments, _ = _bury_in_all(store, live, _ids_of(store, ref))
+        else:
+            segments = rebase(work, parent)
+        return Content(info.identity, (*segments, ref), parent.weight)
 
     return commit(store, command, build)
 
@@ -211,25 +221,16 @@ def remove_documents(store: str, ids: list[str], command: str = "delete") -> Rem
         if not _is_text(name):
             raise BadInput(f"id {name!r} is not Unicode text and so in no store; leave it out")
     wanted = pa.array(sorted(set(ids)), pa.string())
-    found: list[pa.Array] = []
+    gone = wanted[:0]
     before = after = read_snapshot(store)
 
     def build(parent: Snapshot | None) -> Content | None:
-        nonlocal before
-        parent = _there(store, parent)
-        before = parent
-        found.clear()
-        refs = []
-        for ref in parent.segments:
-            buried, documents = bury(store, ref, wanted)
-            refs += [buried] if buried is ref or buried.live_passages else []
-            found.append(documents)
-        if not any(len(documents) for documents in found):
-            return None
-        return replace(parent.content, segments=tuple(refs))
+        nonlocal before, gone
+        before = _there(store, parent)
+        segments, gone = _bury_in_all(store, before.segments, wanted)
+        return replace(before.content, segments=segments) if len(gone) else None
 
     after = commit(store, command, build)
-    gone = pa.chunked_array(found, pa.string())
     missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=gone))).to_pylist()
     return Removal(
         after.number,
@@ -245,6 +246,53 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _bury_in_all(
+    store: str, refs: Iterable[SegmentRef], ids: pa.Array
+) -> tuple[tuple[SegmentRef, ...], pa.ChunkedArray]:
+    """`bury` in each segment; one that loses its last row is left out."""
+    left, died = [], []
+    for ref in refs:
+        buried, documents = bury(store, ref, ids)
+        left += [buried] if buried is ref or buried.live_passages else []
+        died.append(documents)
+    return tuple(left), pa.chunked_array(died, pa.string())
+
+
+def _ids_of(store: str, ref: SegmentRef) -> pa.Array:
+    """The ids of a segment's documents, each once."""
+    columns = live_document_ids(store, [ref])
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return pc.unique(pa.chunked_array(chunks, pa.string()))
+
+
+def bury(store: str, ref: SegmentRef, ids: pa.Array) -> tuple[SegmentRef, pa.Array]:
+    """Put tombstones on a segment's rows of some documents.
+
+    Returns:
+        The segment with more tombstones (the same where none of ``ids`` lives in it), and the ids
+        of the documents that died.
+    """
+    paths = SegmentPaths(store, ref.name)
+    info = read_segment(store, ref)
+    dead = read_tombstones(paths, ref.tombstones, info.rows)
+    fallen = []
+    first, died = 0, BitMap64()
+    for part in info.parts:
+        url = storage.join(paths.vectors, part.name)
+        with reading(url):
+            names = open_parquet(url).read(columns=["document_id"]).column(0).combine_chunks()
+        hit = np.flatnonzero(pc.is_in(names, value_set=ids).to_numpy(zero_copy_only=False))
+        rows = [row for row in (hit + first).tolist() if row not in dead]
+        died.update(rows)
+        fallen.append(names.take(pa.array(np.array(rows, np.int64) - first)))
+        first += part.rows
+    if not died:
+        return ref, pa.array([], pa.string())
+    documents = pc.unique(pa.chunked_array(fallen, pa.string()))
+    count = len(documents) + (ref.tombstones.documents if ref.tombstones else 0)
+    return replace(ref, tombstones=write_tombstones(paths, dead | died, count)), documents
 
 
 def roll_back(store: str, number: int) -> Snapshot:

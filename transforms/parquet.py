@@ -4,7 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms import storage
-from transforms.errors import BadInput, Damaged
+from transforms.errors import AlbeamError, BadInput, Damaged
 from transforms.model import ModelIdentity
 from transforms.records import (
     PASSAGE_FIELDS,
@@ -197,33 +197,29 @@ def open_parquet(url: str) -> Any:
         return pq.ParquetFile(storage.open_input(url), page_checksum_verification=True)
 
 
-@contextmanager
-def reading(url: str) -> Iterator[None]:
+def reading(url: str) -> AbstractContextManager[None]:
     """What fails while a store's Parquet file is read becomes Damaged, which names the file."""
     remedy = "restore it, or embed again into a new store"
-    try:
-        yield
-    except (TimeoutError, ConnectionError):
-        raise
-    except FileNotFoundError as error:
-        raise Damaged(f"{url} is missing; {remedy}") from error
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise Damaged(f"{url} can't be read as Parquet: {reason}; {remedy}") from error
+    return _reading(Damaged, f"{url} is missing; {remedy}", url, remedy)
+
+
+def reading_given(url: str, what: str) -> AbstractContextManager[None]:
+    """What fails while a Parquet file of the user's is read becomes BadInput, which names it."""
+    name = f"{what} {url!r}"
+    return _reading(BadInput, f"there is no {name}; check the path", name, "replace it")
 
 
 @contextmanager
-def reading_given(url: str, what: str) -> Iterator[None]:
-    """What fails while a Parquet file of the user's is read becomes BadInput, which names it."""
+def _reading(kind: type[AlbeamError], missing: str, name: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (TimeoutError, ConnectionError):
         raise
     except FileNotFoundError as error:
-        raise BadInput(f"there is no {what} {url!r}; check the path") from error
+        raise kind(missing) from error
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"{what} {url!r} can't be read as Parquet: {reason}; replace it") from error
+        raise kind(f"{name} can't be read as Parquet: {reason}; {remedy}") from error
 
 
 def rejected_ids(paths: SegmentPaths, parts: tuple[PartInfo, ...], reasons: set[str]) -> set[str]:

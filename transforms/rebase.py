@@ -23,7 +23,8 @@ from transforms.snapshot import SegmentRef, Snapshot, live_document_ids, read_se
 from transforms.tombstones import read_rows, read_tombstones, write_tombstones
 
 Bools = npt.NDArray[np.bool_]
-_NOTHING = Changes(0, "append", 0, (), ())
+#: Where nothing was compared.
+NOTHING = Changes(0, "append", 0, (), ())
 _KEY = ("document_id", "text_hash", "metadata_hash")
 _LOST = (*_KEY, "segment", "first", "rows")
 
@@ -36,14 +37,14 @@ class Work:
         store: the store's URL.
         name: the segment in whose ``changes/`` the changes' files lie.
         mode: ``append`` or ``sync``.
-        changes: what it compared; None where it compared nothing.
+        changes: what it compared.
         segment: what it wrote, if anything.
     """
 
     store: str
     name: str
     mode: str
-    changes: Changes | None
+    changes: Changes
     segment: SegmentRef | None = None
 
     @property
@@ -65,13 +66,7 @@ def rebase(work: Work, newest: Snapshot) -> tuple[SegmentRef, ...]:
         Stale: an unchanged document's segment was removed by a vacuum, or is being removed.
         Damaged: a file of the store can't be read.
     """
-    if work.changes is None and work.segment is not None and work.mode == "append":
-        # All came since, and of their documents those of the run alone count.
-        ids = pa.chunked_array([c for each in _our_ids(work) for c in each.chunks], pa.string())
-        ours = pc.unique(ids)
-        buried = ((ref, bury(work.store, ref, ours)[0]) for ref in newest.segments)
-        return tuple(new for ref, new in buried if new is ref or new.live_passages)
-    changes = work.changes or _NOTHING
+    changes = work.changes
     base = {each.base.name: each for each in changes.segments}
     found: dict[str, SegmentRef] = {}
     added = [ref for ref in newest.segments if ref.name not in base]
@@ -92,34 +87,6 @@ def rebase(work: Work, newest: Snapshot) -> tuple[SegmentRef, ...]:
         if found[ref.name] == ref or found[ref.name].live_passages
     )
     return (*back, *stay)
-
-
-def bury(store: str, ref: SegmentRef, ids: pa.Array) -> tuple[SegmentRef, pa.Array]:
-    """Put tombstones on a segment's rows of some documents.
-
-    Returns:
-        The segment with more tombstones (the same where none of ``ids`` lives in it), and the ids
-        of the documents that died.
-    """
-    paths = SegmentPaths(store, ref.name)
-    info = read_segment(store, ref)
-    dead = read_tombstones(paths, ref.tombstones, info.rows)
-    fallen = []
-    first, died = 0, BitMap64()
-    for part in info.parts:
-        url = storage.join(paths.vectors, part.name)
-        with reading(url):
-            names = open_parquet(url).read(columns=["document_id"]).column(0).combine_chunks()
-        hit = np.flatnonzero(pc.is_in(names, value_set=ids).to_numpy(zero_copy_only=False))
-        rows = [row for row in (hit + first).tolist() if row not in dead]
-        died.update(rows)
-        fallen.append(names.take(pa.array(np.array(rows, np.int64) - first)))
-        first += part.rows
-    if not died:
-        return ref, pa.array([], pa.string())
-    documents = pc.unique(pa.chunked_array(fallen, pa.string()))
-    count = len(documents) + (ref.tombstones.documents if ref.tombstones else 0)
-    return replace(ref, tombstones=write_tombstones(paths, dead | died, count)), documents
 
 
 def _shared(work: Work, change: SegmentChange, ref: SegmentRef) -> SegmentRef:
@@ -244,10 +211,9 @@ def _is_ours(work: Work, records: pa.Table) -> Bools:
 def _our_ids(work: Work) -> Iterator[pa.ChunkedArray]:
     if work.segment is not None:
         yield from live_document_ids(work.store, [work.segment])
-    if work.changes is not None:
-        paths = SegmentPaths(work.store, work.name)
-        for table in read_buckets(paths, work.changes.buckets, ["document_id", "file"]):
-            yield table.filter(pc.is_valid(table.column("file"))).column("document_id")
+    paths = SegmentPaths(work.store, work.name)
+    for table in read_buckets(paths, work.changes.buckets, ["document_id", "file"]):
+        yield table.filter(pc.is_valid(table.column("file"))).column("document_id")
 
 
 def _read_records(paths: SegmentPaths, info: SegmentInfo, number: int) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,6 +121,7 @@ def rank(
     pending = list(range(len(questions)))
     # There are no more documents than that.
     k = min(options.k, store.snapshot.documents)
+    options = replace(options, k=k)
     # Several passages may be of one document.
     several = store.snapshot.passages > store.snapshot.documents
     wanted = k + max(k // 2, 10) if several else k
@@ -129,7 +130,9 @@ def rank(
     while pending:
         wanted = min(live_rows, wanted)
         unsettled = []
-        for some in _slices(pending, max(_MOST_AT_ONCE // wanted, 1)):
+        at_once = max(_MOST_AT_ONCE // wanted, 1)
+        for first in range(0, len(pending), at_once):
+            some = pending[first : first + at_once]
             asked = [questions[place] for place in some]
             theirs = None if vectors is None else vectors[some]
             every = candidates(store, asked, theirs, options, wanted, stages)
@@ -143,11 +146,6 @@ def rank(
                     unsettled.append(place)
         pending, wanted = unsettled, 2 * wanted
     return results
-
-
-def _slices(places: list[int], most: int) -> Iterator[list[int]]:
-    for first in range(0, len(places), most):
-        yield places[first : first + most]
 
 
 def candidates(

@@ -129,20 +129,18 @@ def sound_parts(paths: SegmentPaths) -> set[int]:
         return None
 
     numbers = sorted(paths.done_parts())
-    sound = set()
-    for number, found in zip(numbers, storage.in_threads(damage, numbers), strict=True):
-        if found is None:
-            sound.add(number)
-        elif found:
-            if was_committed(paths.store, paths.name):
-                raise Damaged(
-                    f"{found}; a snapshot of the store needs that part, so that it is not written "
-                    "anew in its place: restore the file, or let albeam vacuum remove the "
-                    "snapshots that have it; albeam embed --no-resume works beside it"
-                )
-            _LOGGER.warning("part %d is done again: %s", number, found)
-            _drop(paths, number)
-    return sound
+    found = dict(zip(numbers, storage.in_threads(damage, numbers), strict=True))
+    broken = {number: said for number, said in found.items() if said}
+    if broken and was_committed(paths.store, paths.name):
+        raise Damaged(
+            f"{next(iter(broken.values()))}; a snapshot of the store needs that part, so that it "
+            "is not written anew in its place: restore the file, or let albeam vacuum remove the "
+            "snapshots that have it; albeam embed --no-resume works beside it"
+        )
+    for number, said in broken.items():
+        _LOGGER.warning("part %d is done again: %s", number, said)
+        _drop(paths, number)
+    return {number for number, said in found.items() if said is None}
 
 
 def _check_part(paths: SegmentPaths, part: PartInfo) -> None:
