@@ -49,22 +49,22 @@ bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK
 
 bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each mode, beside bm25s: ALBEAM_DATA=FOLDER
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'
-	$(BIN)/python -m deploy.bench.answers --json bench-answers.json
+	$(BIN)/python -m deploy.bench.retrieval_quality --json bench-answers.json
 
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N
-	$(BIN)/python -m deploy.bench.hybrid --rows $(or $(ROWS),1000000) --json bench-hybrid.json
+	$(BIN)/python -m deploy.bench.search_latency --rows $(or $(ROWS),1000000) --json bench-hybrid.json
 
 bench-index: $(BIN)/.installed ## build indexes beside plain FAISS, and of real texts: ROWS=N THEN=N ALBEAM_DATA=FOLDER
-	$(BIN)/python -m deploy.bench.index --rows $(or $(ROWS),1000000) \
+	$(BIN)/python -m deploy.bench.index_build --rows $(or $(ROWS),1000000) \
 		$(if $(THEN),--then $(THEN)) --json bench-index.json
-	$(if $(ALBEAM_DATA),$(BIN)/python -m deploy.bench.real --data $(ALBEAM_DATA) --json bench-real.json)
+	$(if $(ALBEAM_DATA),$(BIN)/python -m deploy.bench.index_recall --data $(ALBEAM_DATA) --json bench-real.json)
 
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
-	$(BIN)/python -m tests.reference
+	$(BIN)/python -m tests.faults.reference
 
 faults: $(BIN)/.installed ## kill commands at random moments, let writers meet: SEED=1, minutes
-	$(BIN)/python -m tests.faults --seed $(or $(SEED),0)
-	$(BIN)/python -m tests.writers --seed $(or $(SEED),0)
+	$(BIN)/python -m tests.faults.kills --seed $(or $(SEED),0)
+	$(BIN)/python -m tests.faults.writers --seed $(or $(SEED),0)
 
 model: $(BIN)/.installed ## train the default model again: DATA=folder of corpora, hours
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="albeam",
@@ -14,7 +14,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=["pipeline", "transforms"],
+    packages=find_packages(include=["pipeline*", "transforms*"]),
     package_data={
         "pipeline": ["py.typed"],
         "transforms": ["py.typed", "models/*/*", "models/*/*/*"],
@@ -78,7 +78,7 @@ setup(
     entry_points={
         "console_scripts": [
             "albeam = pipeline.cli:main",
-            "albeam-worker = pipeline.worker:main",
+            "albeam-worker = pipeline.runners.worker:main",
         ]
     },
     classifiers=[

@@ -1,4 +1,4 @@
-"""The command line. argv is read here and nowhere else; `pipeline.commands` does the rest."""
+"""The command line. argv is read here and nowhere else; `pipeline.parser` does the rest."""
 
 import contextlib
 import logging
@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from pipeline.arguments import build_parser
-from pipeline.commands import COMMANDS, ON_BEAM, RESUMED
+from pipeline.parser import COMMANDS, ON_BEAM, RESUMED, build_parser, option_names
 from transforms.errors import AlbeamError, BadInput, Conflict, RecallMissed
 
 
@@ -26,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     _quiet(arguments.verbose)
     try:
+        arguments.option_names = option_names(arguments.command)
         arguments.beam_args = (*rest, *_workers(arguments))
         with _interruptible(arguments.command):
             COMMANDS[arguments.command](arguments)
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _workers(arguments: Any) -> tuple[str, ...]:
     if getattr(arguments, "workers", None) is None:
         return ()
-    from pipeline.flink import workers_arguments
+    from pipeline.runners.flink import workers_arguments
 
     return workers_arguments(arguments.workers)
 

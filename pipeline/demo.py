@@ -9,15 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.embed import run as embed
-from pipeline.options import EmbedOptions
-from pipeline.report import print_json, print_summary
-from pipeline.search import print_hits
+from pipeline.command_line.console import print_json
+from pipeline.ingest.embed import run as embed
+from pipeline.ingest.options import EmbedOptions
+from pipeline.ingest.report import print_summary
+from pipeline.search.report import print_hits
+from transforms.catalog.plan import ColumnOptions
 from transforms.errors import BadInput
-from transforms.model import ModelOptions
-from transforms.outputs import writing
-from transforms.planning import ColumnOptions
-from transforms.store import Store
+from transforms.models.options import ModelOptions
+from transforms.search.store import Store
+from transforms.storage.output_files import writing
 
 SHARDS = 4
 SHOWN = 3

@@ -1,6 +1,12 @@
 """Fixtures that many tests share."""
 
 import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.models import make_model, make_texts, write_corpus
+from transforms.models.options import DEFAULT_MODEL
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker a core; more threads than cores wait for each other.
@@ -8,13 +14,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # gcsfs reads this when it is imported, by whichever test comes first. Otherwise it asks Google by
 # gRPC what kind of bucket it is; the emulator speaks HTTP alone.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
-
-from pathlib import Path
-
-import pytest
-
-from tests.models import make_model, make_texts, write_corpus
-from transforms.model import DEFAULT_MODEL
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared"
 

@@ -8,21 +8,22 @@ from importlib import import_module
 from typing import Any
 
 _WHERE = {
-    "AlbertEmbeddingHandler": "embedding",
-    "BuildIndex": "indexing",
-    "CommitSnapshot": "indexing",
-    "EmbedPassages": "embedding",
-    "Hit": "hits",
-    "LandMessages": "messages",
-    "Message": "messages",
-    "MessageOptions": "messages",
-    "ModelOptions": "model",
-    "PassageOptions": "passages",
-    "Placement": "model",
-    "ReadParts": "source",
-    "SplitPassages": "passages",
-    "Store": "store",
-    "WriteParts": "writing",
+    "AlbertEmbeddingHandler": "ingest.embed_passages",
+    "BuildIndex": "index.build",
+    "CommitSnapshot": "transactions.commit_job",
+    "EmbedPassages": "ingest.embed_passages",
+    "Hit": "search.results",
+    "LandMessages": "streaming.messages",
+    "Message": "streaming.messages",
+    "MessageOptions": "streaming.messages",
+    "ModelOptions": "models.options",
+    "PassageOptions": "ingest.passages",
+    "Placement": "models.options",
+    "ReadParts": "ingest.read_parts",
+    "SplitPassages": "ingest.passages",
+    "Store": "search.store",
+    "WriteParts": "ingest.write_parts",
+    "message_of": "streaming.kafka",
 }
 __all__ = list(_WHERE)
 

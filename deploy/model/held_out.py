@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.finetune import FinetuneOptions
-from transforms.encoder import Encoder, load_encoder
-from transforms.model import ModelOptions, Placement, find_model
-from transforms.pairs import HELD_OUT, Pairs, held_out, read_pairs, searched
+from pipeline.training.finetune import FinetuneOptions
+from transforms.encoder.encoder import Encoder, load_encoder
+from transforms.models.options import ModelOptions, Placement
+from transforms.models.resolve import find_model
+from transforms.training.pairs import HELD_OUT, Pairs, held_out, read_pairs, searched
 
 
 def pool_of(pairs: Pairs, kept: set[int], others: int) -> tuple[list[int], list[int]]:

@@ -16,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pipeline import embed, evaluate
-from pipeline.options import EmbedOptions
-from transforms.encoder import load_encoder
-from transforms.metrics import measure
-from transforms.model import ModelOptions, Placement, find_model
-from transforms.store import Store
+from pipeline.evaluation import evaluate
+from pipeline.ingest import embed
+from pipeline.ingest.options import EmbedOptions
+from transforms.encoder.encoder import load_encoder
+from transforms.evaluation import questions
+from transforms.evaluation.metrics import measure
+from transforms.models.options import ModelOptions, Placement
+from transforms.models.resolve import find_model
+from transforms.search.store import Store
 
 SHOWN = ("mrr@10", "success@1", "success@5", "success@20")
 DEPTH = 100
@@ -54,7 +57,7 @@ def lexical(corpus: Path) -> dict[str, float]:
     import Stemmer
 
     passages = pq.read_table(corpus / "passages.parquet", columns=["id", "text"]).to_pydict()
-    asked = evaluate.load_questions(questions_of(corpus))
+    asked = questions.load_questions(questions_of(corpus))
     options = {"stopwords": "en", "stemmer": Stemmer.Stemmer("english"), "show_progress": False}
     index = bm25s.BM25()
     index.index(bm25s.tokenize(passages["text"], **options), show_progress=False)

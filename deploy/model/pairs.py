@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deploy.model.texts import sentences
-from transforms.outputs import writing
+from transforms.storage.output_files import writing
 
 SCIENCE = ("pubmedqa", "covid_qa", "openstax")
 

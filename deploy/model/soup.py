@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import BadInput
-from transforms.finetuning import load_tokenizer
-from transforms.model_files import read_model, write_model
+from transforms.training.contrastive import load_tokenizer
+from transforms.training.export import read_model, write_model
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 Change = tuple[float, Path, Path]

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
-from transforms.outputs import writing
+from transforms.storage.output_files import writing
 
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9\"'(])")
 DOCSTRING_PACKAGES = ("sklearn", "scipy", "numpy", "pandas", "networkx", "sympy", "torch")

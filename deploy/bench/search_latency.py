@@ -1,0 +1,126 @@
+"""Search a store of many passages one question at a time, in each mode, encoder included.
+
+Vectors are seeded and clustered, texts are sentences of real paragraphs put together anew, so that
+both halves have work. `make bench-hybrid` runs it; ``--json FILE`` keeps what it prints. It ends
+with 1 where a hybrid search takes longer than it may. Run on Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.bench.index_build import make_store
+from transforms.index.lexical.tantivy_index import AT_ONCE, LexicalIndex
+
+MODES = ("hybrid", "dense", "lexical")
+#: Milliseconds that a hybrid search may take in the middle, on a CPU.
+_MOST = 60.0
+_SENTENCES = 4
+_LONGEST = 700
+
+
+def texts_of(data: Path, seed: int) -> Iterator[str]:
+    """Paragraphs without end, each of sentences of all corpora's paragraphs."""
+    import pyarrow.parquet as pq
+
+    sentences: list[str] = []
+    for file in sorted(data.glob("*/passages.parquet")):
+        for text in pq.read_table(file, columns=["text"]).column(0).to_pylist():
+            sentences += re.split(r"(?<=[.?!]) ", text)
+    dice = np.random.default_rng(seed)
+    while True:
+        for places in dice.integers(0, len(sentences), (1_000, _SENTENCES)):
+            yield " ".join(sentences[place] for place in places)[:_LONGEST]
+
+
+def measure(store: str, questions: list[str]) -> dict[str, Any]:
+    """Median and 95th percentile of one search in each mode, in milliseconds."""
+    from transforms.search.store import Store
+
+    began = time.perf_counter()
+    opened = Store.open(store)
+    opened.search(questions[:1])
+    found: dict[str, Any] = {"open_and_answer_seconds": time.perf_counter() - began}
+    opened.search(questions[:8])
+    times: dict[str, list[float]] = {mode: [] for mode in (*MODES, "encode")}
+    for question in questions:
+        # In turn, so that other load meets them all.
+        for mode in MODES:
+            began = time.perf_counter()
+            opened.search([question], 10, mode)
+            times[mode].append(1000 * (time.perf_counter() - began))
+        began = time.perf_counter()
+        opened.encoder.encode_texts([question])
+        times["encode"].append(1000 * (time.perf_counter() - began))
+    found["lexical_ten_kept"] = ten_kept(opened.lexical, questions)
+    for name, each in times.items():
+        found[f"{name}_milliseconds"] = statistics.median(each)
+        found[f"{name}_milliseconds_95"] = statistics.quantiles(each, n=20)[-1]
+    return found
+
+
+def ten_kept(index: LexicalIndex, questions: list[str]) -> float:
+    """The share of the ten best by all words that are found where rare words choose candidates."""
+    kept = []
+    for question in questions:
+        # So many are found by all words, however large the corpus is.
+        _, best = index.search(question, 1 + AT_ONCE)
+        _, found = index.search(question, 10)
+        kept.append(float(np.isin(best[:10], found).mean()) if len(best) else 1.0)
+    return statistics.mean(kept)
+
+
+def main() -> int:
+    """Read the options, run, print; 1 where the target is missed."""
+    import pyarrow.parquet as pq
+
+    from pipeline.maintenance.index import run as index
+    from transforms.index.options import IndexOptions, LexicalOptions
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--factory", default="auto")
+    parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", default=os.environ.get("ALBEAM_DATA") or "../shared/data")
+    parser.add_argument("--store", help="keep the store here, or take the one that is here")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    data = Path(options.data)
+    with tempfile.TemporaryDirectory(prefix="albeam-") as folder:
+        store = options.store or f"{folder}/store"
+        found: dict[str, Any] = {"rows": options.rows, "cores": os.cpu_count()}
+        if not Path(store, "snapshots").exists():
+            make_store(store, options.rows, options.seed, texts_of(data, options.seed))
+            began = time.perf_counter()
+            index(store, None, lexical=LexicalOptions())
+            found["lexical_index_seconds"] = time.perf_counter() - began
+            began = time.perf_counter()
+            index(store, IndexOptions(options.factory))
+            found["index_seconds"] = time.perf_counter() - began
+        asked = pq.read_table(data / "squad_dev" / "questions.parquet", columns=["question"])
+        step = max(1, asked.num_rows // options.questions)
+        found |= measure(store, asked.column(0).to_pylist()[::step])
+    for name, value in found.items():
+        print(f"{name:32} {value}")
+    if options.json:
+        Path(options.json).write_text(json.dumps(found, indent=1))
+    if found["hybrid_milliseconds"] > _MOST:
+        print(f"missed: a hybrid search takes {found['hybrid_milliseconds']:.0f} ms, to be {_MOST}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,102 @@
+"""``albeam evaluate`` and ``albeam compare``: parsed arguments to options."""
+
+from typing import Any
+
+from pipeline.search.commands import reading_options
+from transforms.errors import BadInput
+
+#: What learning a weight has no use for.
+_NOT_TUNED = (
+    *("mode", "modes", "beside", "per_question", "run", "report"),
+    *("where", "weight", "diverse"),
+    *("rerank", "reranker", "reader", "no_answer"),
+)
+
+
+def run_evaluate(arguments: Any) -> None:
+    """Measure one mode, or several."""
+    from pipeline.evaluation.evaluate import ALL, EvaluateOptions, evaluate
+    from pipeline.evaluation.report import print_evaluation, print_metrics
+    from pipeline.search.search import chosen_mode
+    from transforms.search.options import RankOptions
+    from transforms.search.store import Store
+
+    given = arguments
+    _check_options(given)
+    store = Store.open(given.store, given.snapshot, given.model, given.device, given.dtype)
+    if given.tune:
+        _learn_weight(store, given)
+        return
+    several = given.modes is not None or bool(given.beside)
+    if given.modes == (ALL,):
+        # Where a store has but one mode, it says so.
+        chosen_mode(store, None)
+    found = evaluate(
+        store,
+        EvaluateOptions(
+            questions=given.questions,
+            k=given.k,
+            rank=RankOptions(
+                where=given.where,
+                fusion=given.fusion,
+                weight=given.weight,
+                diverse=given.diverse,
+            ),
+            modes=(chosen_mode(store, given.mode),) if given.modes is None else given.modes,
+            beside=tuple(given.beside),
+            per_question=given.per_question,
+            run=given.run,
+            report=given.report,
+            colour=given.colour,
+            timed=several or given.report is not None,
+            reading=reading_options(given),
+            seed=given.seed,
+        ),
+    )
+    if several:
+        print_evaluation(found, given.json)
+    else:
+        print_metrics(found, given.json)
+    for file in (given.per_question, given.report):
+        if file is not None and not given.json:
+            print(f"wrote {file}")
+
+
+def _check_options(arguments: Any) -> None:
+    """Raise BadInput where options were given of which one would be passed over."""
+    given = vars(arguments)
+    if given["mode"] is not None and given["modes"] is not None:
+        raise BadInput("--modes is instead of --mode; leave one out")
+    if given["colour"] is not None and given["report"] is None:
+        raise BadInput("--colour is for the map of a report; give --report FILE as well")
+    if not given["tune"]:
+        return
+    if given["snapshot"] is not None:
+        raise BadInput("--tune makes a new snapshot after the newest; leave --snapshot out")
+    for name in _NOT_TUNED:
+        # A weight of 0 was given too.
+        if given[name] or isinstance(given[name], float):
+            option = "--" + name.replace("_", "-")
+            raise BadInput(
+                f"--tune learns the weight of hybrid scores and measures nothing else; leave "
+                f"{option} out, and evaluate afterwards"
+            )
+
+
+def _learn_weight(store: Any, arguments: Any) -> None:
+    from pipeline.evaluation.report import print_weights
+    from pipeline.evaluation.tune_weight import run
+
+    print_weights(run(store, arguments.questions), arguments.json)
+
+
+def run_compare(arguments: Any) -> None:
+    """Compare two runs."""
+    from pipeline.evaluation.compare import CompareOptions, run
+    from pipeline.evaluation.report import print_comparison
+
+    given = arguments
+    options = CompareOptions(
+        given.a, given.b, given.questions, given.k, given.metric, given.largest, given.seed
+    )
+    print_comparison(run(options), given.json)

@@ -1,0 +1,292 @@
+"""``albeam evaluate``: how well a store answers questions whose answers are known."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.search.rerank import Reading, ReadingOptions
+from transforms.errors import BadInput
+from transforms.evaluation.corpus_sample import check_colour, draw_portrait
+from transforms.evaluation.hard_questions import hardest_questions, look_at
+from transforms.evaluation.metrics import means
+from transforms.evaluation.questions import Question, load_questions
+from transforms.evaluation.report import evaluation_page
+from transforms.evaluation.results import Evaluation, measure_run, question_table
+from transforms.evaluation.run_files import (
+    Run,
+    check_questions,
+    check_trec_ids,
+    read_run,
+    write_trec,
+)
+from transforms.search.options import MODES, RankOptions, check_mixing
+from transforms.search.questions import evenly
+from transforms.search.results import Hit
+from transforms.search.store import Store
+from transforms.search.timing import Stages, percentiles, timed
+from transforms.storage import filesystem
+from transforms.storage.output_files import check_writable, write_text, writing
+
+ALL = "all"
+_AT_ONCE = 512
+#: How many hits a reader reads.
+_READ = 5
+#: How searches are timed: so many questions, one at a time, for so many documents.
+_TIMED, _TIMED_K = 100, 10
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to measure, and what to write.
+
+    Attributes:
+        questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant.
+        k: how deep to search.
+        modes: how to rank, ``("all",)`` for every way that the store has.
+        beside: runs of other systems to measure as well, ``(name, file)``.
+        per_question: a Parquet file to write, a row a mode and question.
+        run: a TREC file to write; with several modes one each, the mode in its name.
+        report: an HTML file to write.
+        colour: a metadata column that colours the report's map.
+        reading: models that rerank the hits, and find answers in the best five.
+        rank: which documents count and how scores are put together; its k and mode don't matter.
+        timed: whether searches are timed, one question at a time.
+        seed: of the bootstrap.
+    """
+
+    questions: str
+    k: int = 100
+    modes: tuple[str, ...] = ("dense",)
+    beside: tuple[tuple[str, str], ...] = ()
+    per_question: str | None = None
+    run: str | None = None
+    report: str | None = None
+    colour: str | None = None
+    reading: ReadingOptions = ReadingOptions()
+    rank: RankOptions = RankOptions()
+    timed: bool = False
+    seed: int = 0
+
+
+def run(store: Store, questions: str, k: int, mode: str) -> dict[str, Any]:
+    """Search every question of a file in one mode and measure the ranking by document.
+
+    Returns:
+        ``{"questions": n, "metrics": {name: value}}``.
+
+    Raises:
+        BadInput: the questions can't be read or used.
+    """
+    found = evaluate(store, EvaluateOptions(questions, k, (mode,)))
+    return {
+        "questions": len(found.questions),
+        "metrics": means(found.modes[mode].values),
+    }
+
+
+def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
+    """Search every question in each mode, measure the rankings by document, and write the files.
+
+    Raises:
+        BadInput: the questions, a run or an option can't be used; nothing was searched.
+    """
+    if options.k < 1:
+        raise BadInput(f"k is {options.k}; give 1 or more")
+    modes = check_modes(store, options)
+    check_mixing(options.rank, modes)
+    _check_outputs(store, options)
+    asked = load_questions(options.questions)
+    ids = [question.question_id for question in asked]
+    if options.run is not None:
+        check_trec_ids([*ids, *(name for question in asked for name in question.relevant)])
+    if options.reading.reader is not None:
+        _check_answers(asked, options.questions)
+    options = replace(options, k=options.reading.shown(options.k))
+    others = {name: _other(file, ids, options) for name, file in options.beside}
+    reading = Reading(options.reading)
+    found: dict[str, Run] = {}
+    measured = {}
+    for mode in modes:
+        found[mode], answers = _search(store, asked, mode, options, reading)
+        latency = _latency(store, asked, mode, options, reading)
+        measured[mode] = measure_run(asked, found[mode], options.k, options.seed, latency, answers)
+    for name, runs in others.items():
+        measured[name] = measure_run(asked, runs, options.k, options.seed)
+    evaluation = Evaluation(asked, measured, options.k)
+    if options.per_question is not None:
+        with writing(options.per_question) as path:
+            pq.write_table(question_table(evaluation), path, compression="zstd")
+    if options.report is not None:
+        write_text(options.report, _page(store, evaluation, modes, options))
+    if options.run is not None:
+        # Last: an id that was found may have blanks, which is not known before.
+        for mode in modes:
+            url = options.run if len(modes) == 1 else _named(options.run, mode)
+            write_trec(url, found[mode], mode)
+    return evaluation
+
+
+def modes_of(store: Store) -> tuple[str, ...]:
+    """The ways in which a store can be searched."""
+    return MODES if store.mode() == "hybrid" else ("dense",)
+
+
+def check_modes(store: Store, options: EvaluateOptions) -> tuple[str, ...]:
+    """The modes that were asked for, each once.
+
+    Raises:
+        BadInput: one is unknown, or has the name of a run of another system, or there is none.
+    """
+    known = modes_of(store)
+    if ALL in options.modes and len(options.modes) > 1:
+        raise BadInput(f"{ALL} names every mode; leave the others out, or give some without it")
+    modes = known if options.modes == (ALL,) else tuple(dict.fromkeys(options.modes))
+    for mode in modes:
+        if mode in MODES:
+            store.mode(mode)
+        else:
+            raise BadInput(
+                f"mode {mode!r} is not one of {', '.join(known)}; give some of them, or {ALL}"
+            )
+    names = [*modes, *(name for name, _ in options.beside)]
+    if len(set(names)) != len(names):
+        raise BadInput(f"of {', '.join(names)} two have one name; call a run otherwise")
+    if not modes:
+        raise BadInput(f"there is no mode; give some of {', '.join(known)}, or {ALL}")
+    return modes
+
+
+def _check_outputs(store: Store, options: EvaluateOptions) -> None:
+    if options.report is not None:
+        check_writable("report", options.report, ".html")
+    check_colour(store, options.colour)
+    if options.per_question is not None:
+        check_writable("per-question", options.per_question, ".parquet")
+    if options.run is not None:
+        if options.run.endswith(".parquet"):
+            raise BadInput(
+                f"run {options.run!r} ends in .parquet, and is a TREC file: call it otherwise, or "
+                "give --per-question"
+            )
+        check_writable("run", options.run, "")
+
+
+def _other(file: str, ids: list[str], options: EvaluateOptions) -> Run:
+    run = read_run(file)
+    check_questions(file, run, ids, options.questions)
+    return {question_id: ranked[: options.k] for question_id, ranked in run.items()}
+
+
+def _search(
+    store: Store, asked: list[Question], mode: str, options: EvaluateOptions, reading: Reading
+) -> tuple[Run, list[str] | None]:
+    """What was found for each question, and, where a model reads, its answers: "" for none."""
+    runs: Run = {}
+    answers = []
+    how = replace(options.rank, k=reading.candidates(options.k), mode=mode)
+    for start in range(0, len(asked), _AT_ONCE):
+        some = asked[start : start + _AT_ONCE]
+        texts = [question.question for question in some]
+        found = store.search_as(texts, how)
+        for question, candidates in zip(some, found, strict=True):
+            hits = reading.ranked(question.question, candidates, options.k)
+            runs[question.question_id] = [(hit.document_id, hit.score) for hit in hits]
+            if reading.reads:
+                answers.append(_answer(question.question, hits[:_READ], reading))
+    return runs, answers if reading.reads else None
+
+
+def _answer(question: str, hits: list[Hit], reading: Reading) -> str:
+    from transforms.search.cross_encoders import best_answer
+
+    answers = reading.answers(question, hits)
+    place = best_answer(answers)
+    best = None if place is None else answers[place]
+    return "" if best is None else best.text
+
+
+def _check_answers(asked: list[Question], url: str) -> None:
+    for number, question in enumerate(asked):
+        if question.answers is None:
+            raise BadInput(
+                f"row {number} of {url!r} has no 'answers', which a reader is measured by; give "
+                "each row a list of texts, an empty one where there is no answer"
+            )
+
+
+def _latency(
+    store: Store, asked: list[Question], mode: str, options: EvaluateOptions, reading: Reading
+) -> dict[str, dict[str, float]]:
+    """How long single searches take, with what reads their hits."""
+    if not options.timed:
+        return {}
+    some = evenly([question.question for question in asked], _TIMED)
+    k = min(options.k, _TIMED_K)
+    how = replace(options.rank, k=reading.candidates(k), mode=mode)
+    searches = []
+    for question in some:
+        stages = Stages()
+        with stages.timed("total"):
+            [hits] = store.search_as([question], how, stages)
+            with timed(stages if reading.ranks else None, "rerank"):
+                hits = reading.ranked(question, hits, k)
+            with timed(stages if reading.reads else None, "read"):
+                reading.answers(question, hits[:_READ])
+        searches.append(stages)
+    return percentiles(searches)
+
+
+def _page(
+    store: Store, evaluation: Evaluation, modes: tuple[str, ...], options: EvaluateOptions
+) -> str:
+    depth = options.reading.rerank or options.k
+    rank = replace(options.rank, k=depth)
+    hard = look_at(store, evaluation, hardest_questions(evaluation), modes, rank)
+    portrait = draw_portrait(store, options.colour, options.seed)
+    timed = f"up to {_TIMED} questions, one at a time, {_TIMED_K} documents each"
+    return evaluation_page(evaluation, portrait, hard, _identity(store, options), timed)
+
+
+def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
+    snapshot, model = store.snapshot, store.snapshot.identity
+    kinds = sorted({s.index.factory if s.index else "none" for s in store.segments})
+    words = sorted({s.lexical.language if s.lexical else "no index" for s in store.segments})
+    return [
+        ("store", f"{store.url}, snapshot {snapshot.number}"),
+        ("documents", f"{snapshot.documents:,} in {snapshot.passages:,} passages"),
+        ("index", ", ".join(kinds)),
+        ("words", ", ".join(words)),
+        ("hybrid", _fusion(store, options.rank)),
+        *([("documents where", options.rank.where)] if options.rank.where is not None else []),
+        ("model", model.name + (f" at {model.revision}" if model.revision else "")),
+        ("weights", f"sha256 {model.weights_sha256}"),
+        ("vectors", f"{model.dim} dimensions, {model.pooling} pooling"),
+        ("passages", f"up to {model.max_tokens} tokens"),
+        ("encoder", f"{store.encoder.dtype} on {store.encoder.device}"),
+        *_readers(options.reading),
+        ("questions", filesystem.absolute(options.questions)),
+        ("seed", str(options.seed)),
+    ]
+
+
+def _fusion(store: Store, rank: RankOptions) -> str:
+    if rank.fusion == "rrf":
+        return "reciprocal rank fusion"
+    return f"{store.weight(rank.weight):g} on the cosine"
+
+
+def _readers(reading: ReadingOptions) -> list[tuple[str, str]]:
+    rows = []
+    if reading.reranker is not None:
+        rows.append(("reranker", f"{reading.reranker}, {reading.rerank} candidates"))
+    if reading.reader is not None:
+        rows.append(("reader", f"{reading.reader}, {_READ} hits"))
+    return rows
+
+
+def _named(url: str, mode: str) -> str:
+    """``run.trec`` as ``run-dense.trec``."""
+    folder, slash, name = url.rpartition("/")
+    stem, dot, kind = name.rpartition(".")
+    return f"{folder}{slash}{stem}-{mode}.{kind}" if dot else f"{url}-{mode}"

@@ -1,0 +1,93 @@
+"""What ``albeam evaluate`` and ``albeam compare`` print."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.command_line.console import counted, print_json, print_table
+from transforms.evaluation.metrics import means
+
+
+def print_metrics(evaluation: Any, as_json: bool) -> None:
+    """The questions and metrics of one mode."""
+    [found] = evaluation.modes.values()
+    if as_json:
+        metrics = means(found.values)
+        print_json({"questions": len(evaluation.questions), "metrics": metrics})
+        return
+    _print_modes(evaluation)
+
+
+def print_evaluation(evaluation: Any, as_json: bool) -> None:
+    """The metrics of several modes, and how long searches took."""
+    if as_json:
+        print_json(evaluation.to_dict())
+        return
+    _print_modes(evaluation)
+    rows = [
+        (mode, stage, *(f"{value:.1f}" for value in percentiles.values()))
+        for mode, found in evaluation.modes.items()
+        for stage, percentiles in found.latency.items()
+    ]
+    if rows:
+        print("\nmilliseconds, one question at a time")
+        print_table(("mode", "stage", "median", "95 %", "99 %"), rows)
+
+
+def _print_modes(evaluation: Any) -> None:
+    print(f"{counted(len(evaluation.questions), 'question')}; 95 % intervals by bootstrap")
+    modes: Mapping[str, Any] = evaluation.modes
+    names = dict.fromkeys(name for found in modes.values() for name in found.values)
+    print_table(
+        ("", *modes),
+        [(name, *(_cell(found, name) for found in modes.values())) for name in names],
+    )
+
+
+def _cell(found: Any, name: str) -> str:
+    if name not in found.values:
+        return "-"
+    low, high = found.intervals[name]
+    return f"{found.values[name].mean():.4f} [{low:.4f}, {high:.4f}]"
+
+
+def print_comparison(comparison: Any, as_json: bool) -> None:
+    """A `Comparison`."""
+    if as_json:
+        print_json(asdict(comparison))
+        return
+    print(f"A {comparison.a}: {counted(comparison.answered_a, 'question')} answered")
+    print(f"B {comparison.b}: {counted(comparison.answered_b, 'question')} answered")
+    print(f"{counted(comparison.questions, 'question')}; 95 % intervals by paired bootstrap\n")
+    print_table(
+        ("metric", "A", "B", "B - A", "95 % interval", "p"),
+        [
+            (
+                *(name, f"{each.a:.4f}", f"{each.b:.4f}", f"{each.b - each.a:+.4f}"),
+                *(f"[{each.low:+.4f}, {each.high:+.4f}]", f"{each.p:.4f}"),
+            )
+            for name, each in comparison.metrics.items()
+        ],
+    )
+    print(
+        f"\nby {comparison.metric}: B wins {comparison.wins:,}, loses {comparison.losses:,}, "
+        f"ties {comparison.ties:,}"
+    )
+    if comparison.largest:
+        print("\nthe largest differences, with the rank of the first right document")
+    for each in comparison.largest:
+        ranks = f"A {each.rank_a or '-'}, B {each.rank_b or '-'}"
+        print(f"  {each.difference:+.3f}  {ranks}  {each.question_id}  {each.question}")
+
+
+def print_weights(report: Any, as_json: bool) -> None:
+    """A `WeightReport`."""
+    if as_json:
+        print_json(asdict(report))
+        return
+    rows = [(f"{weight:.2f}", f"{value:.4f}") for weight, value in report.mrr_at_10.items()]
+    print_table(("weight", "mrr@10"), [list(row) for row in rows])
+    print(
+        f"{report.store}: weight {report.weight:.2f}, learnt from "
+        f"{counted(report.questions, 'question')}; snapshot {report.snapshot}"
+    )

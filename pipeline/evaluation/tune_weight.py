@@ -1,0 +1,99 @@
+"""``albeam evaluate --tune``: learn how much the cosine counts in hybrid scores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import BadInput
+from transforms.evaluation.questions import Question, load_questions
+from transforms.index.top_k import best_of_each
+from transforms.search.fusion import combine
+from transforms.search.options import RankOptions
+from transforms.search.ranker import Ranked, candidates
+from transforms.search.store import Store
+from transforms.storage import filesystem
+from transforms.transactions.commits import commit_weight
+
+Floats = npt.NDArray[np.float64]
+
+_AT_ONCE = 512
+_DEPTH = 10
+_CANDIDATES = 100
+_STEPS = 20
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """What was learnt.
+
+    Attributes:
+        questions: from how many.
+        weight: of the cosine; kept in the snapshot.
+        mrr_at_10: by each weight that was tried.
+    """
+
+    store: str
+    snapshot: int
+    questions: int
+    weight: float
+    mrr_at_10: dict[float, float]
+
+
+def run(store: Store, questions: str) -> WeightReport:
+    """Rank the candidates of training questions with every weight, and keep the best.
+
+    Args:
+        store: its newest snapshot, with a lexical index.
+        questions: a file as `albeam evaluate` reads it.
+
+    Raises:
+        BadInput: the questions can't be used or find nothing, or there is no lexical index.
+        Conflict: other writers were faster.
+    """
+    filesystem.probe_exclusive(store.url)
+    store.mode("hybrid")
+    asked = load_questions(questions)
+    if not asked:
+        raise BadInput(f"{questions!r} has no questions to learn from; give a file with some")
+    weights = np.linspace(0, 1, _STEPS + 1).round(2)
+    total = np.zeros(len(weights))
+    # Both scores of each candidate are found once; a weight only orders them anew.
+    options = RankOptions(_DEPTH, "hybrid")
+    for start in range(0, len(asked), _AT_ONCE):
+        some = asked[start : start + _AT_ONCE]
+        texts = [question.question for question in some]
+        vectors = store.encoder.encode_texts(texts, store.snapshot.identity.query_prompt)
+        for question, found in zip(
+            some, candidates(store, texts, vectors, options, _CANDIDATES), strict=True
+        ):
+            total += reciprocal_ranks(store, question, found, weights)
+    means = total / len(asked)
+    if not means.any():
+        raise BadInput(
+            f"no question of {questions!r} finds a right document with any weight, so that nothing "
+            "can be learnt; give questions whose relevant documents are in the store"
+        )
+    # Of equally good ones that in the middle: its neighbours are good too.
+    best = np.flatnonzero(means >= means.max() - 1e-12)
+    weight = float(weights[best[len(best) // 2]])
+    snapshot = commit_weight(store.url, weight, "evaluate --tune")
+    curve = {float(w): round(float(mean), 4) for w, mean in zip(weights, means, strict=True)}
+    return WeightReport(store.url, snapshot.number, len(asked), weight, curve)
+
+
+def reciprocal_ranks(store: Store, question: Question, found: Ranked, weights: Floats) -> Floats:
+    """With each weight, one over the rank of the first relevant document of the first ten, or 0."""
+    assert found.dense is not None
+    assert found.lexical is not None
+    best = float(found.lexical.max(initial=0.0))
+    [names] = store.document_ids(found.rows[None])
+    values = np.zeros(len(weights))
+    for number, weight in enumerate(weights):
+        scores = combine(found.dense, found.lexical, best, float(weight))
+        ranked = [names[place] for place in np.lexsort((found.rows, -scores))]
+        for rank, place in enumerate(best_of_each(ranked, _DEPTH), 1):
+            if ranked[place] in question.relevant:
+                values[number] = 1 / rank
+                break
+    return values

@@ -1,0 +1,1 @@
+"""``albeam embed``, ``plan`` and ``watch``."""

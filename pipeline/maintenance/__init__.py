@@ -1,0 +1,1 @@
+"""Commands that change or check a store without embedding."""

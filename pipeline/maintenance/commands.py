@@ -1,0 +1,107 @@
+"""The maintenance commands: parsed arguments to options."""
+
+import sys
+from functools import partial
+from typing import Any
+
+from pipeline.command_line.shared_arguments import index_options, lexical_options
+from transforms.errors import BadInput
+
+
+def run_delete(arguments: Any) -> None:
+    """Run ``albeam delete``."""
+    from pipeline.maintenance.delete import read_ids, run
+    from pipeline.maintenance.report import print_deleted
+
+    if bool(arguments.ids) == bool(arguments.file):
+        raise BadInput("give IDs, or --ids FILE")
+    ids = read_ids(arguments.file) if arguments.file else list(arguments.ids)
+    print_deleted(run(arguments.store, ids), arguments.json)
+
+
+def run_rollback(arguments: Any) -> None:
+    """Run ``albeam rollback``."""
+    from pipeline.command_line.console import print_json
+    from transforms.catalog.snapshot import read_snapshot
+    from transforms.storage import filesystem
+    from transforms.transactions.commits import roll_back
+
+    store = filesystem.absolute(arguments.store)
+    read_snapshot(store, arguments.number)
+    filesystem.probe_exclusive(store)
+    made = roll_back(store, arguments.number)
+    if arguments.json:
+        print_json({"store": store, "snapshot": made.number, "documents": made.documents})
+    else:
+        print(
+            f"{store}: snapshot {made.number} has the content of {arguments.number}: "
+            f"{made.documents:,} documents"
+        )
+
+
+def run_vacuum(arguments: Any) -> None:
+    """Run ``albeam vacuum``."""
+    from pipeline.maintenance.report import print_vacuumed
+    from pipeline.maintenance.vacuum import run
+
+    done = run(arguments.store, arguments.keep, arguments.older_than, arguments.dry_run)
+    print_vacuumed(done, arguments.json)
+
+
+def run_snapshots(arguments: Any) -> None:
+    """Run ``albeam snapshots``."""
+    from pipeline.maintenance.report import print_snapshots
+    from pipeline.maintenance.snapshots import run
+
+    print_snapshots(run(arguments.store), arguments.json)
+
+
+def run_index(arguments: Any) -> None:
+    """Run ``albeam index``."""
+    from pipeline.maintenance.index import run
+    from pipeline.maintenance.report import print_indexed
+
+    lexical = lexical_options(arguments)
+    options = None if lexical is not None and arguments.index is None else index_options(arguments)
+    asked, tell = arguments.recall_questions, partial(print, file=sys.stderr)
+    how = (arguments.runner, arguments.beam_args, asked, tell, lexical)
+    done = run(arguments.store, options, *how)
+    print_indexed(done, arguments.json)
+
+
+def run_tune(arguments: Any) -> None:
+    """Run ``albeam tune``."""
+    from pipeline.maintenance.report import print_tuned
+    from pipeline.maintenance.tune import run
+    from transforms.search.store import Store
+
+    store = Store.open(arguments.store, arguments.snapshot)
+    print_tuned(run(store, arguments.queries, arguments.plot), arguments.json)
+
+
+def run_verify(arguments: Any) -> None:
+    """Run ``albeam verify``."""
+    from pipeline.maintenance.report import print_verified
+    from pipeline.maintenance.verify import run
+
+    done = run(arguments.store, arguments.deep, arguments.model, arguments.snapshot)
+    print_verified(done, arguments.json)
+
+
+def run_compact(arguments: Any) -> None:
+    """Run ``albeam compact``."""
+    from pipeline.maintenance.compact import run
+    from pipeline.maintenance.report import print_compacted
+    from pipeline.runners.launch import check_beam_args
+
+    check_beam_args(arguments.beam_args, arguments.option_names)
+    done = run(
+        arguments.store,
+        arguments.max_segments,
+        arguments.runner,
+        arguments.beam_args,
+        index=arguments.index,
+        recall_target=arguments.recall_target,
+        limits=index_options(arguments),
+    )
+    print_compacted(done, arguments.json)

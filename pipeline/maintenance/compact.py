@@ -1,0 +1,184 @@
+"""``albeam compact``: many segments become few, and dead rows go; no model is needed."""
+
+import time
+from dataclasses import dataclass
+
+from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options, run_pipeline
+from pipeline.runners.progress import show_progress
+from transforms.catalog.integrity import sound_parts
+from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.leases import began, claiming
+from transforms.catalog.segment import SegmentInfo
+from transforms.catalog.snapshot import Snapshot, read_snapshot, snapshot_of
+from transforms.errors import BadInput
+from transforms.index.build import BuildIndex
+from transforms.index.options import IndexOptions
+from transforms.index.vector.selection import check_index_options
+from transforms.ingest.write_parts import WriteParts
+from transforms.storage import filesystem
+from transforms.transactions.compaction import (
+    CommitCompaction,
+    ReadLive,
+    Source,
+    choose_segments,
+    compacted_format,
+    compacted_index,
+    compacted_language,
+    compacted_name,
+    plan_compaction,
+)
+from transforms.transactions.resume import free_name
+
+_LIMITS = IndexOptions()
+
+
+@dataclass(frozen=True)
+class CompactSummary:
+    """What a compaction did.
+
+    Attributes:
+        store: the store.
+        snapshot: in which the new segment is live.
+        segments_before: how many there were.
+        segments_after: how many there are.
+        compacted: how many were written again.
+        segment: the new one, or "" where there was nothing to do.
+        documents: in the new segment.
+        passages: theirs.
+        parts: files of the new segment.
+        parts_found_done: of an earlier run that was stopped.
+        bytes: of parts and index.
+        index: FAISS factory, or none.
+        recall: of the index.
+        seconds: in all.
+        notice: what else is worth saying.
+    """
+
+    store: str
+    snapshot: int
+    segments_before: int
+    segments_after: int
+    compacted: int
+    segment: str
+    documents: int
+    passages: int
+    parts: int
+    parts_found_done: int
+    bytes: int
+    index: str
+    index_reason: str
+    recall: float | None
+    seconds: float
+    notice: str
+
+
+def run(
+    store: str,
+    max_segments: int = 1,
+    runner: str = "direct",
+    beam_args: tuple[str, ...] = (),
+    rows_per_part: int | None = None,
+    index: str | None = None,
+    recall_target: float | None = None,
+    limits: IndexOptions = _LIMITS,
+) -> CompactSummary:
+    """Write the live rows of segments again as one segment, and let it take their place.
+
+    Args:
+        store: the store.
+        max_segments: how many segments may remain.
+        runner: ``direct``, or a Beam runner's name.
+        beam_args: Beam's own options.
+        rows_per_part: passages of a new part at most; chosen by default.
+        index, recall_target: which index the new segment gets, and what it must reach; by default
+            what was asked for the old ones.
+        limits: of memory, shards and GPUs; what else it says is not looked at.
+
+    Raises:
+        BadInput: there is no store, or an option can't be used.
+        Damaged: a file of a segment can't be read.
+        Conflict: a segment was replaced meanwhile, or other writers were faster.
+    """
+    started = time.monotonic()
+    check_reachable(runner, store)
+    beam_options = pipeline_options(runner, beam_args)
+    pipeline = make_pipeline(runner, beam_options)
+    store = filesystem.absolute(store)
+    snapshot = read_snapshot(store)
+    filesystem.probe_exclusive(store)
+    chosen = choose_segments(snapshot, max_segments)
+    if not chosen:
+        return _nothing_to_do(store, snapshot, started)
+    sources = [Source.open(store, ref) for ref in chosen]
+    form = compacted_format(sources)
+    paths = SegmentPaths(store, free_name(store, compacted_name(chosen)))
+    if paths.read_plan() is not None:
+        paths.claim()
+    filesystem.create_exclusively(began(paths, snapshot.number, "compact"), b"{}")
+    most = {} if rows_per_part is None else {"rows": rows_per_part}
+    plan = paths.settle_plan(plan_compaction(sources, form.metadata, **most))
+    options = compacted_index(sources, limits, index, recall_target)
+    check_index_options(options, form.identity.dim)
+    done = sound_parts(paths)
+    pending = [part.number for part in plan.parts if part.number not in done]
+    _ = (
+        pipeline
+        | "ReadLive" >> ReadLive(paths, chosen, pending)
+        | "WriteParts" >> WriteParts(paths, form)
+        | "BuildIndex"
+        >> BuildIndex(paths, len(plan.parts), form, options, language=compacted_language(sources))
+        | "CommitCompaction" >> CommitCompaction(store, chosen)
+    )
+    rows = sum(plan.parts[number].rows for number in pending)
+    with claiming(paths), show_progress(paths, len(plan.parts), len(done), rows):
+        run_pipeline(pipeline)
+    info = SegmentInfo.from_json(filesystem.read_bytes(paths.manifest), paths.manifest)
+    number = _committed(store, paths.name)
+    return CompactSummary(
+        store=store,
+        snapshot=number,
+        segments_before=len(snapshot.segments),
+        segments_after=len(read_snapshot(store, number).segments),
+        compacted=len(chosen),
+        segment=paths.name,
+        documents=info.total("documents"),
+        passages=info.rows,
+        parts=len(info.parts),
+        parts_found_done=len(done),
+        bytes=info.size,
+        index=info.index.factory if info.index is not None else "none",
+        index_reason=info.index.why if info.index is not None else "",
+        recall=info.index.recall if info.index is not None else None,
+        seconds=round(time.monotonic() - started, 3),
+        notice="",
+    )
+
+
+def _committed(store: str, segment: str) -> int:
+    """The snapshot in which a segment is live; the newest where all of it died meanwhile."""
+    try:
+        return snapshot_of(store, segment)
+    except BadInput:
+        return read_snapshot(store).number
+
+
+def _nothing_to_do(store: str, snapshot: Snapshot, started: float) -> CompactSummary:
+    count = len(snapshot.segments)
+    return CompactSummary(
+        store=store,
+        snapshot=snapshot.number,
+        segments_before=count,
+        segments_after=count,
+        compacted=0,
+        segment="",
+        documents=0,
+        passages=0,
+        parts=0,
+        parts_found_done=0,
+        bytes=0,
+        index="none",
+        index_reason="",
+        recall=None,
+        seconds=round(time.monotonic() - started, 3),
+        notice="no tombstones, and no more segments than may remain: nothing to do",
+    )

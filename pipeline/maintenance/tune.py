@@ -1,0 +1,154 @@
+"""``albeam tune``: recall against latency of a store's index, setting by setting."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.catalog.segment import SegmentInfo
+from transforms.errors import BadInput
+from transforms.evaluation.curves import frontier
+from transforms.index.top_k import Rows, Scores, merge_top_k, moved
+from transforms.index.vector import faiss_factory
+from transforms.index.vector.recall import EXACT_AT, recall
+from transforms.search.exact import exact_nearest, live_rows
+from transforms.search.store import Store
+from transforms.storage.vectors import vectors_to_numpy
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search-time setting gives.
+
+    Attributes:
+        setting: its value: nprobe or efSearch; 0 where the index has none.
+        recall_at_10, recall_at_100: against exact search.
+        milliseconds: of one search of one vector, the median; without the model and the texts.
+        chosen: whether searches use it while all rows live.
+    """
+
+    setting: int
+    recall_at_10: float
+    recall_at_100: float
+    milliseconds: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """The settings of a store's indexes, cheapest first.
+
+    Attributes:
+        factories: FAISS factories of the segments.
+        queries: how many stored vectors were searched for, each left out of its own answer.
+    """
+
+    store: str
+    snapshot: int
+    passages: int
+    factories: tuple[str, ...]
+    queries: int
+    rows: tuple[Tuned, ...]
+
+
+def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport:
+    """Measure every setting of a store's indexes on sampled vectors of the store.
+
+    Args:
+        store: the store.
+        queries: how many vectors.
+        plot: a PNG to draw recall against latency in.
+
+    Raises:
+        BadInput: the store has no live passage, or no index, or there can't be such a plot.
+    """
+    if queries < 1:
+        raise BadInput(f"queries is {queries}; give 1 or more")
+    if plot is not None:
+        _check_plot(Path(plot))
+    if not store.snapshot.passages:
+        raise BadInput(f"{store.url!r} has no passage to search for; embed some")
+    if any(segment.index is None for segment in store.segments):
+        raise BadInput(f"{store.url!r} has vectors without an index; build one with albeam index")
+    own = _sample(store, queries)
+    vectors = vectors_to_numpy(store.read_rows(own, ["vector"]).column(0))
+    exact = exact_nearest(store, vectors, EXACT_AT)
+    rows = [_measure(store, vectors, own, exact, value) for value in _values(store)]
+    report = TuneReport(
+        store=store.url,
+        snapshot=store.snapshot.number,
+        passages=store.snapshot.passages,
+        factories=tuple(s.index.factory for s in store.segments if s.index is not None),
+        queries=len(own),
+        rows=tuple(rows),
+    )
+    if plot is not None:
+        frontier([asdict(row) for row in rows], Path(plot))
+    return report
+
+
+def _check_plot(path: Path) -> None:
+    """Raise BadInput where what was measured could not be drawn into a file."""
+    if path.suffix.lower() != ".png":
+        raise BadInput(f"plot {str(path)!r} does not end in .png; a plot is a PNG")
+    if not path.parent.is_dir():
+        raise BadInput(f"plot {str(path)!r} is in no folder that there is; make it first")
+    if path.is_dir():
+        raise BadInput(f"plot {str(path)!r} is a folder; give a file's name")
+
+
+def _sample(store: Store, most: int) -> Rows:
+    rows = np.flatnonzero(live_rows(store))
+    places = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)
+    return rows[np.unique(places)]
+
+
+def _values(store: Store) -> list[int]:
+    """Every setting that is worth trying for some segment; 0 alone where none has any."""
+    values: set[int] = set()
+    for segment in store.segments:
+        if segment.index is not None and segment.index.settings:
+            dim = store.snapshot.identity.dim
+            values |= set(faiss_factory.ladder(segment.index.factory, dim, segment.rows))
+            values.add(_chosen(segment))
+    return sorted(values) or [0]
+
+
+def _measure(
+    store: Store, vectors: Vectors, own: Rows, exact: tuple[Scores, Rows], value: int
+) -> Tuned:
+    def search(some: Vectors, k: int) -> tuple[Scores, Rows]:
+        return merge_top_k(list(_searched(store, some, k, value)), k)
+
+    at_10 = recall(exact, search(vectors, 11), own, 10)
+    at_100 = recall(exact, search(vectors, EXACT_AT), own, 100)
+    times = []
+    for vector in vectors:
+        began = time.perf_counter()
+        search(vector[None], 10)
+        times.append(time.perf_counter() - began)
+    return Tuned(
+        setting=value,
+        recall_at_10=round(float(at_10.mean()), 4),
+        recall_at_100=round(float(at_100.mean()), 4),
+        milliseconds=round(1000 * statistics.median(times), 3),
+        chosen=value == max((_chosen(segment) for segment in store.segments), default=0),
+    )
+
+
+def _searched(store: Store, vectors: Vectors, k: int, value: int) -> Iterator[tuple[Scores, Rows]]:
+    first = 0
+    for number, segment in enumerate(store.segments):
+        yield moved(store.index(number).search(vectors, k, store.live(number), value), first)
+        first += segment.rows
+
+
+def _chosen(segment: SegmentInfo) -> int:
+    index = segment.index
+    return index.settings[0].value if index is not None and index.settings else 0

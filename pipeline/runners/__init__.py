@@ -1,0 +1,1 @@
+"""Beam runners: launch, progress, diagnosis, worker."""

@@ -1,0 +1,105 @@
+"""What a running job shows: a live line on a terminal, plain lines elsewhere."""
+
+import dataclasses
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from pipeline.command_line.console import duration
+from transforms.catalog.layout import SegmentPaths
+from transforms.runtime.background import in_background
+from transforms.runtime.counters import TALLY, Tally
+from transforms.storage import filesystem
+
+_TERMINAL_SECONDS = 1.0
+_PLAIN_SECONDS = 5.0
+_REMOTE_SECONDS = 10.0
+#: A listing may take one part in so many of the time.
+_LISTING_SHARE = 10
+#: Before this, the start-up makes the time left a wild guess.
+_EARLY_SECONDS = 10.0
+
+
+@contextmanager
+def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iterator[None]:
+    """Show, until the block ends, how many of ``parts`` are done; ``done`` were at the start.
+
+    ``rows`` input rows are to be done; they tell the time left before a first part is.
+
+    Parts are counted by their markers, so this works for any runner. Passages and tokens are this
+    process' own and show where the runner works in it.
+    """
+    # What is printed to stderr later may be held back; this goes to the real one.
+    stream = sys.stderr
+    console = Console(file=stream)
+    line = ProgressLine(parts, done, rows, dataclasses.replace(TALLY))
+    stop = threading.Event()
+    period = _TERMINAL_SECONDS if console.is_terminal else _PLAIN_SECONDS
+
+    def poll(live: Live | None) -> None:
+        pause = period if filesystem.is_local(paths.store) else _REMOTE_SECONDS
+        following = time.monotonic() + pause
+        while not stop.wait(period):
+            now = time.monotonic()
+            if now >= following:
+                with suppress(OSError):
+                    done_parts = len(paths.done_parts())
+                    line.parts_done = max(line.parts_done, done_parts)
+                # A long listing is not made all the time.
+                took = time.monotonic() - now
+                following = now + max(pause, _LISTING_SHARE * took)
+            text = line.text(TALLY)
+            if live is not None:
+                live.update(Text(text))
+            else:
+                print(text, file=stream, flush=True)
+
+    if console.is_terminal:
+        with Live(Text(line.text(TALLY)), console=console, transient=True) as live:
+            yield from in_background(partial(poll, live), stop)
+    else:
+        yield from in_background(partial(poll, None), stop)
+
+
+class ProgressLine:
+    """The line's words, from counts and the time since it was made."""
+
+    def __init__(self, parts: int, done: int, rows: int, before: Tally) -> None:
+        self.parts_done = done
+        self._parts, self._done_before = parts, done
+        self._rows, self._before = rows, before
+        self._start = time.monotonic()
+
+    def text(self, now: Tally, seconds: float | None = None) -> str:
+        """The line for a process' counts, ``seconds`` after the start."""
+        if seconds is None:
+            seconds = time.monotonic() - self._start
+        words = [f"{self.parts_done} of {self._parts} parts"]
+        passages = now.passages - self._before.passages
+        if passages:
+            tokens = now.tokens - self._before.tokens
+            words.append(f"{passages:,} passages")
+            words.append(f"{tokens / max(seconds, 1e-9):,.0f} tokens/s")
+        elif self.parts_done < self._parts:
+            words.append("starting" if self.parts_done == self._done_before else "embedding")
+        share = self._share(now.rows - self._before.rows)
+        if self.parts_done == self._parts:
+            words.append("indexing")
+        elif share and seconds >= _EARLY_SECONDS:
+            words.append(f"{duration(seconds / share - seconds)} left")
+        words.append(f"{duration(seconds)} so far")
+        return ", ".join(words)
+
+    def _share(self, rows: int) -> float:
+        """How much of the work is done: by parts, or by this process' rows where that is more."""
+        pending = self._parts - self._done_before
+        by_parts = (self.parts_done - self._done_before) / pending if pending else 0.0
+        by_rows = rows / self._rows if self._rows else 0.0
+        return min(max(by_parts, by_rows), 1.0)

@@ -1,0 +1,93 @@
+"""``albeam search --output``: many questions as a Beam job, a run of them as Parquet."""
+
+import time
+from dataclasses import dataclass, replace
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+
+from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options, run_pipeline
+from transforms.catalog.snapshot import read_snapshot
+from transforms.errors import BadInput
+from transforms.search.batch_search import (
+    QuestionSlice,
+    SearchOptions,
+    SearchQuestions,
+    check_output,
+    parts_folder,
+    plan_questions,
+    remove_parts,
+)
+from transforms.search.predicate import check_condition
+from transforms.storage import filesystem
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What was searched, and where the run lies."""
+
+    store: str
+    snapshot: int
+    questions: int
+    rows: int
+    output: str
+    seconds: float
+
+
+def run(
+    options: SearchOptions,
+    snapshot: int | None,
+    questions: str,
+    output: str,
+    runner: str = "direct",
+    beam_args: tuple[str, ...] = (),
+) -> RunSummary:
+    """Answer all questions of Parquet files, and write one row a question and document.
+
+    Args:
+        options: how to search; its snapshot is set here.
+        snapshot: which one, the newest by default.
+        questions: Parquet with ``question`` and, if there is one, ``question_id``.
+        output: the Parquet file to write.
+        runner: ``direct``, or a Beam runner's name.
+        beam_args: Beam's own options.
+
+    Raises:
+        BadInput: the store, the questions or an option can't be used; nothing was written.
+    """
+    started = time.monotonic()
+    check_reachable(runner, options.store, questions, output)
+    beam_options = pipeline_options(runner, beam_args)
+    pipeline = make_pipeline(runner, beam_options)
+    if not output.endswith(".parquet"):
+        raise BadInput(f"output {output!r} does not end in .parquet; a run is one Parquet file")
+    store, output = filesystem.absolute(options.store), filesystem.absolute(output)
+    number = read_snapshot(store, snapshot).number
+    options = replace(options, store=store, snapshot=number)
+    opened = options.open()
+    opened.mode(options.rank.mode)
+    if options.rank.where is not None:
+        check_condition(options.rank.where, opened.columns)
+    slices = plan_questions(questions)
+    check_output(output, slices)
+    folder = parts_folder(output)
+    _ = (
+        pipeline
+        | "Questions" >> beam.Create(slices).with_output_types(QuestionSlice)
+        | "SearchQuestions" >> SearchQuestions(options, folder, output)
+    )
+    try:
+        run_pipeline(pipeline)
+    finally:
+        # Not in the job: a step that is tried again must find them.
+        remove_parts(folder)
+    with filesystem.open_input(output) as source:
+        rows = pq.ParquetFile(source).metadata.num_rows
+    return RunSummary(
+        store=store,
+        snapshot=number,
+        questions=sum(piece.rows for piece in slices),
+        rows=rows,
+        output=output,
+        seconds=round(time.monotonic() - started, 3),
+    )

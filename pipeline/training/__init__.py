@@ -1,0 +1,1 @@
+"""``albeam distill`` and ``finetune``."""

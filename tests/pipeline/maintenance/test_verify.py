@@ -1,0 +1,337 @@
+"""A damaged store is found out: by verify, by name, and by search, with an error."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.ingest import embed
+from pipeline.ingest.options import EmbedOptions
+from pipeline.maintenance import verify
+from tests.support.models import make_texts, write_corpus
+from tests.support.stores import sign
+from transforms.errors import AlbeamError, BadInput, Damaged
+from transforms.index.options import IndexOptions
+from transforms.models.options import ModelOptions, Placement
+from transforms.search.store import Store
+
+TEXTS = [*make_texts(60, seed=3, longest=90), None, ""]
+PLACEMENT = Placement("cpu", "float32")
+
+
+def embedded(albert: Path, folder: Path, index: str) -> Path:
+    """A store of two parts of which the second has rejects."""
+    corpus = write_corpus(folder / "corpus", list(TEXTS))
+    model = ModelOptions(str(albert), max_tokens=48)
+    store = folder / "store"
+    options = EmbedOptions((str(corpus),), str(store), model, stride=8, placement=PLACEMENT)
+    embed.run(dataclasses.replace(options, index=IndexOptions(index), rows_per_part=40))
+    return store
+
+
+@pytest.fixture(scope="session")
+def pristine(albert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return embedded(albert, tmp_path_factory.mktemp("flat"), "flat")
+
+
+@pytest.fixture(scope="session")
+def pristine_without_index(albert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return embedded(albert, tmp_path_factory.mktemp("none"), "none")
+
+
+@pytest.fixture
+def store(pristine: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pristine, tmp_path / "store"))
+
+
+@pytest.fixture
+def plain_store(pristine_without_index: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pristine_without_index, tmp_path / "plain"))
+
+
+def one(store: Path, pattern: str) -> Path:
+    return sorted(store.glob(f"segments/*/{pattern}"))[0]
+
+
+def flip(path: Path, place: float = 0.3) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place)] ^= 4
+    path.write_bytes(content)
+
+
+def flip_text(path: Path) -> None:
+    """Flip a bit in the texts of a part."""
+    column = pq.read_metadata(path).row_group(0).column(4)
+    assert column.path_in_schema == "text"
+    flip(path, (column.dictionary_page_offset + 60) / path.stat().st_size)
+
+
+def cut_short(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+
+
+def swap_bytes(path: Path) -> None:
+    """Other content of the same length."""
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+def search(store: Path) -> list[list[tuple[str, str, float]]]:
+    """What ten seeded questions find: ids, texts and scores."""
+    opened = Store.open(str(store), device="cpu", dtype="float32")
+    dim = opened.snapshot.identity.dim
+    vectors = np.random.default_rng(0).normal(size=(10, dim)).astype(np.float32)
+    return [
+        [(hit.document_id, hit.text, hit.score) for hit in hits]
+        for hits in opened.search_vectors(vectors, 60)
+    ]
+
+
+def rewrite_manifest(store: Path, change: Callable[[dict], None]) -> None:
+    """Change ``segment.json`` and let the snapshot vouch for it."""
+    manifest = one(store, "segment.json")
+    value = json.loads(manifest.read_text())
+    change(value)
+    manifest.write_text(json.dumps(value))
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    rewrite_snapshot(store, lambda snapshot: snapshot["segments"][0].update(sha256=digest))
+
+
+def rewrite_snapshot(store: Path, change: Callable[[dict], None]) -> Path:
+    path = store / "snapshots" / "00000001.json"
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(sign(value)))
+    return path
+
+
+def test_a_sound_store_is_verified_with_its_counts(store: Path) -> None:
+    report = verify.run(str(store))
+    passages = Store.open(str(store)).rows
+    # The snapshot, segment.json, two parts, one file of rejects, one index file, six lexical ones.
+    assert report == verify.VerifyReport(
+        store=str(store), snapshot=1, segments=1, files=12, passages=passages
+    )
+    assert passages > 60
+    assert len({hit[0] for hit in search(store)[0]}) == 60
+
+
+def test_a_store_without_index_is_verified_and_finds_the_same(
+    store: Path, plain_store: Path
+) -> None:
+    assert verify.run(str(plain_store)).files == 11
+    for ours, theirs in zip(search(plain_store), search(store), strict=True):
+        assert [hit[:2] for hit in ours] == [hit[:2] for hit in theirs]
+        assert [hit[2] for hit in ours] == pytest.approx([hit[2] for hit in theirs], abs=1e-5)
+
+
+def test_a_folder_that_is_no_store_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is not a store"):
+        verify.run(str(tmp_path))
+
+
+DAMAGES = [cut_short, flip, Path.unlink, swap_bytes, lambda path: path.write_bytes(b"")]
+DAMAGE_NAMES = ["cut short", "bit flipped", "gone", "other bytes", "empty"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=DAMAGE_NAMES)
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "vectors/part-00000-*",
+        "vectors/part-00001-*",
+        "index/*",
+        "lexical/*.idx",
+        "rejects/*",
+        "segment.json",
+    ],
+)
+def test_verify_names_the_damaged_file(
+    store: Path, pattern: str, damage: Callable[[Path], None]
+) -> None:
+    path = one(store, pattern)
+    damage(path)
+    with pytest.raises(Damaged) as caught:
+        verify.run(str(store))
+    assert str(path) in str(caught.value)
+    assert "1 damaged" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [
+        *[
+            (f"vectors/part-0000{n}-*", d)
+            for n in (0, 1)
+            for d in (*DAMAGES, flip_text)
+            if d != flip
+        ],
+        *[(pattern, damage) for pattern in ("index/*", "segment.json") for damage in DAMAGES],
+    ],
+)
+def test_search_raises_damaged_and_gives_no_answer(
+    store: Path, pattern: str, damage: Callable[[Path], None]
+) -> None:
+    path = one(store, pattern)
+    damage(path)
+    with pytest.raises(Damaged) as caught:
+        search(store)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=DAMAGE_NAMES)
+def test_exact_search_of_damaged_parts_raises_damaged(
+    plain_store: Path, damage: Callable[[Path], None]
+) -> None:
+    path = one(plain_store, "vectors/part-00000-*")
+    damage(path)
+    with pytest.raises(Damaged) as caught:
+        search(plain_store)
+    assert str(path) in str(caught.value)
+
+
+def test_a_bit_flipped_in_any_column_of_a_part_gives_an_error_or_the_same_answer(
+    plain_store: Path,
+) -> None:
+    path = one(plain_store, "vectors/part-00000-*")
+    whole = path.read_bytes()
+    expected = search(plain_store)
+    noticed = 0
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    for place in np.linspace(4, len(whole) - footer - 1, 60):
+        path.write_bytes(whole)
+        flip(path, place / len(whole))
+        with pytest.raises(Damaged, match=r"1 damaged: .*part-00000"):
+            verify.run(str(plain_store))
+        try:
+            assert search(plain_store) == expected
+        except AlbeamError:
+            noticed += 1
+    # The others are in hashes and in what only people read.
+    assert noticed > 30
+
+
+def test_every_damage_is_named_in_one_error(store: Path) -> None:
+    paths = [one(store, pattern) for pattern in ("vectors/part-*.parquet", "index/*", "rejects/*")]
+    for path in paths:
+        path.unlink()
+    with pytest.raises(Damaged, match=r"^3 damaged: ") as caught:
+        verify.run(str(store))
+    assert all(str(path) in str(caught.value) for path in paths)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_a_broken_snapshot_is_named(store: Path, content: bytes) -> None:
+    path = store / "snapshots" / "00000001.json"
+    path.write_bytes(content)
+    for use in (verify.run, Store.open):
+        with pytest.raises(Damaged, match=str(path)):
+            use(str(store))
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "/etc", ".."])
+def test_a_snapshot_that_points_outside_the_store_is_refused(store: Path, name: str) -> None:
+    path = rewrite_snapshot(store, lambda value: value["segments"][0].update(name=name))
+    for use in (verify.run, Store.open):
+        with pytest.raises(Damaged, match=rf"{path}: '{name}' is not a file name"):
+            use(str(store))
+
+
+@pytest.mark.parametrize("place", ["parts", "index"])
+def test_a_segment_that_points_outside_the_store_is_refused(store: Path, place: str) -> None:
+    def change(value: dict) -> None:
+        file = value["parts"][0] if place == "parts" else value["index"]["shards"][0]["file"]
+        file["name"] = "../../../secret"
+
+    rewrite_manifest(store, change)
+    for use in (verify.run, Store.open):
+        with pytest.raises(Damaged, match=r"segment\.json: '\.\./\.\./\.\./secret' is not a file"):
+            use(str(store))
+
+
+def test_changed_row_counts_of_a_part_are_found(store: Path) -> None:
+    rewrite_manifest(store, lambda value: value["parts"][0].update(rows=7))
+    path = one(store, "vectors/part-00000-*")
+    with pytest.raises(Damaged, match=rf"{path} has \d+ rows, and the manifest says 7"):
+        verify.run(str(store))
+    with pytest.raises(Damaged, match=rf"{path} has \d+ rows"):
+        search(store)
+
+
+def test_changed_row_counts_of_an_index_are_found(store: Path) -> None:
+    rewrite_manifest(store, lambda value: value["index"]["shards"][0].update(rows=7))
+    path = one(store, "index/*")
+    with pytest.raises(Damaged, match=rf"{path} has \d+ rows of 48 dimensions, .* 7 of 48"):
+        verify.run(str(store))
+    with pytest.raises(Damaged, match=str(path)):
+        search(store)
+
+
+def test_changed_counts_of_a_snapshot_are_found(store: Path) -> None:
+    rewrite_snapshot(store, lambda value: value["segments"][0].update(documents=1))
+    with pytest.raises(Damaged, match=r"segment \w+: .*and the snapshot says \(1, "):
+        verify.run(str(store))
+
+
+def rewrite_part(store: Path, part: int, table: object) -> Path:
+    """Give a part other content, and manifests that vouch for it."""
+    path = one(store, f"vectors/part-{part:05d}-*")
+    pq.write_table(table, path)
+
+    def change(value: dict) -> None:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        value["parts"][part].update(sha256=digest, bytes=path.stat().st_size)
+
+    rewrite_manifest(store, change)
+    return path
+
+
+def test_a_part_with_other_columns_is_found(store: Path) -> None:
+    table = pq.read_table(one(store, "vectors/part-00001-*"))
+    path = rewrite_part(store, 1, table.drop_columns(["text"]))
+    with pytest.raises(Damaged, match=rf"{path} has columns \['document_id', .* were expected"):
+        verify.run(str(store))
+
+
+def test_a_part_of_another_model_is_found(store: Path) -> None:
+    table = pq.read_table(one(store, "vectors/part-00001-*"))
+    path = rewrite_part(store, 1, table.replace_schema_metadata({"albeam.model": "{}"}))
+    with pytest.raises(Damaged, match=rf"{path} was made by model"):
+        verify.run(str(store))
+
+
+def test_a_passage_twice_in_a_part_is_found(store: Path) -> None:
+    table = pq.read_table(one(store, "vectors/part-00001-*"))
+    same = table.take([0, 0, *range(2, table.num_rows)])
+    path = rewrite_part(store, 1, same.replace_schema_metadata(table.schema.metadata))
+    with pytest.raises(Damaged, match=rf"{path} has a passage of a document twice"):
+        verify.run(str(store))
+
+
+def test_a_document_in_two_parts_is_found(store: Path) -> None:
+    first, second = (pq.read_table(one(store, f"vectors/part-0000{n}-*")) for n in (0, 1))
+    count = second.num_rows
+    ids = pa.array(first.column("document_id").slice(0, 1).to_pylist() * count)
+    mixed = second.set_column(0, second.schema.field(0), ids)
+    mixed = mixed.set_column(1, second.schema.field(1), pa.array(range(count), pa.int32()))
+    path = rewrite_part(store, 1, mixed)
+    with pytest.raises(Damaged, match=rf"{path}: 1 documents are in another part too, 'doc-00000'"):
+        verify.run(str(store))
+
+
+def test_an_index_file_of_another_segment_is_found(store: Path) -> None:
+    path = one(store, "index/*")
+    content = bytearray(path.read_bytes())
+    content[-4:] = np.float32(0.5).tobytes()
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=rf"{path} has SHA-256"):
+        verify.run(str(store))
+    with pytest.raises(Damaged, match=rf"{path} has SHA-256"):
+        search(store)

@@ -1,0 +1,144 @@
+"""``verify --deep``: what digests can't tell, because the manifests vouch for it."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.cli import main
+from pipeline.ingest import embed
+from pipeline.ingest.options import EmbedOptions
+from pipeline.maintenance import compact, verify
+from tests.pipeline.maintenance.test_verify import one, rewrite_manifest, rewrite_part
+from tests.support.models import make_texts, write_corpus
+from transforms.errors import BadInput, Damaged
+from transforms.index.options import IndexOptions
+from transforms.index.vector.faiss_files import read_index, write_index
+from transforms.models.options import ModelOptions, Placement
+from transforms.search.store import Store
+from transforms.storage import filesystem
+from transforms.storage.vectors import vectors_to_arrow, vectors_to_numpy
+from transforms.transactions.commits import remove_documents
+
+
+@pytest.fixture(scope="session")
+def options(albert: Path, tmp_path_factory: pytest.TempPathFactory) -> EmbedOptions:
+    folder = tmp_path_factory.mktemp("deep")
+    corpus = write_corpus(folder / "corpus", list(make_texts(60, seed=3, longest=90)))
+    model = ModelOptions(str(albert), max_tokens=48)
+    options = EmbedOptions(
+        (str(corpus),), str(folder / "store"), model, stride=8, index=IndexOptions("flat")
+    )
+    options = dataclasses.replace(options, placement=Placement("cpu", "float32"), rows_per_part=40)
+    embed.run(options)
+    return options
+
+
+@pytest.fixture
+def store(options: EmbedOptions, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(options.store, tmp_path / "store"))
+
+
+def test_a_sound_store_is_sound(store: Path) -> None:
+    report = verify.run(str(store), deep=True)
+    assert report.deep is not None
+    assert report.deep.sampled == 64
+    assert report.deep.least_cosine > 0.999
+    assert report.deep.recall == 1.0
+
+
+@pytest.mark.parametrize("index", ["none", "IVF4,Flat", "HNSW16"])
+@pytest.mark.parametrize("vector_dtype", ["float32", "float16"])
+def test_other_indexes_and_widths_are_sound_with_dead_rows_and_compacted(
+    options: EmbedOptions, tmp_path: Path, index: str, vector_dtype: str
+) -> None:
+    store = str(tmp_path / "other")
+    embed.run(
+        dataclasses.replace(
+            options, store=store, index=IndexOptions(index, 0.3), vector_dtype=vector_dtype
+        )
+    )
+    assert verify.run(store, deep=True).deep.recall > 0.4
+    remove_documents(store, ["doc-00001", "doc-00044"])
+    assert verify.run(store, deep=True).deep.least_cosine > 0.999
+    compact.run(store)
+    assert verify.run(store, deep=True).passages == Store.open(store).rows
+
+
+def test_a_store_of_two_widths_is_sound(options: EmbedOptions, tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    embed.run(dataclasses.replace(options, store=store, vector_dtype="float16"))
+    table = pa.table({"id": ["x", "y"], "text": ["river stone", "winter paper"]})
+    pq.write_table(table, tmp_path / "more.parquet")
+    embed.run(dataclasses.replace(options, store=store, inputs=(str(tmp_path / "more.parquet"),)))
+    assert verify.run(store, deep=True).deep.sampled == 64
+
+
+def test_a_store_without_rows_is_sound(store: Path) -> None:
+    remove_documents(str(store), [f"doc-{n:05d}" for n in range(60)])
+    assert verify.run(str(store), deep=True).deep.sampled == 0
+
+
+def swapped(table: pa.Table) -> pa.Table:
+    """The first two documents' vectors, each in the other's place."""
+    vectors = vectors_to_numpy(table["vector"])
+    order = np.arange(len(vectors))[::-1]
+    place = table.schema.get_field_index("vector")
+    column = vectors_to_arrow(vectors[order], pa.float32())
+    return table.set_column(place, table.schema.field(place), column)
+
+
+def test_vectors_that_are_not_their_texts_are_found_with_what_to_do(store: Path) -> None:
+    table = pq.read_table(one(store, "vectors/part-00000-*"))
+    rewrite_part(store, 0, swapped(table))
+    assert verify.run(str(store)).snapshot == 1
+    with pytest.raises(Damaged) as caught:
+        verify.run(str(store), deep=True)
+    message = str(caught.value)
+    assert "made again of its text have cosine" in message
+    assert "0.99 at least was expected; embed again into a new store" in message
+    assert "the index scores its nearest passages" in message
+
+
+def test_an_index_of_other_vectors_is_found(store: Path) -> None:
+    path = one(store, "index/*")
+    import faiss
+
+    other = faiss.IndexFlatIP(48)
+    rows = Store.open(str(store)).rows
+    other.add(np.random.default_rng(1).normal(size=(rows, 48)).astype(np.float32))
+    write_index(other, str(path))
+
+    def vouch(value: dict) -> None:
+        shard = value["index"]["shards"][0]["file"]
+        shard.update(sha256=filesystem.sha256(str(path)), bytes=path.stat().st_size)
+
+    rewrite_manifest(store, vouch)
+    assert read_index(path, "Flat", 48, rows).ntotal == rows
+    assert verify.run(str(store)).snapshot == 1
+    with pytest.raises(Damaged, match=r"the index scores its nearest passages .* and exact search"):
+        verify.run(str(store), deep=True)
+
+
+def test_a_model_that_is_gone_is_named_and_its_new_place_is_taken(
+    options: EmbedOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Path(shutil.copytree(str(options.model.model), tmp_path / "model"))
+    store = str(tmp_path / "store")
+    moved = ModelOptions(str(model), max_tokens=48)
+    embed.run(dataclasses.replace(options, store=store, model=moved))
+    model.rename(tmp_path / "moved")
+    assert verify.run(store).snapshot == 1
+    with pytest.raises(BadInput, match="give its place with --model"):
+        verify.run(store, deep=True)
+    assert main(["verify", store, "--deep", "--model", str(tmp_path / "moved"), "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert list(value) == ["store", "snapshot", "segments", "files", "passages", "deep"]
+    assert list(value["deep"]) == ["sampled", "least_cosine", "recall"]
+    assert main(["verify", store, "--deep", "--model", str(tmp_path / "moved")]) == 0
+    assert "64 vectors made again: least cosine" in capsys.readouterr().out

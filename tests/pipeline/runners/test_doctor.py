@@ -1,0 +1,106 @@
+"""What ``albeam doctor`` finds, and that it fails where the chosen runner can't work."""
+
+import json
+from pathlib import Path
+
+import pytest
+from apache_beam.options.pipeline_options import FlinkRunnerOptions
+
+from deploy.flink.cluster import free_port
+from pipeline.cli import main
+from pipeline.runners import flink
+from pipeline.runners.launch import pipeline_options
+from transforms.errors import BadInput
+from transforms.ingest.embed_passages import AlbertEmbeddingHandler
+from transforms.runtime import version
+from transforms.runtime.version import check_version
+
+
+def doctor(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict, str]:
+    code = main(["doctor", "--json", *words])
+    said = capsys.readouterr()
+    return code, json.loads(said.out), said.err
+
+
+def test_the_direct_runner_works_here(capsys: pytest.CaptureFixture[str], albert: Path) -> None:
+    code, found, _ = doctor(capsys, "--model", str(albert))
+    assert (code, found["runner"], found["works"]) == (0, "direct", True)
+    names = {each["name"]: each for each in found["findings"]}
+    assert "48 dimensions" in names["model"]["found"]
+    assert names["FAISS"]["found"].startswith("faiss-")
+    # What is missing says what to do.
+    assert all(each["found"] or each["remedy"] for each in found["findings"])
+
+
+def test_a_model_that_is_not_there_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, found, err = doctor(capsys, "--model", str(tmp_path / "none"))
+    assert (code, found["works"]) == (1, False)
+    assert err == "albeam: the direct runner can't work: model\n"
+
+
+def test_prism_that_is_not_there_is_said_with_its_remedy(
+    capsys: pytest.CaptureFixture[str], albert: Path
+) -> None:
+    words = ("--runner", "prism", "--prism-location", "/no/prism", "--model", str(albert))
+    code, found, _ = doctor(capsys, *words)
+    assert code == 1
+    [runner] = [each for each in found["findings"] if each["name"] == "runner prism"]
+    assert "go install github.com/apache/beam" in runner["remedy"]
+
+
+def test_the_embed_command_says_the_same_before_any_work(
+    capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path, albert: Path
+) -> None:
+    store = tmp_path / "store"
+    words = ["embed", str(corpus), "--store", str(store), "--model", str(albert)]
+    assert main([*words, "--runner", "prism", "--prism-location", "/no/prism"]) == 2
+    assert "go install" in capsys.readouterr().err
+    assert main([*words, "--runner", "flink", "--workers", "EXTERN", "x:1"]) == 2
+    assert "'EXTERN x:1' is not LOOPBACK, EXTERNAL" in capsys.readouterr().err
+    assert main([*words, "--runner", "flink", "--flink-mastr", "x:1"]) == 2
+    assert "did you mean --flink_master?" in capsys.readouterr().err
+    jar = tmp_path / "job-server.jar"
+    jar.write_bytes(b"no zip")
+    assert main([*words, "--runner", "flink", "--flink-job-server-jar", str(jar)]) == 2
+    assert "is no job server of Beam's" in capsys.readouterr().err
+    assert not store.exists()
+
+
+def test_options_of_beam_may_be_spelt_with_hyphens() -> None:
+    options = pipeline_options("flink", ("--flink-master=host-a:8081", "--max-parallelism", "7"))
+    found = options.view_as(FlinkRunnerOptions)
+    assert (found.flink_master, found.max_parallelism) == ("host-a:8081", 7)
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["EXTERNAL"], "needs the address of a pool"),
+        (["EXTERNAL", "nowhere"], "needs the address of a pool"),
+        (["LOOPBACK", "host:1"], "takes no address"),
+        (["NOWHERE"], "is not LOOPBACK"),
+    ],
+)
+def test_workers_that_make_no_sense(words: list[str], match: str) -> None:
+    with pytest.raises(BadInput, match=match):
+        flink.workers_arguments(words)
+
+
+def test_a_pool_that_does_not_answer_is_named() -> None:
+    port = free_port()
+    with pytest.raises(BadInput, match=f"localhost:{port}.*worker_pool_main"):
+        flink._pool(f"localhost:{port}")
+
+
+def test_a_worker_with_another_albeam_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(version, "installed_version", lambda: "9.9.9")
+    with pytest.raises(BadInput, match=r"has albeam 9\.9\.9, and .* sent by albeam 0\.0\.1"):
+        check_version("0.0.1")
+
+
+def test_a_worker_without_the_model_says_so(tmp_path: Path) -> None:
+    handler = AlbertEmbeddingHandler(str(tmp_path / "gone")).for_tables()
+    with pytest.raises(BadInput, match="every worker needs the model at the same place"):
+        handler.load_model()

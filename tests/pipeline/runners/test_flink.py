@@ -1,0 +1,116 @@
+"""What is looked for before a job is sent to Flink; the same line from ``embed`` and ``doctor``."""
+
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import TCPServer
+
+import pytest
+from apache_beam.version import __version__ as BEAM_VERSION
+
+from deploy.flink.cluster import free_port
+from pipeline.cli import main
+from pipeline.runners import flink
+from pipeline.runners.launch import check_runner, pipeline_options
+from transforms.errors import BadInput
+
+
+class _Overview(BaseHTTPRequestHandler):
+    """Answers as a Flink 1.19 with two TaskManagers does."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        found = {"flink-version": "1.19.1", "taskmanagers": 2, "slots-total": 8}
+        self.wfile.write(json.dumps(found).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Where a cluster answers on this machine."""
+    with TCPServer(("", 0), _Overview) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield int(server.server_address[1])
+        server.shutdown()
+        thread.join()
+
+
+def java(folder: Path, version: str = "17.0.9") -> str:
+    """A program that says it is Java."""
+    path = folder / f"java-{version}"
+    path.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def jar(folder: Path, version: str = BEAM_VERSION) -> str:
+    """A job server as far as albeam looks into it."""
+    path = folder / f"job-server-{version}.jar"
+    with zipfile.ZipFile(path, "w") as content:
+        content.writestr("org/apache/beam/sdk/sdk.properties", f"name=Beam\nversion={version}\n")
+    return str(path)
+
+
+def words_for(folder: Path) -> list[str]:
+    return ["--job-server-java-launcher", java(folder), "--flink-job-server-jar", jar(folder)]
+
+
+def test_what_is_missing_is_one_line_of_embed_and_the_remedy_of_doctor(
+    corpus: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], port: int
+) -> None:
+    whole, nobody, store = words_for(tmp_path), free_port(), tmp_path / "store"
+    cases = [
+        ([*whole[2:], "--job-server-java-launcher", "/no/java"], "needs Java, and '/no/java'"),
+        ([*whole[2:], "--job-server-java-launcher", java(tmp_path, "1.8.0_402")], "Java 8 is too"),
+        ([*whole[:2], "--flink-job-server-jar", jar(tmp_path, "2.1.0")], "is of Beam 2.1.0, and"),
+        ([*whole[:2], "--flink-job-server-jar", str(tmp_path / "gone.jar")], "is no job server of"),
+        ([*whole, "--flink-master", f"localhost:{nobody}"], "no Flink answers at"),
+        ([*whole, "--flink-master", f"localhost:{port}"], "must know where its Python workers are"),
+        ([*whole, "--workers", "EXTERNAL", f"localhost:{nobody}"], "no worker pool answers at"),
+    ]
+    for words, said in cases:
+        embed = ["embed", str(corpus), "--store", str(store), "--model", str(albert)]
+        assert main([*embed, "--runner", "flink", *words]) == 2
+        line = capsys.readouterr().err.strip()
+        assert said in line
+        assert "\n" not in line
+        assert main(["doctor", "--json", "--model", str(albert), "--runner", "flink", *words]) == 1
+        found = json.loads(capsys.readouterr().out)
+        [runner] = [each for each in found["findings"] if each["name"] == "runner flink"]
+        assert line == f"albeam: {runner['remedy']}"
+    assert not store.exists()
+
+
+def test_a_job_server_for_another_flink_is_not_fetched(port: int, tmp_path: Path) -> None:
+    where = (f"--flink-master=localhost:{port}", "--flink-version=2.0")
+    where = (*where, f"--job-server-java-launcher={java(tmp_path)}")
+    with pytest.raises(BadInput, match=r"is 1\.19\.1, and .* for 2\.0 .* give --flink-version 1"):
+        check_runner("flink", pipeline_options("flink", where))
+
+
+def test_a_pool_beside_each_task_manager_of_a_cluster_elsewhere_is_not_looked_for_here(
+    port: int, tmp_path: Path
+) -> None:
+    pool = flink.workers_arguments(["EXTERNAL", f"localhost:{free_port()}"])
+    words = (*words_for(tmp_path), *pool)
+    # The same cluster by an address that is not this machine's own name for itself.
+    elsewhere = pipeline_options("flink", (*words, f"--flink-master=0.0.0.0:{port}"))
+    assert "of each TaskManager" in check_runner("flink", elsewhere)[-1]
+    here = pipeline_options("flink", (*words, f"--flink-master=localhost:{port}"))
+    with pytest.raises(BadInput, match="no worker pool answers"):
+        check_runner("flink", here)
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [("localhost:1", True), ("127.0.0.1:1", True), ("http://[::1]:1", True), ("albeam:1", False)],
+)
+def test_which_addresses_are_this_machine_s(address: str, here: bool) -> None:
+    assert flink._is_here(address) is here

@@ -1,0 +1,54 @@
+"""The words of the progress line."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.command_line.console import duration
+from pipeline.runners.progress import ProgressLine
+from transforms.catalog.layout import HEARTBEAT, SegmentPaths
+from transforms.catalog.leases import claiming
+from transforms.runtime.counters import Tally
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0s"), (59, "59s"), (75, "1m15s"), (3_725, "1h02m")]
+)
+def test_durations_read_as_a_clock(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_the_line_tells_parts_passages_speed_and_time_left() -> None:
+    line = ProgressLine(parts=4, done=0, rows=400, before=Tally(0, 30, 1_000, 50_000))
+    assert line.text(Tally(0, 30, 1_000, 50_000), 3) == "0 of 4 parts, starting, 3s so far"
+    # A tenth of the rows in ten seconds leaves ninety, however many passages they had.
+    assert line.text(Tally(1, 70, 1_140, 54_000), 10) == (
+        "0 of 4 parts, 140 passages, 400 tokens/s, 1m30s left, 10s so far"
+    )
+    line.parts_done = 2
+    assert "30s left" in line.text(Tally(1, 70, 1_140, 54_000), 30)
+    line.parts_done = 4
+    assert line.text(Tally(1, 430, 1_400, 90_000), 100) == (
+        "4 of 4 parts, 400 passages, 400 tokens/s, indexing, 1m40s so far"
+    )
+
+
+def test_a_resumed_run_counts_its_own_parts() -> None:
+    line = ProgressLine(parts=4, done=3, rows=100, before=Tally())
+    assert line.text(Tally(1, 50, 50, 5_000), 10) == (
+        "3 of 4 parts, 50 passages, 500 tokens/s, 10s left, 10s so far"
+    )
+
+
+def test_a_run_claims_its_segment_while_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.catalog.leases._HEARTBEAT_SECONDS", 0.02)
+    paths = SegmentPaths(str(tmp_path), "one")
+    heartbeat = Path(paths.root, HEARTBEAT)
+    with claiming(paths):
+        deadline = time.monotonic() + 30
+        while not heartbeat.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert heartbeat.exists()

@@ -1,0 +1,25 @@
+"""Commands of albeam in a process of their own, as a terminal starts them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[2]
+# A shell's background jobs start with interrupts ignored.
+_CODE = """\
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pipeline.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """Start ``albeam ARGUMENTS``, which interrupts reach; both its outputs are pipes of text."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _CODE, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=_ROOT,
+    )

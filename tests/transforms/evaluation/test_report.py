@@ -1,0 +1,282 @@
+"""The page of an evaluation: inert whatever the corpus says, and sound in a real browser."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.cli import main
+from pipeline.ingest.embed import run as embed
+from pipeline.ingest.options import EmbedOptions
+from tests.support.browser import Browser, find_chromium
+from tests.support.models import make_texts
+from transforms.catalog.plan import ColumnOptions
+from transforms.evaluation import svg
+from transforms.evaluation.corpus_sample import draw_portrait, most_frequent, principal_places
+from transforms.models.options import ModelOptions, Placement
+from transforms.search.store import Store
+
+EVIL = "<script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"'&amp;]]>"
+#: Ids of documents may be anything, too.
+EVIL_ID = "<b onclick=evil()>id</b>"
+
+_OVERLAPS = """
+(() => {
+  const boxes = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode, words = node.textContent.trim();
+    if (!words || node.parentElement.closest('title, style')) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    for (const box of range.getClientRects()) boxes.push([box, words, node]);
+  }
+  const found = [];
+  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
+    const [a, first, one] = boxes[i], [b, second, two] = boxes[j];
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (one !== two && wide > 1 && high > 2) found.push([first.slice(0, 40), second.slice(0, 40)]);
+  }
+  return {texts: boxes.length, found};
+})()
+"""
+_OUTSIDE = """
+[...document.querySelectorAll('svg text')].filter(text => {
+  const a = text.getBoundingClientRect(), b = text.closest('svg').getBoundingClientRect();
+  return a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1
+      || a.bottom > b.bottom + 1;
+}).map(text => text.textContent)
+"""
+_SMALLEST = """
+Math.min(...[...document.querySelectorAll('svg text')].map(text =>
+  text.getBoundingClientRect().height))
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, albert: Path) -> str:
+    folder = tmp_path_factory.mktemp("report")
+    texts = [*make_texts(78), f"river {EVIL} stone", "garden " * 90]
+    ids = [*(f"doc-{n:05d}" for n in range(78)), EVIL_ID, "long"]
+    kinds = [f"{EVIL} {n % 8}" for n in range(80)]
+    columns = {"id": ids, "text": texts, "kind": kinds, "year": list(range(80))}
+    pq.write_table(pa.table(columns), folder / "corpus.parquet")
+    url = str(folder / "store")
+    embed(
+        EmbedOptions(
+            (str(folder / "corpus.parquet"),), url, ModelOptions(str(albert), max_tokens=48),
+            columns=ColumnOptions(all_columns=True), placement=Placement("cpu", "float32"),
+        )
+    )  # fmt: skip
+    return url
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory, store: str) -> Path:
+    """The page of two systems, one of them with a long name, and questions full of markup."""
+    folder = tmp_path_factory.mktemp("page")
+    texts = make_texts(78)
+    rows = [
+        {
+            "question_id": f"q{n}{'<i>' if n == 2 else ''}",
+            "question": f"{' '.join(texts[n].split()[:2])} {EVIL if n % 2 else ''}",
+            "relevant": [EVIL_ID if n == 1 else "nowhere" if n == 3 else f"doc-{n:05d}"],
+        }
+        for n in range(40)
+    ]
+    (folder / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines = [f"{row['question_id']} Q0 doc-{n % 9:05d} 1 {40 - n} t" for n, row in enumerate(rows)]
+    (folder / "other.trec").write_text("\n".join(lines))
+    page = folder / "report.html"
+    beside = f"a system of quite another name <u>={folder / 'other.trec'}"
+    command = ["evaluate", store, str(folder / "q.jsonl"), "--modes", "all", "--beside", beside]
+    assert main([*command, "--report", str(page), "--colour", "kind", "--dtype", "float32"]) == 0
+    return page
+
+
+class _Tags(HTMLParser):
+    """Every tag and attribute of a page, and whether tags are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in ("meta", "line", "circle", "rect", "polyline"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("circle", "rect"):
+            return
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_nothing_of_the_corpus_is_markup(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    parsed = _Tags()
+    parsed.feed(text)
+    assert parsed.open == []
+    assert not parsed.tags & {"script", "img", "link", "iframe", "b onclick", "u", "image"}
+    assert not {name for name in parsed.attributes if name.startswith("on")}
+    assert not parsed.attributes & {"src", "href"}
+    assert "&lt;script&gt;" in text
+    assert not re.findall(r"url\(|@import|https?://", text)
+
+
+def test_the_page_has_every_picture(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    for title in (
+        "Metrics", "Success@k", "Ranks, dense", "What scores tell", "Tokens a passage",
+        "Characters a passage", "Map of the vectors", "Latency", "The hardest questions",
+        "What was measured",
+    ):  # fmt: skip
+        assert f">{title}<" in text, title
+    for said in ("sha256", "english", "0.6 on the cosine"):
+        assert said in text
+    assert "not in the store" in text
+    assert "a system of quite another name &lt;u&gt;" in text
+
+
+def test_one_question_one_document_deep_still_makes_a_page(store: str, tmp_path: Path) -> None:
+    question = {"question_id": "q", "question": "river stone", "relevant": ["nowhere"]}
+    (tmp_path / "q.jsonl").write_text(json.dumps(question))
+    page = tmp_path / "new" / "r.html"
+    command = ["evaluate", store, str(tmp_path / "q.jsonl"), "-k", "1", "--report", str(page)]
+    assert main(command) == 0
+    assert "not found" in page.read_text(encoding="utf-8")
+    parsed = _Tags()
+    parsed.feed(page.read_text(encoding="utf-8"))
+    assert "svg" in parsed.tags
+    assert "nan" not in re.findall(r'(?:points|x|y|cx|cy|height)="(\w+)"', page.read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--report", "{tmp}/r.pdf"], "does not end in .html"),
+        (["--report", "{tmp}/file/r.html"], "is no folder to write in"),
+        (["--report", "{tmp}/r.html", "--colour", "tint"], "'tint' is not a metadata column of"),
+    ],
+)
+def test_a_report_that_can_not_be_is_told_before_anything_is_searched(
+    arguments: list[str],
+    message: str,
+    store: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("")
+    question = {"question_id": "q", "question": "river stone", "relevant": ["x"]}
+    (tmp_path / "q.jsonl").write_text(json.dumps(question))
+    given = [argument.format(tmp=tmp_path) for argument in arguments]
+    command = ["evaluate", store, str(tmp_path / "q.jsonl"), "--model", "/gone", *given]
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("no chromium here: install Debian's chromium, or name one in CHROMIUM")
+    opened = Browser(chromium)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1200])
+def test_in_a_browser_it_renders_and_nothing_overlaps(
+    browser: Browser, report: Path, width: int, scheme: str
+) -> None:
+    browser.open(report, width, scheme)
+    assert browser.messages == []
+    assert browser.requests == [report.resolve().as_uri()]
+    assert browser.evaluate("typeof window.evil") == "undefined"
+    assert browser.evaluate("document.querySelectorAll('svg').length") >= 8
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    overlaps = browser.evaluate(_OVERLAPS)
+    assert overlaps["texts"] > 150
+    assert overlaps["found"] == []
+    assert browser.evaluate(_OUTSIDE) == []
+    assert browser.evaluate(_SMALLEST) >= 11
+    page, ink = browser.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+        ".map(colour => Math.max(...colour.match(/\\d+/g).map(Number)))"
+    )
+    bright, dim = (page, ink) if scheme == "light" else (ink, page)
+    assert bright > 200
+    assert dim < 60
+
+
+def test_the_overlap_check_finds_overlaps(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "bad.html"
+    page.write_text(
+        "<svg viewBox='0 0 100 50'><text x=5 y=20>one</text><text x=8 y=22>two</text>"
+        "<text x=90 y=40>three</text></svg><script>console.error('no')</script>"
+    )
+    browser.open(page, 400)
+    assert browser.evaluate(_OVERLAPS)["found"] == [["one", "two"]]
+    assert browser.evaluate(_OUTSIDE) == ["three"]
+    assert len(browser.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (0, 1, ["0.0", "0.5", "1.0"]),
+        (0.55, 0.98, ["0.4", "0.6", "0.8", "1.0"]),
+        (0, 48, ["0", "20", "40", "60"]),
+        (0.0164, 0.0328, ["0.015", "0.020", "0.025", "0.030", "0.035"]),
+        (0, 70_000, ["0", "20k", "40k", "60k", "80k"]),
+    ],
+)
+def test_ticks_are_few_and_round(low: float, high: float, texts: list[str]) -> None:
+    assert [text for _, text in svg.axis("", low, high).ticks] == texts
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 12_345.678])
+def test_an_axis_of_one_value_has_room(value: float) -> None:
+    axis = svg.axis("", value, value)
+    assert axis.low < value < axis.high
+    assert 0 < axis.place(value) < 1
+    assert len({text for _, text in axis.ticks}) == len(axis.ticks) <= 7
+
+
+def test_principal_places_are_those_of_a_stretched_cloud() -> None:
+    rng = np.random.default_rng(0)
+    cloud = rng.normal(size=(400, 5)) * [9, 4, 0.1, 0.1, 0.1]
+    places, (first, second) = principal_places(cloud.astype(np.float32) + 7)
+    assert first == pytest.approx(81 / 97, abs=0.05)
+    assert first + second == pytest.approx(1, abs=0.01)
+    for side in (0, 1):
+        assert abs(np.corrcoef(places[:, side], cloud[:, side])[0, 1]) > 0.99
+    assert principal_places(np.ones((1, 3), np.float32))[0].tolist() == [[0, 0]]
+
+
+def test_a_portrait_is_that_of_all_passages_where_they_are_few(store: str) -> None:
+    opened = Store.open(store, dtype="float32")
+    portrait = draw_portrait(opened, "kind")
+    tables = list(opened.documents(["text"]))
+    texts = [text for table in tables for text in table.column("text").to_pylist()]
+    assert portrait.passages == len(texts)
+    assert sorted(portrait.characters) == sorted(map(len, texts))
+    assert portrait.tokens.max() <= 48
+    assert len(set(portrait.groups)) == 6
+    assert most_frequent(["b", "a", "b", "c"], 2) == ["b", "a", "b", "other"]
+    assert draw_portrait(opened, "kind").places.tolist() == portrait.places.tolist()

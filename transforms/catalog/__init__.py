@@ -1,0 +1,1 @@
+"""The store's metadata: layout, manifests, snapshots, plans, parts, tombstones, leases."""

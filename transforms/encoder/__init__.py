@@ -1,0 +1,1 @@
+"""Token ids become vectors: backends, batching, attention, reference."""

@@ -1,0 +1,1 @@
+"""Metrics, significance, run files and the report page."""

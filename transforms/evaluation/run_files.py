@@ -1,0 +1,222 @@
+"""Runs in files: what was found for each question, as TREC's six columns or as Parquet."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms.errors import BadInput
+from transforms.evaluation.metrics import Runs
+from transforms.evaluation.questions import Question
+from transforms.storage import filesystem
+from transforms.storage.output_files import write_text
+from transforms.storage.parquet_files import reading_given
+
+Run = dict[str, list[tuple[str, float]]]
+
+#: What evaluation writes of each mode and question; a column for each metric follows.
+BY_QUESTION: pa.Schema = pa.schema(
+    [
+        ("mode", pa.string()),
+        ("question_id", pa.string()),
+        ("question", pa.string()),
+        ("relevant", pa.list_(pa.string())),
+        ("rank", pa.int32()),
+        ("document_ids", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float64())),
+    ]
+)
+_LINES = ("question_id", "rank", "document_id", "score")
+_LISTS = ("question_id", "document_ids", "scores")
+_ASKED = ("mode", "question_id", "question", "relevant")
+_BLANK = re.compile(r"\s")
+
+
+def read_run(name: str) -> Run:
+    """A run, best documents first.
+
+    Args:
+        name: a file in TREC's format, the Parquet of ``albeam search --output``, or that of
+            ``albeam evaluate --per-question``, with ``@MODE`` behind it where it has several modes.
+
+    Raises:
+        BadInput: there is no such file, it is none of these, is empty, lists a document twice for a
+            question, or has a score that is no number.
+    """
+    url, mode = _split_mode(name)
+    try:
+        rows = _parquet_rows(url, mode) if url.endswith(".parquet") else _trec_rows(url)
+        run = _collect(name, rows)
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no run {url!r}; check the path") from error
+    if not run:
+        raise BadInput(f"run {name!r} is empty; give one that has found something")
+    return run
+
+
+def questions_of(name: str) -> list[Question] | None:
+    """The questions that a run was made with, with what is right for each.
+
+    Only the Parquet of ``albeam evaluate --per-question`` knows them; None for any other run.
+
+    Raises:
+        BadInput: as `read_run` does.
+    """
+    url, mode = _split_mode(name)
+    if not url.endswith(".parquet"):
+        return None
+    with reading_given(url, "run"), filesystem.open_input(url) as source:
+        file = pq.ParquetFile(source, page_checksum_verification=True)
+        if not set(_ASKED) <= set(file.schema_arrow.names):
+            return None
+        table = _of_mode(file.read(columns=_ASKED), url, mode)
+    return [
+        Question(row["question_id"], row["question"], tuple(row["relevant"]))
+        for row in table.to_pylist()
+    ]
+
+
+def check_questions(name: str, run: Runs, question_ids: Sequence[str], questions: str) -> None:
+    """Raise BadInput where a run answers a question that the file ``questions`` does not have."""
+    unknown = sorted(set(run) - set(question_ids))
+    if unknown:
+        raise BadInput(
+            f"run {name!r} has {len(unknown):,} question ids that {questions!r} lacks, "
+            f"{unknown[0]!r} among them; give the questions that it was made with"
+        )
+
+
+def check_trec_ids(ids: Sequence[str]) -> None:
+    """Raise BadInput where an id can't stand in a TREC run, whose columns blanks divide."""
+    for name in ids:
+        if not name or _BLANK.search(name):
+            raise BadInput(
+                f"id {name!r} can't stand in a TREC run, whose columns blanks divide; "
+                "write --per-question instead"
+            )
+
+
+def write_trec(url: str, runs: Runs, tag: str) -> None:
+    """Write ``question Q0 document rank score tag`` lines.
+
+    Scores never rise within a question, and fall where two are equal, in float32 too: tools rank
+    by them alone, and trec_eval holds them so.
+
+    Raises:
+        BadInput: an id is empty or has blanks.
+    """
+    lines = []
+    for question_id, ranked in runs.items():
+        check_trec_ids([question_id, *(document for document, _ in ranked)])
+        last = np.float32(math.inf)
+        for rank, (document, score) in enumerate(ranked, 1):
+            last = min(np.float32(score), np.nextafter(last, np.float32(-math.inf)))
+            lines.append(f"{question_id} Q0 {document} {rank} {float(last)!r} {tag}\n")
+    write_text(url, "".join(lines))
+
+
+def _split_mode(name: str) -> tuple[str, str | None]:
+    url, found, mode = name.rpartition(".parquet@")
+    return (f"{url}.parquet", mode) if found else (name, None)
+
+
+def _collect(name: str, rows: Iterator[tuple[str, str, float, float]]) -> Run:
+    """Rows of question, document, rank and score, by question and ranked.
+
+    By score as TREC's own tools do, and by rank where scores are equal.
+    """
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for question_id, document, rank, score in rows:
+        mine = found.setdefault(question_id, {})
+        if document in mine:
+            raise BadInput(
+                f"run {name!r} lists document {document!r} twice for question {question_id!r}; "
+                "keep its best place"
+            )
+        if not math.isfinite(score):
+            raise BadInput(
+                f"run {name!r} gives document {document!r} of question {question_id!r} the score "
+                f"{score}; give a finite number"
+            )
+        mine[document] = (-score, rank)
+    return {
+        question_id: [(document, -key[0]) for document, key in sorted(mine.items(), key=_key)]
+        for question_id, mine in found.items()
+    }
+
+
+def _key(item: tuple[str, tuple[float, float]]) -> tuple[float, float]:
+    return item[1]
+
+
+def _trec_rows(url: str) -> Iterator[tuple[str, str, float, float]]:
+    try:
+        text = filesystem.read_bytes(url).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"run {url!r} is not UTF-8 text: {error}; convert it") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        try:
+            question_id, _, document, rank, score, _ = fields
+            yield question_id, document, float(rank), float(score)
+        except ValueError as error:
+            raise BadInput(
+                f"line {number} of run {url!r} is not 'question Q0 document rank score tag', but "
+                f"{line[:80]!r}; a run is such a file, or .parquet"
+            ) from error
+
+
+def _parquet_rows(url: str, mode: str | None) -> Iterator[tuple[str, str, float, float]]:
+    with reading_given(url, "run"), filesystem.open_input(url) as source:
+        file = pq.ParquetFile(source, page_checksum_verification=True)
+        names = file.schema_arrow.names
+        wanted = next((each for each in (_LINES, _LISTS) if set(each) <= set(names)), None)
+        if wanted is None:
+            raise BadInput(
+                f"run {url!r} has neither {', '.join(_LINES)} nor {', '.join(_LISTS)}, but "
+                f"{', '.join(names)}; give a run that albeam wrote, or a TREC file"
+            )
+        several = ["mode"] if "mode" in names else []
+        table = file.read(columns=[*wanted, *several])
+    rows = _of_mode(table, url, mode).to_pylist()
+    for number, row in enumerate(rows):
+        if None in [row[name] for name in wanted]:
+            raise BadInput(f"row {number} of run {url!r} has a null; give each of its columns")
+        yield from _lines(row, wanted)
+
+
+def _lines(
+    row: Mapping[str, object], wanted: Sequence[str]
+) -> Iterator[tuple[str, str, float, float]]:
+    question_id, *rest = (row[name] for name in wanted)
+    if wanted == _LINES:
+        rank, document, score = rest
+        yield str(question_id), str(document), float(str(rank)), float(str(score))
+        return
+    documents, scores = rest
+    assert isinstance(documents, list)
+    assert isinstance(scores, list)
+    for place, (document, score) in enumerate(zip(documents, scores, strict=True)):
+        yield str(question_id), str(document), float(place), float(score)
+
+
+def _of_mode(table: pa.Table, url: str, mode: str | None) -> pa.Table:
+    if "mode" not in table.schema.names:
+        if mode is not None:
+            raise BadInput(f"run {url!r} has no column 'mode'; leave @{mode} out")
+        return table
+    modes = sorted(set(table.column("mode").to_pylist()))
+    if mode is None and len(modes) > 1:
+        raise BadInput(
+            f"run {url!r} has the modes {', '.join(modes)}: say which, as in {url}@{modes[0]}"
+        )
+    if mode is not None and mode not in modes:
+        raise BadInput(f"run {url!r} has no mode {mode!r}, but {', '.join(modes)}")
+    wanted = mode if mode is not None else (modes or [""])[0]
+    return table.filter(pc.equal(table.column("mode"), wanted))

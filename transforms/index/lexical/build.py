@@ -1,0 +1,183 @@
+"""Build the lexical index of a segment: shards of parts, each on its own worker."""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+
+from transforms.catalog.index_manifest import IndexFile
+from transforms.catalog.layout import SegmentPaths, segment_name
+from transforms.catalog.lexical_manifest import LexicalInfo, LexicalPiece, LexicalShard
+from transforms.catalog.segment import PartInfo, SegmentInfo
+from transforms.errors import BadInput, Damaged
+from transforms.index.lexical import tantivy_index
+from transforms.index.options import DEFAULT_LANGUAGE, LexicalOptions
+from transforms.index.shard_layout import ShardPlan, plan_lexical
+from transforms.storage import filesystem
+from transforms.storage.parquet_files import open_parquet, reading
+
+_BATCH = 1_024
+
+
+def choose_language(options: LexicalOptions, segments: Iterable[SegmentInfo]) -> str | None:
+    """The language of a new segment's index, that of the live ones; None where none is wanted.
+
+    Raises:
+        BadInput: another language was asked for than the live segments have.
+    """
+    if options.lexical == "none":
+        return None
+    theirs = {each.lexical.language for each in segments if each.lexical is not None}
+    wanted = options.language or (min(theirs) if theirs else DEFAULT_LANGUAGE)
+    if theirs - {wanted}:
+        raise BadInput(
+            f"language {wanted!r} is not that of the store's lexical index, {min(theirs)!r}; "
+            f"leave --language out, or build all anew: albeam index STORE --lexical auto "
+            f"--language {wanted}"
+        )
+    return wanted
+
+
+def build_lexical_shard(paths: SegmentPaths, shard: ShardPlan, language: str) -> LexicalShard:
+    """Index a shard's texts, and put the files, named by their content, into the store.
+
+    Raises:
+        Damaged: the parts can't be read, or have other rows than their markers say.
+    """
+    paths.claim()
+    # A thread of tantivy's that looks for changes may lock the folder just when it goes.
+    with tempfile.TemporaryDirectory(prefix="albeam-", ignore_cleanup_errors=True) as folder:
+        written = tantivy_index.write_index(Path(folder), _texts(paths, shard), language)
+        pieces = tuple(
+            LexicalPiece(
+                piece.rows,
+                tuple(_put(paths, shard.number, path) for path in piece.files.values()),
+            )
+            for piece in written
+        )
+    rows = sum(piece.rows for piece in pieces)
+    if rows != shard.rows:
+        raise Damaged(
+            f"the parts of {paths.root} have {rows} rows where their markers say {shard.rows}; "
+            "embed again into a new store"
+        )
+    return LexicalShard(shard.number, rows, shard.first_row, pieces)
+
+
+def build_lexical(
+    paths: SegmentPaths, parts: tuple[PartInfo, ...], language: str | None
+) -> LexicalInfo | None:
+    """All of `IndexTexts` in one process, a shard after another."""
+    if language is None:
+        return None
+    shards = [build_lexical_shard(paths, shard, language) for shard in plan_lexical(parts)]
+    return LexicalInfo(language, tuple(shards))
+
+
+def _texts(paths: SegmentPaths, shard: ShardPlan) -> Iterator[str]:
+    for part in shard.parts:
+        url = filesystem.join(paths.vectors, part.name)
+        with open_parquet(url) as file, reading(url):
+            for batch in file.iter_batches(_BATCH, columns=["text"]):
+                yield from batch.column(0).to_pylist()
+
+
+def _put(paths: SegmentPaths, shard: int, source: Path) -> IndexFile:
+    stem = f"shard-{shard:05d}"
+    with filesystem.put_by_content(paths.lexical, stem, source.suffix) as written:
+        shutil.copyfile(source, written.path)
+    return IndexFile(written.name, written.bytes, written.sha256)
+
+
+def settle_lexical(paths: SegmentPaths, info: LexicalInfo) -> IndexFile:
+    """Write what a manifest would say of an index into a file beside it, or adopt what stands."""
+    filesystem.create_exclusively(_settled_url(paths, info.language), info.to_json())
+    standing = settled_lexical(paths, info.language)
+    assert standing is not None
+    return standing
+
+
+def settled_lexical(paths: SegmentPaths, language: str) -> IndexFile | None:
+    """The file that an earlier run for the same language left, if any."""
+    url = _settled_url(paths, language)
+    try:
+        content = filesystem.read_bytes(url)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return IndexFile(url.rsplit("/", 1)[-1], len(content), filesystem.digest(content))
+
+
+def _settled_url(paths: SegmentPaths, language: str) -> str:
+    name = segment_name({"language": language, "tantivy": tantivy_index.VERSION})
+    return filesystem.join(paths.lexical, f"lexical-{name}.json")
+
+
+def _number(shard: LexicalShard) -> int:
+    return shard.number
+
+
+class _ShardsFn(beam.DoFn):
+    def process(self, element: tuple[PartInfo, ...]) -> Iterator[ShardPlan]:
+        yield from plan_lexical(element)
+
+
+class _BuildFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths, language: str) -> None:
+        self._paths, self._language = paths, language
+
+    def process(self, element: ShardPlan) -> Iterator[LexicalShard]:
+        yield build_lexical_shard(self._paths, element, self._language)
+
+
+class _GatherFn(beam.DoFn):
+    def __init__(self, language: str) -> None:
+        self._language = language
+
+    def process(
+        self, _: tuple[PartInfo, ...], shards: Sequence[LexicalShard]
+    ) -> Iterator[LexicalInfo]:
+        yield LexicalInfo(self._language, tuple(sorted(shards, key=_number)))
+
+
+class IndexTexts(beam.PTransform):
+    """All parts of a segment, as one element, to its `LexicalInfo`; shards side by side."""
+
+    def __init__(self, paths: SegmentPaths, language: str) -> None:
+        super().__init__()
+        self._paths, self._language = paths, language
+
+    def expand(
+        self, pcoll: beam.PCollection[tuple[PartInfo, ...]]
+    ) -> beam.PCollection[LexicalInfo]:
+        """Wire `plan_lexical` and `build_lexical_shard`."""
+        built = (
+            pcoll
+            | "PlanShards" >> beam.ParDo(_ShardsFn()).with_output_types(ShardPlan)
+            | "Spread" >> beam.Reshuffle()
+            | "BuildShard"
+            >> beam.ParDo(_BuildFn(self._paths, self._language)).with_output_types(LexicalShard)
+        )
+        gather = beam.ParDo(_GatherFn(self._language), beam.pvalue.AsList(built))
+        return pcoll | "Gather" >> gather.with_output_types(LexicalInfo)
+
+
+class _SettleFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths) -> None:
+        self._paths = paths
+
+    def process(self, element: LexicalInfo) -> Iterator[IndexFile]:
+        yield settle_lexical(self._paths, element)
+
+
+class SettleTexts(beam.PTransform):
+    """A `LexicalInfo` to a file beside its own, for a segment that has a manifest already."""
+
+    def __init__(self, paths: SegmentPaths) -> None:
+        super().__init__()
+        self._paths = paths
+
+    def expand(self, pcoll: beam.PCollection[LexicalInfo]) -> beam.PCollection[IndexFile]:
+        """Wire `settle_lexical`."""
+        return pcoll | "Settle" >> beam.ParDo(_SettleFn(self._paths)).with_output_types(IndexFile)

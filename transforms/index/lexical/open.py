@@ -1,0 +1,64 @@
+"""The lexical indexes of a store's segments, opened as one."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.segment import SegmentInfo
+from transforms.errors import BadInput
+from transforms.index.lexical.tantivy_index import LexicalIndex, OpenPiece
+from transforms.storage import filesystem
+from transforms.storage.file_cache import LEXICAL_REMEDY, FileCache
+
+
+def open_lexical(url: str, segments: Sequence[SegmentInfo], cache: FileCache) -> LexicalIndex:
+    """Open the lexical indexes of segments, which all have one, as one index.
+
+    Args:
+        url: the store's.
+        segments: in the order of their global rows.
+        cache: checks the files, and keeps copies of remote ones.
+
+    Raises:
+        BadInput: they are of different languages.
+        Damaged: a file is missing, differs from its digest, or can't be read.
+    """
+    language = lexical_language(url, segments)
+    try:
+        return LexicalIndex(_pieces(url, segments, cache), language)
+    except FileNotFoundError:
+        # Another process took a copy between; it is fetched again.
+        return LexicalIndex(_pieces(url, segments, cache), language)
+
+
+def lexical_language(url: str, segments: Sequence[SegmentInfo]) -> str:
+    """The language of the lexical indexes of segments, ``none`` where there are none.
+
+    Raises:
+        BadInput: they are of different languages.
+    """
+    languages = {each.lexical.language for each in segments if each.lexical is not None}
+    if len(languages) > 1:
+        raise BadInput(
+            f"{url!r} has lexical indexes of several languages, {', '.join(sorted(languages))}; "
+            "build them anew: albeam index STORE --lexical auto --language LANGUAGE"
+        )
+    return min(languages, default="none")
+
+
+def _pieces(url: str, segments: Sequence[SegmentInfo], cache: FileCache) -> list[OpenPiece]:
+    pieces = []
+    first = 0
+    for segment in segments:
+        folder = SegmentPaths(url, segment.name).lexical
+        for shard in segment.lexical.shards if segment.lexical is not None else ():
+            for piece in shard.pieces:
+                files = {
+                    PurePath(file.name).suffix: cache.fetch(
+                        filesystem.join(folder, file.name), file.bytes, file.sha256, LEXICAL_REMEDY
+                    )
+                    for file in piece.files
+                }
+                pieces.append(OpenPiece(piece.rows, first + shard.first_row, files))
+        first += segment.rows
+    return pieces

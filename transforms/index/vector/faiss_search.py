@@ -1,0 +1,278 @@
+"""Make and search FAISS indexes.
+
+`faiss_training` trains and fills indexes, `faiss_files` writes and reads them, and `faiss_factory`
+finds out what a factory string makes.
+
+Row ids are places in the index: a shard's index holds its rows in order. Cosine is the inner
+product of normalized vectors.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import Damaged
+from transforms.index.top_k import Rows, Scores, merge_top_k, no_hits
+
+try:
+    import faiss
+except ImportError as error:
+    raise ImportError(
+        "albeam needs FAISS, and neither build of it is installed: "
+        "pip install 'albeam[cpu]', or 'albeam[gpu]' for NVIDIA GPUs"
+    ) from error
+
+Vectors = npt.NDArray[np.float32]
+
+METRIC = "inner_product"
+EXACT = "Flat"
+#: Rows scored at once by `exact_search`.
+_BLOCK = 16_384
+#: The place in its code that FAISS' message begins with.
+_PLACE = re.compile(r"^.*?\.(?:cpp|h):\d+: ")
+_LEVEL_BYTES = 16
+
+
+def empty_index(factory: str, dim: int) -> Any:
+    """What a factory string makes: an index by inner product, neither trained nor filled.
+
+    Raises:
+        RuntimeError: FAISS does not know it, or not for so many dimensions.
+        ValueError: it makes an index that knows no inner product.
+    """
+    index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise ValueError(f"{factory} knows no inner product")
+    return index
+
+
+def transforms_of(index: Any) -> list[Any]:
+    """What an index does to vectors before it takes them, in order."""
+    make: Any = faiss
+    if not isinstance(index, make.IndexPreTransform):
+        return []
+    chain = index.chain
+    return [make.downcast_VectorTransform(chain.at(number)) for number in range(chain.size())]
+
+
+def transformed(index: Any, vectors: Vectors) -> Vectors:
+    """Vectors as what is behind an index' transforms takes them."""
+    for transform in transforms_of(index):
+        vectors = transform.apply(np.ascontiguousarray(vectors))
+    return np.ascontiguousarray(vectors)
+
+
+def inner_of(index: Any) -> Any:
+    """What is behind an index' transforms; the index itself where it has none."""
+    make: Any = faiss
+    behind = isinstance(index, make.IndexPreTransform)
+    return make.downcast_index(index.index) if behind else index
+
+
+def gpus() -> int:
+    """How many GPUs FAISS sees."""
+    count: Callable[[], int] | None = getattr(faiss, "get_num_gpus", None)
+    return count() if count is not None else 0
+
+
+def exact_search(
+    chunks: Iterable[Vectors],
+    queries: Vectors,
+    k: int,
+    live: npt.NDArray[np.bool_] | None = None,
+) -> tuple[Scores, Rows]:
+    """The best ``k`` rows of all chunks for each query; see `merge_top_k` for what is returned.
+
+    ``live`` says which rows may be found, all by default.
+    """
+    best = no_hits(len(queries))
+    first = 0
+    for chunk in chunks:
+        for start in range(0, len(chunk), _BLOCK):
+            block = np.ascontiguousarray(chunk[start : start + _BLOCK])
+            places = np.arange(first + start, first + start + len(block))
+            if live is not None:
+                block, places = block[live[places]], places[live[places]]
+            if not len(block):
+                continue
+            scores, rows = faiss.knn(
+                queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT
+            )
+            best = merge_top_k([best, (scores, places[rows])], k)
+        first += len(chunk)
+    return best
+
+
+def vectors_of(index: Any, rows: Rows) -> Vectors:
+    """The vectors of rows of an exact index, float32 ``[n, dim]``."""
+    return np.asarray(index.reconstruct_batch(np.ascontiguousarray(rows, np.int64)), np.float32)
+
+
+def row_lists(index: Any, rows: int) -> npt.NDArray[np.int32] | None:
+    """In which list of a plain inverted file each row is; None for any other index."""
+    index = inner_of(index)
+    if not has_plain_lists(index):
+        return None
+    make: Any = faiss
+    found = np.zeros(rows, np.int32)
+    for number in range(index.nlist):
+        count = index.invlists.list_size(number)
+        if count:
+            ids = make.rev_swig_ptr(index.invlists.get_ids(number), count)
+            check_rows(ids, rows)
+            found[ids] = number
+    return found
+
+
+def assign_lists(
+    index: Any, queries: Vectors, nprobe: int, filled: npt.NDArray[np.bool_] | None = None
+) -> tuple[Scores, Rows] | None:
+    """The lists that a plain inverted file is to search, for all shards that share its centres.
+
+    ``filled`` says which lists are worth it: the nearest of those are taken, as many as there are.
+    None where the index is of another kind, or its centres can't be chosen among.
+    """
+    queries, index = transformed(index, queries), inner_of(index)
+    if not has_plain_lists(index):
+        return None
+    make: Any = faiss
+    centres = make.downcast_index(index.quantizer)
+    if filled is not None and not isinstance(centres, (make.IndexFlat, make.IndexHNSW)):
+        return None
+    # FAISS takes lists beyond those that there are for those of the next query.
+    most = index.nlist if filled is None else max(1, int(filled.sum()))
+    count = min(nprobe, most)
+    return search_index(centres, queries, count, filled)
+
+
+def has_plain_lists(index: Any) -> bool:
+    """Whether an index is an inverted file whose lists can be chosen before it is searched."""
+    return type(index).__name__.startswith("IndexIVF") and hasattr(index, "search_preassigned")
+
+
+def search_index(
+    index: Any,
+    queries: Vectors,
+    k: int,
+    live: npt.NDArray[np.bool_] | None = None,
+    setting: int = 0,
+    lists: tuple[Scores, Rows] | None = None,
+    alone: bool = False,
+) -> tuple[Scores, Rows]:
+    """The best ``k`` rows of an index, ``[queries, k]``; row -1 where it found fewer.
+
+    Args:
+        index: what to search.
+        queries: float32 ``[queries, dim]``.
+        k: how many rows.
+        live: which of the index's rows may be found; all by default.
+        setting: nprobe or efSearch; 0 leaves it as the index has it.
+        lists: what `assign_lists` gave, to search these and no others.
+        alone: whether a single query may have every core for these lists.
+    """
+    queries = np.ascontiguousarray(queries)
+    if lists is not None:
+        queries, index = transformed(index, queries), inner_of(index)
+    chosen = None if live is None or live.all() else live
+    params = _parameters(index, chosen, setting if lists is None else lists[0].shape[1])
+    if lists is not None:
+        # Queries side by side, or lists: by default it is left to the caller.
+        index.parallel_mode = 1 if alone and len(queries) == 1 else 3
+        scores, rows = _search_assigned(index, queries, k, lists, params)
+    else:
+        scores, rows = index.search(queries, k, params=params)
+    return scores, rows
+
+
+@contextmanager
+def searching(url: str) -> Iterator[None]:
+    """What FAISS can't do with the index file at ``url`` becomes Damaged."""
+    try:
+        yield
+    except (RuntimeError, IndexError) as error:
+        raise Damaged(
+            f"{url} can't be searched: {reason(error)}; its digest is right, so it was written "
+            "wrong: build another with albeam index"
+        ) from error
+
+
+def check_rows(rows: Rows, count: int) -> None:
+    """Raise IndexError where an index of ``count`` rows found one that it can't have."""
+    wrong = rows[(rows < -1) | (rows >= count)]
+    if len(wrong):
+        raise IndexError(f"it has {count} rows and found row {wrong[0]}")
+
+
+def _search_assigned(
+    index: Any, queries: Vectors, k: int, lists: tuple[Scores, Rows], params: Any
+) -> tuple[Scores, Rows]:
+    """FAISS' own function for it: the one for arrays takes no parameters."""
+    make: Any = faiss
+    scores = np.empty((len(queries), k), np.float32)
+    rows = np.empty((len(queries), k), np.int64)
+    near, numbers = (np.ascontiguousarray(each) for each in lists)
+    pointers = (make.swig_ptr(each) for each in (numbers, near, scores, rows))
+    if isinstance(index, make.IndexIVFFastScan):
+        # One query is answered sooner list by list than in groups of lists; 0 lets FAISS choose.
+        index.implem = 10 if len(queries) == 1 else 0
+    index.search_preassigned_c(len(queries), make.swig_ptr(queries), k, *pointers, False, params)
+    return scores, rows
+
+
+def _parameters(index: Any, live: npt.NDArray[np.bool_] | None, setting: int) -> Any:
+    """Search parameters of the kind that the index wants; None where nothing is asked."""
+    make: Any = faiss
+    if live is None and not setting:
+        return None
+    bits = None if live is None else np.packbits(live, bitorder="little")
+    only = {} if bits is None else {"sel": make.IDSelectorBitmap(bits)}
+    if isinstance(index, make.IndexPreTransform):
+        inner = _parameters(make.downcast_index(index.index), live, setting)
+        return make.SearchParametersPreTransform(index_params=inner)
+    if count_lists(index):
+        probes = setting or make.extract_index_ivf(index).nprobe
+        return make.SearchParametersIVF(nprobe=probes, **only)
+    hnsw = graph_of(index)
+    if hnsw is not None:
+        return make.SearchParametersHNSW(efSearch=setting or hnsw.efSearch, **only)
+    return make.SearchParameters(**only) if only else None
+
+
+def row_bytes(index: Any) -> int:
+    """What a row takes in an index of this make: its code, its number in a list, its links."""
+    make: Any = faiss
+    inner, graph = inner_of(index), graph_of(index)
+    if count_lists(inner):
+        return int(make.extract_index_ivf(inner).code_size) + np.dtype(np.int64).itemsize
+    if graph is not None:
+        # On the lowest level; few rows have links on others. Then where a row's begin, its level.
+        links = np.dtype(np.int32).itemsize * int(graph.nb_neighbors(0))
+        return links + _LEVEL_BYTES + row_bytes(make.downcast_index(inner.storage))
+    return int(inner.sa_code_size())
+
+
+def graph_of(index: Any) -> Any:
+    """The graph of an index that is one; None for any other."""
+    make: Any = faiss
+    index = inner_of(index)
+    return index.hnsw if isinstance(index, make.IndexHNSW) else None
+
+
+def count_lists(index: Any) -> int:
+    """Lists of an inverted file; 0 for any other index."""
+    try:
+        return int(faiss.extract_index_ivf(index).nlist)
+    except RuntimeError:
+        return 0
+
+
+def reason(error: Exception) -> str:
+    """FAISS' message without the C++ place that it starts with."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return _PLACE.sub("", lines[-1]).removeprefix("Error: ")[:200]

@@ -1,0 +1,210 @@
+"""Search the index of one segment: all its shards together."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.catalog.index_manifest import IndexFile, IndexInfo, IndexShard
+from transforms.catalog.layout import SegmentPaths
+from transforms.index.top_k import Rows, Scores, merge_top_k, moved, no_hits
+from transforms.index.vector import faiss_factory, faiss_files, faiss_search
+from transforms.index.vector.float16_vectors import Raw, open_raw, rescore, scan
+from transforms.index.vector.recall import setting_for
+from transforms.runtime.search_pool import searchers
+from transforms.storage import filesystem
+from transforms.storage.file_cache import FileCache
+
+Bools = npt.NDArray[np.bool_]
+Vectors = npt.NDArray[np.float32]
+
+#: Of longer lists than this the recall at 100 is what matters.
+_SHORT_LIST = 25
+
+
+class SegmentIndex:
+    """The index files of a segment, opened when they are first needed."""
+
+    def __init__(self, paths: SegmentPaths, info: IndexInfo, dim: int, cache: FileCache) -> None:
+        """``cache`` checks the files, and keeps copies of remote ones."""
+        self._paths, self._info, self._dim, self._cache = paths, info, dim, cache
+        self._open: dict[int, tuple[object, Raw | None]] = {}
+        self._row_lists: dict[int, npt.NDArray[np.int32] | None] = {}
+        self._filled: dict[int, tuple[Bools, Bools | None]] = {}
+
+    def search(
+        self, queries: Vectors, k: int, live: Bools | None = None, value: int | None = None
+    ) -> tuple[Scores, Rows]:
+        """The best ``k`` live rows of the segment by their scores; row -1 where there are fewer.
+
+        Args:
+            queries: float32 ``[queries, dim]``.
+            k: how many rows.
+            live: which of the segment's rows may be found; all by default.
+            value: the search-time setting; by default the one that was measured for so many live.
+
+        Raises:
+            Damaged: a file is missing, differs from its digest, or can't be searched.
+        """
+        share = 1.0 if live is None else float(live.mean()) if len(live) else 1.0
+        lists: tuple[Scores, Rows] | None = None
+        if value is None:
+            value = setting_for(self._info.settings, share).value_for(k > _SHORT_LIST)
+        kind = faiss_factory.kind_of(self._info.factory, self._dim)
+        work: list[_Work] = []
+        for shard in self._info.shards:
+            stop = shard.first_row + shard.rows
+            mine = live[shard.first_row : stop] if live is not None else None
+            if mine is not None and not mine.any():
+                continue
+            index, raw = self.open(shard)
+            worth, chosen = 0, None
+            if raw is not None:
+                worth = self._worth(value, shard, mine)
+                with faiss_search.searching(self._url(shard.file)):
+                    filled = self._lists_of(shard, index, live) if worth else None
+                    if filled is not None:
+                        chosen = faiss_search.assign_lists(index, queries, worth, filled)
+                    elif worth:
+                        lists = lists or faiss_search.assign_lists(index, queries, worth)
+                        chosen = lists
+            work.append(_Work(shard, self._url(shard.file), index, raw, mine, worth, chosen))
+        # FAISS gives several questions all cores; one question gets them by shards or by lists.
+        apart = len(queries) == 1 and len(work) > 1
+        wanted = kind.candidates(k)
+        search = functools.partial(_search, queries=queries, k=k, wanted=wanted, alone=not apart)
+        found = searchers().map(search, work) if apart else map(search, work)
+        return merge_top_k([no_hits(len(queries)), *found], k)
+
+    def vectors(self, rows: Rows) -> Vectors:
+        """The vectors of the segment's rows ``[n]``, float32 ``[n, dim]``."""
+        found = np.empty((len(rows), self._dim), np.float32)
+        for shard in self._info.shards:
+            mine = (rows >= shard.first_row) & (rows < shard.first_row + shard.rows)
+            if mine.any():
+                index, raw = self.open(shard)
+                inside = rows[mine] - shard.first_row
+                with faiss_search.searching(self._url(shard.file)):
+                    found[mine] = (
+                        raw[inside] if raw is not None else faiss_search.vectors_of(index, inside)
+                    )
+        return found
+
+    def _worth(self, value: int, shard: IndexShard, live: Bools | None) -> int:
+        """The setting, or 0 where what lives in a shard must be scanned, or that costs less."""
+        kind = faiss_factory.kind_of(self._info.factory, self._dim)
+        count = shard.rows if live is None else int(live.sum())
+        if count < shard.rows and not kind.selects:
+            return 0
+        return value if faiss_factory.cost(kind, value, shard.rows) <= count else 0
+
+    def _lists_of(self, shard: IndexShard, index: object, live: Bools | None) -> Bools | None:
+        """Which lists of a shard have live rows, kept for the next search; None for all."""
+        if live is None:
+            return None
+        if shard.number not in self._row_lists:
+            self._row_lists[shard.number] = faiss_search.row_lists(index, shard.rows)
+        last = self._filled.get(shard.number)
+        if last is None or last[0] is not live:
+            mine = live[shard.first_row : shard.first_row + shard.rows]
+            last = live, filled_lists(self._row_lists[shard.number], mine)
+            self._filled[shard.number] = last
+        return last[1]
+
+    def open(self, shard: IndexShard) -> tuple[object, Raw | None]:
+        """A shard's index and its bare vectors, if it has some; digests are checked first."""
+        if shard.number not in self._open:
+            try:
+                self._open[shard.number] = self._read(shard)
+            except FileNotFoundError:
+                # Another process took the copy between; it is fetched again.
+                self._open[shard.number] = self._read(shard)
+        return self._open[shard.number]
+
+    def _read(self, shard: IndexShard) -> tuple[object, Raw | None]:
+        raw = None
+        if shard.raw is not None:
+            raw = open_raw(self._fetch(shard.raw), shard.rows, self._dim)
+        path = self._fetch(shard.file)
+        return faiss_files.read_index(path, self._info.factory, self._dim, shard.rows), raw
+
+    def _url(self, file: IndexFile) -> str:
+        return filesystem.join(self._paths.index, file.name)
+
+    def _fetch(self, file: IndexFile) -> Path:
+        return self._cache.fetch(self._url(file), file.bytes, file.sha256)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A shard that is to be searched; see `search_shard`."""
+
+    shard: IndexShard
+    url: str
+    index: object
+    raw: Raw | None
+    live: Bools | None
+    value: int
+    lists: tuple[Scores, Rows] | None
+
+
+def _search(work: _Work, queries: Vectors, k: int, wanted: int, alone: bool) -> tuple[Scores, Rows]:
+    """The best live rows of a shard, as the segment numbers them."""
+    rows_there = work.shard.rows
+    with faiss_search.searching(work.url):
+        if work.raw is None:
+            wanted = min(k, rows_there if work.live is None else int(work.live.sum()))
+            found = faiss_search.search_index(work.index, queries, wanted, work.live)
+            faiss_search.check_rows(found[1], rows_there)
+        else:
+            given = work.live, work.value, work.lists, alone
+            found = search_shard(work.index, work.raw, queries, k, wanted, *given)
+    return moved(found, work.shard.first_row)
+
+
+def filled_lists(row_lists: npt.NDArray[np.int32] | None, live: Bools) -> Bools | None:
+    """Which lists of a shard have live rows; None where all have, or rows are in no lists."""
+    if row_lists is None:
+        return None
+    filled = np.bincount(row_lists[live], minlength=int(row_lists.max(initial=0)) + 1) > 0
+    return None if filled.all() else filled
+
+
+def search_shard(
+    index: object,
+    raw: Raw,
+    queries: Vectors,
+    k: int,
+    wanted: int,
+    live: Bools | None,
+    value: int,
+    lists: tuple[Scores, Rows] | None = None,
+    alone: bool = False,
+) -> tuple[Scores, Rows]:
+    """The best ``k`` live rows of a shard, candidates of its index by exact scores.
+
+    Args:
+        index: the shard's.
+        raw: its vectors.
+        queries: float32 ``[queries, dim]``.
+        k: how many rows.
+        wanted: how many candidates.
+        live: which rows may be found; all by default.
+        value: nprobe or efSearch; 0 scans the live rows.
+        lists: see `transforms.index.vector.faiss_search.assign_lists`.
+        alone: whether nothing else is searched beside.
+    """
+    count = len(raw) if live is None else int(live.sum())
+    k = min(k, count)
+    if not value:
+        return scan(raw, queries, k, live)
+    wanted = min(wanted, count)
+    _, rows = faiss_search.search_index(index, queries, wanted, live, value, lists, alone)
+    faiss_search.check_rows(rows, len(raw))
+    scores, rows = rescore(raw, queries, rows, k)
+    short = np.flatnonzero((rows < 0).any(axis=1))
+    if len(short):
+        scores[short], rows[short] = scan(raw, queries[short], k, live)
+    return scores, rows

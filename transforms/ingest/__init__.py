@@ -1,0 +1,1 @@
+"""Read, split, embed and write documents."""

@@ -1,0 +1,176 @@
+"""The Beam model handlers around the encoder, and the transform that embeds passages."""
+
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
+
+from transforms.encoder.encoder import Encoder, load_encoder
+from transforms.errors import BadInput
+from transforms.ingest.chunks import count_tokens
+from transforms.models.options import ModelOptions, Placement
+from transforms.models.resolve import find_model
+from transforms.runtime.counters import TALLY
+from transforms.storage import arrow_coder  # noqa: F401
+from transforms.storage.schema import METRICS, REJECT, TOKENS, VECTOR
+from transforms.storage.vectors import vectors_to_arrow
+
+
+class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
+    def __init__(self, model: ModelOptions, placement: Placement) -> None:
+        super().__init__()
+        self._options = model
+        self._placement = placement
+
+    def load_model(self) -> Encoder:
+        """The encoder, loaded once in each worker process and shared by its threads.
+
+        Raises:
+            BadInput: this worker does not have the model.
+        """
+        try:
+            model = find_model(self._options)
+        except BadInput as error:
+            raise BadInput(
+                f"{error}; that is on {platform.node()}: every worker needs the model at the same "
+                "place, or a hub name that it can fetch"
+            ) from error
+        encoder = load_encoder(model, self._placement)
+        TALLY.add_load()
+        return encoder
+
+    def get_metrics_namespace(self) -> str:
+        """Where Beam counts inferences and model loads."""
+        return METRICS
+
+
+class AlbertEmbeddingHandler(_EncoderHandler):
+    """Strings in, vectors out: a model handler for a ``RunInference`` of your own.
+
+    Each text gives a ``PredictionResult`` whose ``inference`` is a float32 array ``[dim]``. A text
+    longer than the model's ``max_tokens`` is cut there. RunInference batches as usual.
+    """
+
+    def __init__(
+        self,
+        model: ModelOptions | str,
+        device: str = "auto",
+        dtype: str = "auto",
+        prompt: str | None = None,
+        min_batch_size: int = 1,
+        max_batch_size: int = 256,
+    ) -> None:
+        """Describe a model; nothing is loaded before `load_model`.
+
+        Args:
+            model: a folder, a hub name, or options for one.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+            prompt: put before each text; the model's passage prompt by default.
+            min_batch_size: fewest texts that RunInference puts in a batch.
+            max_batch_size: most texts that RunInference puts in a batch.
+        """
+        options = model if isinstance(model, ModelOptions) else ModelOptions(model)
+        super().__init__(options, Placement(device, dtype))
+        self._prompt = prompt
+        self._batching = {"min_batch_size": min_batch_size, "max_batch_size": max_batch_size}
+
+    def run_inference(
+        self,
+        batch: Sequence[str],
+        model: Encoder,
+        inference_args: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> Iterable[PredictionResult]:
+        """Embed a batch of texts.
+
+        Raises:
+            BadInput: an element can't be embedded; it is named.
+        """
+        prompt = model.identity.passage_prompt if self._prompt is None else self._prompt
+        vectors = model.encode_texts(list(batch), prompt)
+        return [PredictionResult(text, vector) for text, vector in zip(batch, vectors, strict=True)]
+
+    def batch_elements_kwargs(self) -> dict[str, Any]:
+        """The bounds of a batch."""
+        return self._batching
+
+    def get_num_bytes(self, batch: Sequence[str]) -> int:
+        """The memory of a batch's texts."""
+        return sum(sys.getsizeof(text) for text in batch)
+
+    def for_tables(self) -> "AlbertTableHandler":
+        """The form that takes and gives whole tables."""
+        return AlbertTableHandler(self._options, self._placement)
+
+
+class AlbertTableHandler(_EncoderHandler):
+    """A table of passages in, the same table with vectors out, without batching."""
+
+    def run_inference(
+        self,
+        batch: pa.Table,
+        model: Encoder,
+        inference_args: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> Iterable[pa.Table]:
+        """Embed the rows of one table; see `embed_passages`."""
+        embedded = embed_passages(batch, model)
+        vectors = embedded.column(VECTOR)
+        done = embedded.filter(pc.is_valid(vectors))
+        tokens = count_tokens(done)
+        Metrics.counter(METRICS, "passages").inc(done.num_rows)
+        Metrics.counter(METRICS, "tokens").inc(tokens)
+        Metrics.distribution(METRICS, "tokens_per_table").update(tokens)
+        return [embedded]
+
+    def should_skip_batching(self) -> bool:
+        """True: an element is a batch already."""
+        return True
+
+    def get_num_bytes(self, batch: pa.Table) -> int:
+        """The bytes of the rows."""
+        return int(batch.nbytes)
+
+
+def embed_passages(table: pa.Table, encoder: Encoder) -> pa.Table:
+    """Add ``vector: fixed_size_list<float32>[dim]`` to a table of passages.
+
+    Args:
+        table: with ``_tokens`` and ``_reject``; a rejected row gets a null vector.
+        encoder: embeds the token ids.
+
+    Returns:
+        The table with vectors; a row that fails alone is rejected with its reason.
+    """
+    reasons = table.column(REJECT)
+    good = np.flatnonzero(pc.is_null(reasons).to_numpy())
+    tokens = table.column(TOKENS).take(pa.array(good)).combine_chunks()
+    encoding = encoder.encode(tokens, TALLY.add_batch)
+    vectors = np.full((table.num_rows, encoder.identity.dim), np.nan, np.float32)
+    vectors[good] = encoding.vectors
+    if encoding.failed:
+        updated = reasons.to_pylist()
+        for row, reason in encoding.failed.items():
+            updated[good[row]] = reason
+        place = table.schema.get_field_index(REJECT)
+        table = table.set_column(place, table.schema.field(place), pa.array(updated, pa.string()))
+    return table.append_column(VECTOR, vectors_to_arrow(vectors, pa.float32()))
+
+
+class EmbedPassages(beam.PTransform):
+    """``PCollection[pa.Table]`` of passages with token ids to the same with vectors."""
+
+    def __init__(self, handler: AlbertTableHandler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def expand(self, pcoll: beam.PCollection[pa.Table]) -> beam.PCollection[pa.Table]:
+        """Wire the handler into RunInference."""
+        # RunInference declares Any, and an untyped stage would pickle its tables.
+        return pcoll | "Embed" >> RunInference(self._handler).with_output_types(pa.Table)

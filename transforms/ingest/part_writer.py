@@ -1,0 +1,154 @@
+"""Write a part: its vectors, its rejects, its marker."""
+
+import os
+from collections import Counter
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from transforms.catalog.layout import SegmentPaths, part_name
+from transforms.catalog.parts import PartFormat
+from transforms.catalog.segment import PartInfo
+from transforms.errors import BadInput
+from transforms.ingest.chunks import chunk_of, count_rows, count_tokens
+from transforms.runtime.counters import TALLY
+from transforms.storage import filesystem
+from transforms.storage.schema import REJECT, REJECT_COLUMNS, REJECT_SCHEMA, VECTOR
+from transforms.storage.vectors import vectors_to_numpy
+
+#: Rows of a written row group: what a search reads to fetch one hit.
+ROWS_PER_GROUP = 512
+
+
+class PartWriter:
+    """Writes one part from its chunks; nothing is visible before `finish`."""
+
+    def __init__(self, paths: SegmentPaths, part: int, form: PartFormat) -> None:
+        self._paths, self._part, self._form = paths, part, form
+        self._next = 0
+        self._stack = ExitStack()
+        self._digests: dict[str, str] = {}
+        self._rejects: pa.Table | None = None
+        self._reasons: Counter[str] = Counter()
+        self._rows = self._documents = self._tokens = self._text_bytes = 0
+        schema = form.schema
+        path = self._stack.enter_context(
+            filesystem.put_atomically(paths.vectors, self._named(".parquet", "vectors"))
+        )
+        self._path = path
+        # A dictionary of vectors would fit under its size limit and double the file.
+        plain = [f.name for f in schema if f.name != VECTOR and not pt.is_nested(f.type)]
+        # With checksums a reader notices a flipped bit; zstd alone lets most of them pass.
+        self._writer = pq.ParquetWriter(
+            path, schema, compression="zstd", use_dictionary=plain, write_page_checksum=True
+        )
+
+    def write(self, table: pa.Table) -> None:
+        """Write the next chunk.
+
+        Raises:
+            BadInput: it is not the next; the runner has torn reading and writing apart.
+        """
+        chunk = chunk_of(table)
+        if chunk.part != self._part or chunk.number != self._next:
+            raise BadInput(
+                f"part {self._part} got chunk {chunk.number} of part {chunk.part} where its chunk "
+                f"{self._next} was due; the runner must keep ReadParts to WriteParts in one stage"
+            )
+        self._next += 1
+        table = self._reject_overflow(table)
+        good = pc.is_null(table.column(REJECT))
+        self._write_rows(table.filter(good))
+        rejects = table.filter(pc.invert(good))
+        if rejects.num_rows:
+            self._keep_rejects(rejects)
+        TALLY.add_rows(count_rows(table))
+
+    def finish(self) -> PartInfo:
+        """Make the part's files visible and create its marker; an earlier attempt's wins."""
+        self._writer.close()
+        size = os.path.getsize(self._path)
+        self._stack.close()
+        rejects_name = self._write_rejects() if self._rejects is not None else ""
+        info = PartInfo(
+            number=self._part,
+            name=part_name(self._part, self._digests["vectors"], ".parquet"),
+            rows=self._rows,
+            bytes=size,
+            sha256=self._digests["vectors"],
+            documents=self._documents,
+            tokens=self._tokens,
+            text_bytes=self._text_bytes,
+            rejects=dict(sorted(self._reasons.items())),
+            rejects_name=rejects_name,
+            rejects_sha256=self._digests.get("rejects", ""),
+        )
+        return self._paths.settle_part(info)
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        self._writer.close()
+        with suppress(InterruptedError):
+            error = InterruptedError()
+            self._stack.__exit__(type(error), error, None)
+
+    def _reject_overflow(self, table: pa.Table) -> pa.Table:
+        """Reject rows whose vectors are finite in float32 and not in float16."""
+        good = pc.is_null(table.column(REJECT))
+        if self._form.vector_dtype != "float16" or not pc.any(good).as_py():
+            return table
+        places = np.flatnonzero(good.to_numpy())
+        vectors = vectors_to_numpy(table.column(VECTOR).take(places))
+        over = places[(np.abs(vectors) > np.finfo(np.float16).max).any(axis=1)]
+        if not len(over):
+            return table
+        reasons = table.column(REJECT).to_pylist()
+        for place in over:
+            reasons[place] = "vector does not fit float16"
+        column = table.schema.get_field_index(REJECT)
+        field = table.schema.field(column)
+        return table.set_column(column, field, pa.array(reasons, field.type))
+
+    def _write_rows(self, table: pa.Table) -> None:
+        if not table.num_rows:
+            return
+        schema = self._form.schema
+        columns = []
+        for name in schema.names:
+            column = table.column(name)
+            wanted = schema.field(name).type
+            columns.append(column if column.type == wanted else column.cast(wanted))
+        self._writer.write_table(pa.table(columns, schema=schema), row_group_size=ROWS_PER_GROUP)
+        self._rows += table.num_rows
+        self._tokens += count_tokens(table)
+        self._documents += count_rows(table)
+        self._text_bytes += int(pc.sum(pc.binary_length(table.column("text"))).as_py())
+
+    def _keep_rejects(self, table: pa.Table) -> None:
+        rejects = pa.table(
+            [table.column(name) for name in REJECT_COLUMNS],
+            schema=REJECT_SCHEMA,
+        )
+        self._reasons.update(rejects.column("reason").to_pylist())
+        self._rejects = (
+            rejects if self._rejects is None else pa.concat_tables([self._rejects, rejects])
+        )
+
+    def _write_rejects(self) -> str:
+        with filesystem.put_atomically(
+            self._paths.rejects, self._named(".parquet", "rejects")
+        ) as path:
+            pq.write_table(self._rejects, path, compression="zstd")
+        return part_name(self._part, self._digests["rejects"], ".parquet")
+
+    def _named(self, suffix: str, what: str) -> Any:
+        def name(digest: str) -> str:
+            self._digests[what] = digest
+            return part_name(self._part, digest, suffix)
+
+        return name

@@ -1,0 +1,270 @@
+"""Read the rows of a part from the input files, chunk by chunk, and say which can't be embedded."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.plan import Part, Plan, Slice
+from transforms.errors import BadInput, Damaged
+from transforms.ingest.chunks import Chunk, mark_chunk
+from transforms.ingest.survey import Survey
+from transforms.runtime.version import check_version, installed_version
+from transforms.storage import (
+    arrow_coder,  # noqa: F401
+    filesystem,
+    input_files,
+)
+from transforms.storage.arrow_values import without_views
+from transforms.storage.filesystem import FileInfo
+from transforms.storage.hashing import metadata_hashes
+from transforms.storage.schema import FILE, REJECT, ROW
+
+#: A chunk of a part: what is in memory at once.
+ROWS_PER_CHUNK = 2_048
+BYTES_PER_CHUNK = 8 << 20
+
+
+def read_part(plan: Plan, part: Part) -> Iterator[pa.Table]:
+    """The rows of a part as marked tables, each bounded in rows and in bytes.
+
+    Yields tables of ``document_id, text, metadata_hash, _file, _row, _reject`` and the metadata
+    columns. Rows without id or text, and with blank text, carry their reason in ``_reject``.
+    """
+    yield from mark_chunks(part.number, read_chunks(plan, part))
+
+
+def mark_chunks(part: int, tables: Iterable[pa.Table], segment: str = "") -> Iterator[pa.Table]:
+    """The tables of a part, each marked with its place among them, and with a segment if given."""
+    previous: pa.Table | None = None
+    number = 0
+    for table in tables:
+        if previous is not None:
+            yield mark_chunk(previous, Chunk(part, number, False, segment))
+            number += 1
+        previous = table
+    if previous is None:
+        raise Damaged(f"part {part} of the plan has no rows; start again with a new store")
+    yield mark_chunk(previous, Chunk(part, number, True, segment))
+
+
+def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str | None]:
+    """For each document, why it can't be embedded, or None."""
+    reasons: list[str | None] = []
+    for identifier, text in zip(ids, texts, strict=True):
+        if identifier is None:
+            reasons.append("null id")
+        elif text is None:
+            reasons.append("null text")
+        elif not text:
+            reasons.append("empty text")
+        elif not text.strip():
+            reasons.append("blank text")
+        else:
+            reasons.append(None)
+    return reasons
+
+
+def read_chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
+    """The rows of a part as tables, not marked yet."""
+    yield from join_tables(
+        table
+        for piece in part.slices
+        for batch in read_slice(plan, piece)
+        for table in _bounded(batch)
+    )
+
+
+def join_tables(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Small tables put together, in order, as far as a chunk's bounds allow."""
+    pending: list[pa.Table] = []
+    rows = size = 0
+    for table in tables:
+        if pending and (
+            rows + table.num_rows > ROWS_PER_CHUNK or size + table.nbytes > BYTES_PER_CHUNK
+        ):
+            yield pa.concat_tables(pending)
+            pending, rows, size = [], 0, 0
+        pending.append(table)
+        rows += table.num_rows
+        size += table.nbytes
+    if pending:
+        yield pa.concat_tables(pending)
+
+
+def _bounded(table: pa.Table) -> Iterator[pa.Table]:
+    """Halve a table until it fits in a chunk or is one row."""
+    if table.num_rows > 1 and table.nbytes > BYTES_PER_CHUNK:
+        middle = table.num_rows // 2
+        yield from _bounded(table.slice(0, middle))
+        yield from _bounded(table.slice(middle))
+    else:
+        yield table
+
+
+def read_slice(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
+    """The meant rows of a slice, as `read_part` gives them, in tables of bounded size."""
+    columns = plan.columns
+    wanted = [columns.id_column, columns.text_column, *(old for _, old in columns.metadata)]
+    file = plan.files[piece.file]
+
+    def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
+        return _source_table(batch, plan, file.url, rows)
+
+    yield from _read(file, piece, wanted, build)
+
+
+def read_ids(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
+    """The same with ``document_id, _row`` alone; an id that is not UTF-8 is null."""
+    column = plan.columns.id_column
+
+    def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
+        ids, _ = _strings(batch.column(column))
+        return pa.table({"document_id": pa.array(ids, pa.string()), ROW: pa.array(rows)})
+
+    yield from _read(plan.files[piece.file], piece, [column], build)
+
+
+def read_columns(plan: Plan | Survey, piece: Slice, columns: list[str]) -> Iterator[pa.Table]:
+    """The same with columns of the file as they are, in this order, and ``_row``."""
+
+    def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
+        table = pa.Table.from_batches([batch]).select(columns)
+        return table.append_column(ROW, pa.array(rows))
+
+    yield from _read(plan.files[piece.file], piece, columns, build)
+
+
+def _read(
+    file: FileInfo,
+    piece: Slice,
+    wanted: list[str],
+    build: Callable[[pa.RecordBatch, npt.NDArray[np.int64]], pa.Table],
+) -> Iterator[pa.Table]:
+    """What ``build`` makes of the meant rows and their numbers in the file.
+
+    Raises:
+        BadInput: it is not what it was when it was listed, or can't be read.
+    """
+    url = file.url
+    with filesystem.open_input(url) as source:
+        input_files.check_unchanged(file)
+        try:
+            parquet = pq.ParquetFile(source)
+            place = 0
+            group = parquet.metadata.row_group(piece.row_group)
+            per_row = max(group.total_byte_size // group.num_rows, 1)
+            for batch in parquet.iter_batches(
+                max(min(ROWS_PER_CHUNK, BYTES_PER_CHUNK // per_row), 1),
+                [piece.row_group],
+                columns=list(dict.fromkeys(wanted)),
+            ):
+                rows = piece.chosen(place, place + batch.num_rows)
+                if len(rows):
+                    yield build(_take(batch, rows - place), rows - piece.start + piece.row)
+                place += batch.num_rows
+                if place >= piece.stop:
+                    break
+            input_files.check_unchanged(file)
+        except (TimeoutError, ConnectionError):
+            raise
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            # The last is of a metadata column; ids and texts that are not UTF-8 are rejects.
+            raise BadInput(
+                f"input file {url!r}, row group {piece.row_group}, can't be read: "
+                f"{str(error).splitlines()[0]}; replace or remove it and run again"
+            ) from error
+
+
+def _take(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first + 1 == len(rows):
+        return batch.slice(first, len(rows))
+    plain = pa.schema([field.with_type(without_views(field.type)) for field in batch.schema])
+    return batch.cast(plain).take(pa.array(rows))
+
+
+def _source_table(
+    batch: pa.RecordBatch, plan: Plan | Survey, url: str, places: npt.NDArray[np.int64]
+) -> pa.Table:
+    columns = plan.columns
+    ids, broken_ids = _strings(batch.column(columns.id_column))
+    texts, broken_texts = _strings(batch.column(columns.text_column))
+    reasons = reject_reasons(ids, texts)
+    for broken, what in ((broken_texts, "text"), (broken_ids, "id")):
+        for place in broken:
+            reasons[place] = f"{what} is not UTF-8"
+    metadata = {
+        new: batch.column(old).cast(plan.schema.field(new).type) for new, old in columns.metadata
+    }
+    rows = batch.num_rows
+    table = pa.table(
+        {
+            "document_id": pa.array(ids, pa.string()),
+            "text": pa.array(texts, pa.string()),
+            "metadata_hash": metadata_hashes(metadata, rows),
+            FILE: pa.array([url] * rows, pa.string()),
+            ROW: pa.array(places, pa.int64()),
+            REJECT: pa.array(reasons, pa.string()),
+        }
+    )
+    for name, values in metadata.items():
+        table = table.append_column(plan.schema.field(name), values)
+    return table
+
+
+def _strings(column: pa.Array) -> tuple[list[str | None], list[int]]:
+    """A column as Python strings, and the places whose bytes are not UTF-8, which become None."""
+    column = column.cast(pa.string())
+    try:
+        return column.to_pylist(), []
+    except UnicodeDecodeError:
+        values: list[str | None] = []
+        broken: list[int] = []
+        for place, value in enumerate(column):
+            try:
+                values.append(value.as_py())
+            except UnicodeDecodeError:
+                values.append(None)
+                broken.append(place)
+        return values, broken
+
+
+class _ReadFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths) -> None:
+        self._paths = paths
+        self._version = installed_version()
+
+    def setup(self) -> None:
+        check_version(self._version)
+        plan = self._paths.read_plan()
+        if plan is None:
+            raise Damaged(f"{self._paths.plan} is missing; run the same command again")
+        self._plan = plan
+
+    def process(self, element: int) -> Iterator[pa.Table]:
+        # A bundle that is tried again finds the parts that its first try finished.
+        if self._paths.read_marker(element) is None:
+            yield from read_part(self._plan, self._plan.parts[element])
+
+
+class ReadParts(beam.PTransform):
+    """The rows of a segment's parts that are not done yet, as ``PCollection[pa.Table]``."""
+
+    def __init__(self, paths: SegmentPaths, parts: Iterable[int]) -> None:
+        super().__init__()
+        self._paths = paths
+        self._parts = tuple(parts)
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[pa.Table]:
+        """Spread the part numbers over the workers, then wire `read_part`."""
+        return (
+            pbegin
+            | "Parts" >> beam.Create(self._parts).with_output_types(int)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(_ReadFn(self._paths)).with_output_types(pa.Table)
+        )

@@ -1,0 +1,115 @@
+"""A small even sample of an input, embedded and written, to tell what all of it would take."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.parts import PartFormat
+from transforms.catalog.plan import Slice
+from transforms.catalog.segment import PartInfo
+from transforms.encoder.encoder import Encoder
+from transforms.errors import BadInput
+from transforms.ingest.chunks import Chunk, count_tokens, mark_chunk
+from transforms.ingest.embed_passages import embed_passages
+from transforms.ingest.part_writer import PartWriter
+from transforms.ingest.passages import PassageOptions, split_passages
+from transforms.ingest.read_parts import read_slice
+from transforms.ingest.survey import Survey
+from transforms.models.tokenizer import Tokenizer
+from transforms.storage.schema import REJECT
+
+_GROUPS, _ROWS = 16, 1_024
+_PASSAGES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a sample showed.
+
+    Attributes:
+        rows: input rows in it.
+        rejected: of these, rows that can't be embedded.
+        passages: of the others.
+        tokens: of the passages, special tokens counted.
+        part: of the passages that were embedded, the file that was written, if any was.
+        seconds: that embedding those took.
+    """
+
+    rows: int
+    rejected: int
+    passages: int
+    tokens: int
+    part: PartInfo
+    seconds: float
+
+
+def take_sample(
+    survey: Survey,
+    tokenizer: Tokenizer,
+    options: PassageOptions,
+    encoder: Encoder,
+    form: PartFormat,
+    seconds: float,
+) -> Sample:
+    """Read up to 1,024 rows of up to 16 row groups, and embed passages of theirs for some seconds.
+
+    Raises:
+        BadInput: no row of the sample can be embedded.
+    """
+    table = pa.concat_tables(t for piece in even_slices(survey) for t in read_slice(survey, piece))
+    passages = split_passages(table, tokenizer, options)
+    good = passages.filter(pc.is_null(passages.column(REJECT)))
+    if not good.num_rows:
+        raise BadInput(
+            f"none of {table.num_rows} sampled rows can be embedded; see that --text-column names "
+            "the texts"
+        )
+    # In no order of their own, so that the first ones are like all.
+    order = np.random.default_rng(0).permutation(good.num_rows)
+    chunks, spent = _embed(good.take(pa.array(order)), encoder, seconds)
+    with tempfile.TemporaryDirectory(prefix="albeam-plan-") as folder:
+        writer = PartWriter(SegmentPaths(folder, "sample"), 0, form)
+        writer.write(mark_chunk(pa.concat_tables(chunks), Chunk(0, 0, last=True)))
+        part = writer.finish()
+    return Sample(
+        rows=table.num_rows,
+        rejected=passages.num_rows - good.num_rows,
+        passages=good.num_rows,
+        tokens=count_tokens(good),
+        part=part,
+        seconds=spent,
+    )
+
+
+def even_slices(survey: Survey) -> Iterator[Slice]:
+    """Rows of row groups that lie evenly in the input."""
+    places = []
+    for file, groups in enumerate(survey.groups):
+        first = 0
+        for number, group in enumerate(groups):
+            if group.rows:
+                places.append((file, number, group.rows, first))
+            first += group.rows
+    count = min(len(places), _GROUPS)
+    for place in np.linspace(0, len(places) - 1, count).astype(int):
+        file, number, rows, first = places[place]
+        yield Slice(file, number, 0, min(rows, _ROWS // count), first)
+
+
+def _embed(table: pa.Table, encoder: Encoder, seconds: float) -> tuple[list[pa.Table], float]:
+    """Chunks with vectors, as many as fit in the time, and how long all but the first took."""
+    chunks = [embed_passages(table.slice(0, _PASSAGES_AT_ONCE), encoder)]
+    # Once more: the first call compiles and allocates.
+    started = time.perf_counter()
+    chunks = [embed_passages(table.slice(0, _PASSAGES_AT_ONCE), encoder)]
+    for first in range(_PASSAGES_AT_ONCE, table.num_rows, _PASSAGES_AT_ONCE):
+        if time.perf_counter() - started > seconds:
+            break
+        chunks.append(embed_passages(table.slice(first, _PASSAGES_AT_ONCE), encoder))
+    return chunks, time.perf_counter() - started

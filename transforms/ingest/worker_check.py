@@ -1,0 +1,35 @@
+"""Ask a worker whether it can do a job: it needs the sender's albeam, and the model."""
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+
+from transforms.ingest.embed_passages import AlbertEmbeddingHandler
+from transforms.models.options import ModelOptions
+from transforms.runtime.version import check_version, installed_version
+
+
+class _AskFn(beam.DoFn):
+    def __init__(self, model: ModelOptions) -> None:
+        self._sender = installed_version()
+        self._handler = AlbertEmbeddingHandler(model)
+
+    def process(self, element: None) -> Iterator[None]:
+        check_version(self._sender)
+        self._handler.load_model()
+        yield element
+
+
+class AskWorker(beam.PTransform):
+    """A job of one element; it fails where the worker that gets it lacks what `check_version` wants
+    or can't load the model.
+    """
+
+    def __init__(self, model: ModelOptions) -> None:
+        super().__init__()
+        self._model = model
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[None]:
+        """Wire the one step."""
+        asked = beam.ParDo(_AskFn(self._model)).with_output_types(None)
+        return pbegin | "Start" >> beam.Create([None]) | "Ask" >> asked

@@ -1,0 +1,1 @@
+"""Which model: identity, options, resolution, tokenizer."""

@@ -1,0 +1,242 @@
+"""Which model makes the vectors: a hub name or a folder, its defaults, and its identity.
+
+Nothing here imports torch: a command finds out what is wrong with a model before it loads one.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transforms.errors import BadInput
+from transforms.models.identity import ModelIdentity
+from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, ModelOptions
+from transforms.models.sentence_transformers import first_given, read_settings
+
+_FILES = ["*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "*/config.json"]
+#: Families whose position ids start behind the padding id.
+_OFFSET_POSITIONS = frozenset(
+    {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm"}
+)
+
+#: Positions of a family that has no table of them.
+_UNBOUNDED = 1 << 20
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was found and checked.
+
+    Attributes:
+        folder: the local folder with its files.
+        identity: what its vectors are.
+        layers: how many layers it has.
+        hidden_size: the width of its hidden states.
+        intermediate_size: the width of its feed-forward layers.
+        model_type: the family's name in transformers.
+        activation: of its feed-forward layers, by transformers' name; "" where its config has none.
+        dtype: what ``auto`` means for it, by ``albeam_dtype`` in its config; "" leaves it open.
+        notice: a sentence for the user where an option had to give way, or "".
+    """
+
+    folder: str
+    identity: ModelIdentity
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    model_type: str
+    activation: str = ""
+    dtype: str = ""
+    notice: str = ""
+
+
+def find_model(options: ModelOptions) -> Model:
+    """Find a model's files, read its settings, and check that albeam can embed with it.
+
+    Raises:
+        BadInput: no such model, files are missing, its architecture or modules don't fit, or it is
+            not the expected one.
+    """
+    folder, revision = find_folder(options)
+    config = load_config(folder, options.model)
+    sentence = read_settings(folder)
+    layers = int(config.num_hidden_layers)
+    if not -layers - 1 <= options.layer <= layers:
+        raise BadInput(
+            f"layer {options.layer} of model {options.model!r}, which has {layers} layers: "
+            f"give 0 (embeddings) to {layers}, or -1 (last) to {-layers - 1}"
+        )
+    layer = options.layer if options.layer < 0 else options.layer - layers - 1
+    positions = usable_positions(config)
+    if options.max_tokens is not None and options.max_tokens < 1:
+        raise BadInput(f"max-tokens {options.max_tokens} is below 1; give up to {positions}")
+    asked = options.max_tokens or sentence.get("max_tokens") or DEFAULT_MAX_TOKENS
+    max_tokens = min(asked, positions)
+    notice = (
+        f"max-tokens {asked} is more than the {positions} positions of {options.model}: "
+        f"using {max_tokens}"
+        if options.max_tokens and asked > positions
+        else ""
+    )
+    prompts = sentence.get("prompts", {})
+    normalize = options.normalize
+    if normalize is None:
+        normalize = bool(sentence.get("normalize", True))
+    identity = ModelIdentity(
+        name=folder if revision is None and options.model != DEFAULT_MODEL else options.model,
+        revision=revision,
+        weights_sha256=_hash_files(sorted(Path(folder).glob("*.safetensors"))),
+        tokenizer_sha256=_hash_files(_tokenizer_files(folder, options.model)),
+        pooling=options.pooling or str(sentence.get("pooling", "mean")),
+        layer=layer,
+        normalize=normalize,
+        max_tokens=max_tokens,
+        query_prompt=first_given(options.query_prompt, prompts.get("query"), ""),
+        passage_prompt=first_given(
+            options.passage_prompt, prompts.get("document"), prompts.get("passage"), ""
+        ),
+        dim=int(config.hidden_size),
+    )
+    if options.expected is not None and identity.difference(options.expected):
+        raise BadInput(
+            f"model {options.model!r} is not the one that was expected here "
+            f"({identity.difference(options.expected)}); put {options.expected.name!r} there"
+        )
+    return Model(
+        folder=folder,
+        identity=identity,
+        layers=layers,
+        hidden_size=int(config.hidden_size),
+        intermediate_size=int(getattr(config, "intermediate_size", 4 * config.hidden_size)),
+        model_type=str(config.model_type),
+        activation=str(getattr(config, "hidden_act", "")),
+        dtype=str(getattr(config, "albeam_dtype", "")),
+        notice=notice,
+    )
+
+
+def options_for(identity: ModelIdentity, model: str | None = None) -> ModelOptions:
+    """Options that find this very model again, on any machine, at ``model`` if it has moved."""
+    return ModelOptions(
+        model=model or identity.name,
+        revision=None if model else identity.revision,
+        pooling=identity.pooling,
+        layer=identity.layer,
+        normalize=identity.normalize,
+        max_tokens=identity.max_tokens,
+        query_prompt=identity.query_prompt,
+        passage_prompt=identity.passage_prompt,
+        expected=identity,
+    )
+
+
+def find_folder(options: ModelOptions) -> tuple[str, str | None]:
+    """A model's folder on this machine, fetched from the hub if need be, and its commit there.
+
+    Raises:
+        BadInput: there is no such folder, and no such model on the hub.
+    """
+    if options.model == DEFAULT_MODEL:
+        return str(Path(__file__).parent / DEFAULT_MODEL), None
+    path = Path(options.model)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise BadInput(
+                f"model folder {options.model!r} has no config.json; "
+                "name a folder that transformers or sentence-transformers saved"
+            )
+        return str(path.resolve()), None
+    if path.exists() or options.model.startswith((".", "/", "~")) or options.model.count("/") > 1:
+        raise BadInput(
+            f"model {options.model!r} is not a folder; name an existing folder or a hub name"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        folder = snapshot_download(options.model, revision=options.revision, allow_patterns=_FILES)
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(
+            f"model {options.model!r} (revision {options.revision or 'main'}) is neither a folder "
+            f"here nor to be had from the hub: {reason}; check the name and the network"
+        ) from error
+    # The cache's folder is named by the commit, which pins the revision for the workers.
+    return folder, Path(folder).name
+
+
+def load_config(folder: str, name: str) -> Any:
+    """A folder's config; raises BadInput where it is not that of an encoder with safe weights."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(f"model {name!r}: transformers can't read its config: {reason}") from error
+    refused = None
+    if getattr(config, "is_encoder_decoder", False):
+        refused = "is an encoder-decoder"
+    elif getattr(config, "is_decoder", False) or any(
+        "CausalLM" in a or "LMHead" in a for a in config.architectures or []
+    ):
+        refused = "is a decoder"
+    elif not hasattr(config, "hidden_size") or not hasattr(config, "num_hidden_layers"):
+        refused = "has no hidden_size and num_hidden_layers in its config"
+    if refused:
+        raise BadInput(
+            f"model {name!r} (type {config.model_type!r}) {refused}; "
+            "albeam embeds with encoders such as ALBERT and BERT"
+        )
+    files = sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        raise BadInput(
+            f"model {name!r} has no .safetensors weights, and pickled weights are never loaded; "
+            "save it with save_pretrained"
+        )
+    _check_whole(files, name)
+    return config
+
+
+def _check_whole(files: list[Path], name: str) -> None:
+    """Raise BadInput where a file has not the bytes that its header tells of."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in files:
+        try:
+            with safe_open(file, framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise BadInput(
+                f"model {name!r} has weights that can't be read: {file.name}: {error}; restore its "
+                ".safetensors file"
+            ) from error
+
+
+def usable_positions(config: Any) -> int:
+    """How many tokens a model has positions for."""
+    positions = int(getattr(config, "max_position_embeddings", None) or -1)
+    if positions < 1:
+        return _UNBOUNDED
+    if config.model_type in _OFFSET_POSITIONS:
+        positions -= int(config.pad_token_id) + 1
+    return positions
+
+
+def _tokenizer_files(folder: str, name: str) -> list[Path]:
+    for names in (["tokenizer.json"], ["spiece.model"], ["sentencepiece.bpe.model"], ["vocab.txt"]):
+        files = [Path(folder) / file for file in names]
+        if all(file.is_file() for file in files):
+            return files
+    raise BadInput(f"model {name!r} has no tokenizer.json; save its tokenizer beside it")
+
+
+def _hash_files(files: list[Path]) -> str:
+    """SHA-256 of one file's content, or of the digests of several in the order of their names."""
+    digests = []
+    for path in files:
+        with open(path, "rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )

@@ -1,0 +1,268 @@
+"""Token ids and character offsets, exactly as transformers' fast tokenizers make them."""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.errors import BadInput
+from transforms.models.resolve import Model
+from transforms.models.word_locality import find_locality
+from transforms.models.word_tokens import Ints, TokenizedTexts, WordTokens, ranges
+
+#: Text that is tokenized at once: larger arrays leave the processor's caches.
+_BYTES_AT_ONCE = 1 << 20
+#: What a fast road could get wrong; tokenized on both roads when a tokenizer is loaded.
+_PROBES = (
+    "",
+    "ALBERT shares one layer's weights; see Fig. 2 (page 12).",
+    " two  spaces\tand\nlines\r\nof\r\r\n\n several  \t kinds ",
+    "``Quoted'' na\u00efve caf\u00e9s cafe\u0301s \ufb01nd \u00bd \u2126",
+    "\u0130stanbul Stra\u00dfe \u03a3\u03a3 \u2581x a\u2581b \u2581",
+    "no\u00a0break \u00a0 zero\u200bwidth \u3000 \x1c \x85 \u00a8 \u00b4x soft\u00adhyphen",
+    "\u0301mark \u200djoin \ufeffbom \x01\u0301 \ufffd\u0301 \U0001f44d\U0001f3fd \u0e33",
+    "\u65e5\u672c\u8a9e\u306e \ud55c\uad6d\uc5b4 \u0939\u093f\u0928\u094d\u0926\u0940",
+    "a[MASK]b [MASK] <unk> [CLS](x) <pad> [mask]",
+)
+
+Ids = npt.NDArray[np.int32]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Tokenizer:
+    """A model's tokenizer, and the special tokens that frame a passage. Threads may share one.
+
+    Texts are put together from the tokens of their words where that is exact, and tokenized whole,
+    which is many times slower, where it may not be.
+
+    Attributes:
+        prefix: ids of the special tokens before a passage.
+        suffix: ids of those behind it.
+        slow_texts: how many texts were tokenized whole since they were last taken.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        """Take a ``tokenizers.Tokenizer`` and find out whether words can be put together."""
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self.prefix, self.suffix = _frame(backend)
+        self.slow_texts = 0
+        self._lock = threading.Lock()
+        self._words = self._find_words()
+
+    @property
+    def special_tokens(self) -> int:
+        """How many special tokens frame a passage."""
+        return len(self.prefix) + len(self.suffix)
+
+    def encode(self, texts: pa.Array | pa.ChunkedArray | Sequence[str]) -> TokenizedTexts:
+        """The tokens of each text, without special tokens.
+
+        Args:
+            texts: strings without nulls, an Arrow array of any string type or Python's own.
+
+        Raises:
+            BadInput: a text is null or no Unicode text, as one that holds a lone surrogate.
+        """
+        column = _column(texts)
+        try:
+            runs = [self._encode_run(run) for run in _runs(column)]
+        except UnicodeDecodeError as error:
+            raise BadInput(_encoding_message(column)) from error
+        found = runs[0] if len(runs) == 1 else _join(runs)
+        if found.slow:
+            with self._lock:
+                self.slow_texts += found.slow
+        return found
+
+    def take_slow_texts(self) -> int:
+        """``slow_texts``, which starts anew, so that threads that share this count a text once."""
+        with self._lock:
+            taken, self.slow_texts = self.slow_texts, 0
+        return taken
+
+    def frame_runs(self, ids: Ids, starts: Ints, counts: Ints) -> tuple[Ids, Ints]:
+        """Runs of ``counts`` ids from ``starts`` on, each between the special tokens, end to end.
+
+        Returns:
+            The ids, int32, and the bounds of each run among them, int64 ``[runs + 1]``.
+        """
+        bounds = np.concatenate([[0], np.cumsum(counts + self.special_tokens)])
+        framed = np.empty(bounds[-1], np.int32)
+        prefix, suffix = np.array(self.prefix, np.int32), np.array(self.suffix, np.int32)
+        framed[bounds[:-1, None] + np.arange(len(prefix))] = prefix
+        framed[bounds[1:, None] - len(suffix) + np.arange(len(suffix))] = suffix
+        framed[ranges(bounds[:-1] + len(prefix), counts)] = ids[ranges(starts, counts)]
+        return framed, bounds
+
+    def frame_all(self, texts: Sequence[str], max_tokens: int) -> pa.ListArray:
+        """Framed ids of each text, ``list<int32>``, cut to ``max_tokens``, special ones counted."""
+        room = max_tokens - self.special_tokens
+        if room < 1:
+            raise BadInput(
+                f"max_tokens {max_tokens} leaves no room beside {self.special_tokens} special "
+                f"tokens; give {self.special_tokens + 1} or more"
+            )
+        found = self.encode(texts)
+        counts = np.minimum(np.diff(found.bounds), room)
+        ids, bounds = self.frame_runs(found.ids, found.bounds[:-1], counts)
+        return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(ids))
+
+    def encode_framed(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+        """`frame_all` as lists."""
+        framed: list[list[int]] = self.frame_all(texts, max_tokens).to_pylist()
+        return framed
+
+    def _encode_run(self, texts: pa.LargeStringArray) -> TokenizedTexts:
+        if self._words is not None:
+            return self._words.encode(texts)
+        found = self._encode_whole(texts.to_pylist())
+        return replace(found, slow=len(found))
+
+    def _encode_whole(self, texts: list[str]) -> TokenizedTexts:
+        encodings = self._backend.encode_batch(texts, add_special_tokens=False)
+        counts = np.fromiter(map(len, encodings), np.int64, len(encodings))
+        total = int(counts.sum())
+        ids = np.fromiter(chain.from_iterable(each.ids for each in encodings), np.int32, total)
+        pairs = chain.from_iterable(each.offsets for each in encodings)
+        offsets = np.fromiter(chain.from_iterable(pairs), np.int32, 2 * total).reshape(total, 2)
+        bounds = np.concatenate([[0], np.cumsum(counts)])
+        return TokenizedTexts(ids, offsets[:, 0].copy(), offsets[:, 1].copy(), bounds)
+
+    def _find_words(self) -> WordTokens | None:
+        """The fast road, or None and a line in the log where it is not exact."""
+        locality = find_locality(self._backend)
+        if locality.obstacle:
+            _LOGGER.info("texts are tokenized whole, which is slow: %s", locality.obstacle)
+            return None
+        words = WordTokens(self._encode_whole, locality.holds)
+        expected = self._encode_whole(list(_PROBES))
+        found = words.encode(_column(_PROBES))
+        if all(
+            np.array_equal(getattr(found, name), getattr(expected, name))
+            for name in ("ids", "starts", "ends", "bounds")
+        ):
+            return words
+        _LOGGER.warning("texts are tokenized whole, which is slow: their words' tokens differ")
+        return None
+
+
+def load_tokenizer(model: Model) -> Tokenizer:
+    """The tokenizer of a model's folder; raises BadInput as `load_fast_tokenizer` does."""
+    return Tokenizer(load_fast_tokenizer(model.folder, model.identity.name).backend_tokenizer)
+
+
+def load_fast_tokenizer(folder: str, name: str) -> Any:
+    """transformers' fast tokenizer of a folder; ``name`` is what the user calls the model.
+
+    Raises:
+        BadInput: there is none that is fast, or its vocabulary is not the model's.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        slow_or_fast = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        vocabulary = int(AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(
+            f"model {name!r}: transformers can't load its tokenizer: {reason}"
+        ) from error
+    if getattr(slow_or_fast, "backend_tokenizer", None) is None:
+        raise BadInput(f"model {name!r} has no fast tokenizer; save it with a tokenizer.json")
+    pieces = len(slow_or_fast)
+    # Vocabularies are often padded to a round size; more than 1 % apart is another model's.
+    if pieces > vocabulary or vocabulary - pieces > vocabulary // 100:
+        raise BadInput(
+            f"model {name!r} has {vocabulary} word vectors but its tokenizer {pieces} pieces; "
+            "put the tokenizer.json of this very model beside its weights"
+        )
+    return slow_or_fast
+
+
+def _frame(backend: Any) -> tuple[list[int], list[int]]:
+    mask = backend.encode("a").special_tokens_mask
+    ids = backend.encode("a").ids
+    inside = [place for place, special in enumerate(mask) if not special]
+    if not inside:
+        # "a" is unknown to a tiny vocabulary and mapped to a special token.
+        bare = len(backend.encode("a", add_special_tokens=False).ids)
+        inside = list(range(1, 1 + bare))
+    return ids[: inside[0]], ids[inside[-1] + 1 :]
+
+
+def _column(texts: pa.Array | pa.ChunkedArray | Sequence[str]) -> pa.LargeStringArray:
+    if isinstance(texts, pa.Array | pa.ChunkedArray):
+        column = texts.cast(pa.large_string())
+    else:
+        try:
+            column = pa.array(texts, pa.large_string())
+        except (TypeError, UnicodeEncodeError, pa.ArrowException) as error:
+            raise BadInput(_odd_text_message(texts) or str(error)) from error
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if column.null_count:
+        raise BadInput(f"text {column.is_null().index(True)} is null; leave such rows out")
+    return column
+
+
+def _runs(texts: pa.LargeStringArray) -> Iterator[pa.LargeStringArray]:
+    """Slices of bounded size, at least one text each; one slice where there are no texts."""
+    sizes = np.cumsum(pc.binary_length(texts).to_numpy(zero_copy_only=False))
+    first = 0
+    while True:
+        before = sizes[first - 1] if first else 0
+        stop = max(int(np.searchsorted(sizes, before + _BYTES_AT_ONCE, side="right")), first + 1)
+        yield texts.slice(first, stop - first)
+        if stop >= len(texts):
+            return
+        first = stop
+
+
+def _join(runs: list[TokenizedTexts]) -> TokenizedTexts:
+    before = np.cumsum([0, *(len(run.ids) for run in runs)])
+    bounds = [run.bounds[1:] + base for run, base in zip(runs, before, strict=False)]
+    return TokenizedTexts(
+        np.concatenate([run.ids for run in runs]),
+        np.concatenate([run.starts for run in runs]),
+        np.concatenate([run.ends for run in runs]),
+        np.concatenate([[0], *bounds]),
+        sum(run.slow for run in runs),
+    )
+
+
+def _encoding_message(texts: pa.LargeStringArray) -> str:
+    for number, text in enumerate(texts.cast(pa.large_binary())):
+        try:
+            text.as_py().decode()
+        except UnicodeDecodeError as error:
+            return (
+                f"text {number} is not UTF-8: {error.reason} at byte {error.start}; "
+                "decode the source with errors='replace'"
+            )
+    raise AssertionError("a word is not UTF-8 but all texts are")
+
+
+def _odd_text_message(texts: Sequence[object]) -> str:
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            return f"text {number} is {str(text)[:60]!r}, of type {kind}; give strings alone"
+        for place, letter in enumerate(text):
+            if "\ud800" <= letter <= "\udfff":
+                return (
+                    f"text {number} has a lone surrogate U+{ord(letter):04X} at character {place}, "
+                    "which is no Unicode text; decode the source with errors='replace'"
+                )
+    return ""

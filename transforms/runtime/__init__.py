@@ -1,0 +1,1 @@
+"""The process: devices, threads, heap, signals, counters, version."""

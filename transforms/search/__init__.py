@@ -1,0 +1,1 @@
+"""Open a store and search it."""

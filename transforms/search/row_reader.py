@@ -1,0 +1,156 @@
+"""The rows of a store by their global number, read from the parts when they are asked for."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.parts import open_part
+from transforms.catalog.segment import SegmentInfo
+from transforms.index.top_k import Rows
+from transforms.runtime.search_pool import searchers
+from transforms.storage import filesystem
+from transforms.storage.arrow_values import plain_rows
+from transforms.storage.parquet_files import reading
+from transforms.storage.schema import VECTOR
+
+_OPEN_PARTS = 256
+_CACHED_GROUPS = 4_096
+_NAMES = pa.schema([("document_id", pa.string()), ("passage", pa.int32())])
+_HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
+
+
+class StoredRows:
+    """The rows of segments, numbered through; parts are opened when they are first needed."""
+
+    def __init__(self, url: str, segments: Sequence[SegmentInfo]) -> None:
+        """Hold the places of all parts; ``url`` is the store's."""
+        self._parts = [
+            (SegmentPaths(url, segment.name), part)
+            for segment in segments
+            for part in segment.parts
+        ]
+        #: The first global row of each part, and the number of all rows at the end.
+        self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
+        self.open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
+        self._names_of_group = lru_cache(_CACHED_GROUPS)(self._names_of_group_uncached)
+        self._group_edges = lru_cache(_OPEN_PARTS)(self._group_edges_uncached)
+
+    def __len__(self) -> int:
+        """How many rows there are, dead ones counted."""
+        return int(self._edges[-1])
+
+    def document_ids(self, rows: Rows) -> list[list[str]]:
+        """The document ids of global rows ``[questions, n]``; "" for row -1."""
+        unique, inverse = np.unique(rows, return_inverse=True)
+        known = self.names(unique[unique >= 0]).column("document_id").to_pylist()
+        names = [""] * (len(unique) - len(known)) + known
+        return [[names[i] for i in line] for line in inverse.reshape(rows.shape)]
+
+    def names(self, rows: Rows) -> pa.Table:
+        """``document_id`` and ``passage`` of global rows ``[n]``, a row each; kept once read."""
+        unique, inverse = np.unique(rows, return_inverse=True)
+        tables = [_NAMES.empty_table()]
+        for found in searchers().map(self._names_of_rows, self._by_part(unique)):
+            tables += found
+        return pa.concat_tables(tables).take(pa.array(inverse))
+
+    def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
+        """Columns of the parts' schema for global rows, which must ascend, in their order."""
+        tables = []
+        for group in self._by_group(rows):
+            table = self._read_group(group.part, group.number, columns)
+            tables.append(table.select(columns).take(pa.array(group.rows)))
+        return pa.concat_tables(tables, promote_options="permissive")
+
+    def fetch(self, rows: list[int]) -> list[dict[str, Any]]:
+        """The rows' columns but hashes and vectors, in order."""
+        found: list[dict[str, Any]] = [{} for _ in rows]
+        for some in searchers().map(self._values_of, self._by_part(np.array(rows, np.int64))):
+            for place, values in some:
+                found[place] = values
+        return found
+
+    def _names_of_rows(self, groups: list["_Group"]) -> list[pa.Table]:
+        return [
+            self._names_of_group(group.part, group.number).take(pa.array(group.rows))
+            for group in groups
+        ]
+
+    def _values_of(self, groups: list["_Group"]) -> list[tuple[int, dict[str, Any]]]:
+        found: list[tuple[int, dict[str, Any]]] = []
+        for group in groups:
+            columns = [
+                name
+                for name in self.open_part(group.part).schema_arrow.names
+                if name not in _HIDDEN
+            ]
+            table = self._read_group(group.part, group.number, columns)
+            found += zip(group.places, plain_rows(table.take(pa.array(group.rows))), strict=True)
+        return found
+
+    def _read_group(self, part: int, group: int, columns: Sequence[str]) -> pa.Table:
+        with reading(self.part_url(part)):
+            # It is small: to hand it to other threads would take longer.
+            return self.open_part(part).read_row_group(group, list(columns), use_threads=False)
+
+    def _by_part(self, rows: Rows) -> list[list["_Group"]]:
+        """The groups of sorted rows by part: an open part is read by one thread at a time."""
+        return [list(groups) for _, groups in itertools.groupby(self._by_group(rows), _part_of)]
+
+    def _by_group(self, rows: Rows) -> Iterator["_Group"]:
+        """Sorted global rows by row group, -1 left out."""
+        parts = np.searchsorted(self._edges, rows, side="right") - 1
+        for part in np.unique(parts[rows >= 0]).tolist():
+            places = np.flatnonzero((parts == part) & (rows >= 0))
+            local = rows[places] - self._edges[part]
+            edges = self._group_edges(part)
+            groups = np.searchsorted(edges, local, side="right") - 1
+            cuts = np.flatnonzero(np.diff(groups)) + 1
+            for some, inside in zip(np.split(places, cuts), np.split(local, cuts), strict=True):
+                group = int(np.searchsorted(edges, inside[0], side="right")) - 1
+                yield _Group(part, group, some.tolist(), (inside - edges[group]).tolist())
+
+    def _group_edges_uncached(self, part: int) -> npt.NDArray[np.int64]:
+        metadata = self.open_part(part).metadata
+        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        return np.cumsum([0, *counts])
+
+    def _names_of_group_uncached(self, part: int, group: int) -> pa.Table:
+        return self._read_group(part, group, _NAMES.names).select(_NAMES.names)
+
+    def part_url(self, place: int) -> str:
+        """The URL of a part by its place among all."""
+        paths, part = self._parts[place]
+        return filesystem.join(paths.vectors, part.name)
+
+    def _open_part_uncached(self, place: int) -> Any:
+        paths, part = self._parts[place]
+        return open_part(paths, part)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows of a row group.
+
+    Attributes:
+        part: by its place among all.
+        number: the group's in its part.
+        places: where the rows stand among those that were asked for.
+        rows: theirs in the group.
+    """
+
+    part: int
+    number: int
+    places: list[int]
+    rows: list[int]
+
+
+def _part_of(group: _Group) -> int:
+    return group.part

@@ -1,0 +1,1 @@
+"""Files and formats: fsspec, exclusive create, file cache, Parquet, Arrow, hashing."""

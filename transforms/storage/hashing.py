@@ -1,0 +1,64 @@
+"""Content hashes of texts and of metadata rows."""
+
+import hashlib
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from transforms.storage.arrow_values import map_type
+from transforms.storage.schema import HASH
+
+
+def text_hashes(texts: pa.Array) -> pa.Array:
+    """BLAKE2b-128 of each text's UTF-8 bytes; null for null."""
+    values = texts.cast(pa.large_binary()).to_pylist()
+    return pa.array([None if value is None else _digest(value) for value in values], HASH)
+
+
+def metadata_hashes(columns: dict[str, pa.Array], rows: int) -> pa.Array:
+    """BLAKE2b-128 of each row's metadata, from names, types and values; column order is ignored.
+
+    Args:
+        columns: name to values, each of ``rows`` values.
+        rows: how many rows there are, with or without columns.
+    """
+    names = sorted(columns)
+    types = {name: str(columns[name].type) for name in names}
+    head = json.dumps(types, sort_keys=True).encode()
+    if not names:
+        return pa.array([_digest(head)] * rows, HASH)
+    values = [_plain_values(columns[name]) for name in names]
+    return pa.array([_digest(head + _canonical(row)) for row in zip(*values, strict=True)], HASH)
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _canonical(row: tuple[Any, ...]) -> bytes:
+    return json.dumps(row, sort_keys=True, default=_encode_other).encode()
+
+
+def _encode_other(value: Any) -> str:
+    if isinstance(value, bytes):
+        return "bytes:" + value.hex()
+    return f"{type(value).__name__}:{value}"
+
+
+def _plain_values(column: pa.Array) -> list[Any]:
+    target = _without_time(column.type)
+    return (column if target == column.type else pc.cast(column, target)).to_pylist()  # type: ignore[no-any-return]
+
+
+def _without_time(kind: pa.DataType) -> pa.DataType:
+    """The type with times as integers: a nanosecond has no Python value without pandas."""
+    return map_type(kind, _time_as_integer)
+
+
+def _time_as_integer(kind: pa.DataType) -> pa.DataType:
+    if pt.is_timestamp(kind) or pt.is_time64(kind) or pt.is_duration(kind) or pt.is_date64(kind):
+        return pa.int64()
+    return kind

@@ -1,0 +1,47 @@
+"""Arrow schemas of the tables that travel between stages.
+
+Columns whose name starts with an underscore belong to the pipeline and are never written.
+"""
+
+import pyarrow as pa
+
+HASH = pa.binary(16)
+
+#: The columns of a passage before embedding, in the order in which they are written.
+PASSAGE_FIELDS: tuple[pa.Field, ...] = (
+    pa.field("document_id", pa.string()),
+    pa.field("passage", pa.int32()),
+    pa.field("start", pa.int32()),
+    pa.field("end", pa.int32()),
+    pa.field("text", pa.string()),
+    pa.field("text_hash", HASH),
+    pa.field("metadata_hash", HASH),
+)
+#: The pipeline's own columns: where a row came from, why it is refused, its token ids.
+FILE, ROW, REJECT, TOKENS = "_file", "_row", "_reject", "_tokens"
+SOURCE_FIELDS: tuple[pa.Field, ...] = (
+    pa.field(FILE, pa.string()),
+    pa.field(ROW, pa.int64()),
+    pa.field(REJECT, pa.string()),
+)
+TOKEN_FIELD: pa.Field = pa.field(TOKENS, pa.list_(pa.int32()))
+VECTOR = "vector"
+RESERVED = frozenset(
+    [field.name for field in (*PASSAGE_FIELDS, *SOURCE_FIELDS, TOKEN_FIELD)] + [VECTOR]
+)
+REJECT_SCHEMA: pa.Schema = pa.schema(
+    [
+        ("document_id", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("reason", pa.string()),
+        ("text_hash", HASH),
+    ]
+)
+#: The columns of a chunk that `REJECT_SCHEMA` names, in its order.
+REJECT_COLUMNS = ("document_id", FILE, ROW, REJECT, "text_hash")
+#: Why a text is rejected that is all blanks to the tokenizer: known only once it is tokenized.
+NO_TOKENS = "no tokens"
+
+#: Where Beam counts what albeam does.
+METRICS = "albeam"

@@ -1,0 +1,1 @@
+"""Unbounded input: watched folders, messages, Kafka."""

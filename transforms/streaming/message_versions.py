@@ -1,0 +1,79 @@
+"""Which version of each document a stream has brought, and which rows of new files are newer."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyroaring import BitMap64
+
+from transforms.catalog.plan import Slice
+from transforms.ingest.read_parts import read_columns
+from transforms.ingest.survey import Survey, slices_of
+from transforms.storage.schema import ROW
+from transforms.streaming.journal import Ledger
+
+#: The column of a message's version: of one document the greatest counts.
+VERSION = "_version"
+
+
+class Newest(NamedTuple):
+    """Where a document's newest message stands, and what it says."""
+
+    version: int
+    file: int
+    row: int
+    deleted: bool
+
+
+def newest_rows(survey: Survey) -> dict[str, Newest]:
+    """The newest message of each document in files that `LandMessages` wrote, by id."""
+    newest: dict[str, Newest] = {}
+    for piece in slices_of(survey):
+        for table in _read(survey, piece):
+            for name, row, version, deleted in zip(
+                *(column.to_pylist() for column in table.columns), strict=True
+            ):
+                if name not in newest or version > newest[name].version:
+                    newest[name] = Newest(version, piece.file, row, deleted)
+    return newest
+
+
+def news(ledger: Ledger, newest: dict[str, Newest]) -> dict[str, Newest]:
+    """Those that are newer than what closed entries of the ledger have brought."""
+    names = pa.array(list(newest), pa.string())
+    known: dict[str, int] = {}
+    for entry in ledger.taken_entries():
+        table = ledger.read_versions(entry.segment)
+        table = table.filter(pc.is_in(table.column("document_id"), names))
+        for name, version in zip(*(c.to_pylist() for c in table.columns[:2]), strict=True):
+            known[name] = max(version, known.get(name, version))
+    return {
+        name: each
+        for name, each in newest.items()
+        if name not in known or each.version > known[name]
+    }
+
+
+def rows_to_embed(survey: Survey, newest: Iterable[Newest]) -> list[BitMap64]:
+    """For each file the rows of messages that bring a document."""
+    rows = [BitMap64() for _ in survey.files]
+    for each in newest:
+        if not each.deleted:
+            rows[each.file].add(each.row)
+    return rows
+
+
+def _read(survey: Survey, piece: Slice) -> Iterator[pa.Table]:
+    """``document_id, _row, version, deleted``."""
+    columns = survey.columns
+    for table in read_columns(survey, piece, [columns.id_column, VERSION, columns.text_column]):
+        name, version, text = (table.column(number) for number in range(3))
+        yield pa.table(
+            {
+                "document_id": name,
+                ROW: table.column(ROW),
+                "version": version,
+                "deleted": pc.is_null(text),
+            }
+        )

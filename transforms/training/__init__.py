@@ -1,0 +1,1 @@
+"""Train encoders: distillation, contrastive learning, export."""

@@ -1,0 +1,1 @@
+"""Everything that makes or retires a snapshot."""

@@ -1,0 +1,211 @@
+"""Carry the vectors of documents whose metadata alone changed over into a new segment."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyroaring import BitMap64
+
+from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.plan import Part, Plan
+from transforms.catalog.segment import SegmentInfo
+from transforms.catalog.snapshot import read_segment
+from transforms.errors import Damaged
+from transforms.ingest.partitioning import MOST_ROWS, MOST_TEXT_BYTES, cut_parts
+from transforms.ingest.read_parts import mark_chunks, read_chunks
+from transforms.ingest.survey import Survey
+from transforms.storage import (
+    arrow_coder,  # noqa: F401
+    filesystem,
+)
+from transforms.storage.parquet_files import open_parquet, reading
+from transforms.storage.schema import (
+    PASSAGE_FIELDS,
+    REJECT,
+    SOURCE_FIELDS,
+    TOKEN_FIELD,
+    TOKENS,
+    VECTOR,
+)
+from transforms.transactions.change_set import Changes, changes_url, read_buckets, read_changes
+
+Ints = npt.NDArray[np.int64]
+_ADDRESS = ("segment", "first", "rows")
+_OLD = ("passage", "start", "end", "text", "text_hash")
+
+
+def plan_carries(
+    paths: SegmentPaths, survey: Survey, changes: Changes, number: int, limit: int | None
+) -> tuple[Part, ...]:
+    """Plan the parts of documents whose metadata alone changed, and write down their old rows.
+
+    Args:
+        paths: the new segment's.
+        survey: of the input.
+        changes: what the comparison found.
+        number: that of the first such part.
+        limit: rows of a part, or None to choose.
+    """
+    if not changes.counts["metadata"]:
+        return ()
+    wanted = [
+        table.filter(pc.equal(table.column("change"), "metadata"))
+        for table in read_buckets(paths, changes.buckets, ["change", "file", "row", *_ADDRESS])
+    ]
+    rows = pa.concat_tables(wanted).sort_by([("file", "ascending"), ("row", "ascending")])
+    files, places = rows.column("file").to_numpy(), rows.column("row").to_numpy()
+    chosen = [BitMap64(places[files == file].tolist()) for file in range(len(survey.files))]
+    parts = []
+    first = 0
+    for part in cut_parts(survey.groups, limit or MOST_ROWS, MOST_TEXT_BYTES, chosen):
+        name = _write_addresses(paths, rows.slice(first, part.rows).select(_ADDRESS))
+        parts.append(replace(part, number=number + part.number, carry=name))
+        first += part.rows
+    return tuple(parts)
+
+
+def _write_addresses(paths: SegmentPaths, table: pa.Table) -> str:
+    with filesystem.put_by_content(paths.changes, "carry", ".parquet") as written:
+        pq.write_table(table, written.path, compression="zstd", write_page_checksum=True)
+    return written.name
+
+
+def read_carried(
+    paths: SegmentPaths, plan: Plan, changes: Changes, part: Part
+) -> Iterator[pa.Table]:
+    """The passages of a part as marked tables: old texts and vectors, the input's metadata.
+
+    Raises:
+        Damaged: the old rows are not there, or are other documents'.
+    """
+    url = filesystem.join(paths.changes, part.carry)
+    with reading(url):
+        addresses = open_parquet(url).read()
+    yield from mark_chunks(part.number, _carried(paths, plan, changes, part, addresses))
+
+
+def _carried(
+    paths: SegmentPaths, plan: Plan, changes: Changes, part: Part, addresses: pa.Table
+) -> Iterator[pa.Table]:
+    old = _OldRows(paths.store, changes)
+    first = 0
+    for table in read_chunks(plan, part):
+        yield carry_over(table, addresses.slice(first, table.num_rows), old)
+        first += table.num_rows
+
+
+def carry_over(table: pa.Table, addresses: pa.Table, old: "_OldRows") -> pa.Table:
+    """Join documents with the passages that they had.
+
+    Args:
+        table: documents, as `read_chunks` gives them.
+        addresses: ``segment, first, rows`` of each one's passages.
+        old: reads those.
+
+    Returns:
+        What `EmbedPassages` would give, without token ids.
+    """
+    segments, first, counts = (addresses.column(name).to_numpy() for name in _ADDRESS)
+    source = np.repeat(np.arange(table.num_rows), counts)
+    within = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts, counts)
+    passages = old.read(segments[source], first[source] + within)
+    taken = table.take(pa.array(source))
+    if not passages.column("document_id").equals(taken.column("document_id")):
+        raise Damaged(
+            "the plan's rows of older segments are other documents'; run again with --no-resume"
+        )
+    own = {field.name for field in (*PASSAGE_FIELDS, *SOURCE_FIELDS)}
+    metadata = [field for field in table.schema if field.name not in own]
+    fields = [*PASSAGE_FIELDS, TOKEN_FIELD, *SOURCE_FIELDS, *metadata]
+    columns = {name: taken.column(name) for name in taken.column_names}
+    columns |= {name: passages.column(name) for name in _OLD}
+    columns[TOKENS] = pa.nulls(len(source), TOKEN_FIELD.type)
+    columns[REJECT] = pa.nulls(len(source), pa.string())
+    result = pa.table([columns[field.name] for field in fields], schema=pa.schema(fields))
+    return result.append_column(VECTOR, passages.column(VECTOR))
+
+
+class _OldRows:
+    """Reads rows of the base's segments by their numbers, a row group at a time."""
+
+    def __init__(self, store: str, changes: Changes) -> None:
+        self._store, self._changes = store, changes
+        self._segments: dict[int, SegmentInfo] = {}
+
+    def read(self, segments: Ints, rows: Ints) -> pa.Table:
+        """``document_id``, the passage's columns and ``vector`` of rows, in the order asked for."""
+        pieces, places = [], []
+        for segment in np.unique(segments).tolist():
+            info = self._segment(segment)
+            edges = np.cumsum([0, *(part.rows for part in info.parts)])
+            mine = np.flatnonzero(segments == segment)
+            parts = np.searchsorted(edges, rows[mine], side="right") - 1
+            for part in np.unique(parts).tolist():
+                inside = mine[parts == part]
+                url = filesystem.join(
+                    SegmentPaths(self._store, info.name).vectors, info.parts[part].name
+                )
+                for table, at in _read_rows(url, rows[inside] - edges[part]):
+                    pieces.append(table)
+                    places.append(inside[at])
+        order = np.argsort(np.concatenate(places))
+        return pa.concat_tables(pieces).take(pa.array(order))
+
+    def _segment(self, number: int) -> SegmentInfo:
+        if number not in self._segments:
+            ref = self._changes.segments[number].base
+            self._segments[number] = read_segment(self._store, ref)
+        return self._segments[number]
+
+
+def _read_rows(url: str, rows: Ints) -> Iterator[tuple[pa.Table, Ints]]:
+    with open_parquet(url) as file, reading(url):
+        metadata = file.metadata
+        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        edges = np.cumsum([0, *counts])
+        groups = np.searchsorted(edges, rows, side="right") - 1
+        for group in np.unique(groups).tolist():
+            at = np.flatnonzero(groups == group)
+            table = file.read_row_group(group, columns=["document_id", *_OLD, VECTOR])
+            yield table.take(pa.array(rows[at] - edges[group])), at
+
+
+class _CarryFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths) -> None:
+        self._paths = paths
+
+    def setup(self) -> None:
+        plan, changes = self._paths.read_plan(), read_changes(self._paths)
+        if plan is None or changes is None:
+            missing = self._paths.plan if plan is None else changes_url(self._paths)
+            raise Damaged(f"{missing} is missing; run the same command again")
+        self._plan, self._changes = plan, changes
+
+    def process(self, element: int) -> Iterator[pa.Table]:
+        # A bundle that is tried again finds the parts that its first try finished.
+        if self._paths.read_marker(element) is None:
+            part = self._plan.parts[element]
+            yield from read_carried(self._paths, self._plan, self._changes, part)
+
+
+class CarryParts(beam.PTransform):
+    """The passages of carried parts that are not done yet, as ``PCollection[pa.Table]``."""
+
+    def __init__(self, paths: SegmentPaths, parts: Iterable[int]) -> None:
+        super().__init__()
+        self._paths = paths
+        self._parts = tuple(parts)
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[pa.Table]:
+        """Spread the part numbers over the workers, then wire `read_carried`."""
+        return (
+            pbegin
+            | "Parts" >> beam.Create(self._parts).with_output_types(int)
+            | "Spread" >> beam.Reshuffle()
+            | "Carry" >> beam.ParDo(_CarryFn(self._paths)).with_output_types(pa.Table)
+        )
