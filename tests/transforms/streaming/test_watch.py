@@ -141,8 +141,10 @@ def test_killed_at_any_moment_a_file_is_in_once(
 ) -> None:
     folder, store = tmp_path / "in", options.store
     expected: dict[str, str | None] = {}
-    impatient = "import sys; from pipeline import cli; from pipeline.runners import prism; "
+    impatient = (
+        "import sys; from pipeline import cli; from pipeline.runners import prism; "
         "prism.IDLE_SECONDS = 3; sys.exit(cli.main())"
+    )
     command = [
         *(sys.executable, "-c", impatient, "watch", str(folder), "--store", store),
         *("--model", str(albert), "--max-tokens", "48", "--stride", "8", "--every", "1s"),
