@@ -12,6 +12,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from pipeline.command_line.exit_codes import (
+    BAD_INPUT,
+    CONFLICT,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    TARGET_MISSED,
+)
 from pipeline.parser import COMMANDS, ON_BEAM, RESUMED, build_parser, option_names
 from transforms.errors import AlbeamError, BadInput, Conflict, RecallMissed
 
@@ -24,31 +32,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and arguments.command not in ON_BEAM and not many:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     _quiet(arguments.verbose)
+    arguments.option_names = option_names(parser, arguments.command)
     try:
-        arguments.option_names = option_names(arguments.command)
         arguments.beam_args = (*rest, *_workers(arguments))
         with _interruptible(arguments.command):
             COMMANDS[arguments.command](arguments)
-    except BadInput as error:
-        return _fail(error, 2)
-    except RecallMissed as error:
-        return _fail(error, 3)
-    except Conflict as error:
-        return _fail(error, 4)
     except AlbeamError as error:
-        if arguments.verbose:
+        code = _exit_code(error)
+        if arguments.verbose and code == FAILED:
             traceback.print_exc()
-        return _fail(error, 1)
+        return _fail(_describe(error, arguments.option_names), code)
     except ImportError as error:
         if "albeam[" not in str(error):
             raise
-        return _fail(error, 2)
+        return _fail(error, BAD_INPUT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return FAILED
     except OSError as error:
-        return _fail(error, 1)
-    return 0
+        return _fail(error, FAILED)
+    return DONE
+
+
+def _exit_code(error: AlbeamError) -> int:
+    kinds = ((BadInput, BAD_INPUT), (RecallMissed, TARGET_MISSED), (Conflict, CONFLICT))
+    return next((code for kind, code in kinds if isinstance(error, kind)), FAILED)
+
+
+def _describe(error: AlbeamError, names: Sequence[str]) -> str:
+    """Name the option as the user of a command line gives it."""
+    flag = "--" + error.option.replace("_", "-")
+    return error.describe(flag if flag in names else error.option)
 
 
 def _workers(arguments: Any) -> tuple[str, ...]:
@@ -97,7 +111,7 @@ def _interrupt(again: str, *_: object) -> None:
     cursor = b"\x1b[?25h\n" if os.isatty(2) else b""
     line = f"albeam: interrupted; run the same command again{again} to go on\n"
     os.write(2, cursor + line.encode())
-    os._exit(130)
+    os._exit(INTERRUPTED)
 
 
 def _fail(message: object, code: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.bench.arguments import bench_arguments
 from pipeline.bench.commands import run_bench
 from pipeline.command_line.argument_types import whole_number
+from pipeline.command_line.exit_codes import EPILOG
 from pipeline.command_line.shared_arguments import (
     model_options,
     opening_arguments,
@@ -43,10 +44,6 @@ def run_demo(arguments: Any) -> None:
     run(
         model_options(arguments), arguments.corpus, arguments.store, arguments.limit, arguments.json
     )
-
-
-EPILOG = "exit codes: 0 done, 1 failed or damaged, 2 bad input or options, 3 recall target missed, \
-4 conflict with another writer, 130 interrupted"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,9 +113,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def option_names(command: str) -> tuple[str, ...]:
-    """The long options of a command."""
-    [commands] = [a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)]
+def option_names(parser: argparse.ArgumentParser, command: str) -> tuple[str, ...]:
+    """Return the options of a command."""
+    [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     return tuple(name for name in commands.choices[command]._option_string_actions)
 
 

@@ -1,57 +1,196 @@
-"""The house rules: who imports whom, and what the README says."""
+"""The architecture: which package imports which, without cycles, and who owns heavy libraries."""
 
 import ast
-import os
-import re
-import shlex
-import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = sorted([*ROOT.glob("pipeline/*.py"), *ROOT.glob("transforms/*.py")])
-#: Which files may import a heavy library.
+#: A shorter list of files means that the search for them is broken.
+_FEWEST_FILES = 150
+#: A file has one idea.
+_MOST_LINES = 400
+
+#: Which packages each package of ``transforms`` may import, besides ``errors``.
+TRANSFORMS: dict[str, set[str]] = {
+    "runtime": set(),
+    "storage": set(),
+    "models": set(),
+    "encoder": {"models", "runtime"},
+    "catalog": {"storage", "models", "runtime"},
+    "ingest": {"catalog", "encoder", "storage", "models", "runtime"},
+    "index": {"catalog", "storage", "runtime"},
+    "training": {"encoder", "models", "storage", "runtime"},
+    "transactions": {"ingest", "index", "catalog", "storage", "models"},
+    "search": {"index", "catalog", "encoder", "storage", "models", "runtime"},
+    "streaming": {"transactions", "ingest", "index", "catalog", "storage", "models", "runtime"},
+    "evaluation": {"search", "index", "storage"},
+}
+#: Which slices each slice of ``pipeline`` may import; any may import ``transforms``.
+PIPELINE: dict[str, set[str]] = {
+    "command_line": set(),
+    "runners": {"command_line"},
+    "maintenance": {"runners", "command_line"},
+    "ingest": {"maintenance", "runners", "command_line"},
+    "search": {"runners", "command_line"},
+    "evaluation": {"search", "command_line"},
+    "training": {"command_line"},
+    "bench": {"ingest", "command_line"},
+}
+#: Modules that stand outside the packages, and may import any of them.
+LOOSE = {"transforms.errors", "pipeline.cli", "pipeline.parser", "pipeline.demo"}
+#: Which files may import a heavy library: folders, or files without their ending.
 OWNERS = {
-    "torch": {
-        *("attention", "clustering", "cores", "encoder", "network", "fused", "roads", "reading"),
-        *("training", "optimizers", "teacher", "lessons", "losses", "distillation", "finetuning"),
-        # They measure torch itself, or convert from it.
-        *("bench_systems", "bench_peers"),
-    },
-    "faiss": {"faiss_index", "faiss_files", "faiss_training"},
-    "tantivy": {"lexical"},
+    "faiss": ("transforms/index/vector/faiss_",),
+    "tantivy": ("transforms/index/lexical/",),
+    "torch": (
+        *("transforms/encoder/", "transforms/training/", "transforms/runtime/devices"),
+        *("transforms/runtime/cpu_pool", "transforms/index/vector/kmeans"),
+        *("transforms/search/cross_encoders", "pipeline/bench/"),
+    ),
 }
 
 
-def imports(path: Path) -> set[str]:
-    """The top-level names that a file imports, anywhere in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
-    return names
+@dataclass(frozen=True)
+class Arrow:
+    """One import between two files of albeam, by their dotted names."""
+
+    source: str
+    target: str
+    #: Whether it is there for type checkers alone.
+    typing: bool
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_imports_point_downwards_and_heavy_ones_have_owners(path: Path) -> None:
-    found = imports(path)
-    forbidden = {"tests", "deploy"} | ({"pipeline"} if path.parent.name == "transforms" else set())
-    assert not found & forbidden
-    for library, owners in OWNERS.items():
-        assert library not in found or path.stem in owners
+def sources() -> dict[str, Path]:
+    """All modules of albeam but the packages' own, by dotted name."""
+    paths = [*ROOT.glob("transforms/**/*.py"), *ROOT.glob("pipeline/**/*.py")]
+    named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
+    return {name: path for name, path in named.items() if path.name != "__init__.py"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_file_is_one_idea_and_short(path: Path) -> None:
+def imports(path: Path) -> Iterator[tuple[str, str, bool]]:
+    """Module, name and whether it is for type checkers alone, of each import in a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree)
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    typing = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "", id(node) in typing) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            for alias in node.names:
+                yield node.module or "", alias.name, id(node) in typing
+
+
+def arrows() -> list[Arrow]:
+    """All imports among albeam's own modules."""
+    modules = sources()
+    found = []
+    for name, path in modules.items():
+        for module, imported, typing in imports(path):
+            target = f"{module}.{imported}"
+            if target not in modules:
+                target = module
+            if target in modules and target != name:
+                found.append(Arrow(name, target, typing))
+    return found
+
+
+def room(module: str) -> str:
+    """The package of a module, such as ``transforms.index``; a loose module is its own."""
+    return module if module in LOOSE else ".".join(module.split(".")[:2])
+
+
+def test_every_module_stands_in_a_package_that_the_tables_know() -> None:
+    modules = sources()
+    assert len(modules) >= _FEWEST_FILES
+    known = {f"transforms.{name}" for name in TRANSFORMS} | {
+        f"pipeline.{name}" for name in PIPELINE
+    }
+    assert {room(name) for name in modules} == known | LOOSE
+
+
+def test_packages_import_only_what_the_table_allows() -> None:
+    found = arrows()
+    assert len(found) > _FEWEST_FILES
+    wrong = []
+    for arrow in found:
+        source, target = room(arrow.source), room(arrow.target)
+        if source in LOOSE - {"transforms.errors"} or source == target:
+            continue
+        kind, package = source.split(".")
+        table = TRANSFORMS if kind == "transforms" else PIPELINE
+        allowed = {f"{kind}.{name}" for name in table.get(package, set())} | {"transforms.errors"}
+        if target not in allowed and not (kind == "pipeline" and target.startswith("transforms.")):
+            wrong.append(f"{arrow.source} -> {arrow.target}")
+    assert not wrong
+
+
+def test_the_tables_have_no_arrow_that_no_import_needs() -> None:
+    used = {(room(arrow.source), room(arrow.target)) for arrow in arrows()}
+    for kind, table in (("transforms", TRANSFORMS), ("pipeline", PIPELINE)):
+        for package, allowed in table.items():
+            for other in allowed:
+                assert (f"{kind}.{package}", f"{kind}.{other}") in used, (package, other)
+
+
+def test_vector_and_lexical_indexes_do_not_import_each_other() -> None:
+    halves = ("transforms.index.vector.", "transforms.index.lexical.")
+    for arrow in arrows():
+        for one, other in (halves, halves[::-1]):
+            assert not (arrow.source.startswith(one) and arrow.target.startswith(other)), arrow
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    targets: dict[str, set[str]] = {}
+    for arrow in arrows():
+        if not arrow.typing:
+            targets.setdefault(arrow.source, set()).add(arrow.target)
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, " -> ".join((*way[way.index(module) :], module))
+        if module not in done:
+            for target in sorted(targets.get(module, ())):
+                visit(target, (*way, module))
+            done.add(module)
+
+    for module in sorted(targets):
+        visit(module, ())
+
+
+def test_heavy_libraries_are_imported_by_their_owners_alone() -> None:
+    found: dict[str, set[str]] = {library: set() for library in OWNERS}
+    for path in sources().values():
+        place = path.relative_to(ROOT).as_posix()
+        for module, _, _ in imports(path):
+            library = module.split(".")[0]
+            if library in OWNERS:
+                assert place.startswith(OWNERS[library]), f"{place} imports {library}"
+                found[library].add(place)
+    for library, owners in OWNERS.items():
+        for owner in owners:
+            assert any(place.startswith(owner) for place in found[library]), (library, owner)
+
+
+def test_neither_package_imports_tests_or_deploy() -> None:
+    for path in sources().values():
+        for module, _, _ in imports(path):
+            assert module.split(".")[0] not in {"tests", "deploy"}, path
+
+
+def test_a_file_has_a_docstring_and_one_idea() -> None:
+    for path in sources().values():
+        content = path.read_text(encoding="utf-8")
+        assert ast.get_docstring(ast.parse(content)), path
+        assert len(content.splitlines()) <= _MOST_LINES, path
 
 
 def run(*command: str) -> str:
@@ -64,7 +203,7 @@ def test_help_imports_nothing_heavy_and_answers_within_a_second() -> None:
         "import sys; from pipeline.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'faiss', 'apache_beam', 'transformers', 'pyarrow'} "
+        "print(sorted({'torch', 'faiss', 'apache_beam', 'transformers', 'pyarrow', 'numpy'} "
         "& set(sys.modules)))"
     )
     assert run(sys.executable, "-c", code).splitlines()[-1] == "[]"
@@ -74,65 +213,6 @@ def test_help_imports_nothing_heavy_and_answers_within_a_second() -> None:
         run(sys.executable, "-m", "pipeline.cli", "--help")
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 1
-
-
-def help_blocks() -> list[tuple[str, str]]:
-    """The README's blocks that start with a ``--help`` command, and what they print."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"```\n\$ (albeam[^\n]* --help)\n(.*?)```", readme, re.DOTALL)
-
-
-def test_every_command_has_its_help_in_the_readme() -> None:
-    text = run(sys.executable, "-m", "pipeline.cli", "--help")
-    commands = re.findall(r"^    (\w+)(?: |$)", text, re.MULTILINE)
-    assert len(commands) >= 5
-    assert [block[0] for block in help_blocks()] == [
-        "albeam --help",
-        *(f"albeam {command} --help" for command in commands),
-    ]
-
-
-@pytest.mark.parametrize(("command", "printed"), help_blocks())
-def test_the_readme_shows_what_help_prints(command: str, printed: str) -> None:
-    words = shlex.split(command)[1:]
-    environment = {"PATH": "", "COLUMNS": "90", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *words],
-        capture_output=True, text=True, check=True, env=environment, cwd=ROOT,
-    )  # fmt: skip
-    assert normal(done.stdout) == normal(printed)
-
-
-def normal(text: str) -> str:
-    """Help without what differs between Python versions: line breaks and option columns."""
-    return " ".join(text.split())
-
-
-def test_the_snippets_of_the_readme_run(
-    tmp_path: Path, corpus: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    snippets = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(snippets) == 3
-    shutil.copytree(corpus, tmp_path / "corpus")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = re.search(r"^albeam (embed .*)$", readme, re.MULTILINE)
-    assert command is not None
-    embed = [sys.executable, "-m", "pipeline.cli", *shlex.split(command[1])]
-    subprocess.run(embed, check=True, cwd=tmp_path, env=environment)
-    for snippet in snippets:
-        run_snippet = [sys.executable, "-W", "ignore", "-c", snippet]
-        subprocess.run(run_snippet, check=True, cwd=tmp_path, env=environment)
-    printed = capfd.readouterr().out
-    assert "1 0." in printed or "1 1.0" in printed
-    assert "PredictionResult(example='a river'" in printed
-
-
-def test_the_version_is_that_of_the_package() -> None:
-    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
-    version = re.search(r'version="([^"]+)"', setup)
-    assert version is not None
-    assert f"## {version[1]}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_without_faiss_the_error_says_which_extra_to_install() -> None:

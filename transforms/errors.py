@@ -1,8 +1,55 @@
-"""Errors that a user can act on; each one names the thing, the value and the remedy."""
+"""Errors that a user can act on: each names a thing, its value, the problem and the remedy."""
+
+from typing import Any, Self
+
+_MOST_CHARACTERS = 200
+_PLAIN = (str, int, float, bool, type(None))
 
 
 class AlbeamError(Exception):
-    """The base of every error that albeam raises on purpose."""
+    """The base of every error that albeam raises on purpose.
+
+    Its text reads ``<option or thing> <value>: <problem>. <Remedy>.``
+
+    Attributes:
+        option: the option (``recall_target``) or the thing (``input file``) that is wrong.
+        value: the offending value; None where the thing says enough.
+        problem: what is wrong with it, as the rest of a sentence.
+        remedy: what to do, as a sentence of its own.
+    """
+
+    def __init__(self, option: str, value: Any = None, problem: str = "", remedy: str = "") -> None:
+        """Without a problem, ``option`` is the whole text: see `from_message`."""
+        self.option, self.problem, self.remedy = option, problem, remedy
+        # An error must survive pickling, whatever it was raised about.
+        self.value = value if isinstance(value, _PLAIN) else repr(value)
+        super().__init__(option, self.value, problem, remedy)
+
+    def __str__(self) -> str:
+        return self.describe(self.option)
+
+    def describe(self, option: str) -> str:
+        """Return the text with another name of the option, such as ``--recall-target``."""
+        if not self.problem:
+            return self.option
+        named = option if self.value is None else f"{option} {_shown(self.value)}"
+        text = f"{named}: {self.problem.rstrip('.')}."
+        if not self.remedy:
+            return text
+        return f"{text} {self.remedy[:1].upper()}{self.remedy[1:].rstrip('.')}."
+
+    @classmethod
+    def from_message(cls, message: str) -> Self:
+        """Return the error whose text another process sent."""
+        return cls(message)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text: quoted where it is empty or has blanks, and of bounded length."""
+    text = str(value)
+    if isinstance(value, str) and (not text or text.split() != [text]):
+        text = repr(value)
+    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"
 
 
 class BadInput(AlbeamError, ValueError):

@@ -14,9 +14,9 @@ from transforms.catalog.plan import Plan
 from transforms.encoder.encoder import load_encoder
 from transforms.encoder.placement import expected_rate, resolve_placement
 from transforms.errors import BadInput
-from transforms.index.shard_layout import most_shard_rows
 from transforms.index.vector.faiss_factory import kind_of
 from transforms.index.vector.faiss_search import EXACT
+from transforms.index.vector.plan import most_shard_rows
 from transforms.index.vector.selection import (
     IndexChoice,
     build_seconds,

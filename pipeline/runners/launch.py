@@ -192,8 +192,8 @@ def worker_error(message: str) -> AlbeamError | None:
     if not found:
         return None
     name, text = found[-1]
-    kind = getattr(errors, name, AlbeamError)
-    return kind(text.strip())
+    kind: type[AlbeamError] = getattr(errors, name, AlbeamError)
+    return kind.from_message(text.strip())
 
 
 def counters(result: Any) -> dict[str, int]:

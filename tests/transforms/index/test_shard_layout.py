@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from transforms.catalog.index_manifest import IndexFile
 from transforms.catalog.segment import PartInfo
 from transforms.index.options import IndexOptions
-from transforms.index.shard_layout import ShardPlan, even_shards, most_shard_rows, plan_shards
-from transforms.index.vector.plan import TrainedBefore, plan_index
+from transforms.index.shard_layout import ShardPlan, even_shards, plan_shards
+from transforms.index.vector.plan import TrainedBefore, most_shard_rows, plan_index
 
 
 def parts_of(counts: list[int]) -> tuple[PartInfo, ...]:

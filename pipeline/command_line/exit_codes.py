@@ -1,0 +1,18 @@
+"""The exit codes of every command."""
+
+DONE = 0
+#: The command failed, or the store is damaged.
+FAILED = 1
+BAD_INPUT = 2
+#: A quality target was missed, such as the recall of an index.
+TARGET_MISSED = 3
+#: Another writer committed something that this command can't be joined with.
+CONFLICT = 4
+INTERRUPTED = 130
+
+#: The line that ends each command's help.
+EPILOG = (
+    f"exit codes: {DONE} done, {FAILED} failed or damaged, {BAD_INPUT} bad input or options, "
+    f"{TARGET_MISSED} recall target missed, {CONFLICT} conflict with another writer, "
+    f"{INTERRUPTED} interrupted"
+)
