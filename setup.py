@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 setup(
     name="albeam",
-    version="0.1.0",
+    version="0.2.0",
     description="Turn a corpus of text into a searchable store of ALBERT vectors with Apache Beam.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -24,6 +24,8 @@ setup(
         "duckdb>=1.4",
         "fsspec>=2025.3",
         "ir-measures>=0.4",
+        "jinja2>=3.1",
+        "msgspec>=0.20",
         "numpy>=1.26",
         "pillow>=10",
         "pyarrow>=20",
@@ -31,10 +33,12 @@ setup(
         "rich>=13",
         "safetensors>=0.5",
         "sentencepiece>=0.2",
-        "tantivy>=0.27",
+        # Its private file format is written here (transforms/index/lexical): no newer minor version.
+        "tantivy>=0.27,<0.28",
         "tenacity>=9",
         "tokenizers>=0.22",
-        "torch>=2.11",
+        # Private operators of a tested minor version (transforms/encoder).
+        "torch>=2.11,<2.16",
         "transformers>=5.17,<6",
     ],
     extras_require={

@@ -173,7 +173,7 @@ def test_the_template_has_the_parameters_that_its_program_takes_and_albeam_knows
         ("recall_target", "1", "0"),
         ("accelerator", "nvidia-l4", "NVIDIA L4"),
         ("accelerator_machine_type", "g2-standard-8", "g2;x"),
-        ("sdk_container_image", "eu-docker.pkg.dev/p/albeam/albeam:0.1.0", "--help"),
+        ("sdk_container_image", "eu-docker.pkg.dev/p/albeam/albeam:0.2.0", "--help"),
     ],
 )
 def test_the_template_refuses_wrong_parameters(name: str, good: str, bad: str) -> None:
