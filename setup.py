@@ -27,7 +27,6 @@ setup(
         "jinja2>=3.1",
         "msgspec>=0.20",
         "numpy>=1.26",
-        "pillow>=10",
         "pyarrow>=20",
         "pyroaring>=1.0",
         "rich>=13",

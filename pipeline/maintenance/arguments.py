@@ -62,7 +62,7 @@ def store_arguments(command: Command, whole: Callable[[str], int]) -> None:
         metavar="N",
         help="stored vectors to search for, each left out of its own answer (default: 200)",
     )
-    tune.add_argument("--plot", metavar="FILE", help="draw it as a PNG")
+    tune.add_argument("--plot", metavar="FILE", help="draw recall against latency as an SVG file")
     tune.add_argument("--snapshot", type=whole, metavar="N", help="not the newest snapshot but N")
     verify = _on_store(command("verify", "check every file of a store against its manifests"))
     verify.add_argument(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from transforms.catalog.segment import SegmentInfo
 from transforms.errors import BadInput
-from transforms.evaluation.curves import frontier
+from transforms.evaluation.plots import latency_plot
 from transforms.index.top_k import Rows, Scores, merge_top_k, moved
 from transforms.index.vector import faiss_factory
 from transforms.index.vector.recall import EXACT_AT, recall
@@ -63,7 +63,7 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
     Args:
         store: the store.
         queries: how many vectors.
-        plot: a PNG to draw recall against latency in.
+        plot: an SVG file to draw recall against latency in.
 
     Raises:
         BadInput: the store has no live passage, or no index, or there can't be such a plot.
@@ -89,18 +89,23 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
         rows=tuple(rows),
     )
     if plot is not None:
-        frontier([asdict(row) for row in rows], Path(plot))
+        Path(plot).write_text(latency_plot([asdict(row) for row in rows]), encoding="utf-8")
     return report
 
 
 def _check_plot(path: Path) -> None:
-    """Raise BadInput where what was measured could not be drawn into a file."""
-    if path.suffix.lower() != ".png":
-        raise BadInput(f"plot {str(path)!r} does not end in .png; a plot is a PNG")
+    """Raise BadInput unless a plot can be written to this path."""
+    if path.suffix.lower() != ".svg":
+        raise BadInput(
+            "plot",
+            str(path),
+            "a plot is written as SVG only",
+            "give a file name that ends in .svg",
+        )
     if not path.parent.is_dir():
-        raise BadInput(f"plot {str(path)!r} is in no folder that there is; make it first")
+        raise BadInput("plot", str(path), "its folder does not exist", "create the folder first")
     if path.is_dir():
-        raise BadInput(f"plot {str(path)!r} is a folder; give a file's name")
+        raise BadInput("plot", str(path), "is a folder", "give the name of a file")
 
 
 def _sample(store: Store, most: int) -> Rows:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pipeline.training.options import Trained, TrainingOptions, fingerprint, option
 from pipeline.training.work_folder import begin_work, read_texts, remembered
 from transforms.errors import BadInput
-from transforms.evaluation.curves import curve
+from transforms.evaluation.plots import training_curves
 from transforms.training.initialization import Shape
 from transforms.training.inputs import check_output
 
@@ -149,7 +149,9 @@ def distill(options: DistillOptions, tell: Callable[[str], object] = print) -> T
         student.weights(),
         tokenizer,
         options.max_tokens,
-        also=lambda made: curve(state.history, made / "distill.png"),
+        also=lambda made: (made / "distill.svg").write_text(
+            training_curves(state.history), encoding="utf-8"
+        ),
     )
     trained = Trained.of(options.output, state)
     say(str(trained))

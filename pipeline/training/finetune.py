@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pipeline.training.options import Trained, TrainingOptions, fingerprint
 from transforms.errors import BadInput
-from transforms.evaluation.curves import curve
+from transforms.evaluation.plots import training_curves
 from transforms.training.inputs import check_output
 
 NEGATIVES = ("bm25", "none")
@@ -191,7 +191,9 @@ def finetune(options: FinetuneOptions, tell: Callable[[str], object] = print) ->
         mixed,
         tokenizer,
         max_tokens,
-        also=lambda made: curve(state.history, made / "finetune.png"),
+        also=lambda made: (made / "finetune.svg").write_text(
+            training_curves(state.history), encoding="utf-8"
+        ),
     )
     trained = Trained.of(options.output, state)
     say(str(trained))

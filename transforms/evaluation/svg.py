@@ -81,6 +81,36 @@ def line_chart(about: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
     return _framed(about, x, y, "".join(marks))
 
 
+def trade_off_chart(
+    about: str,
+    points: Sequence[tuple[Point, str, bool]],
+    front: Sequence[Point],
+    x: Axis,
+    y: Axis,
+) -> str:
+    """Draw labelled points with a line through the best of them.
+
+    Args:
+        about: what the chart shows, for screen readers.
+        points: place and label of each, and whether to fill it.
+        front: the points that the line joins.
+        x: the horizontal axis.
+        y: the vertical axis.
+    """
+    path = " ".join(f"{_x(x, a)},{_y(y, b)}" for a, b in front)
+    marks = [f'<g class="s0"><polyline class="line" points="{path}"/></g><g class="s1">']
+    for (a, b), label, filled in points:
+        left, top = float(_x(x, a)), float(_y(y, b))
+        kind = "dot chosen" if filled else "dot"
+        marks.append(
+            f'<circle class="{kind}" cx="{left}" cy="{top}" r="4"><title>{escape(label)}: {b:.4f} '
+            f'at {a:.4g}</title></circle><text class="tick" x="{left + 6:.1f}" '
+            f'y="{top + 14:.1f}">{escape(label)}</text>'
+        )
+    marks.append("</g>")
+    return _framed(about, x, y, "".join(marks))
+
+
 def histogram(about: str, series: Sequence[Series], x: Axis, y: Axis, width: float) -> str:
     """Bars ``width`` wide, in the axis' units, that begin at each point; series overlie."""
     marks = []

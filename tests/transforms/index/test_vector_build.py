@@ -8,13 +8,13 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from pipeline.cli import main
 from pipeline.maintenance import index, vacuum, verify
@@ -23,7 +23,7 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import read_vectors
 from transforms.catalog.snapshot import read_segment, read_snapshot
 from transforms.errors import BadInput, Damaged, RecallMissed
-from transforms.evaluation.curves import best_rows
+from transforms.evaluation.plots import best_rows
 from transforms.index import shard_layout
 from transforms.index.build import build_index
 from transforms.index.options import IndexOptions
@@ -648,7 +648,7 @@ def test_every_setting_is_measured_and_the_used_one_is_marked(
 ) -> None:
     store = make_store(tmp_path, "IVF8,SQ8")
     remove_documents(store, ["d0003"])
-    plot = tmp_path / "tune.png"
+    plot = tmp_path / "tune.svg"
     assert main(["tune", store, "--queries", "50", "--plot", str(plot), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     rows = said["rows"]
@@ -660,9 +660,9 @@ def test_every_setting_is_measured_and_the_used_one_is_marked(
     assert all(row["milliseconds"] > 0 for row in rows)
     settings = Store.open(store).segments[0].index.settings
     assert [row["setting"] for row in rows if row["chosen"]] == [settings[0].value]
-    with Image.open(plot) as image:
-        assert image.format == "PNG"
-        assert len(image.getcolors() or []) > 4
+    circles = ElementTree.parse(plot).getroot().findall(".//{http://www.w3.org/2000/svg}circle")
+    kinds = [circle.get("class") for circle in circles]
+    assert sorted(kinds) == ["dot", "dot", "dot", "dot chosen"]
     assert main(["tune", store, "--queries", "5"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[1].split() == ["setting", "recall@10", "recall@100", "ms", "a", "query"]
@@ -690,12 +690,12 @@ def test_what_can_not_be_tuned_is_refused(
     monkeypatch.setattr(
         "pipeline.maintenance.tune.exact_nearest", lambda *_: pytest.fail("it measures")
     )
-    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "folder.svg").mkdir()
     for name, why in (
-        ("tune.tiff", "does not end in .png"),
-        ("tune", "does not end in .png"),
-        ("none/tune.png", "is in no folder that there is"),
-        ("folder.png", "is a folder"),
+        ("tune.png", "Give a file name that ends in .svg"),
+        ("tune", "Give a file name that ends in .svg"),
+        ("none/tune.svg", "its folder does not exist"),
+        ("folder.svg", "is a folder"),
     ):
         assert main(["tune", exact, "--plot", str(tmp_path / name)]) == 2
         assert why in capsys.readouterr().err

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +60,7 @@ VOCABULARY = (
     "kitchen orange purple circle square number seven eleven forest desert island castle soldier"
 )
 WORDS = VOCABULARY.split()
+SVG = "{http://www.w3.org/2000/svg}"
 SHAPE = Shape(vocab_size=70, hidden=32, heads=4, intermediate=64, embedding=16, positions=64)
 
 
@@ -161,7 +163,10 @@ def test_distill_learns_and_writes_a_loadable_model(
     assert seen[-2]["loss"] < 0.6 * seen[0]["loss"]
     assert seen[-2]["words"] < 0.6  # the share of the teacher's variance that is not explained
     assert seen[-1]["score"] > 0.85
-    assert (distilling.output / "distill.png").read_bytes().startswith(b"\x89PNG")
+    drawn = ElementTree.parse(distilling.output / "distill.svg").getroot()
+    titles = [text.text for text in drawn.iter(f"{SVG}text") if text.get("class") == "title"]
+    assert [title.partition(":")[0] for title in titles] == ["loss", "score", "cosine", "words"]
+    assert all(len(line.get("points").split()) > 1 for line in drawn.iter(f"{SVG}polyline"))
     model = SentenceTransformer(str(distilling.output), device="cpu")
     teacher = SentenceTransformer(str(distilling.teacher), device="cpu")
     fresh = sample_texts(50, seed=99)
