@@ -14,7 +14,7 @@ from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.ingest.report import print_summary
 from pipeline.search.report import print_hits
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions
 from transforms.search.store import Store

@@ -54,8 +54,9 @@ def vectors_of(rows: int, chunk: int, count: int, seed: int) -> Vectors:
 def make_store(store: str, rows: int, seed: int, texts: Iterator[str] | None = None) -> None:
     """A store of so many passages without an index, each text a word or one of ``texts``."""
     from transforms.catalog.layout import SegmentPaths
+    from transforms.catalog.options import ColumnOptions
     from transforms.catalog.parts import PartFormat
-    from transforms.catalog.plan import ColumnOptions, Plan
+    from transforms.catalog.plan import Plan
     from transforms.index.build import describe_segment
     from transforms.ingest.part_writer import PartWriter
     from transforms.models.options import DEFAULT_MODEL, ModelOptions

@@ -21,8 +21,9 @@ import pyarrow as pa
 
 from transforms.catalog.integrity import sound_parts
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import complete_parts
-from transforms.catalog.plan import ColumnOptions, Plan
+from transforms.catalog.plan import Plan
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import read_segment
 from transforms.ingest.partitioning import plan_parts

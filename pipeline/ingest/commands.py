@@ -43,7 +43,7 @@ def run_plan(arguments: Any) -> None:
 def _embed_options(arguments: Any) -> Any:
     """What embedding and planning it are both told."""
     from pipeline.ingest.options import EmbedOptions
-    from transforms.catalog.plan import ColumnOptions
+    from transforms.catalog.options import ColumnOptions
     from transforms.models.options import Placement
 
     return EmbedOptions(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.index.options import IndexOptions, LexicalOptions
 from transforms.models.options import ModelOptions, Placement
 

@@ -27,7 +27,7 @@ from tests.faults.reference import brute_force, reference_passages
 from tests.support.models import make_texts, write_corpus
 from transforms import Store
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import read_segment
 from transforms.encoder.reference import reference_vectors
 from transforms.errors import BadInput, RecallMissed

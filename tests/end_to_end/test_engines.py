@@ -23,7 +23,7 @@ from tests.end_to_end.test_embed import assert_same_store
 from tests.support.engines import flink_args, flink_lib, prism_args
 from tests.support.models import make_texts, write_corpus
 from tests.support.stores import live_ids
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.ingest import worker_check
 from transforms.models.options import ModelOptions, Placement

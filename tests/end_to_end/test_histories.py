@@ -14,7 +14,7 @@ from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import compact, delete, vacuum, verify
 from tests.pipeline.ingest.test_sync import Documents, embed, kinds, rows_of
 from tests.support.models import make_model, make_texts
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import read_snapshot, snapshot_numbers
 from transforms.models.options import ModelOptions, Placement
 from transforms.search.store import Store

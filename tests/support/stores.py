@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import PartFormat
-from transforms.catalog.plan import ColumnOptions, Plan
+from transforms.catalog.plan import Plan
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import Snapshot
 from transforms.index.build import build_index, describe_segment

@@ -9,26 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyroaring import BitMap
 
+from transforms.catalog.options import ColumnOptions
 from transforms.errors import Damaged
 from transforms.storage.checksummed_json import seal, unseal
 from transforms.storage.filesystem import FileInfo
-
-
-@dataclass(frozen=True)
-class ColumnOptions:
-    """Which columns of the input hold what.
-
-    Attributes:
-        id_column: string or integer ids.
-        text_column: the text.
-        metadata: ``(new, old)`` name pairs of further columns.
-        all_columns: take every further column under its own name.
-    """
-
-    id_column: str = "id"
-    text_column: str = "text"
-    metadata: tuple[tuple[str, str], ...] = ()
-    all_columns: bool = False
 
 
 @dataclass(frozen=True)

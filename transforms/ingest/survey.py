@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from transforms.catalog.plan import ColumnOptions, Slice
+from transforms.catalog.options import ColumnOptions
+from transforms.catalog.plan import Slice
 from transforms.errors import BadInput
 from transforms.storage import filesystem
 from transforms.storage.arrow_values import without_views

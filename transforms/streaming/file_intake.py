@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pyroaring import BitMap64
 
 from transforms.catalog.layout import SegmentPaths, segment_name
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import PartFormat, complete_parts, rejected_ids
-from transforms.catalog.plan import ColumnOptions
 from transforms.catalog.segment import check_metadata
 from transforms.catalog.snapshot import newest_snapshot, read_segment, was_committed
 from transforms.errors import BadInput

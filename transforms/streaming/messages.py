@@ -21,7 +21,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 
 from transforms.catalog.manifest_json import check_name
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.runtime.version import check_version, installed_version
 from transforms.storage import filesystem

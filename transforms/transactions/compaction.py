@@ -20,8 +20,9 @@ from pyroaring import BitMap64
 from transforms.catalog.commit import commit
 from transforms.catalog.integrity import check_standing
 from transforms.catalog.layout import SegmentPaths, segment_name
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import PartFormat
-from transforms.catalog.plan import ColumnOptions, Part, Plan, Slice
+from transforms.catalog.plan import Part, Plan, Slice
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import Content, SegmentRef, Snapshot, read_segment
 from transforms.catalog.tombstones import live_mask, read_tombstones, write_tombstones

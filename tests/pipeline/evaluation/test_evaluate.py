@@ -13,7 +13,7 @@ from pipeline.evaluation import evaluate as evaluating
 from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
 from tests.support.models import write_corpus
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.evaluation.run_files import read_run, write_trec
 from transforms.models.options import ModelOptions, Placement
 from transforms.search.store import Store

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli import main
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.index.options import IndexOptions
 from transforms.index.shard_layout import most_shard_rows
 from transforms.index.vector.faiss_factory import kind_of

@@ -25,7 +25,7 @@ from tests.end_to_end.test_embed import start
 from tests.support.models import make_texts
 from transforms import Store
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import read_snapshot, snapshot_numbers
 from transforms.errors import BadInput, Conflict
 from transforms.index.options import IndexOptions

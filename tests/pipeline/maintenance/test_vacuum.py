@@ -13,7 +13,7 @@ from pipeline.maintenance import compact, vacuum, verify
 from tests.support.stores import add_segment, found, live_ids, make_vectors
 from transforms.catalog import integrity
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import (
     SegmentRef,

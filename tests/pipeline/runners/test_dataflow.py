@@ -25,7 +25,7 @@ from pipeline.runners import dataflow
 from pipeline.runners.launch import check_runner, pipeline_options
 from pipeline.search import batch_search
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.index.vector.plan import NO_HELP
 from transforms.ingest.partitioning import plan_parts

@@ -14,8 +14,9 @@ from tests.support.stores import make_identity, make_segment
 from transforms.catalog.index_manifest import IndexFile, IndexInfo, IndexShard, Setting
 from transforms.catalog.layout import SegmentPaths, part_name, segment_name
 from transforms.catalog.manifest_json import check_name
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import complete_parts
-from transforms.catalog.plan import ColumnOptions, Plan
+from transforms.catalog.plan import Plan
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.errors import Conflict, Damaged
 from transforms.ingest.partitioning import cut_parts

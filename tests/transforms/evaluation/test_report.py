@@ -16,7 +16,7 @@ from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
 from tests.support.browser import Browser, find_chromium
 from tests.support.models import make_texts
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.evaluation import svg
 from transforms.evaluation.corpus_sample import draw_portrait, most_frequent, principal_places
 from transforms.models.options import ModelOptions, Placement

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from transforms.catalog.plan import ColumnOptions, Part, Plan
+from transforms.catalog.options import ColumnOptions
+from transforms.catalog.plan import Part, Plan
 from transforms.errors import BadInput, Damaged
 from transforms.ingest.partitioning import (
     FEWEST_ROWS,

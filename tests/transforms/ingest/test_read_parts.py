@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.catalog.plan import ColumnOptions, Part, Plan
+from transforms.catalog.options import ColumnOptions
+from transforms.catalog.plan import Part, Plan
 from transforms.errors import BadInput, Damaged
 from transforms.ingest import read_parts
 from transforms.ingest.chunks import Chunk, chunk_of

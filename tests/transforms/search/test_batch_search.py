@@ -13,7 +13,7 @@ from pipeline.ingest.options import EmbedOptions
 from pipeline.search import batch_search as batch_command
 from pipeline.search.report import print_hits
 from tests.support.models import make_texts
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.search import batch_search

@@ -24,7 +24,7 @@ from tests.support.engines import flink_args, prism_args
 from tests.support.models import make_texts
 from tests.support.stores import add_segment, live_ids
 from transforms import Store
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import AlbeamError, BadInput, Conflict, Damaged
 from transforms.models.options import ModelOptions, Placement

@@ -17,7 +17,7 @@ _CHILD = """
 import sys
 from pipeline.runners.launch import make_pipeline, pipeline_options, run_pipeline
 from transforms.transactions.diff_job import CompareDocuments, Comparison
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.snapshot import read_snapshot
 from transforms.storage.input_files import list_inputs

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.stores import make_format, make_identity, make_segment, make_vectors
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.plan import ColumnOptions
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import newest_snapshot, read_segment
 from transforms.errors import Conflict
 from transforms.ingest.chunks import Chunk, mark_chunk

@@ -1,0 +1,20 @@
+"""Options of the store's metadata; nothing heavy is imported here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """Which columns of the input hold what.
+
+    Attributes:
+        id_column: the column of the ids, strings or integers.
+        text_column: the column of the texts.
+        metadata: ``(new, old)`` name pairs of further columns to keep.
+        all_columns: keep every further column under its own name.
+    """
+
+    id_column: str = "id"
+    text_column: str = "text"
+    metadata: tuple[tuple[str, str], ...] = ()
+    all_columns: bool = False
