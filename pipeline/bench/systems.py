@@ -113,7 +113,7 @@ class Albeam(System):
 
     def run(self, texts: Sequence[str]) -> Vectors | None:
         """Tokenize and embed."""
-        network: Any = self.encoder._road.network
+        network: Any = self.encoder.backend.network
         with counted_positions([getattr(network, "embed", network)]) as positions:
             vectors = self.encoder.encode_texts(list(texts))
         self._positions = sum(positions) or None
@@ -247,7 +247,7 @@ class LinearPeak(System):
 
         def layer(inputs: int, outputs: int) -> Product:
             linear = torch.nn.Linear(inputs, outputs, **place)
-            fused = encoder.road in ("products", "fused")
+            fused = encoder.backend_name in ("products", "fused")
             return make_product([linear], place["dtype"]) if fused else linear
 
         own = [

@@ -1,1 +1,1 @@
-"""Token ids become vectors: backends, batching, attention, reference."""
+"""The encoder: turns token ids into vectors."""

@@ -1,6 +1,7 @@
-"""The ways from a batch of token ids to the states of every token.
+"""Backends: implementations of the forward pass from a batch of token ids to token states.
 
-They are ``products`` and ``fused``, which differ in how they attend, ``packed`` and ``padded``.
+There are four: ``products``, ``fused``, ``packed`` and ``padded``. The first two differ only in
+their attention.
 """
 
 from dataclasses import dataclass
@@ -16,26 +17,26 @@ from transforms.encoder.network import PACKABLE, load_network, make_layout
 from transforms.models.resolve import Model
 
 
-class Road(Protocol):
-    """Runs a network on a batch."""
+class Backend(Protocol):
+    """One implementation of a network's forward pass."""
 
     @property
     def network(self) -> Any:
-        """What is run."""
+        """The network that this backend runs."""
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        """States of the wanted layer, ``[total_tokens, hidden]``, sequences end to end."""
+        """Return the states of the wanted layer, ``[total_tokens, hidden]``, end to end."""
 
 
 @dataclass(frozen=True)
-class FusedRoad:
+class FusedBackend:
     """albeam's own layers, on the CPU."""
 
     network: FusedNetwork
     layer: int
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        """See `FusedNetwork`."""
+        """Run `FusedNetwork` on the packed batch."""
         return self.network(
             torch.from_numpy(batch.ids),
             torch.from_numpy(batch.positions),
@@ -45,33 +46,33 @@ class FusedRoad:
 
 
 @dataclass(frozen=True)
-class PackedRoad:
-    """transformers' layers on sequences end to end."""
+class PackedBackend:
+    """transformers' layers on sequences that lie end to end."""
 
     network: Any
     layer: int
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        """One forward of ``[1, total_tokens]``."""
+        """Run one forward pass on ``[1, total_tokens]``."""
         device = self.network.device
         output = self.network(
             input_ids=torch.from_numpy(batch.ids)[None].to(device),
             position_ids=torch.from_numpy(batch.positions)[None].to(device),
             layout=make_layout(batch.lengths, device),
-            **_wanted(self.layer),
+            **_output_options(self.layer),
         )
         return _states(output, self.layer)[0]
 
 
 @dataclass(frozen=True)
-class PaddedRoad:
-    """transformers' layers on a padded batch: right for every family."""
+class PaddedBackend:
+    """transformers' layers on a padded batch, correct for every model family."""
 
     network: Any
     layer: int
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        """One forward of ``[sequences, longest]``; the states of padding are dropped."""
+        """Run one forward pass on ``[sequences, longest]``, and drop the states of the padding."""
         device = self.network.device
         padded = np.zeros((len(batch.lengths), int(batch.lengths.max())), np.int64)
         mask = np.zeros_like(padded)
@@ -82,46 +83,46 @@ class PaddedRoad:
         output = self.network(
             input_ids=torch.from_numpy(padded).to(device),
             attention_mask=attention_mask,
-            **_wanted(self.layer),
+            **_output_options(self.layer),
         )
         return _states(output, self.layer)[attention_mask.bool()]
 
 
-def roads_for(model: Model, device: str, dtype: str) -> list[str]:
-    """The roads that may suit a model, the fastest first."""
-    roads = ["padded"]
+def backends_for(model: Model, device: str, dtype: str) -> list[str]:
+    """Return the names of the backends that may suit a model, the fastest first."""
+    names = ["padded"]
     if model.model_type in PACKABLE:
-        roads.insert(0, "packed")
+        names.insert(0, "packed")
     if can_fuse(model.model_type, model.activation, device):
-        roads.insert(0, "fused")
+        names.insert(0, "fused")
         if dtype == "bfloat16" and is_quicker_by_products():
-            roads.insert(0, "products")
-    return roads
+            names.insert(0, "products")
+    return names
 
 
-def load_road(model: Model, device: str, dtype: str, road: str) -> Road:
-    """Load a model's network for a road.
+def load_backend(model: Model, device: str, dtype: str, name: str) -> Backend:
+    """Load a model's network for a backend.
 
     Args:
         model: what to load, and which of its layers is wanted.
         device: ``cpu`` or ``cuda``.
         dtype: of linear layers and attention.
-        road: ``products``, ``fused``, ``packed`` or ``padded``.
+        name: ``products``, ``fused``, ``packed`` or ``padded``.
 
     Raises:
         BadInput: weights are missing from the model's files.
     """
     layer = model.identity.layer
-    if road in ("products", "fused"):
+    if name in ("products", "fused"):
         plain = load_network(model, device, "float32", "packed")
-        network = FusedNetwork(plain, getattr(torch, dtype), by_products=road == "products")
-        return FusedRoad(network, layer)
-    if road == "packed":
-        return PackedRoad(load_network(model, device, dtype, "packed"), layer)
-    return PaddedRoad(load_network(model, device, dtype, "sdpa"), layer)
+        network = FusedNetwork(plain, getattr(torch, dtype), by_products=name == "products")
+        return FusedBackend(network, layer)
+    if name == "packed":
+        return PackedBackend(load_network(model, device, dtype, "packed"), layer)
+    return PaddedBackend(load_network(model, device, dtype, "sdpa"), layer)
 
 
-def _wanted(layer: int) -> dict[str, Any]:
+def _output_options(layer: int) -> dict[str, Any]:
     return {} if layer == -1 else {"output_hidden_states": True}
 
 

@@ -1,4 +1,4 @@
-"""Batches of token ids, bounded by tokens."""
+"""Batches of token ids, whose size is bounded by their number of tokens."""
 
 import logging
 import threading
@@ -10,20 +10,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-#: Batches that must fit before a larger one is tried: at first, and at most.
+#: How many batches must fit before a larger one is tried: at first, and at most.
 _PATIENCE = 64, 4_096
 
 _LOGGER = logging.getLogger(__name__)
 
 
 class Budget:
-    """The most tokens of a batch. Threads may share one.
+    """The maximum number of tokens in a batch. Threads may share one.
 
-    Another process may take a device's memory for a while, and one text may need more than all
-    others: neither is to leave a worker with small batches for good.
+    It grows again after it shrank. Another process may use the device's memory only for a while,
+    and one text may need more memory than all others.
 
     Attributes:
-        tokens: the most, now.
+        tokens: the current maximum.
     """
 
     def __init__(self, most: int) -> None:
@@ -33,19 +33,19 @@ class Budget:
         self._lock = threading.Lock()
 
     def shrink(self, tokens: int) -> None:
-        """Note that a batch of so many tokens was too large."""
+        """Record that a batch of so many tokens was too large."""
         with self._lock:
             half = max(tokens // 2, 1)
             if half >= self.tokens:
                 return
             self.tokens, self._fitted = half, 0
             if self._grew:
-                # It had been tried too soon.
+                # The last increase came too early.
                 self._patience, self._grew = min(2 * self._patience, _PATIENCE[1]), False
-        _LOGGER.warning("out of memory: batches of %d tokens from here", half)
+        _LOGGER.warning("out of memory: batches now have at most %d tokens", half)
 
     def fit(self, tokens: int) -> None:
-        """Note that a batch of so many tokens was done."""
+        """Record that a batch of so many tokens fitted."""
         with self._lock:
             if self.tokens == self._most or 2 * tokens < self.tokens:
                 return
@@ -57,7 +57,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some sequences end to end: ids and positions ``[total_tokens]``, lengths ``[sequences]``."""
+    """Sequences that lie end to end.
+
+    Attributes:
+        ids: int64 ``[total_tokens]``.
+        positions: int64 ``[total_tokens]``, from 0 in each sequence.
+        lengths: int64 ``[sequences]``.
+    """
 
     ids: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
@@ -65,7 +71,7 @@ class Batch:
 
     @classmethod
     def take(cls, tokens: pa.ListArray, rows: npt.NDArray[np.int64]) -> "Batch":
-        """The sequences at ``rows`` of a ragged array."""
+        """Return the sequences at ``rows`` of a ragged array."""
         values = tokens.values.to_numpy(zero_copy_only=False)
         bounds = tokens.offsets.to_numpy().astype(np.int64)
         lengths = bounds[rows + 1] - bounds[rows]
@@ -76,7 +82,10 @@ class Batch:
 
 
 def batches_by_length(lengths: npt.NDArray[np.int64], budget: int) -> list[npt.NDArray[np.int64]]:
-    """Group the numbers of texts, sorted by length, so that no padded batch exceeds `budget`."""
+    """Group the indices of texts, longest first, into padded batches of at most `budget` tokens.
+
+    A text that is longer than the budget gets a batch of its own.
+    """
     order = np.argsort(lengths, kind="stable")[::-1]
     batches, start = [], 0
     while start < len(order):
@@ -87,7 +96,7 @@ def batches_by_length(lengths: npt.NDArray[np.int64], budget: int) -> list[npt.N
 
 
 def pad(rows: Sequence[npt.NDArray[np.int32]], fill: int) -> torch.Tensor:
-    """Stack int32 arrays of unequal lengths as int64 [rows, longest], the rest being `fill`."""
+    """Stack int32 arrays of unequal lengths as int64 ``[rows, longest]``, padded with `fill`."""
     stacked = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
     for number, row in enumerate(rows):
         stacked[number, : len(row)] = row

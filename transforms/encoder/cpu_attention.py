@@ -1,9 +1,9 @@
-"""Attention on the CPU as two products and powers of two, for processors without tile units.
+"""Attention on the CPU by two matrix products and powers of two, for CPUs without tile units.
 
-There torch's flash kernel spends most of its time on exponentials, three cycles each. A power of
-two in bfloat16 takes half of that, and is what attention needs once the queries carry the factor
-``log2(e)``. No row's maximum is subtracted first: bfloat16 has the range of float32. Where sums
-come near its ends, a softmax does it again.
+On these CPUs torch's flash kernel spends most of its time on exponentials, at three cycles each. A
+power of two in bfloat16 takes half of that. It replaces the exponential if the queries are scaled
+by ``log2(e)``. The row maximum is not subtracted first, because bfloat16 has the range of float32.
+Where a sum comes close to the ends of that range, an ordinary softmax is computed instead.
 """
 
 import math
@@ -11,27 +11,28 @@ from collections.abc import Iterator
 
 import torch
 
-#: Of the queries, beside one by the square root of a head's width.
+#: Factor of the queries, in addition to ``head_width ** -0.5``.
 LOG2_E = 1 / math.log(2)
-#: Scores that are made at once: those of a few sequences, which stay in a core's cache.
+#: Scores computed at once: those of a few sequences, so that they stay in a core's cache.
 _AT_ONCE = 600_000
-#: oneDNN makes code for each shape of product, and keeps it: lengths are filled up to multiples of
-#: so many tokens, and numbers of sequences are powers of two.
+#: oneDNN generates and keeps code for each shape of a product. To have few shapes, lengths are
+#: padded to multiples of so many tokens, and the numbers of sequences are powers of two.
 _STEP = 32
-#: Within which sums of powers, and what is made from them, are far from overflow and underflow.
+#: Sums of powers within these bounds, and their quotients, neither overflow nor underflow.
 _SAFE = 1e-30, 1e30
 
 
 def attend_by_products(
     parts: torch.Tensor, out: torch.Tensor | None = None, workspace: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Attention within sequences of one length.
+    """Compute attention within sequences of equal length.
 
     Args:
         parts: queries, keys and values, bfloat16 ``[3, sequences, heads, length, width]``; the
-            queries are scaled by `LOG2_E` and by the root of the width.
-        out: where the result is put; a new tensor by default.
-        workspace: bfloat16 of `workspace_size`, overwritten; a new one by default.
+            queries are already scaled by ``LOG2_E * width ** -0.5``.
+        out: the tensor that receives the result; a new one by default.
+        workspace: a bfloat16 tensor of `workspace_size` elements, which is overwritten; a new one
+            by default.
 
     Returns:
         bfloat16 ``[sequences, heads, length, width]``.
@@ -46,7 +47,7 @@ def attend_by_products(
         rows = some.shape[1] * heads
         sizes = _sizes(rows, padded, width)
         states, scores, sums_of_values = torch.split(workspace[: sum(sizes)], sizes)
-        # Keys that fill up have powers of 1, and values of 0.
+        # Padding keys have powers of 1 and values of 0.
         ordered = states.view(3, -1, heads, padded, width)
         ordered[..., :length, :] = some
         ordered[..., length:, :] = 0
@@ -69,13 +70,13 @@ def attend_by_products(
 
 
 def workspace_size(sequences: int, heads: int, length: int, width: int) -> int:
-    """How many numbers `attend_by_products` needs beside what it is given and gives."""
+    """Return how many elements the workspace of `attend_by_products` needs."""
     at_once = min(sequences, _most_at_once(heads, length))
     return sum(_sizes(at_once * heads, _padded(length), width))
 
 
 def _sizes(rows: int, padded: int, width: int) -> list[int]:
-    """Of states, scores and sums of values."""
+    """Return the sizes of the states, of the scores and of the weighted values."""
     return [3 * rows * padded * width, rows * padded**2, rows * padded * width]
 
 
@@ -88,7 +89,7 @@ def _most_at_once(heads: int, length: int) -> int:
 
 
 def _pieces(count: int, most: int) -> Iterator[slice]:
-    """Runs of at most ``most`` of ``count``, as long as powers of two."""
+    """Yield consecutive slices of ``count`` items: powers of two, at most ``most`` long."""
     first = 0
     while first < count:
         size = 1 << (min(most, count - first).bit_length() - 1)
@@ -97,5 +98,5 @@ def _pieces(count: int, most: int) -> Iterator[slice]:
 
 
 def is_quicker_by_products() -> bool:
-    """Whether `attend_by_products` is to be preferred to torch's kernel on this processor."""
+    """Return whether `attend_by_products` is faster than torch's kernel on this CPU."""
     return torch.cpu._is_avx512_bf16_supported() and not torch.cpu._is_amx_tile_supported()

@@ -1,4 +1,4 @@
-"""Token ids become vectors: batches, the choice of device, dtype and road, and what can fail."""
+"""The encoder: turns token ids into vectors, chooses its backend, and recovers from failures."""
 
 import logging
 import threading
@@ -11,9 +11,10 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from transforms.encoder.backends import Road, load_road, roads_for
+from transforms.encoder.backends import Backend, backends_for, load_backend
 from transforms.encoder.batching import Batch, Budget
 from transforms.encoder.network import pool
+from transforms.encoder.out_of_memory import is_out_of_memory, release_memory
 from transforms.encoder.placement import resolve_placement
 from transforms.encoder.reference import PROBES, reference_vectors
 from transforms.errors import BadInput
@@ -21,38 +22,30 @@ from transforms.models.options import Placement
 from transforms.models.resolve import Model
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
 from transforms.runtime.cpu_pool import Cores
-from transforms.runtime.heap import trim_heap
 
-#: The least cosine between the chosen road and the plain float32 model that a load accepts.
-_LEAST_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "float16": 0.9995}
+#: The smallest cosine between the chosen backend and the plain float32 model that is accepted.
+_MIN_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "float16": 0.9995}
 _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
-#: So few tokens, a question's, are embedded by one core.
+#: Inputs of at most so many tokens (one question) are embedded by one core.
 _FEW_TOKENS = 64
-#: Of a batch's widest states on a CPU: more leaves the cache, and goes back to the system.
+#: Size of a batch's widest states on a CPU. Larger ones leave the cache, and their memory is
+#: returned to the system each time.
 _BYTES_PER_BATCH = 6 << 20
-#: What torch's allocators, cuBLAS and oneDNN say.
-_OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "bad_alloc",
-    "could not create a memory",
-    "could not create a primitive",
-    "cuda error: out of memory",
-    "cublas_status_alloc_failed",
-)
-#: What oneDNN says of a product that it can't do at all.
-_UNSUPPORTED = "could not create a primitive descriptor"
 _NO_MEMORY = "out of memory"
+#: What a backend raises that another build of torch lacks or can't run: a missing operator is an
+#: AttributeError.
+_BACKEND_ERRORS = (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass
 class Encoding:
-    """Vectors of a batch.
+    """The vectors of some texts, and the texts that failed.
 
     Attributes:
-        vectors: float32 ``[rows, dim]``; a failed row's are not finite.
-        failed: row to reason, for rows that fail alone.
+        vectors: float32 ``[rows, dim]``; those of failed rows are not finite.
+        failed: maps each row that failed on its own to the reason.
     """
 
     vectors: npt.NDArray[np.float32]
@@ -63,52 +56,67 @@ class Encoder:
     """A loaded model that embeds token ids. Threads may share one.
 
     Attributes:
-        cores: what batches are spread over.
+        cores: the threads that batches are spread over.
+        backend: the forward pass in use.
     """
 
+    backend: Backend
+
     def __init__(self, model: Model, placement: Placement) -> None:
-        """Load the model, choose its road and check it; see `load_encoder`."""
+        """Load the model, and choose and check its backend; see `load_encoder`."""
         resolved = resolve_placement(placement, model)
         self.identity = model.identity
         self.tokenizer: Tokenizer = load_tokenizer(model)
         self.device, self.dtype = resolved.device, resolved.dtype
         self._source = model
         self._lock = threading.Lock()
-        self._exact: Road | None = None
+        self._exact: Backend | None = None
         self._most = _tokens_per_batch(model, resolved)
         self.cores = Cores(self.device)
-        self._settle_road()
+        self._choose_backend()
 
     @property
     def budget(self) -> int:
-        """The most tokens of a batch, now."""
+        """The current maximum number of tokens in a batch."""
         return self._budget.tokens
 
+    @property
+    def backend_name(self) -> str:
+        """The name of the backend: ``products``, ``fused``, ``packed`` or ``padded``."""
+        return self._backend_name
+
     def encode_texts(self, texts: list[str], prompt: str = "") -> npt.NDArray[np.float32]:
-        """Vectors of texts, each cut to the model's ``max_tokens``; float32 ``[texts, dim]``.
+        """Return the vectors of texts, float32 ``[texts, dim]``.
+
+        Each text is truncated to the model's ``max_tokens``.
 
         Raises:
             BadInput: a text can't be embedded.
         """
-        # What is no text is named below.
+        # `frame_all` reports entries that are not strings.
         prompted = [prompt + text if isinstance(text, str) else text for text in texts]
         encoding = self.encode(self.tokenizer.frame_all(prompted, self.identity.max_tokens))
         for row, reason in encoding.failed.items():
-            raise BadInput(f"text {row} ({texts[row][:60]!r}) can't be embedded: {reason}")
+            raise BadInput(
+                f"text {row}",
+                texts[row][:60],
+                f"can't be embedded: {reason}",
+                "Shorten or remove this text",
+            )
         return encoding.vectors
 
     def encode(
         self, tokens: pa.ListArray, progress: Callable[[int, int], None] | None = None
     ) -> Encoding:
-        """Vectors of framed token ids, one row each, in their order.
+        """Return the vectors of framed token ids, one per row, in order.
+
+        A batch holds a bounded number of tokens, of sequences of similar length. When memory runs
+        out, the bound is halved for a while. A sequence that fails on its own is reported, and so
+        is one whose vector is not finite in float32 either. Any other device error is raised.
 
         Args:
             tokens: ``list<int32>`` without nulls and without empty rows.
-            progress: told after each batch how many rows and tokens it had.
-
-        Batches hold a bounded number of tokens, of sequences of similar length. Out of memory
-        halves the bound for a while; a sequence that fails alone is reported, and so is one whose
-        vector is not finite in float32 either. Any other device error is raised.
+            progress: called after each batch with its numbers of rows and tokens.
         """
         lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
         order = np.argsort(-lengths, kind="stable")
@@ -122,16 +130,16 @@ class Encoder:
         small = int(lengths.sum()) <= _FEW_TOKENS
         self.cores.each(fill, self._batches(order, lengths), small)
         for row in [row for row, reason in encoding.failed.items() if reason == _NO_MEMORY]:
-            # The other cores' batches had the memory then.
+            # At that time the batches of the other cores held the memory.
             del encoding.failed[row]
             self._fill(encoding, tokens, lengths, np.array([row]))
-        self._mend(encoding, tokens)
+        self._retry_non_finite(encoding, tokens)
         return encoding
 
     def states(self, batch: Batch) -> torch.Tensor:
-        """The tokens' states after the model's layer, ``[total_tokens, hidden]``."""
+        """Return the token states after the model's layer, ``[total_tokens, hidden]``."""
         with torch.inference_mode():
-            return self._road(batch)
+            return self.backend(batch)
 
     def _fill(
         self,
@@ -140,14 +148,15 @@ class Encoder:
         lengths: npt.NDArray[np.int64],
         rows: npt.NDArray[np.int64],
     ) -> None:
-        """Embed the sequences of one batch, in smaller ones where memory runs out."""
+        """Embed the sequences of one batch; split the batch if memory runs out."""
         each = lengths[rows]
-        size = len(each) * int(each.max()) if self.road == "padded" else int(each.sum())
+        padded = self.backend_name == "padded"
+        size = len(each) * int(each.max()) if padded else int(each.sum())
         if self._fits(encoding, tokens, rows):
             self._budget.fit(size)
             return
-        # Here, behind the handler of the error, nothing holds the failed batch's states.
-        _release_memory(self.device)
+        # Outside the error's handler nothing refers to the failed batch's states any more.
+        release_memory(self.device)
         if len(rows) == 1:
             encoding.failed[int(rows[0])] = _NO_MEMORY
             return
@@ -163,12 +172,12 @@ class Encoder:
         *,
         exact: bool = False,
     ) -> bool:
-        """Embed the sequences of one batch; False where memory runs out."""
+        """Embed the sequences of one batch; return False if memory runs out."""
         try:
-            road = self._exact_road() if exact else self._road
-            encoding.vectors[rows] = self._forward(road, Batch.take(tokens, rows))
+            backend = self._exact_backend() if exact else self.backend
+            encoding.vectors[rows] = self._forward(backend, Batch.take(tokens, rows))
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return False
         return True
@@ -179,12 +188,11 @@ class Encoder:
         lengths: npt.NDArray[np.int64],
         most: int | None = None,
     ) -> Iterator[npt.NDArray[np.int64]]:
-        """Runs of ``order`` of at most ``budget`` tokens, the padded road's padding counted.
+        """Yield runs of ``order`` of at most ``budget`` tokens; the padded backend counts padding.
 
-        Where there is little to do, they are smaller, so that each core has as many; with ``most``
-        given, they are no larger than that.
+        Small inputs are split evenly among the cores. If ``most`` is given, it bounds the batches.
         """
-        padded = self.road == "padded"
+        padded = self.backend_name == "padded"
         share = self._most if most is None else most
         if self.cores.count > 1 and most is None:
             total = int(lengths.sum())
@@ -201,8 +209,8 @@ class Encoder:
         if len(order):
             yield order[first:]
 
-    def _mend(self, encoding: Encoding, tokens: pa.ListArray) -> None:
-        """Embed rows with non-finite vectors again, alone and in float32."""
+    def _retry_non_finite(self, encoding: Encoding, tokens: pa.ListArray) -> None:
+        """Embed each row that has a non-finite vector again, alone and in float32."""
         finite = np.isfinite(encoding.vectors).all(axis=1)
         for row in np.flatnonzero(~finite):
             if int(row) in encoding.failed:
@@ -210,61 +218,63 @@ class Encoder:
             if self.dtype != "float32" and not self._fits(
                 encoding, tokens, np.array([row]), exact=True
             ):
-                _release_memory(self.device)
+                release_memory(self.device)
                 encoding.failed[int(row)] = _NO_MEMORY
                 continue
             if not np.isfinite(encoding.vectors[row]).all():
                 encoding.failed[int(row)] = "non-finite vector"
 
-    def _forward(self, road: Road, batch: Batch) -> npt.NDArray[np.float32]:
+    def _forward(self, backend: Backend, batch: Batch) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            states = road(batch)
+            states = backend(batch)
             lengths = torch.from_numpy(batch.lengths).to(states.device)
             vectors = pool(states.float(), lengths, self.identity.pooling)
             if self.identity.normalize:
                 vectors = functional.normalize(vectors, dim=1)
             return vectors.cpu().numpy()
 
-    def _exact_road(self) -> Road:
+    def _exact_backend(self) -> Backend:
         with self._lock:
             if self._exact is None:
-                road = "fused" if self.road == "products" else self.road
-                self._exact = load_road(self._source, self.device, "float32", road)
+                name = "fused" if self.backend_name == "products" else self.backend_name
+                self._exact = load_backend(self._source, self.device, "float32", name)
             return self._exact
 
-    def _settle_road(self) -> None:
-        """Take the first road, in the wanted dtype or float32, that gives the right vectors."""
+    def _choose_backend(self) -> None:
+        """Choose the first backend, in the wanted dtype or float32, whose vectors are correct."""
         probes = self._probe_ids()
         expected = reference_vectors(self._source, probes)
         reasons: list[str] = []
         for dtype in dict.fromkeys([self.dtype, "float32"]):
-            for road in roads_for(self._source, self.device, dtype):
+            for name in backends_for(self._source, self.device, dtype):
                 if reasons:
                     _LOGGER.warning(
-                        "%s: %s; using the %s road in %s",
+                        "%s: %s; using the %s backend in %s",
                         self.identity.name,
                         reasons[-1],
-                        road,
+                        name,
                         dtype,
                     )
-                # What the probes of another road met says nothing about this one.
+                # Memory errors of another backend's probes say nothing about this one.
                 self._budget = Budget(self._most)
                 try:
-                    self._road = load_road(self._source, self.device, dtype, road)
-                    self.road, self.dtype = road, dtype
-                    cosine = _least_cosine(
+                    self.backend = load_backend(self._source, self.device, dtype, name)
+                    self._backend_name, self.dtype = name, dtype
+                    cosine = _smallest_cosine(
                         self.encode(pa.array(probes, pa.list_(pa.int32()))).vectors, expected
                     )
-                except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-                    reasons.append(f"{road} in {dtype} failed: {str(error).splitlines()[0]}")
+                except _BACKEND_ERRORS as error:
+                    message = str(error) or type(error).__name__
+                    reasons.append(f"{name} in {dtype} failed: {message.splitlines()[0]}")
                     continue
-                if cosine >= _LEAST_COSINE[dtype]:
+                if cosine >= _MIN_COSINE[dtype]:
                     return
-                reasons.append(f"{road} vectors in {dtype} are off (cosine {cosine:.6f})")
+                reasons.append(f"{name} vectors in {dtype} are off (cosine {cosine:.6f})")
         raise BadInput(
-            f"model {self.identity.name!r} ({self._source.model_type}) can't be embedded exactly: "
-            + "; ".join(reasons)
-            + ("; give another model" if self.device == "cpu" else "; give --device cpu")
+            "model",
+            self.identity.name,
+            f"({self._source.model_type}) can't be embedded exactly: {'; '.join(reasons)}",
+            "Give another model" if self.device == "cpu" else "Give --device cpu",
         )
 
     def _probe_ids(self) -> list[list[int]]:
@@ -274,11 +284,11 @@ class Encoder:
 
 
 def load_encoder(model: Model, placement: Placement) -> Encoder:
-    """Load a model ready to embed.
+    """Load a model that is ready to embed.
 
     Raises:
         BadInput: the weights are incomplete, the tokenizer is another model's, CUDA is missing, or
-            no road gives the plain model's vectors.
+            no backend reproduces the plain model's vectors.
     """
     return Encoder(model, placement)
 
@@ -291,20 +301,7 @@ def _tokens_per_batch(model: Model, placement: Placement) -> int:
     return max(512, min(most, _BYTES_PER_BATCH // (size * model.intermediate_size)))
 
 
-def _least_cosine(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> float:
+def _smallest_cosine(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> float:
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return float(np.min((a * b).sum(axis=1) / norms))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    said = str(error).lower()
-    return any(sign in said for sign in _OUT_OF_MEMORY) and _UNSUPPORTED not in said
-
-
-def _release_memory(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.empty_cache()
-    trim_heap()

@@ -1,9 +1,9 @@
-"""ALBERT's and BERT's layers on the CPU, as few products as they can be.
+"""ALBERT's and BERT's layers on the CPU, fused into as few matrix products as possible.
 
-The same sums as transformers' modules make, in fewer passes over memory: query, key and value come
-from one product, an activation is applied within the product before it, and weights are laid out
-once in oneDNN's own order. As in `network`, sequences lie end to end and nothing is padded; the
-stream between layers, the norms and the word vectors stay in float32, whatever the products use.
+They compute the same sums as transformers' modules in fewer passes over memory. One product gives
+query, key and value. The activation is part of the preceding product. The weights are stored once
+in oneDNN's own layout. As in `network`, sequences lie end to end without padding. The residual
+stream, the norms and the word vectors stay in float32, whatever dtype the products use.
 """
 
 import copy
@@ -17,19 +17,19 @@ from torch.nn import functional
 from transforms.encoder.cpu_attention import LOG2_E, attend_by_products, workspace_size
 from transforms.encoder.network import Layout
 
-#: oneDNN's names of the activations that it applies within a product.
+#: oneDNN's names of the activations that it can fuse into a product.
 _ACTIVATIONS = {
     "gelu": ("gelu", "none"),
     "gelu_new": ("gelu", "tanh"),
     "gelu_pytorch_tanh": ("gelu", "tanh"),
     "relu": ("relu", ""),
 }
-#: Batches are filled up to a multiple of so many tokens; those of more than `_MANY_TOKENS`, where
-#: it costs less, to twice that.
+#: Batches are padded to a multiple of so many tokens. Those of more than `_MANY_TOKENS`, where
+#: padding costs less, are padded to a multiple of twice as many.
 _ROUNDED, _MANY_TOKENS = 32, 1_024
-#: From this length on, attention by torch's kernel is faster on copies that lie in order.
+#: From this length on, torch's attention kernel is faster on contiguous copies.
 _COPIED = 64
-#: From so many tokens of one length on, attention by products is faster than that.
+#: From so many tokens of equal length on, attention by products is faster than torch's kernel.
 _MANY = 48
 
 Product = Callable[[torch.Tensor], torch.Tensor]
@@ -40,13 +40,13 @@ class _Layer:
     """One layer: four products, ``[tokens, in] -> [tokens, out]``, and two layer norms.
 
     Attributes:
-        mix: query, key and value at once.
-        output: after attention.
+        mix: gives query, key and value at once.
+        output: the projection after attention.
         expand: the first feed-forward layer with its activation.
-        shrink: the second one.
-        attention_norm, output_norm: after the two residual sums.
-        heads: of attention.
-        by_products: how attention is made; ``mix`` has then scaled the queries for it.
+        shrink: the second feed-forward layer.
+        attention_norm, output_norm: the norms after the two residual sums.
+        heads: the number of attention heads.
+        by_products: whether attention is `attend_by_products`; ``mix`` then scales the queries.
     """
 
     mix: Product
@@ -61,7 +61,7 @@ class _Layer:
     def __call__(
         self, states: torch.Tensor, dtype: torch.dtype, layout: Layout, workspace: torch.Tensor
     ) -> torch.Tensor:
-        """New states ``[tokens, hidden]``, float32; the given ones are overwritten."""
+        """Return the new states, float32 ``[tokens, hidden]``; the given ones are overwritten."""
         attended = self.attend(self.mix(states.to(dtype)), layout, workspace)
         states = self.attention_norm(states.add_(self.output(attended)))
         stretched = self.expand(states.to(dtype))
@@ -69,14 +69,14 @@ class _Layer:
         return normed
 
     def workspace(self, layout: Layout, width: int, dtype: torch.dtype) -> torch.Tensor:
-        """What `attend` works in; ``width`` is of the states."""
+        """Return a workspace for `attend`; ``width`` is that of the states."""
         groups = layout.groups if self.by_products else ()
         head = width // self.heads
         sizes = [workspace_size(count, self.heads, length, head) for _, count, length in groups]
         return torch.empty(max(sizes, default=0), dtype=dtype)
 
     def attend(self, mixed: torch.Tensor, layout: Layout, workspace: torch.Tensor) -> torch.Tensor:
-        """Attention within each sequence: ``[tokens, 3 * hidden] -> [tokens, hidden]``."""
+        """Attend within each sequence: ``[tokens, 3 * hidden] -> [tokens, hidden]``."""
         width = mixed.shape[1] // 3
         head = width // self.heads
         attended = mixed.new_empty(len(mixed), width)
@@ -97,13 +97,13 @@ class _Layer:
 
 
 class FusedNetwork:
-    """A loaded ALBERT or BERT whose layers are run as above."""
+    """A loaded ALBERT or BERT with fused layers."""
 
     def __init__(self, network: Any, dtype: torch.dtype, by_products: bool = False) -> None:
-        """Take over the weights of transformers' ``AlbertModel`` or ``BertModel``, float32.
+        """Convert the weights of transformers' ``AlbertModel`` or ``BertModel`` in float32.
 
         Args:
-            network: where embeddings and norms stay; its products are copied.
+            network: its embeddings and norms are shared, its linear layers are copied.
             dtype: of the products and of attention.
             by_products: whether attention is `attend_by_products` or torch's kernel.
         """
@@ -116,24 +116,24 @@ class FusedNetwork:
     def __call__(
         self, ids: torch.Tensor, positions: torch.Tensor, layout: Layout, layer: int = -1
     ) -> torch.Tensor:
-        """States after a layer, float32 ``[tokens, hidden]``.
+        """Return the states after a layer, float32 ``[tokens, hidden]``.
 
         Args:
             ids: int64 ``[tokens]``, sequences end to end.
             positions: int64 ``[tokens]``, from 0 in each sequence.
             layout: where the sequences lie.
-            layer: as an index into transformers' ``hidden_states``: 0 is before the first layer, -1
+            layer: an index into transformers' ``hidden_states``: 0 is before the first layer, -1
                 after the last. Later layers are not run.
         """
         tokens = len(ids)
-        # oneDNN makes, and keeps, code for each number of rows that it meets.
+        # oneDNN generates and keeps code for each number of rows.
         rest = -tokens % (_ROUNDED if tokens <= _MANY_TOKENS else 2 * _ROUNDED)
         ids, positions = (functional.pad(each, (0, rest)) for each in (ids, positions))
         states: torch.Tensor = self.embed(input_ids=ids[None], position_ids=positions[None])[0]
         if self._widen is not None:
             states = self._widen(states)
         last = layer if layer >= 0 else len(self._layers) + 1 + layer
-        # One for all groups and layers: pieces of many sizes would leave holes between the states.
+        # One workspace for all groups and layers: many allocations would fragment the memory.
         workspace = self._layers[0].workspace(layout, states.shape[1], self._dtype)
         for one in self._layers[:last]:
             states = one(states, self._dtype, layout, workspace)
@@ -141,7 +141,7 @@ class FusedNetwork:
 
 
 def can_fuse(model_type: str, activation: str, device: str) -> bool:
-    """Whether `FusedNetwork` takes such a model."""
+    """Return whether `FusedNetwork` supports such a model."""
     return (
         device == "cpu"
         and model_type in _READERS
@@ -151,7 +151,7 @@ def can_fuse(model_type: str, activation: str, device: str) -> bool:
 
 
 def _layers(network: Any, dtype: torch.dtype, by_products: bool) -> list[_Layer]:
-    """The layers in the order in which they run; shared ones are one object."""
+    """Return the layers in the order in which they run; shared layers are one object."""
     config = network.config
     read = _READERS[config.model_type]
     made: dict[int, _Layer] = {}
@@ -204,7 +204,7 @@ def _read_bert(module: Any, config: Any, dtype: torch.dtype, by_products: bool) 
 
 
 def _mix(attention: Any, config: Any, dtype: torch.dtype, by_products: bool) -> Product:
-    """Query, key and value at once, the query scaled where attention wants that."""
+    """Join query, key and value into one product; scale the query for `attend_by_products`."""
     query = attention.query
     if by_products:
         query = copy.deepcopy(query)
@@ -218,7 +218,7 @@ _READERS = {"albert": _read_albert, "bert": _read_bert}
 
 
 def make_product(linears: list[Any], dtype: torch.dtype, activation: str = "") -> Product:
-    """Linear layers of one input as one product on the CPU, with an activation or none."""
+    """Join linear layers of one input into one CPU product, with an optional activation."""
     weight = torch.cat([linear.weight.detach() for linear in linears]).to(dtype)
     bias = torch.cat([linear.bias.detach() for linear in linears]).to(dtype)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)

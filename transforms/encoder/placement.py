@@ -1,4 +1,4 @@
-"""Choose device and dtype of an encoder, and estimate its speed."""
+"""The choice of an encoder's device and dtype, and an estimate of its speed."""
 
 import logging
 import os
@@ -11,10 +11,10 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def resolve_placement(placement: Placement, model: Model) -> Placement:
-    """The placement with ``auto`` replaced by what the model asks for, or the machine does best.
+    """Replace ``auto`` by what the model's config asks for, else by what is best on this machine.
 
     Raises:
-        BadInput: CUDA is asked for and not there.
+        BadInput: CUDA is requested but not available.
     """
     device = resolve_device(placement.device)
     if placement.dtype != "auto":
@@ -27,10 +27,10 @@ def resolve_placement(placement: Placement, model: Model) -> Placement:
 
 
 def expected_rate(model: Model, placement: Placement) -> float:
-    """Tokens a second that a worker is expected to embed, within a factor of a few.
+    """Estimate, within a small factor, how many tokens a worker embeds per second.
 
-    From the multiplications of a token's linear layers (four projections and two feed-forward
-    layers in each layer) and a guess of what the device does in a second.
+    The estimate divides a guess of the device's speed by the multiplications per token: four
+    projections and two feed-forward layers in each layer.
     """
     width, inner = model.hidden_size, model.intermediate_size
     per_token = 2 * model.layers * (4 * width * width + 2 * width * inner)

@@ -1,4 +1,4 @@
-"""Reference vectors of the unmodified network, for comparison."""
+"""Reference vectors of the unmodified network, which every backend is compared with."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +10,11 @@ from transforms.models.resolve import Model
 
 
 def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.float32]:
-    """What the unmodified network gives: eager attention, float32, one text at a time, on the CPU.
+    """Return the unmodified network's vectors: eager, float32, one text at a time, on the CPU.
 
     Args:
         model: whose layer, pooling and normalization are used.
-        ids: framed token ids, one list a text.
+        ids: framed token ids, one list per text.
 
     Returns:
         float32 ``[texts, dim]``.
@@ -32,6 +32,7 @@ def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.floa
     return stacked.numpy()
 
 
+#: Texts whose vectors are compared when an encoder is loaded.
 PROBES = (
     "ALBERT shares one layer's weights among all its layers.",
     "How do I search a corpus by meaning?",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from transforms.encoder.batching import batches_by_length
-from transforms.encoder.network import cast_input, hushed
+from transforms.encoder.network import cast_input, without_logs
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_folder, load_config, usable_positions
@@ -246,7 +246,7 @@ def _load(folder: str, name: str, head: str, config: Any) -> Any:
 
     auto = getattr(transformers, f"AutoModelFor{head}")
     try:
-        with hushed():
+        with without_logs():
             network, report = auto.from_pretrained(
                 folder,
                 config=config,

@@ -71,6 +71,6 @@ def test_it_is_tried_later_each_time_that_it_was_tried_too_soon_but_not_ever_lat
     assert batches_until_it_grows(other) == waits[0]
 
 
-def test_it_is_said_when_memory_ran_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warning_is_logged_when_memory_runs_out(caplog: pytest.LogCaptureFixture) -> None:
     Budget(64).shrink(64)
-    assert "out of memory: batches of 32 tokens from here" in caplog.text
+    assert "out of memory: batches now have at most 32 tokens" in caplog.text

@@ -1,4 +1,4 @@
-"""Every road of the encoder against the unmodified network, one text at a time."""
+"""Every backend of the encoder against the unmodified network, one text at a time."""
 
 import logging
 import weakref
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from tests.support.models import make_model, make_texts
-from transforms.encoder.backends import FusedRoad, Road, load_road, roads_for
+from transforms.encoder.backends import Backend, FusedBackend, backends_for, load_backend
 from transforms.encoder.batching import Batch, Budget
 from transforms.encoder.encoder import Encoder, load_encoder
 from transforms.encoder.network import load_network, make_layout, packed_attention, pool
@@ -59,7 +59,7 @@ def test_float32_vectors_are_those_of_the_plain_network(
 ) -> None:
     model = find_model(ModelOptions(str(albert), pooling=pooling, layer=layer, max_tokens=64))
     encoder = load_encoder(model, Placement(device, "float32"))
-    assert encoder.road == ("fused" if device == "cpu" else "packed")
+    assert encoder.backend_name == ("fused" if device == "cpu" else "packed")
     ids = framed(encoder, make_texts(60, seed=1))
     assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
 
@@ -70,7 +70,7 @@ def test_other_families_are_exact_packed_only_where_that_is_exact(
 ) -> None:
     model = find_model(ModelOptions(str(make_model(tmp_path / family, family)), max_tokens=64))
     encoder = load_encoder(model, Placement("cpu", "float32"))
-    assert encoder.road == ("fused" if family == "bert" else "padded")
+    assert encoder.backend_name == ("fused" if family == "bert" else "padded")
     ids = framed(encoder, make_texts(40, seed=2))
     assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
 
@@ -86,7 +86,7 @@ def test_vectors_keep_their_length_without_normalization(albert: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("layer", [-1, 1])
 @pytest.mark.parametrize("device", DEVICES)
-def test_every_road_gives_the_plain_network_s_states(
+def test_every_backend_gives_the_plain_network_s_states(
     tmp_path: Path, family: str, dtype: str, layer: int, device: str
 ) -> None:
     folder = make_model(tmp_path / family, family)
@@ -95,17 +95,17 @@ def test_every_road_gives_the_plain_network_s_states(
     lengths = [*random.integers(1, 12, 20), 70, 70, 128]
     ids = [random.integers(5, 60, length).tolist() for length in lengths]
     expected = reference_vectors(model, ids)
-    roads = roads_for(model, device, dtype)
-    assert roads[-2:] == ["packed", "padded"]
-    assert ("fused" in roads) is (device == "cpu")
-    for name in roads:
+    names = backends_for(model, device, dtype)
+    assert names[-2:] == ["packed", "padded"]
+    assert ("fused" in names) is (device == "cpu")
+    for name in names:
         if name == "fused" and dtype == "float16":
             continue
-        road = load_road(model, device, dtype, name)
+        backend = load_backend(model, device, dtype, name)
         order = np.argsort([-len(one) for one in ids], kind="stable")
         batch = Batch.take(pa.array(ids, pa.list_(pa.int32())), order)
         with torch.inference_mode():
-            states = road(batch)
+            states = backend(batch)
             assert states.shape == (sum(lengths), model.identity.dim)
             of_each = torch.from_numpy(batch.lengths).to(states.device)
             vectors = pool(states.float(), of_each, "mean").cpu().numpy()
@@ -122,7 +122,7 @@ def test_own_layers_are_exact_with_either_attention(tmp_path: Path, family: str,
     ids = [random.integers(5, 60, length).tolist() for length in lengths]
     batch = Batch.take(pa.array(ids, pa.list_(pa.int32())), np.argsort(lengths, kind="stable"))
     with torch.inference_mode():
-        states = load_road(model, "cpu", "bfloat16", name)(batch)
+        states = load_backend(model, "cpu", "bfloat16", name)(batch)
     vectors = pool(states.float(), torch.from_numpy(batch.lengths), "mean").numpy()
     expected = reference_vectors(model, ids)[np.argsort(lengths, kind="stable")]
     assert cosines(vectors, expected).min() >= 0.9995
@@ -142,9 +142,9 @@ def test_layer_norms_get_states_of_their_own_dtype_which_cuda_insists_on(
     monkeypatch.setattr(functional, "layer_norm", strict)
     model = find_model(ModelOptions(str(make_model(tmp_path / family, family)), max_tokens=64))
     batch = Batch.take(pa.array([[5, 6, 7], [8, 9]], pa.list_(pa.int32())), np.array([0, 1]))
-    for road in roads_for(model, "cuda", dtype):
+    for name in backends_for(model, "cuda", dtype):
         with torch.inference_mode():
-            load_road(model, "cpu", dtype, road)(batch)
+            load_backend(model, "cpu", dtype, name)(batch)
     assert set(seen) == {(torch.float32, torch.float32)}
 
 
@@ -161,10 +161,10 @@ def test_torch_has_the_attention_that_is_used_on_cuda() -> None:
 
 def test_a_family_with_another_activation_is_not_fused(tmp_path: Path) -> None:
     model = find_model(ModelOptions(str(make_model(tmp_path / "albert"))))
-    assert roads_for(model, "cuda", "float32") == ["packed", "padded"]
+    assert backends_for(model, "cuda", "float32") == ["packed", "padded"]
     for dtype in ("float32", "bfloat16"):
-        assert roads_for(replace(model, activation="silu"), "cpu", dtype) == ["packed", "padded"]
-        assert roads_for(replace(model, model_type="mpnet"), "cpu", dtype) == ["padded"]
+        assert backends_for(replace(model, activation="silu"), "cpu", dtype) == ["packed", "padded"]
+        assert backends_for(replace(model, model_type="mpnet"), "cpu", dtype) == ["padded"]
 
 
 def test_attention_by_products_gives_way_to_torch_s_where_it_is_off(
@@ -173,21 +173,21 @@ def test_attention_by_products_gives_way_to_torch_s_where_it_is_off(
     monkeypatch.setattr("transforms.encoder.backends.is_quicker_by_products", lambda: True)
     model = find_model(ModelOptions(str(albert), max_tokens=64))
     encoder = load_encoder(model, Placement("cpu", "bfloat16"))
-    assert encoder.road == "products"
+    assert encoder.backend_name == "products"
     # A vector that is not finite is made again in float32, with torch's attention.
     ids = framed(encoder, ["river", "stone"])
-    encoder._road = Failing(encoder._road, 0, error=MemoryError())
+    encoder.backend = Failing(encoder.backend, 0, error=MemoryError())
     encoder.encode(pa.array(ids, pa.list_(pa.int32())))
-    assert isinstance(encoder._exact_road(), FusedRoad)
+    assert isinstance(encoder._exact_backend(), FusedBackend)
     monkeypatch.setattr(
         "transforms.encoder.fused_layers.attend_by_products",
         lambda parts, out, _: out.copy_(parts[2]),
     )
     with caplog.at_level(logging.WARNING):
         encoder = load_encoder(model, Placement("cpu", "bfloat16"))
-    assert (encoder.road, encoder.dtype) == ("fused", "bfloat16")
+    assert (encoder.backend_name, encoder.dtype) == ("fused", "bfloat16")
     assert "products vectors in bfloat16 are off" in caplog.text
-    assert roads_for(model, "cpu", "float32")[0] == "fused"
+    assert backends_for(model, "cpu", "float32")[0] == "fused"
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12))
@@ -237,13 +237,13 @@ def test_a_vector_does_not_depend_on_its_batch(
 
 
 class Failing:
-    """A road that runs out of memory above a number of tokens, or on one id."""
+    """A backend that runs out of memory above a number of tokens, or on one id."""
 
     def __init__(
-        self, road: Road, most_tokens: int, poison: int = -1, error: Exception | None = None
+        self, backend: Backend, most_tokens: int, poison: int = -1, error: Exception | None = None
     ) -> None:
-        self.network = road.network
-        self._road, self._most, self._poison = road, most_tokens, poison
+        self.network = backend.network
+        self._backend, self._most, self._poison = backend, most_tokens, poison
         self._error = error or torch.OutOfMemoryError("CUDA out of memory")
         self.calls: list[int] = []
 
@@ -251,7 +251,7 @@ class Failing:
         self.calls.append(len(batch.ids))
         if len(batch.ids) > self._most or (batch.ids == self._poison).any():
             raise self._error
-        return self._road(batch)
+        return self._backend(batch)
 
 
 #: What torch and oneDNN raised where the address space was limited (``ulimit -v``).
@@ -275,7 +275,7 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     ids = framed(encoder, make_texts(40, seed=4))
     expected = embed(encoder, ids)
-    encoder._road = Failing(encoder._road, most_tokens=200, error=error)
+    encoder.backend = Failing(encoder.backend, most_tokens=200, error=error)
     with caplog.at_level(logging.WARNING):
         found = encoder.encode(pa.array(ids, pa.list_(pa.int32())))
     assert not found.failed
@@ -285,7 +285,7 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(
     assert encoder.budget <= 200
     if threads == 1:
         # Batches that come later are made to the new measure.
-        failed = [calls > 200 for calls in encoder._road.calls]
+        failed = [calls > 200 for calls in encoder.backend.calls]
         assert not any(failed[failed.index(False) :])
 
 
@@ -295,17 +295,17 @@ def test_what_the_failed_batch_held_is_free_when_its_halves_are_tried(albert: Pa
     torch.set_num_threads(1)
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     ids = framed(encoder, make_texts(40, seed=4))
-    road, held = encoder._road, []
+    backend, held = encoder.backend, []
 
     def crowded(batch: Batch) -> torch.Tensor:
-        states = road(batch)
+        states = backend(batch)
         if len(batch.lengths) > 2:
             held.append(weakref.ref(states))
             raise torch.OutOfMemoryError("CUDA out of memory")
         assert all(states() is None for states in held)
         return states
 
-    encoder._road = crowded
+    encoder.backend = crowded
     try:
         assert not encoder.encode(pa.array(ids, pa.list_(pa.int32()))).failed
     finally:
@@ -318,7 +318,7 @@ def test_a_text_that_fails_alone_is_reported_and_the_others_are_done(albert: Pat
     ids = framed(encoder, ["river", "stone", "window"])
     poison = 50
     ids[1][1] = poison
-    encoder._road = Failing(encoder._road, 10_000, poison)
+    encoder.backend = Failing(encoder.backend, 10_000, poison)
     found = encoder.encode(pa.array(ids, pa.list_(pa.int32())))
     assert found.failed == {1: "out of memory"}
     assert np.isfinite(found.vectors[[0, 2]]).all()
@@ -329,16 +329,16 @@ def test_a_text_for_which_others_left_no_memory_is_tried_alone(albert: Path, thr
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     ids = framed(encoder, make_texts(40, seed=4))
     expected = embed(encoder, ids)
-    road, seen = encoder._road, set()
+    backend, seen = encoder.backend, set()
 
     def crowded(batch: Batch) -> torch.Tensor:
         asked = tuple(batch.ids.tolist())
         if asked not in seen:
             seen.add(asked)
             raise RuntimeError("could not create a primitive")
-        return road(batch)
+        return backend(batch)
 
-    encoder._road = crowded
+    encoder.backend = crowded
     found = encoder.encode(pa.array(ids, pa.list_(pa.int32())))
     assert not found.failed
     np.testing.assert_allclose(found.vectors, expected, atol=2e-6)
@@ -351,7 +351,7 @@ def test_another_device_error_is_not_swallowed(albert: Path) -> None:
         "CUDA error: an illegal memory access was encountered",
         "could not create a primitive descriptor for a matmul primitive",
     ):
-        encoder._road = Failing(encoder._road, 0, error=RuntimeError(said))
+        encoder.backend = Failing(encoder.backend, 0, error=RuntimeError(said))
         with pytest.raises(RuntimeError, match=said):
             embed(encoder, [[2, 7, 3], [2, 3]])
 
@@ -368,21 +368,21 @@ def test_a_non_finite_vector_is_tried_in_float32_and_reported_if_it_stays(albert
             states[:3] = float("inf")
             return states
 
-    encoder._road = Overflowing(encoder._road, 10_000)
+    encoder.backend = Overflowing(encoder.backend, 10_000)
     encoder.dtype = "bfloat16"
     np.testing.assert_allclose(embed(encoder, ids), good, atol=1e-6)
     encoder.dtype = "float32"
     found = encoder.encode(pa.array(ids[:1], pa.list_(pa.int32())))
     assert found.failed == {0: "non-finite vector"}
 
-    # No memory for the exact road either.
+    # No memory for the exact backend either.
     encoder.dtype = "bfloat16"
-    encoder._exact = Failing(encoder._road, 0)
+    encoder._exact = Failing(encoder.backend, 0)
     found = encoder.encode(pa.array(ids[:1], pa.list_(pa.int32())))
     assert found.failed == {0: "out of memory"}
 
 
-def test_a_road_that_is_off_gives_way_with_a_warning(
+def test_a_backend_that_is_off_falls_back_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # RoBERTa offsets its positions, so that packing it would give wrong vectors.
@@ -391,8 +391,8 @@ def test_a_road_that_is_off_gives_way_with_a_warning(
     model = find_model(ModelOptions(str(folder), max_tokens=64))
     with caplog.at_level(logging.WARNING):
         encoder = load_encoder(model, Placement("cpu", "float32"))
-    assert encoder.road == "padded"
-    assert "using the padded road" in caplog.text
+    assert encoder.backend_name == "padded"
+    assert "using the padded backend" in caplog.text
     ids = framed(encoder, make_texts(20, seed=5))
     assert cosines(embed(encoder, ids), reference_vectors(model, ids)).min() >= 0.999999
 
@@ -403,9 +403,37 @@ def test_an_encoder_that_is_never_exact_is_refused_by_name(
     def elsewhere(model: Model, ids: list[list[int]]) -> npt.NDArray[np.float32]:
         return -reference_vectors(model, ids)
 
-    monkeypatch.setattr("transforms.encoder.reference.reference_vectors", elsewhere)
-    with pytest.raises(BadInput, match=r"\(albert\) can't be embedded exactly"):
-        load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+    monkeypatch.setattr("transforms.encoder.encoder.reference_vectors", elsewhere)
+    model = find_model(ModelOptions(str(albert)))
+    with pytest.raises(BadInput) as caught:
+        load_encoder(model, Placement("cpu", "float32"))
+    assert (caught.value.option, caught.value.value) == ("model", model.identity.name)
+    assert caught.value.problem.startswith("(albert) can't be embedded exactly: fused vectors in")
+
+
+def test_a_torch_without_the_fused_operators_falls_back_with_a_warning(
+    albert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.ops, "mkldnn", torch.ops.albeam_has_no_such_operators)
+    with caplog.at_level(logging.WARNING):
+        encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+    assert encoder.backend_name == "packed"
+    assert "fused in float32 failed: " in caplog.text
+    assert "_reorder_linear_weight" in caplog.text
+    assert "using the packed backend in float32" in caplog.text
+
+
+def test_an_error_without_a_message_is_named_by_its_type(
+    albert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr("transforms.encoder.backends.FusedNetwork", fail)
+    with caplog.at_level(logging.WARNING):
+        encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+    assert encoder.backend_name == "packed"
+    assert "fused in float32 failed: NotImplementedError" in caplog.text
 
 
 def test_missing_weights_are_refused(tmp_path: Path) -> None:
@@ -415,13 +443,17 @@ def test_missing_weights_are_refused(tmp_path: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights.pop("encoder.embedding_hidden_mapping_in.weight")
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BadInput, match=r"lacks 1 of its weights, .*embedding_hidden_mapping_in"):
-        load_network(find_model(ModelOptions(str(folder))), "cpu", "float32", "sdpa")
+    model = find_model(ModelOptions(str(folder)))
+    with pytest.raises(BadInput) as caught:
+        load_network(model, "cpu", "float32", "sdpa")
+    assert (caught.value.option, caught.value.value) == ("model", model.identity.name)
+    assert "1 of its weights" in caught.value.problem
+    assert "encoder.embedding_hidden_mapping_in.weight" in caught.value.problem
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
 def test_cuda_that_is_not_there_is_refused(albert: Path) -> None:
-    with pytest.raises(BadInput, match="give --device cpu"):
+    with pytest.raises(BadInput, match="device.*cuda"):
         resolve_placement(Placement("cuda"), find_model(ModelOptions(str(albert))))
 
 
