@@ -1,4 +1,4 @@
-"""The command line. argv is read here and nowhere else; `pipeline.parser` does the rest."""
+"""The command line: read argv, run one command, return its exit code."""
 
 import contextlib
 import logging
@@ -20,29 +20,38 @@ from pipeline.command_line.exit_codes import (
     INTERRUPTED,
     TARGET_MISSED,
 )
-from pipeline.parser import COMMANDS, ON_BEAM, RESUMED, build_parser, option_names
+from pipeline.parser import COMMANDS, build_parser, option_names
 from transforms.errors import AlbeamError, BadInput, Conflict, RecallMissed
+
+#: The first class that fits an error decides its exit code.
+_EXIT_CODES = (
+    (BadInput, BAD_INPUT),
+    (RecallMissed, TARGET_MISSED),
+    (Conflict, CONFLICT),
+    (AlbeamError, FAILED),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command, and return its exit code."""
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
-    many = arguments.command == "search" and arguments.output is not None
-    if rest and arguments.command not in ON_BEAM and not many:
+    command = COMMANDS[arguments.command]
+    if rest and not command.uses_beam(arguments):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    _quiet(arguments.verbose)
-    arguments.option_names = option_names(parser, arguments.command)
+    _configure_logs(arguments.verbose)
+    names = option_names(parser, arguments.command)
     try:
-        arguments.beam_args = (*rest, *_workers(arguments))
-        with _interruptible(arguments.command):
-            COMMANDS[arguments.command](arguments)
+        arguments.beam_args = _beam_args(arguments, rest, names)
+        with _interruptible(command.resumes):
+            command.run(arguments)
     except AlbeamError as error:
-        code = _exit_code(error)
+        code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
         if arguments.verbose and code == FAILED:
             traceback.print_exc()
-        return _fail(_describe(error, arguments.option_names), code)
+        return _fail(_describe(error, names), code)
     except ImportError as error:
+        # The message of a missing extra names the extra; any other one is a fault of albeam.
         if "albeam[" not in str(error):
             raise
         return _fail(error, BAD_INPUT)
@@ -54,27 +63,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _exit_code(error: AlbeamError) -> int:
-    kinds = ((BadInput, BAD_INPUT), (RecallMissed, TARGET_MISSED), (Conflict, CONFLICT))
-    return next((code for kind, code in kinds if isinstance(error, kind)), FAILED)
+def _beam_args(arguments: Any, rest: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the options for Beam; raises BadInput if Beam does not know one of them."""
+    workers = getattr(arguments, "workers", None)
+    if not rest and workers is None:
+        return ()
+    from pipeline.runners.flink import workers_arguments
+    from pipeline.runners.launch import check_beam_args
+
+    given = (*rest, *(workers_arguments(workers) if workers is not None else ()))
+    check_beam_args(given, names)
+    return given
 
 
 def _describe(error: AlbeamError, names: Sequence[str]) -> str:
-    """Name the option as the user of a command line gives it."""
+    """Return the text of an error, in which an option has the name of the command line."""
     flag = "--" + error.option.replace("_", "-")
     return error.describe(flag if flag in names else error.option)
 
 
-def _workers(arguments: Any) -> tuple[str, ...]:
-    if getattr(arguments, "workers", None) is None:
-        return ()
-    from pipeline.runners.flink import workers_arguments
-
-    return workers_arguments(arguments.workers)
-
-
-def _quiet(verbose: bool) -> None:
-    """Hush the libraries, unless asked not to."""
+def _configure_logs(verbose: bool) -> None:
+    """Silence the logs of the libraries, unless the user asked for them."""
     logging.basicConfig(
         format="%(levelname)s %(name)s: %(message)s",
         level=logging.INFO if verbose else logging.ERROR,
@@ -89,27 +98,27 @@ def _quiet(verbose: bool) -> None:
 
 
 @contextlib.contextmanager
-def _interruptible(command: str) -> Iterator[None]:
-    """End at once when interrupted: raised in a worker, an interrupt can get lost.
+def _interruptible(resumes: bool) -> Iterator[None]:
+    """End the process at once on an interrupt: raised in a worker, an interrupt can get lost.
 
-    A store survives any end. Where interrupts are ignored or handled already, they stay so.
+    A store survives any end. If interrupts are ignored or handled already, nothing changes.
     """
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    again = " with --resume" if command in RESUMED else ""
-    signal.signal(signal.SIGINT, partial(_interrupt, again))
+    signal.signal(signal.SIGINT, partial(_interrupt, " with --resume" if resumes else ""))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _interrupt(again: str, *_: object) -> None:
-    # Behind sys.stderr may be a buffer; a terminal's progress line has hidden the cursor.
+def _interrupt(how: str, *_: object) -> None:
+    # sys.stderr may be a buffer here, so this writes to the real one. The progress line on a
+    # terminal has hidden the cursor.
     cursor = b"\x1b[?25h\n" if os.isatty(2) else b""
-    line = f"albeam: interrupted; run the same command again{again} to go on\n"
+    line = f"albeam: interrupted; run the same command again{how} to continue\n"
     os.write(2, cursor + line.encode())
     os._exit(INTERRUPTED)
 

@@ -1,23 +1,29 @@
-"""The parser of all commands, and the function of each."""
+"""The parser of the command line, made from the table of all commands."""
 
 import argparse
-import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.bench.arguments import bench_arguments
 from pipeline.bench.commands import run_bench
 from pipeline.command_line.argument_types import whole_number
-from pipeline.command_line.exit_codes import EPILOG
-from pipeline.command_line.shared_arguments import (
-    model_options,
-    opening_arguments,
-)
+from pipeline.command_line.exit_codes import BAD_INPUT, EPILOG
+from pipeline.command_line.shared_arguments import model_argument, model_options
 from pipeline.evaluation.arguments import compare_arguments, evaluate_arguments
 from pipeline.evaluation.commands import run_compare, run_evaluate
 from pipeline.ingest.arguments import embed_arguments, plan_arguments, watch_arguments
 from pipeline.ingest.commands import run_embed, run_plan, run_watch
-from pipeline.maintenance.arguments import store_arguments
+from pipeline.maintenance.arguments import (
+    compact_arguments,
+    delete_arguments,
+    index_arguments,
+    rollback_arguments,
+    store_argument,
+    tune_arguments,
+    vacuum_arguments,
+    verify_arguments,
+)
 from pipeline.maintenance.commands import (
     run_compact,
     run_delete,
@@ -30,11 +36,26 @@ from pipeline.maintenance.commands import (
 )
 from pipeline.runners.arguments import doctor_arguments
 from pipeline.runners.commands import run_doctor
-from pipeline.search.arguments import reading_arguments, search_arguments
+from pipeline.search.arguments import search_arguments
 from pipeline.search.commands import run_search
 from pipeline.training.arguments import distill_arguments, finetune_arguments
 from pipeline.training.commands import run_distill, run_finetune
-from transforms.models.options import DEFAULT_MODEL
+
+
+def demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``albeam demo``."""
+    parser.add_argument(
+        "--store", default="demo-store", help="folder of the store (default: demo-store)"
+    )
+    parser.add_argument(
+        "--corpus",
+        default="demo-corpus",
+        help="folder of the Parquet input that the demo writes (default: demo-corpus)",
+    )
+    model_argument(parser)
+    parser.add_argument(
+        "--limit", type=whole_number, metavar="N", help="embed only N documents (default: all)"
+    )
 
 
 def run_demo(arguments: Any) -> None:
@@ -46,93 +67,124 @@ def run_demo(arguments: Any) -> None:
     )
 
 
+def _never(_: Any) -> bool:
+    return False
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+def _writes_output(arguments: Any) -> bool:
+    return arguments.output is not None
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of albeam.
+
+    Attributes:
+        help: what it does, as an imperative without a full stop.
+        add_arguments: adds its options to a parser.
+        run: runs it with the parsed arguments.
+        uses_beam: whether a call starts a Beam job, so that unknown options go to Beam.
+        resumes: whether an interrupted run continues only with ``--resume``.
+        prints_json: whether it has the common option ``--json``.
+    """
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Any], None]
+    uses_beam: Callable[[Any], bool] = _never
+    resumes: bool = False
+    prints_json: bool = True
+
+
+COMMANDS: dict[str, Command] = {
+    "embed": Command(
+        "embed Parquet files into a store, and index it", embed_arguments, run_embed, _always
+    ),
+    "watch": Command("embed new Parquet files as they appear", watch_arguments, run_watch, _always),
+    "plan": Command(
+        "estimate the time, size and cost of embedding some files",
+        plan_arguments,
+        run_plan,
+        _always,
+    ),
+    "search": Command(
+        "find the documents nearest to a question", search_arguments, run_search, _writes_output
+    ),
+    "evaluate": Command(
+        "measure retrieval on questions with known answers", evaluate_arguments, run_evaluate
+    ),
+    "compare": Command(
+        "compare two runs: which is better, and on which questions", compare_arguments, run_compare
+    ),
+    "delete": Command("remove documents from a store", delete_arguments, run_delete),
+    "snapshots": Command("list the snapshots of a store", store_argument, run_snapshots),
+    "rollback": Command(
+        "make a new snapshot with the content of an old one", rollback_arguments, run_rollback
+    ),
+    "vacuum": Command("remove the files that no kept snapshot needs", vacuum_arguments, run_vacuum),
+    "compact": Command(
+        "merge segments, and drop their dead rows", compact_arguments, run_compact, _always
+    ),
+    "index": Command(
+        "build a new index of the vectors in a store", index_arguments, run_index, _always
+    ),
+    "tune": Command("measure the recall and latency of a store's index", tune_arguments, run_tune),
+    "verify": Command(
+        "check every file of a store against its manifests", verify_arguments, run_verify
+    ),
+    "demo": Command(
+        "embed the documentation of Python's standard library, and search it",
+        demo_arguments,
+        run_demo,
+    ),
+    "doctor": Command(
+        "report what is installed, what is missing, and how to fix it",
+        doctor_arguments,
+        run_doctor,
+        _always,
+    ),
+    "distill": Command(
+        "train an ALBERT sentence encoder from a teacher",
+        distill_arguments,
+        run_distill,
+        resumes=True,
+    ),
+    "finetune": Command(
+        "train a model to find the passages that answer questions",
+        finetune_arguments,
+        run_finetune,
+        resumes=True,
+    ),
+    "bench": Command(
+        "measure albeam's tokens per second, and those of other systems",
+        bench_arguments,
+        run_bench,
+        prints_json=False,
+    ),
+}
+
+
 class _Parser(argparse.ArgumentParser):
-    _within = False
+    _intermixed = False
 
     def error(self, message: str) -> Any:
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Let options stand between positionals of which the last may be left out."""
+        """Accept options between positional arguments, of which the last are optional."""
         optional = any(action.nargs in ("?", "*") for action in self._get_positional_actions())
-        if self._within or not optional:
+        if self._intermixed or not optional:
             return super().parse_known_args(args, namespace)
-        self._within = True
+        # argparse calls this method again for each of the two kinds of arguments.
+        self._intermixed = True
         try:
             return self.parse_known_intermixed_args(args, namespace)
         finally:
-            self._within = False
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; ``command`` names the one that was given."""
-    loud = argparse.ArgumentParser(add_help=False)
-    loud.add_argument("-v", "--verbose", action="store_true", help="show the libraries' logs")
-    common = argparse.ArgumentParser(add_help=False, parents=[loud])
-    common.add_argument("--json", action="store_true", help="print JSON, with stable keys")
-    parser: argparse.ArgumentParser = _Parser(
-        prog="albeam",
-        description="Turn a corpus of text in Parquet into a searchable store of ALBERT vectors.",
-        epilog=EPILOG,
-    )
-    parser.add_argument("--version", action=_Version, help="print the version and leave")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(
-        name: str, about: str, common: argparse.ArgumentParser = common
-    ) -> argparse.ArgumentParser:
-        return commands.add_parser(
-            name,
-            parents=[common],
-            help=about,
-            description=about + ".",
-            epilog=EPILOG,
-            allow_abbrev=False,
-        )
-
-    embed_arguments(
-        command("embed", "embed Parquet files into a store, with an index"), whole_number
-    )
-    watch_arguments(command("watch", "embed new Parquet files as they appear"), whole_number)
-    plan = command("plan", "say what embedding would take, from footers and a sample")
-    plan_arguments(plan, whole_number)
-    search_arguments(command("search", "find the documents nearest to a question"))
-    evaluate = command("evaluate", "measure retrieval on questions with known answers")
-    evaluate_arguments(evaluate, whole_number)
-    opening_arguments(evaluate)
-    reading_arguments(evaluate, whole_number)
-    compare_arguments(
-        command("compare", "say which of two runs is better, and where"), whole_number
-    )
-    store_arguments(command, whole_number)
-    demo_arguments(command("demo", "embed Python's own documentation and ask it questions"))
-    doctor_arguments(command("doctor", "say what is installed, what is missing, what to do"))
-    distill_arguments(command("distill", "train an ALBERT sentence encoder from a teacher"))
-    finetune_arguments(command("finetune", "teach a model to find passages that answer questions"))
-    bench_arguments(command("bench", "measure tokens a second beside albeam's peers", loud))
-    return parser
-
-
-def option_names(parser: argparse.ArgumentParser, command: str) -> tuple[str, ...]:
-    """Return the options of a command."""
-    [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    return tuple(name for name in commands.choices[command]._option_string_actions)
-
-
-def demo_arguments(sub: argparse.ArgumentParser) -> None:
-    """Add the options of ``albeam demo``."""
-    sub.add_argument("--store", default="demo-store", help="where to write (default: demo-store)")
-    sub.add_argument(
-        "--corpus",
-        default="demo-corpus",
-        help="where to put the Parquet input (default: demo-corpus)",
-    )
-    sub.add_argument(
-        "--model",
-        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
-        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
-    )
-    sub.add_argument("--limit", type=whole_number, metavar="N", help="only N documents")
+            self._intermixed = False
 
 
 class _Version(argparse.Action):
@@ -145,28 +197,36 @@ class _Version(argparse.Action):
         parser.exit(0, f"albeam {version('albeam')}\n")
 
 
-#: Commands that go on where they were when they are told to.
-RESUMED = ("distill", "finetune")
-#: Commands whose unknown options go to Beam.
-ON_BEAM = ("embed", "watch", "plan", "compact", "index", "doctor")
-COMMANDS: dict[str, Callable[[Any], None]] = {
-    "embed": run_embed,
-    "watch": run_watch,
-    "plan": run_plan,
-    "search": run_search,
-    "evaluate": run_evaluate,
-    "compare": run_compare,
-    "delete": run_delete,
-    "snapshots": run_snapshots,
-    "rollback": run_rollback,
-    "vacuum": run_vacuum,
-    "compact": run_compact,
-    "index": run_index,
-    "tune": run_tune,
-    "verify": run_verify,
-    "demo": run_demo,
-    "doctor": run_doctor,
-    "distill": run_distill,
-    "finetune": run_finetune,
-    "bench": run_bench,
-}
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; its result ``command`` is the name of the given one."""
+    verbose = argparse.ArgumentParser(add_help=False)
+    verbose.add_argument(
+        "-v", "--verbose", action="store_true", help="show the logs of the libraries"
+    )
+    json = argparse.ArgumentParser(add_help=False)
+    json.add_argument("--json", action="store_true", help="print JSON, with stable keys")
+    parser = _Parser(
+        prog="albeam",
+        description="Turn a corpus of text in Parquet into a searchable store of ALBERT vectors.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_arguments(
+            subparsers.add_parser(
+                name,
+                parents=[verbose, json] if command.prints_json else [verbose],
+                help=command.help,
+                description=command.help + ".",
+                epilog=EPILOG,
+                allow_abbrev=False,
+            )
+        )
+    return parser
+
+
+def option_names(parser: argparse.ArgumentParser, command: str) -> tuple[str, ...]:
+    """Return the options of a command, such as ``--recall-target``."""
+    [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return tuple(name for name in commands.choices[command]._option_string_actions)

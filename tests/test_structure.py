@@ -41,7 +41,10 @@ PIPELINE: dict[str, set[str]] = {
     "bench": {"ingest", "command_line"},
 }
 #: Modules that stand outside the packages, and may import any of them.
-LOOSE = {"transforms.errors", "pipeline.cli", "pipeline.parser", "pipeline.demo"}
+LOOSE = {
+    *("transforms.errors", "pipeline.__main__", "pipeline.cli", "pipeline.parser"),
+    "pipeline.demo",
+}
 #: Which files may import a heavy library: folders, or files without their ending.
 OWNERS = {
     "faiss": ("transforms/index/vector/faiss_",),

@@ -1,4 +1,4 @@
-"""Print results: tables for people, JSON for programs."""
+"""Printing of results: tables for people, JSON for programs."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON; bytes in base64, other non-JSON values as text, NaN and infinity null."""
+    """Print one line of JSON: bytes as base64, NaN and infinity as null, other values as text."""
     print(json.dumps(_finite(value), default=_as_text, ensure_ascii=False, allow_nan=False))
 
 
@@ -28,35 +28,8 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def format_recalls(summary: Any) -> str:
-    """Format the recall of an index, and that of questions where it was measured."""
-    """Recall of stored vectors, and of questions where search is not exact."""
-    asked = summary.recall_of_questions
-    of_questions = "" if asked is None else f", of questions {asked:.3f}"
-    return f"recall@10 {summary.recall:.3f}{of_questions}"
-
-
-def counted(number: int, name: str) -> str:
-    """``1,000 files``, or ``1 file``."""
-    return f"{number:,} {name}" + ("" if number == 1 else "s")
-
-
-def format_number(value: float | None, form: str) -> str:
-    """Format a number with thousands separators; None is a dash."""
-    return "-" if value is None else format(value, form)
-
-
-def format_cells(snapshot: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """Format the values of a table row."""
-    shown = snapshot | {
-        "segments": len(snapshot["segments"]),
-        "rejects": sum(snapshot["rejects"].values()),
-    }
-    return [str(shown[name]) for name in names]
-
-
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows in columns as wide as they need to be, under their names."""
+    """Print rows under their names, in columns as wide as their longest cell."""
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     for row in (names, *rows):
         print(
@@ -71,11 +44,27 @@ def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
         print(f"{name:<{width}}  {value}")
 
 
+def counted(number: int, name: str) -> str:
+    """Return a number with its noun: ``1 file``, ``1,000 files``."""
+    return f"{number:,} {name}" + ("" if number == 1 else "s")
+
+
 def duration(seconds: float) -> str:
-    """``75`` as ``1m15s``."""
+    """Return a duration as people read it: 75 is ``1m15s``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def format_number(value: float | None, form: str) -> str:
+    """Return a number in a format; None is a dash."""
+    return "-" if value is None else format(value, form)
+
+
+def format_recalls(recall: float, of_questions: float | None) -> str:
+    """Return the recall of an index, and its recall of questions if that was measured."""
+    measured = "" if of_questions is None else f", of questions {of_questions:.3f}"
+    return f"recall@10 {recall:.3f}{measured}"

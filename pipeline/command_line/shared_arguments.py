@@ -6,174 +6,212 @@ from typing import Any
 
 from pipeline.command_line.argument_types import byte_count, shard_count, whole_number
 from transforms.errors import BadInput
-from transforms.models.options import DEFAULT_MODEL, DEVICES, DTYPES
+from transforms.index.options import GPU, LEXICAL, IndexOptions, LexicalOptions
+from transforms.models.options import (
+    DEFAULT_MODEL,
+    DEVICES,
+    DTYPES,
+    ModelOptions,
+    Placement,
+)
+from transforms.search.options import MODES
+
+#: A parser, or a group of its options.
+Container = argparse._ActionsContainer
 
 
-def index_arguments(group: Any, index: str | None = "auto") -> None:
-    """The options that say which index is wanted, for a parser or a group of its options."""
-    new_index_arguments(group, index, 0.95)
-    group.add_argument(
-        "--recall-questions",
-        metavar="FILE",
-        help="questions whose recall must reach it as well: .txt, .jsonl or .parquet",
+def store_argument(parser: Container) -> None:
+    """Add the store that a command works on."""
+    parser.add_argument("store", metavar="STORE", help="folder of the store; any fsspec URL")
+
+
+def snapshot_argument(parser: Container) -> None:
+    """Add the number of an older snapshot."""
+    parser.add_argument(
+        "--snapshot", type=whole_number, metavar="N", help="use snapshot N (default: the newest)"
     )
 
 
-def new_index_arguments(
-    group: Any, index: str | None = None, recall_target: float | None = None
+def moved_model_argument(parser: Container) -> None:
+    """Add the new place of a store's model."""
+    parser.add_argument(
+        "--model", help="new folder or hub name of the store's model, if it has moved"
+    )
+
+
+def model_argument(parser: Container) -> None:
+    """Add the model that embeds."""
+    parser.add_argument(
+        "--model",
+        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
+        help="folder or hub name of the model "
+        f"(default: $ALBEAM_MODEL, else {DEFAULT_MODEL}, which comes with albeam)",
+    )
+
+
+def model_arguments(parser: Container) -> None:
+    """Add the model that embeds, and its revision."""
+    model_argument(parser)
+    parser.add_argument("--revision", help="branch, tag or commit of a model from a hub")
+
+
+def placement_arguments(parser: Container) -> None:
+    """Add the device and the dtype of a model."""
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default=Placement.device,
+        help="device of the model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default=Placement.dtype,
+        help="dtype of the model's linear layers (default: %(default)s)",
+    )
+
+
+def opening_arguments(parser: Container) -> None:
+    """Add the options that decide how a store is opened."""
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        help="rank by vectors (dense), by words with BM25 (lexical), or by both (default: hybrid, "
+        "or dense if the store has no lexical index)",
+    )
+    snapshot_argument(parser)
+    moved_model_argument(parser)
+    placement_arguments(parser)
+
+
+def vector_index_arguments(
+    parser: Container,
+    index: str | None = IndexOptions.index,
+    recall_target: float | None = IndexOptions.recall_target,
 ) -> None:
-    """Those of them that need no model; without a default, that of the old index is kept."""
-    group.add_argument(
+    """Add the options of the vector index; a default of None keeps those of the old index."""
+    before = "the same as before"
+    parser.add_argument(
         "--index",
         default=index,
         metavar="KIND",
         help="auto, flat, hnsw, ivf, ivfpq, none, or a FAISS factory string "
-        f"(default: {index or ('auto' if recall_target else 'what was asked for before')})",
+        f"(default: {before if recall_target is None else IndexOptions.index})",
     )
-    group.add_argument(
+    parser.add_argument(
         "--recall-target",
         type=float,
         default=recall_target,
         metavar="R",
-        help="recall@10 against exact search that an index must reach "
-        f"(default: {recall_target or 'what was asked for before'})",
+        help="recall@10 that the index must reach, measured against exact search "
+        f"(default: {before if recall_target is None else recall_target})",
     )
-    group.add_argument(
+    parser.add_argument(
         "--index-memory",
         type=byte_count,
-        default=byte_count("8GB"),
+        default=IndexOptions.memory,
         metavar="SIZE",
-        help="what the index may take in memory, such as 500MB (default: 8GB)",
+        help="memory that the index may take, such as 500MB "
+        f"(default: {IndexOptions.memory // 10**9}GB)",
     )
-    group.add_argument(
+    parser.add_argument(
         "--shards",
         type=shard_count,
-        default=0,
+        default=IndexOptions.shards,
         metavar="N",
-        help="files of the index, of whole parts each, or auto: as few as can be of up to 1 GB "
+        help="number of index files, or auto: as few as possible of at most 1 GB each "
         "(default: auto)",
     )
-    group.add_argument(
+    parser.add_argument(
         "--gpu",
-        choices=("auto", "never"),
-        default="auto",
-        help="train on the GPUs that FAISS sees (default: auto)",
+        choices=GPU,
+        default=IndexOptions.gpu,
+        help="whether to train the index on the GPUs that FAISS finds (default: %(default)s)",
     )
 
 
-def lexical_arguments(group: Any, lexical: str | None = None) -> None:
-    """The options that say whether there is to be a lexical index; ``lexical`` is the default."""
-    group.add_argument(
+def recall_questions_argument(parser: Container) -> None:
+    """Add the questions on which the recall of an index is measured too."""
+    parser.add_argument(
+        "--recall-questions",
+        metavar="FILE",
+        help="questions on which the index must also reach the recall target: .txt, .jsonl or "
+        ".parquet",
+    )
+
+
+def lexical_arguments(parser: Container) -> None:
+    """Add the options of the lexical index of new segments."""
+    parser.add_argument(
         "--lexical",
-        choices=("auto", "none") if lexical else ("auto",),
-        default=lexical,
-        help="an index of words beside that of vectors (default: auto)"
-        if lexical
-        else "give all segments an index of words; without --index, that alone",
+        choices=LEXICAL,
+        default=LexicalOptions.lexical,
+        help="build a lexical index of the words, or none (default: %(default)s)",
     )
-    group.add_argument(
+    language_argument(parser)
+
+
+def language_argument(parser: Container) -> None:
+    """Add the language of a lexical index."""
+    parser.add_argument(
         "--language",
         metavar="NAME",
-        help="whose words are reduced to their stems: english, german, french, ..., or none "
-        "(default: the store's, else english)",
+        help="language whose words are reduced to their stems: english, german, french, ..., or "
+        "none (default: the store's, else english)",
     )
 
 
-def lexical_options(arguments: Any) -> Any:
-    """The `LexicalOptions` of these arguments; None where none are wanted."""
-    from transforms.index.options import LexicalOptions
-
-    if arguments.lexical is None and arguments.language is not None:
-        raise BadInput("--language is for --lexical auto; give both")
-    return LexicalOptions(arguments.lexical, arguments.language) if arguments.lexical else None
-
-
-def index_options(arguments: Any) -> Any:
-    """The `IndexOptions` of these arguments; where none were given, what is usual."""
-    from transforms.index.options import IndexOptions
-
-    usual = IndexOptions()
-    target = arguments.recall_target
-    return IndexOptions(
-        usual.index if arguments.index is None else arguments.index,
-        usual.recall_target if target is None else target,
-        arguments.index_memory,
-        arguments.gpu,
-        arguments.shards,
-    )
-
-
-def runner_argument(sub: Any, prefix: str = "") -> None:
-    """The option that says which engine runs a job; ``prefix`` begins its help."""
-    sub.add_argument(
+def runner_argument(parser: Container, prefix: str = "") -> None:
+    """Add the runner of a job and its workers; ``prefix`` begins their help."""
+    parser.add_argument(
         "--runner",
         default="direct",
         metavar="NAME",
-        help=f"{prefix}direct, flink, prism, or a Beam runner's name (default: direct); "
-        "options that albeam does not know go to Beam, such as --flink-master HOST:8081",
+        help=f"{prefix}direct, flink, prism, dataflow, or the name of a Beam runner (default: "
+        "%(default)s); unknown options go to Beam, such as --flink-master HOST:8081",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--workers",
         nargs="+",
         metavar=("KIND", "ADDRESS"),
-        help=f"{prefix}where Flink's Python workers run: LOOPBACK, EXTERNAL HOST:PORT, PROCESS, "
+        help=f"{prefix}where Flink runs its Python workers: LOOPBACK, EXTERNAL HOST:PORT, PROCESS "
         "or DOCKER IMAGE (default: LOOPBACK with --flink-master [local])",
     )
 
 
-def placement_arguments(sub: Any) -> None:
-    """Where the model runs, and in what dtype."""
-    sub.add_argument(
-        "--device",
-        choices=DEVICES,
-        default="auto",
-        help="where the model runs (default: auto)",
-    )
-    sub.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        default="auto",
-        help="of the model's linear layers (default: auto)",
-    )
+def lexical_options(arguments: Any) -> LexicalOptions | None:
+    """Return the options of the lexical index; None if it was not asked for."""
+    if arguments.lexical is not None:
+        return LexicalOptions(arguments.lexical, arguments.language)
+    if arguments.language is not None:
+        raise BadInput("language", arguments.language, "needs --lexical auto", "Give both")
+    return None
 
 
-def model_arguments(sub: argparse.ArgumentParser) -> None:
-    """Which model."""
-    sub.add_argument(
-        "--model",
-        default=os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL,
-        help="a folder or a hub name (default: $ALBEAM_MODEL, else albeam-small, which is here)",
-    )
-    sub.add_argument("--revision", help="branch, tag or commit of a hub name")
+def index_options(arguments: Any) -> IndexOptions:
+    """Return the options of the vector index; what was not given has its default."""
+    given = {
+        "index": arguments.index,
+        "recall_target": arguments.recall_target,
+        "memory": arguments.index_memory,
+        "gpu": arguments.gpu,
+        "shards": arguments.shards,
+    }
+    return IndexOptions(**{name: value for name, value in given.items() if value is not None})
 
 
-def opening_arguments(sub: argparse.ArgumentParser) -> None:
-    """Add the options that say how a store is opened."""
-    sub.add_argument(
-        "--mode",
-        choices=("hybrid", "dense", "lexical"),
-        help="by vectors, by words (BM25), or by both (default: hybrid, or dense where the store "
-        "has no lexical index)",
-    )
-    sub.add_argument(
-        "--snapshot", type=whole_number, metavar="N", help="not the newest snapshot but N"
-    )
-    sub.add_argument("--model", help="where the store's model lies now, if it has moved")
-    placement_arguments(sub)
-
-
-def model_options(arguments: Any) -> Any:
-    """Build `ModelOptions` from parsed arguments."""
-    from transforms.models.options import ModelOptions
-
+def model_options(arguments: Any) -> ModelOptions:
+    """Return the options of the model; a command without one of them has its default."""
     if not arguments.model:
-        raise BadInput("the model is blank; give --model FOLDER or a hub name, or leave it out")
+        raise BadInput(
+            "model", arguments.model, "is blank", "Give a folder or a hub name, or leave it out"
+        )
     given = vars(arguments)
     return ModelOptions(
         model=arguments.model,
         revision=given.get("revision"),
         pooling=given.get("pooling"),
-        layer=given.get("layer", -1),
+        layer=given.get("layer", ModelOptions.layer),
         normalize=False if given.get("no_normalize") else None,
         max_tokens=given.get("max_tokens"),
         query_prompt=given.get("query_prompt"),

@@ -1,13 +1,14 @@
 """The options of the commands that measure how well questions are answered."""
 
 import argparse
-from collections.abc import Callable
 
-from pipeline.search.arguments import ranking_arguments
+from pipeline.command_line.argument_types import whole_number
+from pipeline.command_line.shared_arguments import opening_arguments
+from pipeline.search.arguments import ranking_arguments, reading_arguments
 
 
-def evaluate_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]) -> None:
-    """The options that ``albeam evaluate`` does not share with ``albeam search``."""
+def evaluate_arguments(sub: argparse.ArgumentParser) -> None:
+    """Add the options of ``albeam evaluate``."""
     add = sub.add_argument
     add("store", metavar="STORE", help="the store's folder, any fsspec URL")
     add(
@@ -15,7 +16,7 @@ def evaluate_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]
         metavar="QUESTIONS",
         help=".parquet or .jsonl with question_id, question, relevant (document ids)",
     )
-    add("-k", type=whole, default=100, help="how deep to search (default: 100)")
+    add("-k", type=whole_number, default=100, help="how deep to search (default: 100)")
     add(
         "--modes",
         type=_names,
@@ -45,12 +46,14 @@ def evaluate_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]
         metavar="FILE",
         help="write a TREC run; with several modes one each, the mode in its name",
     )
-    add("--seed", type=whole, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    add("--seed", type=whole_number, default=0, metavar="N", help="of the bootstrap (default: 0)")
     ranking_arguments(sub)
+    opening_arguments(sub)
+    reading_arguments(sub)
 
 
-def compare_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]) -> None:
-    """The options of ``albeam compare``."""
+def compare_arguments(sub: argparse.ArgumentParser) -> None:
+    """Add the options of ``albeam compare``."""
     add = sub.add_argument
     run = (
         "a TREC file, the Parquet of search --output, or that of evaluate --per-question (with "
@@ -66,7 +69,7 @@ def compare_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int])
     )
     add(
         "-k",
-        type=whole,
+        type=whole_number,
         default=100,
         help="how deep to look (default: 100); no deeper than both runs go",
     )
@@ -78,12 +81,12 @@ def compare_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int])
     )
     add(
         "--largest",
-        type=whole,
+        type=whole_number,
         default=10,
         metavar="N",
         help="questions to show whose difference is largest (default: 10)",
     )
-    add("--seed", type=whole, default=0, metavar="N", help="of the resampling (default: 0)")
+    add("--seed", type=whole_number, default=0, metavar="N", help="of the resampling (default: 0)")
 
 
 def _names(text: str) -> tuple[str, ...]:

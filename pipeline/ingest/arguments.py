@@ -1,24 +1,21 @@
 """The options of a run that embeds, which planning one shares."""
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
-from pipeline.command_line.argument_types import seconds
+from pipeline.command_line.argument_types import seconds, whole_number
 from pipeline.command_line.shared_arguments import (
-    index_arguments,
     lexical_arguments,
     model_arguments,
-    new_index_arguments,
     placement_arguments,
+    recall_questions_argument,
     runner_argument,
+    vector_index_arguments,
 )
 from transforms.models.options import POOLINGS
 
-Whole = Callable[[str], int]
 
-
-def embed_arguments(sub: argparse.ArgumentParser, whole: Whole) -> None:
+def embed_arguments(sub: argparse.ArgumentParser) -> None:
     """The options of ``albeam embed``."""
     sub.usage = "albeam embed INPUT... --store STORE [options] [Beam options]"
     input_argument(sub)
@@ -37,10 +34,11 @@ def embed_arguments(sub: argparse.ArgumentParser, whole: Whole) -> None:
         default="error",
         help="which of several rows of one id counts (default: error)",
     )
-    vectors = embedding_arguments(sub, whole)
-    index_arguments(vectors)
-    lexical_arguments(vectors, "auto")
-    running = _running_arguments(sub, whole)
+    vectors = embedding_arguments(sub)
+    vector_index_arguments(vectors)
+    recall_questions_argument(vectors)
+    lexical_arguments(vectors)
+    running = _running_arguments(sub)
     running.add_argument(
         "--no-resume",
         action="store_true",
@@ -49,7 +47,7 @@ def embed_arguments(sub: argparse.ArgumentParser, whole: Whole) -> None:
     runner_argument(running)
 
 
-def watch_arguments(sub: argparse.ArgumentParser, whole: Whole) -> None:
+def watch_arguments(sub: argparse.ArgumentParser) -> None:
     """The options of ``albeam watch``."""
     sub.usage = "albeam watch INPUT... --store STORE --runner prism|flink [options] [Beam options]"
     sub.add_argument(
@@ -72,25 +70,25 @@ def watch_arguments(sub: argparse.ArgumentParser, whole: Whole) -> None:
     )
     sub.add_argument(
         "--max-segments",
-        type=whole,
+        type=whole_number,
         default=8,
         metavar="N",
         help="compact to half as many when there are more (default: 8)",
     )
-    vectors = embedding_arguments(sub, whole)
-    new_index_arguments(vectors, "auto", 0.95)
-    lexical_arguments(vectors, "auto")
-    runner_argument(_running_arguments(sub, whole))
+    vectors = embedding_arguments(sub)
+    vector_index_arguments(vectors)
+    lexical_arguments(vectors)
+    runner_argument(_running_arguments(sub))
 
 
 def _store_argument(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--store", required=True, help="where to write; any fsspec URL")
 
 
-def _running_arguments(sub: argparse.ArgumentParser, whole: Whole) -> Any:
+def _running_arguments(sub: argparse.ArgumentParser) -> Any:
     running = sub.add_argument_group("running")
     placement_arguments(running)
-    part_argument(running, whole)
+    part_argument(running)
     return running
 
 
@@ -104,7 +102,7 @@ def input_argument(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def embedding_arguments(sub: argparse.ArgumentParser, whole: Whole) -> Any:
+def embedding_arguments(sub: argparse.ArgumentParser) -> Any:
     """Which columns, and how they become vectors; the group of the latter's options."""
     columns = sub.add_argument_group("columns")
     columns.add_argument(
@@ -124,14 +122,14 @@ def embedding_arguments(sub: argparse.ArgumentParser, whole: Whole) -> Any:
     vectors = sub.add_argument_group("passages and vectors")
     vectors.add_argument(
         "--max-tokens",
-        type=whole,
+        type=whole_number,
         metavar="N",
         help="tokens of a passage at most, special tokens counted "
         "(default: the model's own, else 256)",
     )
     vectors.add_argument(
         "--stride",
-        type=whole,
+        type=whole_number,
         default=32,
         metavar="N",
         help="tokens that neighbouring passages share at least (default: 32)",
@@ -164,11 +162,11 @@ def embedding_arguments(sub: argparse.ArgumentParser, whole: Whole) -> Any:
     return vectors
 
 
-def part_argument(running: Any, whole: Whole) -> None:
+def part_argument(running: Any) -> None:
     """How large parts are."""
 
     def auto_or_whole(value: str) -> int | None:
-        return None if value == "auto" else whole(value)
+        return None if value == "auto" else whole_number(value)
 
     running.add_argument(
         "--rows-per-part",
@@ -179,17 +177,20 @@ def part_argument(running: Any, whole: Whole) -> None:
     )
 
 
-def plan_arguments(sub: argparse.ArgumentParser, whole: Whole) -> None:
+def plan_arguments(sub: argparse.ArgumentParser) -> None:
     """The options of ``albeam plan``."""
     sub.usage = "albeam plan INPUT... [options] [Beam options]"
     input_argument(sub)
     model_arguments(sub)
     sub.add_argument(
-        "--rows", type=whole, metavar="N", help="as if the input had N rows like those it has"
+        "--rows",
+        type=whole_number,
+        metavar="N",
+        help="as if the input had N rows like those it has",
     )
     sub.add_argument(
         "--parallel",
-        type=whole,
+        type=whole_number,
         default=1,
         metavar="N",
         help="workers that embed at once (default: 1)",
@@ -201,7 +202,9 @@ def plan_arguments(sub: argparse.ArgumentParser, whole: Whole) -> None:
         help="of one worker (default: this machine is measured)",
     )
     sub.add_argument("--price-per-hour", type=float, metavar="P", help="of one worker")
-    index_arguments(embedding_arguments(sub, whole))
-    part_argument(sub, whole)
+    vectors = embedding_arguments(sub)
+    vector_index_arguments(vectors)
+    recall_questions_argument(vectors)
+    part_argument(sub)
     placement_arguments(sub)
     runner_argument(sub)

@@ -12,9 +12,7 @@ def run_embed(arguments: Any) -> None:
     """Run ``albeam embed``."""
     from pipeline.ingest.embed import run
     from pipeline.ingest.report import print_summary
-    from pipeline.runners.launch import check_beam_args
 
-    check_beam_args(arguments.beam_args, arguments.option_names)
     options = replace(
         _embed_options(arguments),
         store=arguments.store,
@@ -32,9 +30,7 @@ def run_plan(arguments: Any) -> None:
     from pipeline.ingest.options import PlanOptions
     from pipeline.ingest.plan import run
     from pipeline.ingest.report import print_plan
-    from pipeline.runners.launch import check_beam_args
 
-    check_beam_args(arguments.beam_args, arguments.option_names)
     given = arguments
     how = (given.rows, given.parallel, given.tokens_per_second, given.price_per_hour)
     print_plan(run(PlanOptions(_embed_options(arguments), *how)), arguments.json)
@@ -70,9 +66,7 @@ def run_watch(arguments: Any) -> None:
     """Run ``albeam watch``."""
     from pipeline.ingest.report import print_watched
     from pipeline.ingest.watch import run
-    from pipeline.runners.launch import check_beam_args
 
-    check_beam_args(arguments.beam_args, arguments.option_names)
     done = run(
         replace(
             _embed_options(arguments),

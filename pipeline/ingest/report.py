@@ -13,7 +13,11 @@ def print_summary(summary: Any, as_json: bool) -> None:
         print_json(value)
         return
     rejects = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejects.items())
-    recall = "" if summary.recall is None else f" ({format_recalls(summary)})"
+    recall = (
+        ""
+        if summary.recall is None
+        else f" ({format_recalls(summary.recall, summary.recall_of_questions)})"
+    )
     done = f" ({summary.parts_found_done} found done)" if summary.parts_found_done else ""
     kinds = ("new", "changed", "metadata", "unchanged", "removed")
     became = ", ".join(f"{value[kind]:,} {kind}" for kind in kinds if value[kind])

@@ -1,4 +1,4 @@
-"""The maintenance commands: parsed arguments to options."""
+"""The maintenance commands: from parsed arguments to options, and from results to output."""
 
 import sys
 from functools import partial
@@ -14,29 +14,20 @@ def run_delete(arguments: Any) -> None:
     from pipeline.maintenance.report import print_deleted
 
     if bool(arguments.ids) == bool(arguments.file):
-        raise BadInput("give IDs, or --ids FILE")
+        raise BadInput(
+            "ids", None, "must come either as words or as a file", "Give IDs, or --ids FILE"
+        )
     ids = read_ids(arguments.file) if arguments.file else list(arguments.ids)
     print_deleted(run(arguments.store, ids), arguments.json)
 
 
 def run_rollback(arguments: Any) -> None:
     """Run ``albeam rollback``."""
-    from pipeline.command_line.console import print_json
-    from transforms.catalog.snapshot import read_snapshot
-    from transforms.storage import filesystem
-    from transforms.transactions.commits import roll_back
+    from pipeline.maintenance.report import print_rolled_back
+    from pipeline.maintenance.rollback import run
 
-    store = filesystem.absolute(arguments.store)
-    read_snapshot(store, arguments.number)
-    filesystem.probe_exclusive(store)
-    made = roll_back(store, arguments.number)
-    if arguments.json:
-        print_json({"store": store, "snapshot": made.number, "documents": made.documents})
-    else:
-        print(
-            f"{store}: snapshot {made.number} has the content of {arguments.number}: "
-            f"{made.documents:,} documents"
-        )
+    done = run(arguments.store, arguments.number)
+    print_rolled_back(done, arguments.number, arguments.json)
 
 
 def run_vacuum(arguments: Any) -> None:
@@ -62,10 +53,16 @@ def run_index(arguments: Any) -> None:
     from pipeline.maintenance.report import print_indexed
 
     lexical = lexical_options(arguments)
-    options = None if lexical is not None and arguments.index is None else index_options(arguments)
-    asked, tell = arguments.recall_questions, partial(print, file=sys.stderr)
-    how = (arguments.runner, arguments.beam_args, asked, tell, lexical)
-    done = run(arguments.store, options, *how)
+    only_lexical = lexical is not None and arguments.index is None
+    done = run(
+        arguments.store,
+        None if only_lexical else index_options(arguments),
+        arguments.runner,
+        arguments.beam_args,
+        arguments.recall_questions,
+        partial(print, file=sys.stderr),
+        lexical,
+    )
     print_indexed(done, arguments.json)
 
 
@@ -92,9 +89,7 @@ def run_compact(arguments: Any) -> None:
     """Run ``albeam compact``."""
     from pipeline.maintenance.compact import run
     from pipeline.maintenance.report import print_compacted
-    from pipeline.runners.launch import check_beam_args
 
-    check_beam_args(arguments.beam_args, arguments.option_names)
     done = run(
         arguments.store,
         arguments.max_segments,

@@ -1,37 +1,54 @@
-"""What the maintenance commands print."""
+"""Output of the maintenance commands."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.command_line.console import (
-    counted,
-    format_cells,
-    format_recalls,
-    print_json,
-    print_table,
+from pipeline.command_line.console import counted, format_recalls, print_json, print_table
+
+if TYPE_CHECKING:
+    from pipeline.maintenance.compact import CompactSummary
+    from pipeline.maintenance.delete import DeleteSummary
+    from pipeline.maintenance.index import IndexSummary
+    from pipeline.maintenance.rollback import RollbackSummary
+    from pipeline.maintenance.tune import TuneReport
+    from pipeline.maintenance.vacuum import VacuumSummary
+    from pipeline.maintenance.verify import VerifyReport
+
+_SNAPSHOT_COLUMNS = (
+    *("snapshot", "created", "command", "segments", "documents", "passages", "rejects"),
 )
 
 
-def print_deleted(summary: Any, as_json: bool) -> None:
-    """A `DeleteSummary`."""
+def print_deleted(summary: "DeleteSummary", as_json: bool) -> None:
+    """Print what ``albeam delete`` did."""
     if as_json:
         print_json(asdict(summary))
         return
-    still = "" if summary.documents else " stays the newest"
+    unchanged = "" if summary.documents else " stays the newest"
     print(
         f"{summary.store}: {counted(summary.documents, 'document')} deleted "
-        f"({counted(summary.passages, 'passage')}); snapshot {summary.snapshot}{still}"
+        f"({counted(summary.passages, 'passage')}); snapshot {summary.snapshot}{unchanged}"
     )
     if summary.missing:
         some = ", ".join(map(repr, summary.missing_ids))
         more = ", …" if summary.missing > len(summary.missing_ids) else ""
-        were = "was" if summary.missing == 1 else "were"
-        print(f"note: {counted(summary.missing, 'id')} {were} not there: {some}{more}")
+        print(f"note: {counted(summary.missing, 'id')} not in the store: {some}{more}")
 
 
-def print_vacuumed(summary: Any, as_json: bool) -> None:
-    """A `VacuumSummary`; a dry run names what would go."""
+def print_rolled_back(summary: "RollbackSummary", number: int, as_json: bool) -> None:
+    """Print what ``albeam rollback`` did; ``number`` is the old snapshot."""
+    if as_json:
+        print_json(asdict(summary))
+        return
+    print(
+        f"{summary.store}: snapshot {summary.snapshot} has the content of {number}: "
+        f"{counted(summary.documents, 'document')}"
+    )
+
+
+def print_vacuumed(summary: "VacuumSummary", as_json: bool) -> None:
+    """Print what ``albeam vacuum`` removed; a dry run lists the names."""
     if as_json:
         print_json(asdict(summary))
         return
@@ -47,8 +64,8 @@ def print_vacuumed(summary: Any, as_json: bool) -> None:
     )
 
 
-def print_verified(report: Any, as_json: bool) -> None:
-    """A `VerifyReport`."""
+def print_verified(report: "VerifyReport", as_json: bool) -> None:
+    """Print what ``albeam verify`` checked."""
     if as_json:
         print_json(asdict(report))
         return
@@ -58,13 +75,13 @@ def print_verified(report: Any, as_json: bool) -> None:
     )
     if report.deep is not None:
         print(
-            f"{counted(report.deep.sampled, 'vector')} made again: least cosine "
+            f"{counted(report.deep.sampled, 'vector')} computed again: lowest cosine "
             f"{report.deep.least_cosine:.6f}; recall@10 of the index {report.deep.recall:.3f}"
         )
 
 
-def print_compacted(summary: Any, as_json: bool) -> None:
-    """A `CompactSummary`."""
+def print_compacted(summary: "CompactSummary", as_json: bool) -> None:
+    """Print what ``albeam compact`` did."""
     if as_json:
         print_json(asdict(summary))
         return
@@ -74,7 +91,7 @@ def print_compacted(summary: Any, as_json: bool) -> None:
         done = f" ({summary.parts_found_done} parts found done)" if summary.parts_found_done else ""
         print(
             f"{summary.store}: {summary.compacted:,} of {summary.segments_before:,} segments "
-            f"written again as one{done}: {summary.documents:,} documents, "
+            f"merged into one{done}: {summary.documents:,} documents, "
             f"{summary.passages:,} passages, {summary.bytes:,} bytes in "
             f"{summary.seconds:.1f} seconds; snapshot {summary.snapshot}"
         )
@@ -82,15 +99,15 @@ def print_compacted(summary: Any, as_json: bool) -> None:
             print(f"index: {summary.index_reason}")
 
 
-def print_tuned(report: Any, as_json: bool) -> None:
-    """A `TuneReport`."""
+def print_tuned(report: "TuneReport", as_json: bool) -> None:
+    """Print what ``albeam tune`` measured."""
     if as_json:
         print_json(asdict(report))
         return
     print(
         f"{report.store}: snapshot {report.snapshot}, {counted(report.passages, 'passage')}, "
-        f"{', '.join(sorted(set(report.factories)))}; {report.queries:,} of its vectors, each left "
-        "out of its own answer"
+        f"{', '.join(sorted(set(report.factories)))}; queries are {report.queries:,} stored "
+        "vectors, which do not count as their own hits"
     )
     print_table(
         ("setting", "recall@10", "recall@100", "ms a query", ""),
@@ -104,30 +121,37 @@ def print_tuned(report: Any, as_json: bool) -> None:
     )
 
 
-def print_indexed(summary: Any, as_json: bool) -> None:
-    """An `IndexSummary`."""
+def print_indexed(summary: "IndexSummary", as_json: bool) -> None:
+    """Print what ``albeam index`` built."""
     if as_json:
         print_json(asdict(summary))
         return
     kinds = ", ".join(sorted(set(summary.factories.values()))) or "nothing"
     files = f" in {summary.shards} shards" if summary.shards > summary.segments else ""
+    recalls = format_recalls(summary.recall, summary.recall_of_questions)
     print(
         f"{summary.store}: {kinds}{files} over {counted(summary.passages, 'passage')} in "
-        f"{counted(summary.segments, 'segment')}, {summary.bytes:,} bytes, "
-        f"{format_recalls(summary)}, lexical index {summary.lexical}, "
-        f"in {summary.seconds:.1f} seconds; "
+        f"{counted(summary.segments, 'segment')}, {summary.bytes:,} bytes, {recalls}, "
+        f"lexical index {summary.lexical}, in {summary.seconds:.1f} seconds; "
         f"snapshot {summary.snapshot}"
     )
 
 
 def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
-    """The rows of ``albeam snapshots``."""
+    """Print the rows of ``albeam snapshots``; damaged snapshots follow the table."""
     if as_json:
         print_json(snapshots)
         return
-    names = ("snapshot", "created", "command", "segments", "documents", "passages", "rejects")
     sound = [snapshot for snapshot in snapshots if "damaged" not in snapshot]
-    print_table(names, [format_cells(snapshot, names) for snapshot in sound])
+    print_table(_SNAPSHOT_COLUMNS, [_snapshot_cells(snapshot) for snapshot in sound])
     for snapshot in snapshots:
         if "damaged" in snapshot:
             print(f"snapshot {snapshot['snapshot']} is damaged: {snapshot['damaged']}")
+
+
+def _snapshot_cells(snapshot: dict[str, Any]) -> list[str]:
+    shown = snapshot | {
+        "segments": len(snapshot["segments"]),
+        "rejects": sum(snapshot["rejects"].values()),
+    }
+    return [str(shown[name]) for name in _SNAPSHOT_COLUMNS]

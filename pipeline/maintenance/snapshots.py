@@ -1,4 +1,4 @@
-"""``albeam snapshots``: what a store has been, and is."""
+"""``albeam snapshots``: the history of a store."""
 
 from collections import Counter
 from typing import Any
@@ -9,7 +9,7 @@ from transforms.storage import filesystem
 
 
 def run(store: str) -> list[dict[str, Any]]:
-    """One row a snapshot, oldest first; of one that can't be read, its number and the damage.
+    """Return one row per snapshot, oldest first; a damaged one has its number and the damage.
 
     Raises:
         BadInput: there is no store.
@@ -17,7 +17,9 @@ def run(store: str) -> list[dict[str, Any]]:
     store = filesystem.absolute(store)
     numbers = snapshot_numbers(store)
     if not numbers:
-        raise BadInput(f"{store!r} is not a store: it has no snapshot; make one with albeam embed")
+        raise BadInput(
+            "store", store, "is not a store: it has no snapshot", "Create one with albeam embed"
+        )
     return [_row(store, number) for number in numbers]
 
 

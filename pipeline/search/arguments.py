@@ -1,7 +1,6 @@
 """The options of ``albeam search``."""
 
 import argparse
-from collections.abc import Callable
 
 from pipeline.command_line.argument_types import whole_number
 from pipeline.command_line.shared_arguments import opening_arguments, runner_argument
@@ -23,7 +22,7 @@ def search_arguments(sub: argparse.ArgumentParser) -> None:
     )
     runner_argument(sub, "with --output: ")
     opening_arguments(sub)
-    reading_arguments(sub, whole_number)
+    reading_arguments(sub)
 
 
 def ranking_arguments(sub: argparse.ArgumentParser) -> None:
@@ -54,11 +53,14 @@ def ranking_arguments(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def reading_arguments(sub: argparse.ArgumentParser, whole: Callable[[str], int]) -> None:
+def reading_arguments(sub: argparse.ArgumentParser) -> None:
     """The options for models that read the hits."""
     group = sub.add_argument_group("models that read the hits (folders or hub names)")
     group.add_argument(
-        "--rerank", type=whole, metavar="N", help="order the best N documents anew, and show these"
+        "--rerank",
+        type=whole_number,
+        metavar="N",
+        help="order the best N documents anew, and show these",
     )
     group.add_argument(
         "--reranker",

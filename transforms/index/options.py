@@ -6,6 +6,7 @@ from transforms.catalog.lexical_manifest import LANGUAGES
 from transforms.errors import BadInput
 
 NAMES = ("auto", "flat", "hnsw", "ivf", "ivfpq", "none")
+GPU = ("auto", "never")
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,7 @@ def test_an_interrupted_command_leaves_a_checkpoint_and_says_how_to_go_on(
     _, stderr = process.communicate()
     assert process.returncode == 130
     assert stderr.splitlines()[-1] == (
-        "albeam: interrupted; run the same command again with --resume to go on"
+        "albeam: interrupted; run the same command again with --resume to continue"
     )
     work = distilling.output.with_name(f"{distilling.output.name}.work")
     saved = torch.load(work / "checkpoint.pt", weights_only=True)

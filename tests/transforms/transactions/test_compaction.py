@@ -184,7 +184,7 @@ def test_another_index_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFi
     remove_documents(store, ["0-0"])
     with pytest.raises(SystemExit, match="2"):
         main(["compact", store, "--shards", "0"])
-    assert "'0' is no number of shards" in capsys.readouterr().err
+    assert "'0' is not auto or a number of shards from 1" in capsys.readouterr().err
     compact.run(store, limits=IndexOptions(shards=1))
     [info] = Store.open(store).segments
     assert info.index is not None
