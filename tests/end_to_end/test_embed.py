@@ -178,7 +178,6 @@ def test_other_indexes_answer_like_the_exact_one(options: EmbedOptions, index: s
     [
         (IndexOptions("HNSW0"), "has a 0 for a number"),
         (IndexOptions("Nonsense"), "is no FAISS factory"),
-        (IndexOptions("flat", recall_target=7), "recall-target 7 is not above 0"),
     ],
 )
 def test_an_index_is_checked_where_a_run_goes_on_too(

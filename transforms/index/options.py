@@ -1,24 +1,43 @@
-"""Which indexes a user asks for."""
+"""Which indexes a user asks for: choices, defaults and checks that need no heavy library.
+
+argparse reads the choices from here, and the defaults from the fields (`IndexOptions.gpu`).
+"""
 
 from dataclasses import dataclass
 
 from transforms.catalog.lexical_manifest import LANGUAGES
 from transforms.errors import BadInput
 
-NAMES = ("auto", "flat", "hnsw", "ivf", "ivfpq", "none")
+__all__ = [
+    "DEFAULT_LANGUAGE",
+    "GPU",
+    "INDEX_NAMES",
+    "LANGUAGES",
+    "LEXICAL",
+    "IndexOptions",
+    "LexicalOptions",
+]
+
+#: Names of vector indexes; any other name is a FAISS factory string.
+INDEX_NAMES = ("auto", "flat", "hnsw", "ivf", "ivfpq", "none")
 GPU = ("auto", "never")
+LEXICAL = ("auto", "none")
+#: The language of a store's first lexical index.
+DEFAULT_LANGUAGE = "english"
 
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """What a user wants of an index.
+    """Options of a vector index.
+
+    `transforms.index.vector.selection.check_index_options` checks what only FAISS can tell.
 
     Attributes:
-        index: one of `NAMES`, or a FAISS factory string.
+        index: one of `INDEX_NAMES`, or a FAISS factory string.
         recall_target: recall@10 that an approximate index must reach.
-        memory: bytes that the index may take when it is searched.
+        memory: bytes that the index may take during a search.
         gpu: ``auto`` trains on the GPUs that FAISS sees, ``never`` on the CPU.
-        shards: files that share the rows; 0 makes as many as keep the memory of building bounded.
+        shards: number of index files; 0 chooses as many as bound the memory of building one.
     """
 
     index: str = "auto"
@@ -27,24 +46,44 @@ class IndexOptions:
     gpu: str = "auto"
     shards: int = 0
 
-
-LEXICAL = ("auto", "none")
-DEFAULT_LANGUAGE = "english"
+    def __post_init__(self) -> None:
+        """Raise BadInput if an option is out of range."""
+        if not 0 < self.recall_target <= 1:
+            raise BadInput(
+                "recall_target",
+                self.recall_target,
+                "must be above 0 and at most 1",
+                "Give a value such as 0.95",
+            )
+        if self.memory < 1:
+            raise BadInput(
+                "index_memory", self.memory, "must be at least 1 byte", "Give a size such as 8GB"
+            )
+        _check_choice("gpu", self.gpu, GPU)
+        if self.shards < 0:
+            raise BadInput("shards", self.shards, "must not be negative", "Give a number, or auto")
 
 
 @dataclass(frozen=True)
 class LexicalOptions:
-    """Whether a lexical index is wanted, ``auto`` or ``none``, and of which language.
+    """Options of a lexical index.
 
-    A language of None is that of the store's other segments, else English.
+    Attributes:
+        lexical: ``auto`` builds one, ``none`` does not.
+        language: one of `LANGUAGES`; None takes that of the store's other segments, else English.
     """
 
     lexical: str = "auto"
     language: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise BadInput for a word that is not one of those."""
-        if self.lexical not in LEXICAL:
-            raise BadInput(f"lexical {self.lexical!r} is not one of {', '.join(LEXICAL)}")
-        if self.language is not None and self.language not in LANGUAGES:
-            raise BadInput(f"language {self.language!r} is not one of {', '.join(LANGUAGES)}")
+        """Raise BadInput if an option is not one of its choices."""
+        _check_choice("lexical", self.lexical, LEXICAL)
+        if self.language is not None:
+            _check_choice("language", self.language, LANGUAGES)
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(choices)
+        raise BadInput(option, value, f"must be one of {listed}", f"Give {choices[0]}, for example")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transforms.catalog.index_manifest import IndexFile
 from transforms.catalog.segment import PartInfo, SegmentInfo
-from transforms.index.options import NAMES, IndexOptions
+from transforms.index.options import INDEX_NAMES, IndexOptions
 from transforms.index.shard_layout import ShardPlan, even_shards, plan_shards
 from transforms.index.vector import faiss_search
 from transforms.index.vector.selection import choose_index, explain, fits, index_bytes
@@ -121,7 +121,7 @@ def plan_index(
     if choice.factory is None:
         return None
     factory, why = choice.factory, choice.why
-    named = options.index in NAMES
+    named = options.index in INDEX_NAMES
     older = next((old for old in before if _serves(old.factory, factory, named)), None)
     if older is not None and older.factory != factory:
         factory = older.factory

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transforms.errors import BadInput
-from transforms.index.options import NAMES, IndexOptions
+from transforms.index.options import INDEX_NAMES, IndexOptions
 from transforms.index.vector import faiss_factory, faiss_search
 from transforms.index.vector.kmeans import worthwhile
 
@@ -39,25 +39,27 @@ class IndexChoice:
 
 
 def check_index_options(options: IndexOptions, dim: int, rows: int | None = None) -> None:
-    """Raise BadInput for what can't be built, of ``rows`` rows at most where that is known."""
-    if not 0 < options.recall_target <= 1:
-        raise BadInput(
-            f"recall-target {options.recall_target} is not above 0 and at most 1; 0.95 is usual"
-        )
-    if options.memory < 1:
-        raise BadInput(f"index-memory {options.memory} is no size; give one such as 8GB")
-    if options.gpu not in ("auto", "never"):
-        raise BadInput(f"gpu {options.gpu!r} is not auto or never")
-    if options.shards < 0:
-        raise BadInput(f"shards {options.shards} is less than 0; give a number, or auto")
-    if options.index in NAMES:
+    """Check what only FAISS can tell: that it can build the index.
+
+    Args:
+        options: the options.
+        dim: width of the vectors.
+        rows: the most rows that a segment has, if known.
+
+    Raises:
+        BadInput: the factory string can't be used, or has more lists than there are rows.
+    """
+    if options.index in INDEX_NAMES:
         return
     factory = _plain(options.index)
     faiss_factory.check_factory(factory, dim)
     lists = faiss_factory.kind_of(factory, dim).lists
     if rows and lists > rows:
         raise BadInput(
-            f"index {factory!r} has {lists} lists for {rows} rows; give at most {rows}, or flat"
+            "index",
+            factory,
+            f"has {lists} lists for {rows} rows",
+            f"Give at most {rows} lists, or flat",
         )
 
 
@@ -77,7 +79,7 @@ def fits(factory: str, dim: int, rows: int) -> bool:
 def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
     """The factory, and why it was chosen where it was not asked for."""
     exact = faiss_search.EXACT
-    if options.index not in NAMES:
+    if options.index not in INDEX_NAMES:
         return _plain(options.index), ""
     graph = f"HNSW{_GRAPH_LINKS}"
     lists = lists_for(rows)
