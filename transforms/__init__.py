@@ -17,7 +17,7 @@ _WHERE = {
     "Message": "streaming.messages",
     "MessageOptions": "streaming.messages",
     "ModelOptions": "models.options",
-    "PassageOptions": "ingest.passages",
+    "PassageOptions": "ingest.options",
     "Placement": "models.options",
     "ReadParts": "ingest.read_parts",
     "SplitPassages": "ingest.passages",

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from pipeline.ingest.options import DEFAULT_STRIDE
 from transforms.errors import BadInput
-from transforms.ingest.passages import PassageOptions, cut
+from transforms.ingest.options import PassageOptions
+from transforms.ingest.windows import cut
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.models.resolve import Model, find_model
 from transforms.models.tokenizer import Tokenizer

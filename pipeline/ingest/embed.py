@@ -31,8 +31,9 @@ from transforms.index.lexical.build import choose_language
 from transforms.index.vector.build import write_questions
 from transforms.index.vector.plan import IndexHelp, trained_before
 from transforms.index.vector.selection import check_index_options
+from transforms.ingest.options import PassageOptions
 from transforms.ingest.partitioning import plan_parts
-from transforms.ingest.passages import PassageOptions, check_passage_options
+from transforms.ingest.passages import check_passage_options
 from transforms.ingest.survey import Survey, survey_input
 from transforms.models.resolve import find_model
 from transforms.models.tokenizer import load_tokenizer

@@ -14,7 +14,8 @@ from transforms.catalog.segment import PartInfo
 from transforms.index.build import BuildIndex
 from transforms.index.vector.plan import IndexHelp
 from transforms.ingest.embed_passages import AlbertEmbeddingHandler, EmbedPassages
-from transforms.ingest.passages import PassageOptions, SplitPassages
+from transforms.ingest.options import PassageOptions
+from transforms.ingest.passages import SplitPassages
 from transforms.ingest.read_parts import ReadParts
 from transforms.ingest.write_parts import WriteParts
 from transforms.models.identity import ModelIdentity

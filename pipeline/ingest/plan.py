@@ -24,8 +24,9 @@ from transforms.index.vector.selection import (
     choose_index,
     index_bytes,
 )
+from transforms.ingest.options import PassageOptions
 from transforms.ingest.partitioning import MOST_TEXT_BYTES, choose_rows_per_part, plan_parts
-from transforms.ingest.passages import PassageOptions, check_passage_options
+from transforms.ingest.passages import check_passage_options
 from transforms.ingest.sample import Sample, take_sample
 from transforms.ingest.survey import Survey, survey_input
 from transforms.models.resolve import find_model

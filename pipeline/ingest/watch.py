@@ -22,7 +22,8 @@ from transforms.encoder.placement import expected_rate, resolve_placement
 from transforms.errors import AlbeamError, BadInput, Conflict
 from transforms.index.vector.selection import check_index_options
 from transforms.ingest.embed_passages import AlbertEmbeddingHandler
-from transforms.ingest.passages import PassageOptions, check_passage_options
+from transforms.ingest.options import PassageOptions
+from transforms.ingest.passages import check_passage_options
 from transforms.models.resolve import find_model, options_for
 from transforms.models.tokenizer import load_tokenizer
 from transforms.storage import filesystem

@@ -79,7 +79,8 @@ def reference_passages(
     model: Model, passages: pa.Table, questions: Sequence[Question]
 ) -> dict[str, float]:
     """The metrics with each document split as albeam does, vectors and ranking by this module."""
-    from transforms.ingest.passages import PassageOptions, cut
+    from transforms.ingest.options import PassageOptions
+    from transforms.ingest.windows import cut
     from transforms.models.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(model)

@@ -1,6 +1,6 @@
-"""Chunk marks: which piece of which part a table is.
+"""Chunk marks: which chunk of which part a table is.
 
-Between the stages of the pipeline a chunk of a part travels as one ``pa.Table``.
+Between the stages of the pipeline, a chunk of a part is one ``pa.Table``.
 """
 
 import json
@@ -17,7 +17,7 @@ _CHUNK_KEY = b"albeam.chunk"
 
 @dataclass(frozen=True)
 class Chunk:
-    """Which piece of which part a table is. The pieces of one part follow each other in order."""
+    """The place of a table in its part. The chunks of a part follow each other in order."""
 
     part: int
     number: int
@@ -26,31 +26,33 @@ class Chunk:
 
 
 def mark_chunk(table: pa.Table, chunk: Chunk) -> pa.Table:
-    """The same table with ``chunk`` in its schema's metadata."""
+    """Return the table with ``chunk`` in its schema metadata."""
     value = json.dumps([chunk.part, chunk.number, chunk.last, chunk.segment])
     return table.replace_schema_metadata({_CHUNK_KEY: value.encode()})
 
 
 def chunk_of(table: pa.Table) -> Chunk:
-    """The chunk that `mark_chunk` wrote.
+    """Return the chunk that `mark_chunk` wrote.
 
     Raises:
-        BadInput: the table was not read by `ReadParts`.
+        BadInput: `ReadParts` did not read the table.
     """
     value = (table.schema.metadata or {}).get(_CHUNK_KEY)
     if value is None:
         raise BadInput(
-            f"table with columns {table.column_names} carries no chunk mark; "
-            "write only tables that ReadParts read"
+            "table",
+            None,
+            f"has no chunk mark; its columns are {', '.join(table.column_names)}",
+            "Write only tables that ReadParts read",
         )
     return Chunk(*json.loads(value))
 
 
 def count_tokens(table: pa.Table) -> int:
-    """How many token ids the rows of a table hold, special tokens counted."""
+    """Return the number of token ids in a table, including special tokens."""
     return int(pc.sum(pc.list_value_length(table.column(TOKENS))).as_py() or 0)
 
 
 def count_rows(table: pa.Table) -> int:
-    """How many input rows the rows of a chunk come from; a row's passages lie in one chunk."""
+    """Return the number of input rows of a chunk; all passages of a row are in one chunk."""
     return int(table.group_by([FILE, ROW]).aggregate([]).num_rows)

@@ -1,4 +1,4 @@
-"""The Beam model handlers around the encoder, and the transform that embeds passages."""
+"""Beam model handlers of the encoder, and the transform that embeds passages."""
 
 import platform
 import sys
@@ -30,7 +30,7 @@ class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
         self._placement = placement
 
     def load_model(self) -> Encoder:
-        """The encoder, loaded once in each worker process and shared by its threads.
+        """Load the encoder, once in each worker process; its threads share it.
 
         Raises:
             BadInput: this worker does not have the model.
@@ -39,20 +39,22 @@ class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
             model = find_model(self._options)
         except BadInput as error:
             raise BadInput(
-                f"{error}; that is on {platform.node()}: every worker needs the model at the same "
-                "place, or a hub name that it can fetch"
+                "model",
+                self._options.model,
+                f"can't be loaded on the worker {platform.node()}: {error}",
+                "Put the model at the same place on every worker, or give a hub name",
             ) from error
         encoder = load_encoder(model, self._placement)
         TALLY.add_load()
         return encoder
 
     def get_metrics_namespace(self) -> str:
-        """Where Beam counts inferences and model loads."""
+        """Return the namespace in which Beam counts inferences and model loads."""
         return METRICS
 
 
 class AlbertEmbeddingHandler(_EncoderHandler):
-    """Strings in, vectors out: a model handler for a ``RunInference`` of your own.
+    """A model handler from strings to vectors, for a ``RunInference`` of your own.
 
     Each text gives a ``PredictionResult`` whose ``inference`` is a float32 array ``[dim]``. A text
     longer than the model's ``max_tokens`` is cut there. RunInference batches as usual.
@@ -67,15 +69,15 @@ class AlbertEmbeddingHandler(_EncoderHandler):
         min_batch_size: int = 1,
         max_batch_size: int = 256,
     ) -> None:
-        """Describe a model; nothing is loaded before `load_model`.
+        """Describe a model; `load_model` loads it.
 
         Args:
             model: a folder, a hub name, or options for one.
             device: ``auto``, ``cpu`` or ``cuda``.
             dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-            prompt: put before each text; the model's passage prompt by default.
-            min_batch_size: fewest texts that RunInference puts in a batch.
-            max_batch_size: most texts that RunInference puts in a batch.
+            prompt: text before each text; the model's passage prompt by default.
+            min_batch_size: the fewest texts in a batch of RunInference.
+            max_batch_size: the most texts in a batch of RunInference.
         """
         options = model if isinstance(model, ModelOptions) else ModelOptions(model)
         super().__init__(options, Placement(device, dtype))
@@ -91,27 +93,27 @@ class AlbertEmbeddingHandler(_EncoderHandler):
         """Embed a batch of texts.
 
         Raises:
-            BadInput: an element can't be embedded; it is named.
+            BadInput: an element can't be embedded; the error names it.
         """
         prompt = model.identity.passage_prompt if self._prompt is None else self._prompt
         vectors = model.encode_texts(list(batch), prompt)
         return [PredictionResult(text, vector) for text, vector in zip(batch, vectors, strict=True)]
 
     def batch_elements_kwargs(self) -> dict[str, Any]:
-        """The bounds of a batch."""
+        """Return the bounds of a batch."""
         return self._batching
 
     def get_num_bytes(self, batch: Sequence[str]) -> int:
-        """The memory of a batch's texts."""
+        """Return the memory of a batch's texts."""
         return sum(sys.getsizeof(text) for text in batch)
 
     def for_tables(self) -> "AlbertTableHandler":
-        """The form that takes and gives whole tables."""
+        """Return the handler that takes and gives whole tables."""
         return AlbertTableHandler(self._options, self._placement)
 
 
 class AlbertTableHandler(_EncoderHandler):
-    """A table of passages in, the same table with vectors out, without batching."""
+    """A model handler from tables of passages to tables with vectors, without batching."""
 
     def run_inference(
         self,
@@ -119,7 +121,7 @@ class AlbertTableHandler(_EncoderHandler):
         model: Encoder,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> Iterable[pa.Table]:
-        """Embed the rows of one table; see `embed_passages`."""
+        """Embed the rows of a table; see `embed_passages`."""
         embedded = embed_passages(batch, model)
         vectors = embedded.column(VECTOR)
         done = embedded.filter(pc.is_valid(vectors))
@@ -130,23 +132,23 @@ class AlbertTableHandler(_EncoderHandler):
         return [embedded]
 
     def should_skip_batching(self) -> bool:
-        """True: an element is a batch already."""
+        """Return True: an element is a batch already."""
         return True
 
     def get_num_bytes(self, batch: pa.Table) -> int:
-        """The bytes of the rows."""
+        """Return the bytes of the rows."""
         return int(batch.nbytes)
 
 
 def embed_passages(table: pa.Table, encoder: Encoder) -> pa.Table:
-    """Add ``vector: fixed_size_list<float32>[dim]`` to a table of passages.
+    """Add the column ``vector: fixed_size_list<float32>[dim]`` to a table of passages.
 
     Args:
-        table: with ``_tokens`` and ``_reject``; a rejected row gets a null vector.
+        table: passages with ``_tokens`` and ``_reject``; a rejected row gets a null vector.
         encoder: embeds the token ids.
 
     Returns:
-        The table with vectors; a row that fails alone is rejected with its reason.
+        The table with vectors. A row that fails alone is rejected, with the reason.
     """
     reasons = table.column(REJECT)
     good = np.flatnonzero(pc.is_null(reasons).to_numpy())
@@ -164,7 +166,7 @@ def embed_passages(table: pa.Table, encoder: Encoder) -> pa.Table:
 
 
 class EmbedPassages(beam.PTransform):
-    """``PCollection[pa.Table]`` of passages with token ids to the same with vectors."""
+    """The transform from tables of passages with token ids to tables with vectors."""
 
     def __init__(self, handler: AlbertTableHandler) -> None:
         super().__init__()

@@ -21,12 +21,12 @@ from transforms.storage import filesystem
 from transforms.storage.schema import REJECT, REJECT_COLUMNS, REJECT_SCHEMA, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
 
-#: Rows of a written row group: what a search reads to fetch one hit.
+#: Rows of a row group: what a search reads to fetch one hit.
 ROWS_PER_GROUP = 512
 
 
 class PartWriter:
-    """Writes one part from its chunks; nothing is visible before `finish`."""
+    """A writer of one part from its chunks; nothing is visible before `finish`."""
 
     def __init__(self, paths: SegmentPaths, part: int, form: PartFormat) -> None:
         self._paths, self._part, self._form = paths, part, form
@@ -41,9 +41,9 @@ class PartWriter:
             filesystem.put_atomically(paths.vectors, self._named(".parquet", "vectors"))
         )
         self._path = path
-        # A dictionary of vectors would fit under its size limit and double the file.
+        # A dictionary of the vectors would double the size of the file.
         plain = [f.name for f in schema if f.name != VECTOR and not pt.is_nested(f.type)]
-        # With checksums a reader notices a flipped bit; zstd alone lets most of them pass.
+        # With checksums a reader notices a flipped bit; zstd alone misses most of them.
         self._writer = pq.ParquetWriter(
             path, schema, compression="zstd", use_dictionary=plain, write_page_checksum=True
         )
@@ -52,13 +52,15 @@ class PartWriter:
         """Write the next chunk.
 
         Raises:
-            BadInput: it is not the next; the runner has torn reading and writing apart.
+            BadInput: it is not the next one, because the runner separated reading from writing.
         """
         chunk = chunk_of(table)
         if chunk.part != self._part or chunk.number != self._next:
             raise BadInput(
-                f"part {self._part} got chunk {chunk.number} of part {chunk.part} where its chunk "
-                f"{self._next} was due; the runner must keep ReadParts to WriteParts in one stage"
+                "part",
+                self._part,
+                f"got chunk {chunk.number} of part {chunk.part} instead of its chunk {self._next}",
+                "Use a runner that fuses ReadParts to WriteParts into one stage",
             )
         self._next += 1
         table = self._reject_overflow(table)
@@ -70,7 +72,7 @@ class PartWriter:
         TALLY.add_rows(count_rows(table))
 
     def finish(self) -> PartInfo:
-        """Make the part's files visible and create its marker; an earlier attempt's wins."""
+        """Publish the part's files and create its marker, or return that of an earlier attempt."""
         self._writer.close()
         size = os.path.getsize(self._path)
         self._stack.close()
@@ -91,14 +93,14 @@ class PartWriter:
         return self._paths.settle_part(info)
 
     def abort(self) -> None:
-        """Leave nothing behind."""
+        """Remove what was written so far."""
         self._writer.close()
         with suppress(InterruptedError):
             error = InterruptedError()
             self._stack.__exit__(type(error), error, None)
 
     def _reject_overflow(self, table: pa.Table) -> pa.Table:
-        """Reject rows whose vectors are finite in float32 and not in float16."""
+        """Reject rows with vectors that are finite in float32 but not in float16."""
         good = pc.is_null(table.column(REJECT))
         if self._form.vector_dtype != "float16" or not pc.any(good).as_py():
             return table

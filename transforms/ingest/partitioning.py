@@ -1,7 +1,7 @@
-"""Input files become parts: which rows make which output file.
+"""Partitioning: which input rows go into which part.
 
-Parts are planned from Parquet footers alone. A part takes consecutive rows; it may join row groups
-and files, and a row group may be split among parts.
+Parts are planned from Parquet footers alone. A part takes consecutive rows. It may join row groups
+and files, and several parts may share a row group.
 """
 
 import base64
@@ -14,9 +14,9 @@ from pyroaring import BitMap, BitMap64
 from transforms.catalog.plan import Part, Plan, Slice
 from transforms.ingest.survey import RowGroup, Survey
 
-#: Rows of a part at least and at most, where a part's size is chosen.
+#: The fewest and the most rows of a part, if its size is chosen automatically.
 FEWEST_ROWS, MOST_ROWS = 512, 65_536
-#: Uncompressed text bytes of a part at most.
+#: The most uncompressed bytes of text in a part.
 MOST_TEXT_BYTES = 256 << 20
 _SECONDS_PER_PART = 30
 _BYTES_PER_TOKEN = 4
@@ -31,10 +31,10 @@ def plan_parts(
     """Plan the parts of an input.
 
     Args:
-        survey: of its footers.
-        rows_per_part: rows of a part, or None to choose.
-        rate: tokens a second that a worker is expected to embed; used to choose.
-        chosen: which rows of each file are to be embedded; all without.
+        survey: the survey of the input.
+        rows_per_part: rows of a part; None to choose automatically.
+        rate: the expected tokens per second of a worker, for the automatic choice.
+        chosen: the rows of each file to embed; None for all.
     """
     text_bytes = sum(group.text_bytes for file in survey.groups for group in file)
     limit = rows_per_part or choose_rows_per_part(survey.rows, text_bytes, rate)
@@ -43,7 +43,7 @@ def plan_parts(
 
 
 def choose_rows_per_part(rows: int, text_bytes: int, rate: float) -> int:
-    """Rows that take about half a minute at ``rate`` tokens a second, within the bounds."""
+    """Return how many rows take about half a minute at ``rate`` tokens per second, bounded."""
     tokens_per_row = max(text_bytes / rows / _BYTES_PER_TOKEN, 1.0)
     return int(min(max(_SECONDS_PER_PART * rate / tokens_per_row, FEWEST_ROWS), MOST_ROWS))
 
@@ -56,8 +56,8 @@ def cut_parts(
 ) -> Iterator[Part]:
     """Cut the row groups of files into parts of at most ``rows`` rows and ``text_bytes`` bytes.
 
-    A row is never cut, so one row may exceed the bytes. Of each file the ``chosen`` rows count
-    alone, by their numbers in it; all without.
+    A row is never split, so a single row may exceed ``text_bytes``. ``chosen`` holds for each file
+    the numbers of the rows to take; without it all rows are taken.
     """
     number = 0
     pieces: list[Slice] = []

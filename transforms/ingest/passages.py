@@ -1,13 +1,8 @@
-"""Documents become passages: windows of tokens with their character spans.
-
-A window starts and ends between words where it can, so that a passage's text alone gives the same
-tokens, and so the same vector, again.
-"""
+"""Split documents into passages and tokenize them, once."""
 
 import functools
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import apache_beam as beam
 import numpy as np
@@ -17,10 +12,12 @@ import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 
 from transforms.errors import BadInput
+from transforms.ingest.options import PassageOptions
+from transforms.ingest.windows import Window, cut
 from transforms.models.options import ModelOptions
 from transforms.models.resolve import Model, find_model
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
-from transforms.models.word_tokens import Ints, TokenizedTexts, Tokens, ranges
+from transforms.models.word_tokens import Ints, TokenizedTexts, ranges
 from transforms.storage import arrow_coder  # noqa: F401
 from transforms.storage.hashing import text_hashes
 from transforms.storage.schema import (
@@ -35,56 +32,42 @@ from transforms.storage.schema import (
     TOKENS,
 )
 
-#: How far a window's edge may move to reach a word's start, as a share of the window.
-_REACH = 4
-#: Which code points are white space; there is none behind these.
-_IS_SPACE = np.array([chr(point).isspace() for point in range(0x3002)])
-
-
-@dataclass(frozen=True)
-class PassageOptions:
-    """How documents are cut.
-
-    Attributes:
-        max_tokens: tokens of a passage at most, special tokens and prompt counted.
-        stride: tokens that neighbouring passages share at least.
-        prompt: text before each passage, which the model sees and the store does not keep.
-    """
-
-    max_tokens: int
-    stride: int
-    prompt: str = ""
-
 
 def check_passage_options(options: PassageOptions, tokenizer: Tokenizer) -> None:
-    """Raise BadInput where no window of these options would move forward."""
+    """Raise BadInput if a window of these options could not hold text or could not move forward."""
     prompt = len(tokenizer.encode([options.prompt]).ids) if options.prompt else 0
     room = options.max_tokens - tokenizer.special_tokens - prompt
     if room < 1:
         raise BadInput(
-            f"max-tokens {options.max_tokens} leaves no room for text beside "
-            f"{tokenizer.special_tokens} special and {prompt} prompt tokens; raise it"
+            "max_tokens",
+            options.max_tokens,
+            f"leaves no room for text after {tokenizer.special_tokens} special and {prompt} prompt "
+            "tokens",
+            "Raise it",
         )
-    if not 0 <= options.stride < room:
+    if options.stride >= room:
         raise BadInput(
-            f"stride {options.stride} is not below the {room} tokens of text in a passage "
-            f"(max-tokens {options.max_tokens} less {tokenizer.special_tokens} special and "
-            f"{prompt} prompt tokens); give 0 to {room - 1}"
+            "stride",
+            options.stride,
+            f"is not below {room}, the tokens of text in a passage (max-tokens "
+            f"{options.max_tokens} less {tokenizer.special_tokens} special and {prompt} prompt "
+            "tokens)",
+            f"Give 0 to {room - 1}",
         )
 
 
 def split_passages(table: pa.Table, tokenizer: Tokenizer, options: PassageOptions) -> pa.Table:
-    """Cut documents into passages and tokenize them, once.
+    """Split documents into passages and tokenize them.
 
     Args:
-        table: ``document_id, text, metadata_hash, _file, _row, _reject`` and metadata columns; rows
-            with a reject reason pass through as one row each, without passage.
-        tokenizer: the model's.
+        table: ``document_id, text, metadata_hash, _file, _row, _reject`` and metadata columns. A
+            row with a reject reason passes through as one row without a passage.
+        tokenizer: the model's tokenizer.
         options: window size, overlap, prompt.
 
     Returns:
-        The columns of a passage, ``_tokens`` (framed ids), the source columns and the metadata; a
-        document that has no tokens becomes a reject. Order is kept; the table's metadata too.
+        A table with the columns of a passage, ``_tokens`` (framed ids), the source columns and the
+        metadata. A document without tokens becomes a reject. Order and schema metadata are kept.
     """
     reasons = table.column(REJECT)
     texts = table.column("text").combine_chunks()
@@ -105,7 +88,7 @@ def split_passages(table: pa.Table, tokenizer: Tokenizer, options: PassageOption
         cuts += found
         pieces += [text[window.start : window.end] for window in found]
 
-    # Where the passages of whole texts and of cut ones come to lie among the rows.
+    # The rows of texts that are one passage, and of texts that are several.
     rows = np.repeat(np.arange(table.num_rows), counts)
     first = np.cumsum(counts) - counts
     wholes = first[good[one]]
@@ -157,7 +140,7 @@ def _with_prompt(texts: pa.StringArray, prompt: str) -> pa.StringArray:
 
 
 def _prompt_tokens(tokens: TokenizedTexts, length: int) -> Ints:
-    """How many tokens of each text lie in its first ``length`` characters; none without any."""
+    """Return how many tokens of each text lie in its first ``length`` characters."""
     inside = np.cumsum((tokens.ends <= length) & (length > 0))
     before = np.concatenate([np.zeros(1, np.int64), inside])
     return np.diff(before[tokens.bounds])
@@ -167,12 +150,12 @@ def _frame_all(
     tokens: TokenizedTexts,
     one: Ints,
     wholes: Ints,
-    cuts: list["Window"],
+    cuts: list[Window],
     parts: Ints,
     absent: npt.NDArray[np.bool_],
     tokenizer: Tokenizer,
 ) -> pa.ListArray:
-    """Framed ids of all rows: at ``wholes`` of the texts ``one``, at ``parts`` of ``cuts``."""
+    """Return the framed ids of all rows: ``one`` at ``wholes``, and ``cuts`` at ``parts``."""
     counts = np.diff(tokens.bounds)[one]
     lengths = np.zeros(len(absent), np.int64)
     lengths[wholes] = counts + tokenizer.special_tokens
@@ -187,89 +170,11 @@ def _frame_all(
     return pa.ListArray.from_arrays(offsets, pa.array(ids), mask=pa.array(absent))
 
 
-@dataclass(frozen=True)
-class Window:
-    """One passage of a text: its span in code points, and its framed ids, int32."""
-
-    start: int
-    end: int
-    ids: npt.NDArray[np.int32]
-
-
-def cut(
-    tokens: Tokens, text: str, tokenizer: Tokenizer, options: PassageOptions
-) -> Iterator[Window]:
-    """The windows of one document, in order; none where it has no tokens.
-
-    Args:
-        tokens: of ``options.prompt + text``.
-        text: the document's.
-        tokenizer: frames each window.
-        options: window size, overlap, prompt.
-
-    The spans cover the text: the first starts at 0, the last ends at its end.
-    """
-    shift = len(options.prompt)
-    lead = int((tokens.ends <= shift).sum()) if shift else 0
-    ids = tokens.ids[lead:]
-    before = np.array([*tokenizer.prefix, *tokens.ids[:lead].tolist()], np.int32)
-    behind = np.array(tokenizer.suffix, np.int32)
-    starts = np.maximum(tokens.starts[lead:] - shift, 0)
-    ends = tokens.ends[lead:] - shift
-    room = options.max_tokens - tokenizer.special_tokens - lead
-    for number, (first, stop) in enumerate(
-        windows(len(ids), room, options.stride, word_starts(text, starts))
-    ):
-        start = 0 if number == 0 else int(starts[first])
-        end = len(text) if stop == len(ids) else int(ends[first:stop].max())
-        yield Window(start, end, np.concatenate([before, ids[first:stop], behind]))
-
-
-def word_starts(text: str, starts: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """For each token, whether a word begins with it: the text begins or white space ends there."""
-    letters = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    before = np.minimum(letters[np.maximum(starts - 1, 0)], len(_IS_SPACE) - 1)
-    begins: npt.NDArray[np.bool_] = _IS_SPACE[before]
-    begins[starts == 0] = True
-    # A word's marker and its first letters may be two tokens that start at one place.
-    begins[1:] &= starts[1:] != starts[:-1]
-    return begins
-
-
-def windows(
-    count: int, room: int, stride: int, starts: npt.NDArray[np.bool_]
-) -> Iterator[tuple[int, int]]:
-    """Token ranges ``(first, stop)`` that cover ``count`` tokens.
-
-    Each holds at most ``room`` tokens, shares at least ``stride`` with the one before and ends
-    behind it. An edge that would cut a word moves back to the word's start, where that is no more
-    than a quarter of the window.
-    """
-    first = previous_stop = 0
-    reach = room // _REACH
-    while previous_stop < count:
-        stop = min(first + room, count)
-        if stop < count:
-            lowest = max(stop - reach, first + stride + 1, previous_stop + 1)
-            stop = _at_word(starts, lowest, stop)
-        yield first, stop
-        # The next window must start behind this one and be able to end behind it.
-        latest = stop - stride
-        first = _at_word(starts, max(latest - reach, first + 1, stop + 1 - room), latest)
-        previous_stop = stop
-
-
-def _at_word(starts: npt.NDArray[np.bool_], lowest: int, place: int) -> int:
-    """The last word start in ``[lowest, place]``, or ``place`` where there is none."""
-    found = np.flatnonzero(starts[lowest : place + 1])
-    return lowest + int(found[-1]) if len(found) else place
-
-
 _LOADING = threading.Lock()
 
 
 def _tokenizer_of(model: Model) -> Tokenizer:
-    """One for all threads of a worker: what a tokenizer remembers of words is large."""
+    """Return the tokenizer that all threads of a worker share; its cache of words is large."""
     with _LOADING:
         return _load(model)
 
@@ -280,7 +185,7 @@ def _load(model: Model) -> Tokenizer:
 
 
 def forget_tokenizer() -> None:
-    """Let go of the tokenizer that a worker keeps, and of the words that it knows."""
+    """Drop the tokenizer that this process caches, and its cache of words."""
     with _LOADING:
         _load.cache_clear()
 
@@ -302,7 +207,7 @@ class _SplitFn(beam.DoFn):
 
 
 class SplitPassages(beam.PTransform):
-    """``PCollection[pa.Table]`` of documents to one of passages with token ids."""
+    """The transform from tables of documents to tables of passages with token ids."""
 
     def __init__(self, model: ModelOptions, options: PassageOptions) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Read the rows of a part from the input files, chunk by chunk, and say which can't be embedded."""
+"""Read the rows of a part from the input files in chunks, and mark those that can't be embedded."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -24,22 +24,23 @@ from transforms.storage.filesystem import FileInfo
 from transforms.storage.hashing import metadata_hashes
 from transforms.storage.schema import FILE, REJECT, ROW
 
-#: A chunk of a part: what is in memory at once.
+#: The bounds of a chunk, which is what is in memory at once.
 ROWS_PER_CHUNK = 2_048
 BYTES_PER_CHUNK = 8 << 20
 
 
 def read_part(plan: Plan, part: Part) -> Iterator[pa.Table]:
-    """The rows of a part as marked tables, each bounded in rows and in bytes.
+    """Yield the rows of a part as marked tables, each bounded in rows and in bytes.
 
-    Yields tables of ``document_id, text, metadata_hash, _file, _row, _reject`` and the metadata
-    columns. Rows without id or text, and with blank text, carry their reason in ``_reject``.
+    The tables have the columns ``document_id, text, metadata_hash, _file, _row, _reject`` and the
+    metadata columns. A row without an id, without text or with blank text has the reason in
+    ``_reject``.
     """
     yield from mark_chunks(part.number, read_chunks(plan, part))
 
 
 def mark_chunks(part: int, tables: Iterable[pa.Table], segment: str = "") -> Iterator[pa.Table]:
-    """The tables of a part, each marked with its place among them, and with a segment if given."""
+    """Mark each table of a part with its place among them, and with a segment if one is given."""
     previous: pa.Table | None = None
     number = 0
     for table in tables:
@@ -48,12 +49,12 @@ def mark_chunks(part: int, tables: Iterable[pa.Table], segment: str = "") -> Ite
             number += 1
         previous = table
     if previous is None:
-        raise Damaged(f"part {part} of the plan has no rows; start again with a new store")
+        raise Damaged("part", part, "has no rows in the plan", "Start again with a new store")
     yield mark_chunk(previous, Chunk(part, number, True, segment))
 
 
 def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str | None]:
-    """For each document, why it can't be embedded, or None."""
+    """Return for each document why it can't be embedded; None if it can."""
     reasons: list[str | None] = []
     for identifier, text in zip(ids, texts, strict=True):
         if identifier is None:
@@ -70,7 +71,7 @@ def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str |
 
 
 def read_chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
-    """The rows of a part as tables, not marked yet."""
+    """Yield the rows of a part as tables without chunk marks."""
     yield from join_tables(
         table
         for piece in part.slices
@@ -80,7 +81,7 @@ def read_chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
 
 
 def join_tables(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Small tables put together, in order, as far as a chunk's bounds allow."""
+    """Join small tables, in order, up to the bounds of a chunk."""
     pending: list[pa.Table] = []
     rows = size = 0
     for table in tables:
@@ -97,7 +98,7 @@ def join_tables(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _bounded(table: pa.Table) -> Iterator[pa.Table]:
-    """Halve a table until it fits in a chunk or is one row."""
+    """Halve a table until it fits into a chunk or has one row."""
     if table.num_rows > 1 and table.nbytes > BYTES_PER_CHUNK:
         middle = table.num_rows // 2
         yield from _bounded(table.slice(0, middle))
@@ -107,7 +108,7 @@ def _bounded(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def read_slice(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
-    """The meant rows of a slice, as `read_part` gives them, in tables of bounded size."""
+    """Yield the rows of a slice as `read_part` does, in tables of bounded size."""
     columns = plan.columns
     wanted = [columns.id_column, columns.text_column, *(old for _, old in columns.metadata)]
     file = plan.files[piece.file]
@@ -119,7 +120,7 @@ def read_slice(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
 
 
 def read_ids(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
-    """The same with ``document_id, _row`` alone; an id that is not UTF-8 is null."""
+    """Yield ``document_id, _row`` of the rows of a slice; an id that is not UTF-8 is null."""
     column = plan.columns.id_column
 
     def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
@@ -130,7 +131,7 @@ def read_ids(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
 
 
 def read_columns(plan: Plan | Survey, piece: Slice, columns: list[str]) -> Iterator[pa.Table]:
-    """The same with columns of the file as they are, in this order, and ``_row``."""
+    """Yield columns of the file, unchanged and in this order, and ``_row``."""
 
     def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
         table = pa.Table.from_batches([batch]).select(columns)
@@ -145,10 +146,10 @@ def _read(
     wanted: list[str],
     build: Callable[[pa.RecordBatch, npt.NDArray[np.int64]], pa.Table],
 ) -> Iterator[pa.Table]:
-    """What ``build`` makes of the meant rows and their numbers in the file.
+    """Apply ``build`` to the rows of a slice and their numbers in the file.
 
     Raises:
-        BadInput: it is not what it was when it was listed, or can't be read.
+        BadInput: the file changed since it was listed, or can't be read.
     """
     url = file.url
     with filesystem.open_input(url) as source:
@@ -173,10 +174,12 @@ def _read(
         except (TimeoutError, ConnectionError):
             raise
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            # The last is of a metadata column; ids and texts that are not UTF-8 are rejects.
+            # A decode error comes from metadata: ids and texts that are not UTF-8 become rejects.
             raise BadInput(
-                f"input file {url!r}, row group {piece.row_group}, can't be read: "
-                f"{str(error).splitlines()[0]}; replace or remove it and run again"
+                "input file",
+                url,
+                f"row group {piece.row_group} can't be read: {str(error).splitlines()[0]}",
+                "Replace or remove the file and run again",
             ) from error
 
 
@@ -218,7 +221,7 @@ def _source_table(
 
 
 def _strings(column: pa.Array) -> tuple[list[str | None], list[int]]:
-    """A column as Python strings, and the places whose bytes are not UTF-8, which become None."""
+    """Return a column as Python strings, and the places that are not UTF-8, which become None."""
     column = column.cast(pa.string())
     try:
         return column.to_pylist(), []
@@ -243,17 +246,17 @@ class _ReadFn(beam.DoFn):
         check_version(self._version)
         plan = self._paths.read_plan()
         if plan is None:
-            raise Damaged(f"{self._paths.plan} is missing; run the same command again")
+            raise Damaged("plan", self._paths.plan, "is missing", "Run the same command again")
         self._plan = plan
 
     def process(self, element: int) -> Iterator[pa.Table]:
-        # A bundle that is tried again finds the parts that its first try finished.
+        # A bundle that is retried skips the parts that its first attempt finished.
         if self._paths.read_marker(element) is None:
             yield from read_part(self._plan, self._plan.parts[element])
 
 
 class ReadParts(beam.PTransform):
-    """The rows of a segment's parts that are not done yet, as ``PCollection[pa.Table]``."""
+    """The transform that reads the rows of a segment's unfinished parts as tables."""
 
     def __init__(self, paths: SegmentPaths, parts: Iterable[int]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A small even sample of an input, embedded and written, to tell what all of it would take."""
+"""A small, evenly spread sample of an input, embedded and written to estimate the whole run."""
 
 import tempfile
 import time
@@ -17,8 +17,9 @@ from transforms.encoder.encoder import Encoder
 from transforms.errors import BadInput
 from transforms.ingest.chunks import Chunk, count_tokens, mark_chunk
 from transforms.ingest.embed_passages import embed_passages
+from transforms.ingest.options import PassageOptions
 from transforms.ingest.part_writer import PartWriter
-from transforms.ingest.passages import PassageOptions, split_passages
+from transforms.ingest.passages import split_passages
 from transforms.ingest.read_parts import read_slice
 from transforms.ingest.survey import Survey
 from transforms.models.tokenizer import Tokenizer
@@ -30,15 +31,15 @@ _PASSAGES_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Sample:
-    """What a sample showed.
+    """The measurements of a sample.
 
     Attributes:
-        rows: input rows in it.
-        rejected: of these, rows that can't be embedded.
-        passages: of the others.
-        tokens: of the passages, special tokens counted.
-        part: of the passages that were embedded, the file that was written, if any was.
-        seconds: that embedding those took.
+        rows: input rows in the sample.
+        rejected: the rows of those that can't be embedded.
+        passages: the passages of the other rows.
+        tokens: the tokens of the passages, including special tokens.
+        part: the file that was written from the embedded passages.
+        seconds: how long it took to embed those.
     """
 
     rows: int
@@ -57,7 +58,7 @@ def take_sample(
     form: PartFormat,
     seconds: float,
 ) -> Sample:
-    """Read up to 1,024 rows of up to 16 row groups, and embed passages of theirs for some seconds.
+    """Read up to 1,024 rows of up to 16 row groups, and embed their passages for some seconds.
 
     Raises:
         BadInput: no row of the sample can be embedded.
@@ -67,10 +68,12 @@ def take_sample(
     good = passages.filter(pc.is_null(passages.column(REJECT)))
     if not good.num_rows:
         raise BadInput(
-            f"none of {table.num_rows} sampled rows can be embedded; see that --text-column names "
-            "the texts"
+            "text_column",
+            survey.columns.text_column,
+            f"none of the {table.num_rows} sampled rows can be embedded",
+            "Name the column that holds the texts",
         )
-    # In no order of their own, so that the first ones are like all.
+    # Shuffled, so that the first ones represent all of them.
     order = np.random.default_rng(0).permutation(good.num_rows)
     chunks, spent = _embed(good.take(pa.array(order)), encoder, seconds)
     with tempfile.TemporaryDirectory(prefix="albeam-plan-") as folder:
@@ -88,7 +91,7 @@ def take_sample(
 
 
 def even_slices(survey: Survey) -> Iterator[Slice]:
-    """Rows of row groups that lie evenly in the input."""
+    """Yield slices of row groups that are spread evenly over the input."""
     places = []
     for file, groups in enumerate(survey.groups):
         first = 0
@@ -103,9 +106,9 @@ def even_slices(survey: Survey) -> Iterator[Slice]:
 
 
 def _embed(table: pa.Table, encoder: Encoder, seconds: float) -> tuple[list[pa.Table], float]:
-    """Chunks with vectors, as many as fit in the time, and how long all but the first took."""
+    """Embed chunks for some seconds; return them and the time they took without the warm-up."""
     chunks = [embed_passages(table.slice(0, _PASSAGES_AT_ONCE), encoder)]
-    # Once more: the first call compiles and allocates.
+    # The first call was the warm-up: it compiles and allocates.
     started = time.perf_counter()
     chunks = [embed_passages(table.slice(0, _PASSAGES_AT_ONCE), encoder)]
     for first in range(_PASSAGES_AT_ONCE, table.num_rows, _PASSAGES_AT_ONCE):

@@ -1,4 +1,4 @@
-"""What the footers of an input tell: rows, columns, types; and what is wrong with them."""
+"""Survey an input by its Parquet footers: rows, columns and types, and whether they fit."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from transforms.storage.schema import RESERVED
 
 @dataclass(frozen=True)
 class RowGroup:
-    """One row group of an input file, as its footer tells."""
+    """One row group of an input file, as its footer describes it."""
 
     rows: int
     text_bytes: int
@@ -28,7 +28,7 @@ class RowGroup:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the footers of an input tell.
+    """The content of the footers of an input.
 
     Attributes:
         files: the input files.
@@ -44,7 +44,7 @@ class Survey:
 
     @property
     def rows(self) -> int:
-        """How many rows the input has."""
+        """The number of rows of the input."""
         return sum(group.rows for file in self.groups for group in file)
 
 
@@ -55,8 +55,8 @@ def survey_input(files: list[FileInfo], columns: ColumnOptions) -> Survey:
     """Read the footers of Parquet files, in order.
 
     Raises:
-        BadInput: a file is not Parquet, a column is missing or of a wrong type, schemas of files
-            differ, or there are no rows.
+        BadInput: a file is not Parquet, a column is missing or has a wrong type, schemas differ,
+            or there are no rows.
     """
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
         footers = list(pool.map(_read_footer, files))
@@ -65,12 +65,14 @@ def survey_input(files: list[FileInfo], columns: ColumnOptions) -> Survey:
     groups = tuple(tuple(_row_groups(each.metadata, columns.text_column)) for each in footers)
     found = Survey(tuple(files), columns, schema, groups)
     if not found.rows:
-        raise BadInput(f"the input has no rows: {_some(file.url for file in files)}")
+        raise BadInput(
+            "input", _some(file.url for file in files), "has no rows", "Give files that have rows"
+        )
     return found
 
 
 def slices_of(survey: Survey) -> Iterator[Slice]:
-    """All row groups of a survey's files."""
+    """Yield all row groups of a survey's files."""
     for place, groups in enumerate(survey.groups):
         first = 0
         for number, group in enumerate(groups):
@@ -97,7 +99,7 @@ def _read_footer(file: FileInfo) -> _Footer:
 def _unreadable(file: FileInfo, error: Exception) -> BadInput:
     reason = str(error).splitlines()[0]
     return BadInput(
-        f"input file {file.url!r} can't be read as Parquet: {reason}; replace or remove it"
+        "input file", file.url, f"can't be read as Parquet: {reason}", "Replace or remove it"
     )
 
 
@@ -122,12 +124,14 @@ def _resolve_columns(columns: ColumnOptions, file: FileInfo, schema: pa.Schema) 
     for name, old in metadata:
         if name in RESERVED:
             raise BadInput(
-                f"metadata column {name!r} of {file.url!r} has a name that the store uses; "
-                f"rename it: --metadata-columns {name}_={old}"
+                "metadata column",
+                name,
+                f"in {file.url} has a name that the store uses itself",
+                f"Rename it: --metadata-columns {name}_={old}",
             )
         if new.count(name) > 1:
             raise BadInput(
-                f"metadata column {name!r} is given {new.count(name)} times; give it once"
+                "metadata column", name, f"is given {new.count(name)} times", "Give it once"
             )
     return ColumnOptions(columns.id_column, columns.text_column, metadata)
 
@@ -145,17 +149,21 @@ def _metadata_schema(
             kind = footer.schema.field(old).type
             if pt.is_nested(kind) and _holds_null(kind):
                 raise BadInput(
-                    f"metadata column {old!r} of {file.url!r} has type {kind}, and Arrow can't cut "
-                    "nested columns of type null in pieces; cast what is null to another type, or "
-                    "leave the column out"
+                    "metadata column",
+                    old,
+                    f"in {file.url} has type {kind}, and Arrow can't slice nested columns of type "
+                    "null",
+                    "Cast the inner null columns to another type, or leave the column out",
                 )
             fields.append(pa.field(new, _written_type(footer.schema.field(old).type)))
         try:
             unified = pa.unify_schemas([unified, pa.schema(fields)])
         except pa.ArrowException as error:
             raise BadInput(
-                f"{file.url!r} and {files[0].url!r} differ in their metadata columns: {error}; "
-                "write them with one schema"
+                "input file",
+                file.url,
+                f"has other metadata columns than {files[0].url}: {error}",
+                "Write all files with one schema",
             ) from error
     return unified
 
@@ -165,15 +173,19 @@ def _check_column(file: FileInfo, schema: pa.Schema, name: str, role: str, fits:
     if schema.names.count(name) != 1:
         problem = "has no" if name not in schema.names else "has more than one"
         raise BadInput(
-            f"{file.url!r} {problem} {role} column {name!r}; its columns are "
-            f"{', '.join(schema.names)}; name one with {option}"
+            "input file",
+            file.url,
+            f"{problem} {role} column {name!r}; its columns are {', '.join(schema.names)}",
+            f"Name one of them with {option}",
         )
     kind = schema.field(name).type
     if fits is not None and not fits(kind):
         wanted = "strings or integers" if role == "id" else "strings"
         raise BadInput(
-            f"{role} column {name!r} of {file.url!r} has type {kind}, and {wanted} are needed; "
-            f"cast it, or name another with {option}"
+            f"{role} column",
+            name,
+            f"in {file.url} has type {kind} instead of {wanted}",
+            f"Cast it, or name another column with {option}",
         )
 
 
@@ -188,17 +200,17 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _holds_null(kind: pa.DataType) -> bool:
-    """Whether there is a column of type null somewhere inside."""
+    """Return whether a type is null or contains a column of type null."""
     return pt.is_null(kind) or any(
         _holds_null(kind.field(number).type) for number in range(kind.num_fields)
     )
 
 
 def _written_type(kind: pa.DataType) -> pa.DataType:
-    """The type that a metadata column has in the store; a dictionary stays one."""
+    """Return the type of a metadata column in the store; dictionaries keep theirs."""
     return kind if pt.is_dictionary(kind) else without_views(kind)
 
 
 def _some(values: Iterable[Any], most: int = 5) -> str:
-    listed = [repr(value) for value in values]
+    listed = [str(value) for value in values]
     return ", ".join(listed[:most]) + (", …" if len(listed) > most else "")

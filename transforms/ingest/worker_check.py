@@ -1,4 +1,4 @@
-"""Ask a worker whether it can do a job: it needs the sender's albeam, and the model."""
+"""Check that a worker can do a job: it needs the sender's version of albeam, and the model."""
 
 from collections.abc import Iterator
 
@@ -21,15 +21,13 @@ class _AskFn(beam.DoFn):
 
 
 class AskWorker(beam.PTransform):
-    """A job of one element; it fails where the worker that gets it lacks what `check_version` wants
-    or can't load the model.
-    """
+    """A job of one element, which fails if the worker has another version or lacks the model."""
 
     def __init__(self, model: ModelOptions) -> None:
         super().__init__()
         self._model = model
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[None]:
-        """Wire the one step."""
+        """Wire the one step of the check."""
         asked = beam.ParDo(_AskFn(self._model)).with_output_types(None)
         return pbegin | "Start" >> beam.Create([None]) | "Ask" >> asked

@@ -1,4 +1,4 @@
-"""The transform from chunks with vectors to files: one part after another in each bundle."""
+"""The transform that writes parts from chunks with vectors, one after another in each bundle."""
 
 from collections.abc import Iterator
 
@@ -18,18 +18,18 @@ from transforms.storage.schema import METRICS
 
 
 class WritePartsFn(beam.DoFn):
-    """Chunks with vectors to files, one part after another."""
+    """The function that writes chunks with vectors to parts, one part after another."""
 
     def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
         self._paths, self._form = paths, form
         self._writer: PartWriter | None = None
 
     def start_bundle(self) -> None:
-        """Forget a part that an earlier bundle was in the middle of."""
-        self._give_up()
+        """Drop a part that an earlier bundle left unfinished."""
+        self._abort()
 
     def process(self, element: pa.Table) -> Iterator[PartInfo]:
-        """Write a chunk; the last one of a part gives its `PartInfo`."""
+        """Write a chunk; yield the `PartInfo` of the part after its last chunk."""
         chunk = chunk_of(element)
         if self._writer is None:
             self._writer = PartWriter(self._paths, chunk.part, self._form)
@@ -37,7 +37,7 @@ class WritePartsFn(beam.DoFn):
         if chunk.last:
             info = self._writer.finish()
             self._writer = None
-            # Each part begins as the first one did.
+            # Memory that one part needed is returned before the next one.
             trim_heap()
             Metrics.counter(METRICS, "parts").inc()
             Metrics.counter(METRICS, "documents").inc(info.documents)
@@ -46,26 +46,28 @@ class WritePartsFn(beam.DoFn):
             yield info
 
     def finish_bundle(self) -> None:
-        """See that no part is torn."""
+        """Raise BadInput if a part is incomplete."""
         if self._writer is not None:
-            self._give_up()
+            self._abort()
             raise BadInput(
-                "a bundle ended in the middle of a part; "
-                "the runner must keep ReadParts to WriteParts in one stage"
+                "bundle",
+                None,
+                "ended in the middle of a part",
+                "Use a runner that fuses ReadParts to WriteParts into one stage",
             )
 
     def teardown(self) -> None:
-        """Leave no file open."""
-        self._give_up()
+        """Close all files."""
+        self._abort()
 
-    def _give_up(self) -> None:
+    def _abort(self) -> None:
         if self._writer is not None:
             self._writer.abort()
             self._writer = None
 
 
 class WriteParts(beam.PTransform):
-    """``PCollection[pa.Table]`` with vectors to files; gives a `PartInfo` for each part."""
+    """The transform from tables with vectors to files; it yields the `PartInfo` of each part."""
 
     def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
         super().__init__()

@@ -24,7 +24,8 @@ from transforms.catalog.parts import PartFormat
 from transforms.errors import BadInput
 from transforms.ingest.chunks import chunk_of
 from transforms.ingest.embed_passages import AlbertTableHandler, EmbedPassages
-from transforms.ingest.passages import PassageOptions, SplitPassages
+from transforms.ingest.options import PassageOptions
+from transforms.ingest.passages import SplitPassages
 from transforms.ingest.read_parts import mark_chunks, read_chunks
 from transforms.ingest.write_parts import WritePartsFn
 from transforms.models.resolve import options_for

@@ -20,14 +20,9 @@ from tests.support.models import WORDS, make_tokenizer
 from transforms.errors import BadInput
 from transforms.ingest import passages
 from transforms.ingest.chunks import Chunk, chunk_of, mark_chunk
-from transforms.ingest.passages import (
-    PassageOptions,
-    SplitPassages,
-    check_passage_options,
-    cut,
-    split_passages,
-    windows,
-)
+from transforms.ingest.options import PassageOptions
+from transforms.ingest.passages import SplitPassages, check_passage_options, split_passages
+from transforms.ingest.windows import cut, windows
 from transforms.models.options import ModelOptions
 from transforms.models.resolve import Model
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
