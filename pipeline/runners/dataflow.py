@@ -1,4 +1,4 @@
-"""Google Cloud Dataflow: its options, what must be there, and where an accelerator is wanted."""
+"""The Dataflow runner of Google Cloud: its options, its checks, and where it uses accelerators."""
 
 import argparse
 import re
@@ -18,69 +18,75 @@ from apache_beam.options.pipeline_options import (
 from transforms.errors import BadInput
 
 _NEEDED = ("project", "region", "temp_location")
-_WORDS = re.compile(r"[a-z0-9][a-z0-9-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 class AcceleratorOptions(PipelineOptions):
-    """Beam reads albeam's own option of this runner with the others."""
+    """Options of albeam for this runner, which Beam reads together with its own."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--accelerator", help="a GPU for embedding, such as nvidia-l4")
+        parser.add_argument("--accelerator", help="GPU for embedding, such as nvidia-l4")
         parser.add_argument("--accelerator_machine_type", help="such as g2-standard-8")
 
 
 def set_defaults(options: PipelineOptions) -> None:
-    """Choose what the user left open: the runner, the package that workers install, processes.
+    """Set the options that the user left open: the runner, the package for workers, processes.
 
-    Without a container image of the user's own, workers install albeam from the checkout that this
-    process runs from.
+    If there is no container image, workers install albeam from the checkout of this process.
     """
     options.view_as(StandardOptions).runner = "DataflowRunner"
     setup = options.view_as(SetupOptions)
     if not options.view_as(WorkerOptions).sdk_container_image and setup.setup_file is None:
-        found = Path(__file__).resolve().parents[2] / "setup.py"
-        setup.setup_file = str(found) if found.is_file() else None
+        setup_file = Path(__file__).resolve().parents[2] / "setup.py"
+        setup.setup_file = str(setup_file) if setup_file.is_file() else None
     if options.view_as(AcceleratorOptions).accelerator:
-        # One process a machine: each more would load a model of its own onto the same GPU.
+        # One process per machine: each further one would load its own model onto the same GPU.
         options.view_as(DebugOptions).add_experiment("no_use_multiple_sdk_containers")
 
 
 def check(options: PipelineOptions) -> list[str]:
-    """See that a job can be submitted; gives a line for each thing that was found.
+    """Check that a job can be submitted, and return a line for each thing that was found.
 
     Raises:
-        BadInput: an option is missing or wrong, or Beam's Google Cloud packages are not installed.
+        BadInput: an option is missing or wrong, or Beam's packages for Google Cloud are missing.
     """
     cloud = options.view_as(GoogleCloudOptions)
     missing = [name for name in _NEEDED if not getattr(cloud, name)]
     if missing:
         names = ", ".join("--" + name.replace("_", "-") for name in missing)
         raise BadInput(
-            f"runner 'dataflow' lacks {names}; give --project PROJECT --region REGION "
-            "--temp-location gs://BUCKET/FOLDER"
+            "runner",
+            "dataflow",
+            f"needs {names}",
+            "Give --project PROJECT --region REGION --temp-location gs://BUCKET/FOLDER",
         )
     for name in ("temp_location", "staging_location"):
         value = getattr(cloud, name)
         if value and not value.startswith("gs://"):
-            raise BadInput(
-                f"{name.replace('_', '-')} {value!r} is not on Google Cloud Storage; "
-                "give gs://BUCKET/FOLDER"
-            )
+            raise BadInput(name, value, "is not on Google Cloud Storage", "Give gs://BUCKET/FOLDER")
     image = options.view_as(WorkerOptions).sdk_container_image
     package = options.view_as(SetupOptions).setup_file
     if options.view_as(SetupOptions).save_main_session:
-        raise BadInput("save-main-session would pickle the command line; leave it out")
+        raise BadInput("save_main_session", None, "would pickle the command line", "Leave it out")
     if not image and not package:
         raise BadInput(
-            "workers would lack albeam: give --sdk-container-image IMAGE, built from "
-            "deploy/Dockerfile, or --setup-file PATH of a checkout's setup.py"
+            "Dataflow workers",
+            None,
+            "would lack albeam",
+            "Give --sdk-container-image IMAGE, built from deploy/Dockerfile, or --setup-file PATH "
+            "of the setup.py of a checkout",
         )
     if package and not Path(package).is_file():
-        raise BadInput(f"setup-file {package!r} is not there; name a checkout's setup.py")
+        raise BadInput("setup_file", package, "does not exist", "Give the setup.py of a checkout")
     _check_accelerator(options)
     if not _has_packages():
-        raise BadInput("Beam's Google Cloud packages are missing: pip install 'albeam[dataflow]'")
+        raise BadInput(
+            "Google Cloud packages of Beam",
+            None,
+            "are missing",
+            "Run pip install 'albeam[dataflow]'",
+        )
     return [
         f"Dataflow in {cloud.project}, {cloud.region}",
         f"workers run {image}" if image else f"workers install {package}",
@@ -88,61 +94,78 @@ def check(options: PipelineOptions) -> list[str]:
 
 
 def _check_accelerator(options: PipelineOptions) -> None:
-    asked = options.view_as(AcceleratorOptions)
-    accelerator, machine = asked.accelerator, asked.accelerator_machine_type
+    given = options.view_as(AcceleratorOptions)
+    accelerator, machine = given.accelerator, given.accelerator_machine_type
     if not accelerator:
         if machine:
-            raise BadInput(f"accelerator-machine-type {machine!r} wants --accelerator as well")
+            raise BadInput(
+                "accelerator_machine_type", machine, "needs an accelerator", "Give --accelerator"
+            )
         return
-    if not _WORDS.fullmatch(accelerator):
-        raise BadInput(f"accelerator {accelerator!r} is no name of a GPU; give one like nvidia-l4")
-    if machine and not _WORDS.fullmatch(machine):
+    if not _NAME.fullmatch(accelerator):
         raise BadInput(
-            f"accelerator-machine-type {machine!r} is no type of machine; give one like "
-            "g2-standard-8"
+            "accelerator", accelerator, "is not the name of a GPU", "Give one such as nvidia-l4"
+        )
+    if machine and not _NAME.fullmatch(machine):
+        raise BadInput(
+            "accelerator_machine_type",
+            machine,
+            "is not a machine type",
+            "Give one such as g2-standard-8",
         )
     if not options.view_as(WorkerOptions).sdk_container_image:
         raise BadInput(
-            f"accelerator {accelerator!r} needs --sdk-container-image IMAGE with CUDA, built from "
-            "deploy/Dockerfile.gpu"
+            "accelerator",
+            accelerator,
+            "needs a container image with CUDA",
+            "Give --sdk-container-image IMAGE, built from deploy/Dockerfile.gpu",
         )
     services = options.view_as(GoogleCloudOptions).dataflow_service_options or ()
-    if any(each.startswith("worker_accelerator") for each in services):
+    if any(service.startswith("worker_accelerator") for service in services):
         raise BadInput(
-            "accelerator asks for GPUs on the embedding stages, and the service option "
-            "worker_accelerator on all workers; leave one of them out"
+            "accelerator",
+            accelerator,
+            "asks for GPUs in the embedding stages, and the service option worker_accelerator "
+            "asks for them on all workers",
+            "Leave one of them out",
         )
     if options.view_as(StandardOptions).streaming:
         raise BadInput(
-            "accelerator is for jobs that end; for a watch give --dataflow-service-options "
-            f"'worker_accelerator=type:{accelerator};count:1;install-nvidia-driver'"
+            "accelerator",
+            accelerator,
+            "is only for jobs that end",
+            "For a watch give --dataflow-service-options "
+            f"'worker_accelerator=type:{accelerator};count:1;install-nvidia-driver'",
         )
 
 
 def check_reachable(urls: tuple[str, ...]) -> None:
-    """Raise BadInput where a URL is one that Dataflow's workers can't read."""
+    """Raise BadInput if the workers of Dataflow cannot read a URL."""
     for url in urls:
         if "://" not in url or url.startswith(("file://", "local://", "memory://")):
             raise BadInput(
-                f"{url!r} is on this machine, where Dataflow's workers can't see it; use gs://"
+                "path",
+                url,
+                "is on this machine, where the workers of Dataflow cannot read it",
+                "Use a gs:// URL",
             )
 
 
 def embedding_hints(options: PipelineOptions) -> dict[str, str]:
-    """The resource hints of the stages from reading to writing; none without an accelerator.
+    """Return the resource hints of the stages from read to write; none without an accelerator.
 
-    All of them get the same: a hint on one stage breaks its fusion with the next.
+    All of these stages need the same hints: different hints break the fusion of two stages.
     """
-    asked = options.view_as(AcceleratorOptions)
-    if not asked.accelerator:
+    given = options.view_as(AcceleratorOptions)
+    if not given.accelerator:
         return {}
-    machine = asked.accelerator_machine_type
+    machine = given.accelerator_machine_type
     on = f"machine_type:{machine};" if machine else ""
-    return {"accelerator": f"type:{asked.accelerator};count:1;{on}install-nvidia-driver"}
+    return {"accelerator": f"type:{given.accelerator};count:1;{on}install-nvidia-driver"}
 
 
 def Runner() -> Any:
-    """Beam's runner for Dataflow."""
+    """Return Beam's runner for Dataflow."""
     from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 
     return DataflowRunner()

@@ -1,8 +1,8 @@
-"""``albeam doctor``: what is installed, what is missing, and what to do."""
+"""``albeam doctor``: what is installed, what is missing, and what to do about it."""
 
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -18,8 +18,9 @@ from transforms.models.resolve import find_model
 from transforms.runtime.processor import cpu_flags
 from transforms.runtime.version import installed_version
 
-#: Runners on which one worker is asked; elsewhere it would be this process, or cost money.
-_ASKED = ("flink", "prism")
+#: Runners on which a small job checks a worker. On others it would run in this process, or cost
+#: money.
+_RUNNERS_TO_TRY = ("flink", "prism")
 _FILESYSTEMS = {"s3fs": ("s3://", "s3"), "gcsfs": ("gs://", "gcs")}
 
 
@@ -29,9 +30,9 @@ class Finding:
 
     Attributes:
         name: what it is.
-        found: what there is of it, "" where it is missing.
-        remedy: what to do where it is missing or unfit.
-        needed: whether the chosen runner can't work without it.
+        found: which version of it is there, "" if it is missing.
+        remedy: what to do if it is missing or does not fit.
+        needed: whether the chosen runner needs it.
     """
 
     name: str
@@ -42,7 +43,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `run` found; ``works`` says whether the chosen runner can."""
+    """All findings of one check.
+
+    Attributes:
+        runner: the chosen runner.
+        works: whether everything that it needs is there.
+        findings: in the order in which they are printed.
+    """
 
     runner: str
     works: bool
@@ -50,12 +57,12 @@ class Diagnosis:
 
 
 def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnosis:
-    """Look at everything that a job needs; on Flink and Prism a worker is asked by a small job.
+    """Check everything that a job needs; on Flink and Prism with a small job as well.
 
     Args:
-        runner: ``direct`` or the name of another; it decides what is needed.
-        beam_args: Beam's own options, such as a cluster's address.
-        model: the model that has to load.
+        runner: ``direct`` or the name of another runner; it decides what is needed.
+        beam_args: options for Beam, such as the address of a cluster.
+        model: the model that must load.
 
     Raises:
         BadInput: an option is unknown.
@@ -66,12 +73,12 @@ def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnos
         Finding("albeam", installed_version()),
         *(_package(name, needed=True) for name in ("apache-beam", "torch", "transformers")),
         _faiss(),
-        _asked("model", lambda: _model(model), needed=True),
-        Finding("CPU", ", ".join(cpu_flags()) or "no vector extensions known"),
+        _try("model", lambda: _model(model), needed=True),
+        Finding("CPU", ", ".join(cpu_flags()) or "no known vector extensions"),
         *(_filesystem(name) for name in _FILESYSTEMS),
-        _asked("Java", lambda: str(flink.java_version()), needed=False),
-        *([] if runner == "prism" else [_asked("Prism", _prism, needed=False)]),
-        Finding("Go", shutil.which("go") or "", "only to build Prism: install Go 1.25 or newer"),
+        _try("Java", lambda: str(flink.java_version()), needed=False),
+        *([] if runner == "prism" else [_try("Prism", _prism, needed=False)]),
+        Finding("Go", shutil.which("go") or "", "install Go 1.25 or newer, only to build Prism"),
     ]
 
     def engine() -> str:
@@ -82,19 +89,33 @@ def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnos
         job = make_pipeline(runner, options)
         _ = job | "AskWorker" >> AskWorker(model)
         run_pipeline(job)
-        return f"albeam {installed_version()}, and loads {model.model}"
+        return f"albeam {installed_version()}, loads {model.model}"
 
-    findings.append(_asked(f"runner {runner}", engine, needed=True))
-    if runner in _ASKED and all(each.found for each in findings if each.needed):
-        findings.append(_asked("worker", worker, needed=True))
-    works = all(each.found for each in findings if each.needed)
-    return Diagnosis(runner, works, tuple(findings))
+    findings.append(_try(f"runner {runner}", engine, needed=True))
+    if runner in _RUNNERS_TO_TRY and not _missing(findings):
+        findings.append(_try("worker", worker, needed=True))
+    return Diagnosis(runner, not _missing(findings), tuple(findings))
 
 
-def _asked(name: str, ask: Callable[[], str], needed: bool) -> Finding:
-    """What ``ask`` says; where it raises, its message is the remedy."""
+def check_works(diagnosis: Diagnosis) -> None:
+    """Raise AlbeamError if something is missing that the chosen runner needs."""
+    if missing := _missing(diagnosis.findings):
+        raise AlbeamError(
+            "runner",
+            diagnosis.runner,
+            f"is not ready: {', '.join(missing)}",
+            "Follow the remedies of the report",
+        )
+
+
+def _missing(findings: Sequence[Finding]) -> list[str]:
+    return [finding.name for finding in findings if finding.needed and not finding.found]
+
+
+def _try(name: str, check: Callable[[], str], needed: bool) -> Finding:
+    """Return what a check found; if it raises, the message is the remedy."""
     try:
-        return Finding(name, ask(), needed=needed)
+        return Finding(name, check(), needed=needed)
     except (AlbeamError, ImportError, OSError) as error:
         return Finding(name, "", str(error), needed)
 
@@ -111,13 +132,14 @@ def _package(name: str, needed: bool) -> Finding:
 
 
 def _faiss() -> Finding:
-    builds = [each for name in ("faiss-cpu", "faiss-gpu") if (each := _package(name, True)).found]
-    if len(builds) == 2:
+    packages = (_package(name, True) for name in ("faiss-cpu", "faiss-gpu"))
+    installed = [package for package in packages if package.found]
+    if len(installed) == 2:
         remedy = "faiss-cpu and faiss-gpu install the same module: pip uninstall one of them"
         return Finding("FAISS", "", remedy, True)
-    if not builds:
+    if not installed:
         return Finding("FAISS", "", "pip install 'albeam[cpu]', or 'albeam[gpu]'", True)
-    return Finding("FAISS", f"{builds[0].name} {builds[0].found}", needed=True)
+    return Finding("FAISS", f"{installed[0].name} {installed[0].found}", needed=True)
 
 
 def _model(options: ModelOptions) -> str:
@@ -131,10 +153,3 @@ def _filesystem(name: str) -> Finding:
     protocol, extra = _FILESYSTEMS[name]
     found = version(name) if find_spec(name) else ""
     return Finding(f"{protocol} ({name})", found, f"pip install 'albeam[{extra}]'")
-
-
-def check_works(diagnosis: Diagnosis) -> None:
-    """Raise AlbeamError where the chosen runner can't work."""
-    missing = [each.name for each in diagnosis.findings if each.needed and not each.found]
-    if missing:
-        raise AlbeamError(f"the {diagnosis.runner} runner can't work: {', '.join(missing)}")

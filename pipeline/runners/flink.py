@@ -1,4 +1,4 @@
-"""The Flink engine: its defaults, its job server, and what has to be there before a job is sent."""
+"""The Flink runner: its defaults, its job server, and the checks before a job is submitted."""
 
 import functools
 import json
@@ -33,7 +33,7 @@ _LOCAL = ("[local]", "[auto]")
 _OLDEST_JAVA = 11
 _SECONDS = 5.0
 _CHECKPOINT_MILLIS = 10_000
-#: Flink reflects into the JDK's own classes, which Java 17 and later allow only where it is told.
+#: Flink uses reflection on classes of the JDK, which Java 17 and later allow only with these flags.
 OPENS = tuple(
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in (
@@ -45,7 +45,7 @@ OPENS = tuple(
 
 
 class FlinkJobOptions(PipelineOptions):
-    """Options of Beam's Flink job server that the Python side does not know; times in ms."""
+    """Options of Beam's Flink job server that Beam's Python options lack; times are in ms."""
 
     @classmethod
     def _add_argparse_args(cls, parser: Any) -> None:
@@ -61,10 +61,10 @@ class FlinkJobOptions(PipelineOptions):
 
 
 class Runner(FlinkRunner):
-    """Beam's Flink runner; all jobs of a process share one job server."""
+    """Beam's Flink runner, with one job server for all jobs of a process."""
 
     def default_job_server(self, options: PipelineOptions) -> JobServer:
-        """The job server of this master and jar, started with the first job."""
+        """Return the job server of this Flink master and jar; the first job starts it."""
         flink = options.view_as(FlinkRunnerOptions)
         flink.flink_master = self.add_http_scheme(flink.flink_master)
         servers = _servers()
@@ -80,13 +80,13 @@ def _servers() -> dict[tuple[str, ...], JobServer]:
 
 
 def set_defaults(options: PipelineOptions) -> None:
-    """What a job of albeam's needs on Flink, where it was not said otherwise."""
+    """Set the options that a job of albeam needs on Flink, unless the user gave them."""
     job = options.view_as(FlinkJobOptions)
     if options.view_as(StandardOptions).streaming:
         if job.checkpointing_interval is None:
             job.checkpointing_interval = _CHECKPOINT_MILLIS
-        # What a bundle gave that a checkpoint cut in two stays with its stage until that stage has
-        # more input, which one that is fed once never has: the job would run and read nothing.
+        # If a checkpoint cuts a bundle in two, its output waits in the stage for more input. A
+        # stage that gets input only once has no more: the job would run and read nothing.
         job.finish_bundle_before_checkpointing = True
     flink, portable = options.view_as(FlinkRunnerOptions), options.view_as(PortableOptions)
     server = options.view_as(JobServerOptions)
@@ -98,39 +98,48 @@ def set_defaults(options: PipelineOptions) -> None:
     if portable.environment_type == "PROCESS" and not portable.environment_config:
         portable.environment_config = json.dumps({"command": _worker_command()})
     if local and portable.environment_type == "LOOPBACK" and flink.parallelism < 1:
-        # One process, whose encoder has a batch on each core; more bundles at once only contend.
+        # The encoder already uses each core; more bundles at a time would only compete for them.
         flink.parallelism = 1
     if not server.job_server_jvm_properties:
         server.job_server_jvm_properties = list(OPENS)
 
 
 def _worker_command() -> str:
-    beside = Path(sys.executable).with_name("albeam-worker")
-    command = str(beside) if beside.is_file() else shutil.which("albeam-worker")
+    installed = Path(sys.executable).with_name("albeam-worker")
+    command = str(installed) if installed.is_file() else shutil.which("albeam-worker")
     if command is None:
         raise BadInput(
-            "workers PROCESS are started as albeam-worker, which is not on PATH; install albeam "
-            "on each TaskManager's machine at the same place"
+            "workers",
+            "PROCESS",
+            "need the program albeam-worker, which is not on PATH",
+            "Install albeam at the same path on the machine of each TaskManager",
         )
     return command
 
 
 def workers_arguments(words: list[str]) -> tuple[str, ...]:
-    """``--workers``' words as Beam's options.
+    """Return the words of ``--workers`` as options for Beam.
 
     Raises:
-        BadInput: they are not a kind of workers and, where it has one, its address.
+        BadInput: the words are not a kind of workers with the address that it needs.
     """
     kind, *rest = words
     if kind not in WORKERS or len(rest) > 1:
         raise BadInput(
-            f"workers {' '.join(words)!r} is not {', '.join(WORKERS)}; "
-            "for example --workers EXTERNAL localhost:50000"
+            "workers",
+            " ".join(words),
+            f"must be one of {', '.join(WORKERS)}, with at most one address",
+            "Give for example EXTERNAL localhost:50000",
         )
     if kind == "EXTERNAL" and not (rest and re.fullmatch(r"\S+:[0-9]+", rest[0])):
-        raise BadInput("workers EXTERNAL needs the address of a pool, such as localhost:50000")
+        raise BadInput(
+            "workers",
+            " ".join(words),
+            "needs the address of a worker pool",
+            "Give HOST:PORT, such as localhost:50000",
+        )
     if kind in ("LOOPBACK", "PROCESS") and rest:
-        raise BadInput(f"workers {kind} takes no address, and {rest[0]!r} is given")
+        raise BadInput("workers", " ".join(words), "takes no address", f"Give {kind} alone")
     return (
         f"--environment_type={kind}",
         *(f"--environment_config={value}" for value in rest),
@@ -138,64 +147,71 @@ def workers_arguments(words: list[str]) -> tuple[str, ...]:
 
 
 def check(options: PipelineOptions) -> list[str]:
-    """See that a job can be sent; gives a line for each thing that is there.
+    """Check that a job can be submitted, and return a line for each thing that was found.
 
     Raises:
-        BadInput: Java, the job server's jar, the cluster or the worker pool is missing.
+        BadInput: Java, the jar of the job server, the cluster or the worker pool is missing.
     """
     flink, portable = options.view_as(FlinkRunnerOptions), options.view_as(PortableOptions)
     launcher = options.view_as(JobServerOptions).job_server_java_launcher
-    said = [f"Java {java_version(launcher)}"]
+    lines = [f"Java {java_version(launcher)}"]
     local = flink.flink_master in _LOCAL
     if not local:
-        said.append(_cluster(flink))
+        lines.append(_cluster(flink))
         if portable.environment_type is None:
             raise BadInput(
-                "on a Flink cluster albeam must know where its Python workers are; give --workers "
-                "EXTERNAL HOST:PORT (a pool beside each TaskManager), PROCESS or DOCKER IMAGE"
+                "Flink cluster",
+                flink.flink_master,
+                "does not say where it runs its Python workers",
+                "Give --workers EXTERNAL HOST:PORT (a worker pool on the machine of each "
+                "TaskManager), PROCESS or DOCKER IMAGE",
             )
-    said.append(job_server(options))
+    lines.append(job_server(options))
     if portable.environment_type == "EXTERNAL":
         pool = str(portable.environment_config)
-        beside = _is_here(pool) and not local and not _is_here(flink.flink_master)
-        # `localhost` is then each TaskManager's own machine, which can't be seen from here.
-        said.append(f"worker pools at {pool} of each TaskManager" if beside else _pool(pool))
-    return said
+        # `localhost` then means the machine of each TaskManager, which is not visible from here.
+        elsewhere = _is_this_machine(pool) and not (local or _is_this_machine(flink.flink_master))
+        lines.append(f"worker pools at {pool} of each TaskManager" if elsewhere else _pool(pool))
+    return lines
 
 
-def _is_here(address: str) -> bool:
-    """Whether an address is this machine's own."""
+def _is_this_machine(address: str) -> bool:
+    """Return whether an address means this machine."""
     host = urlsplit(FlinkRunner.add_http_scheme(address)).hostname
     return host == "localhost" or str(host).startswith("127.") or host == "::1"
 
 
 @functools.cache
 def java_version(launcher: str = "java") -> int:
-    """The major version of Java.
+    """Return the major version of Java.
 
     Raises:
-        BadInput: there is none, or it is too old.
+        BadInput: Java is missing or too old.
     """
     try:
         done = subprocess.run([launcher, "-version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise BadInput(
-            f"Flink's job server needs Java, and {launcher!r} can't be run; install Java "
-            f"{_OLDEST_JAVA} or 17 (Debian: openjdk-17-jre-headless), or give "
-            "--job_server_java_launcher"
+            "Java",
+            launcher,
+            "cannot be run, and the job server of Flink needs it",
+            f"Install Java {_OLDEST_JAVA} or 17 (Debian: openjdk-17-jre-headless), or give "
+            "--job-server-java-launcher FILE",
         ) from error
     found = re.search(r'version "(?:1\.)?([0-9]+)', done.stderr)
     version = int(found[1]) if found else 0
     if version < _OLDEST_JAVA:
-        raise BadInput(f"Java {version} is too old for Flink; install Java {_OLDEST_JAVA} or 17")
+        raise BadInput(
+            "Java", version, "is too old for Flink", f"Install Java {_OLDEST_JAVA} or 17"
+        )
     return version
 
 
 def job_server(options: PipelineOptions) -> str:
-    """Find the job server's jar, fetch it where it is not there yet, and see whether it fits Beam.
+    """Find the jar of the job server, download it if necessary, and check its version.
 
     Raises:
-        BadInput: it can't be had, or is of another Beam.
+        BadInput: the jar cannot be downloaded, or belongs to another version of Beam.
     """
     flink = options.view_as(FlinkRunnerOptions)
     given = flink.flink_job_server_jar
@@ -207,31 +223,36 @@ def job_server(options: PipelineOptions) -> str:
             jar = JavaJarServer.local_jar(url, cache)
         except (RuntimeError, OSError, ValueError) as error:
             raise BadInput(
-                f"Beam's job server for Flink {flink.flink_version} can't be fetched: "
-                f"{str(error).splitlines()[0]}; give one with --flink-job-server-jar, or another "
-                "--flink-version"
+                "job server for Flink",
+                flink.flink_version,
+                f"cannot be downloaded: {str(error).splitlines()[0]}",
+                "Give --flink-job-server-jar FILE, or another --flink-version",
             ) from error
     version = jar_version(jar)
-    meant = os.environ.get("ALBEAM_JOB_SERVER_VERSION", BEAM_VERSION)
-    if version != meant:
+    expected = os.environ.get("ALBEAM_JOB_SERVER_VERSION", BEAM_VERSION)
+    if version != expected:
         raise BadInput(
-            f"job server {jar!r} is of Beam {version}, and Beam {BEAM_VERSION} is installed; give "
-            "the jar of that version, or set ALBEAM_JOB_SERVER_VERSION where the other is meant"
+            "job server",
+            jar,
+            f"belongs to Beam {version}, but Beam {expected} is needed",
+            f"Give the jar of Beam {expected}, or set ALBEAM_JOB_SERVER_VERSION to use another one",
         )
     return f"job server of Beam {version}: {jar}"
 
 
 def jar_version(jar: str) -> str:
-    """The version of Beam that a jar was made from.
+    """Return the version of Beam that a jar belongs to.
 
     Raises:
-        BadInput: it is not a jar with Beam in it.
+        BadInput: the file is not a jar of Beam's job server.
     """
     try:
         with zipfile.ZipFile(jar) as content:
             text = content.read("org/apache/beam/sdk/sdk.properties").decode()
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{jar!r} is no job server of Beam's: {error}; give its jar") from error
+        raise BadInput(
+            "job server", jar, f"is not a jar of Beam's job server: {error}", "Give that jar"
+        ) from error
     found = re.search(r"^version=(\S+)", text, re.MULTILINE)
     return found[1] if found else "unknown"
 
@@ -241,22 +262,26 @@ def _cluster(flink: Any) -> str:
     url = FlinkRunner.add_http_scheme(master).rstrip("/")
     try:
         with urllib.request.urlopen(f"{url}/overview", timeout=_SECONDS) as answer:
-            found: dict[str, Any] = json.load(answer)
+            overview: dict[str, Any] = json.load(answer)
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"no Flink answers at {master!r}: {error}; start the cluster, or name its REST "
-            "address, such as localhost:8081"
+            "Flink cluster",
+            master,
+            f"does not answer: {error}",
+            "Start the cluster, or give its REST address, such as localhost:8081",
         ) from error
-    slots, managers = found.get("slots-total", 0), found.get("taskmanagers", 0)
+    slots, managers = overview.get("slots-total", 0), overview.get("taskmanagers", 0)
     if not slots:
-        raise BadInput(f"the Flink at {master!r} has no task slots; start a TaskManager")
-    version = str(found.get("flink-version"))
+        raise BadInput("Flink cluster", master, "has no task slots", "Start a TaskManager")
+    version = str(overview.get("flink-version"))
     minor = ".".join(version.split(".")[:2])
-    # A jar that was given may be of any Flink; its name is not to be trusted.
+    # The name of a jar does not prove its version, so a given jar is trusted.
     if flink.flink_job_server_jar is None and minor != flink.flink_version:
         raise BadInput(
-            f"the Flink at {master!r} is {version}, and a job server for {flink.flink_version} "
-            f"would be fetched; give --flink-version {minor}, or a cluster of that version"
+            "Flink cluster",
+            master,
+            f"has version {version}, but the job server is for Flink {flink.flink_version}",
+            f"Give --flink-version {minor}, or a cluster of version {flink.flink_version}",
         )
     return f"Flink {version} at {master}: {managers} TaskManagers, {slots} slots"
 
@@ -267,21 +292,26 @@ def _pool(address: str) -> str:
         socket.create_connection((host, int(port)), _SECONDS).close()
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"no worker pool answers at {address!r}: {error}; start one with python -m "
-            f"apache_beam.runners.worker.worker_pool_main --service_port {port or 50000}"
+            "worker pool",
+            address,
+            f"does not answer: {error}",
+            "Start one with python -m apache_beam.runners.worker.worker_pool_main "
+            f"--service_port {port or 50000}",
         ) from error
     return f"worker pool at {address}"
 
 
 def stop_servers() -> None:
-    """Stop the job servers that this process has started."""
+    """Stop all job servers of this process."""
     for server in _servers().values():
         server.stop()
     _servers().clear()
 
 
 def failure(message: str) -> AlbeamError | None:
-    """What Flink's message says that albeam knows a remedy for, if anything."""
+    """Return the error for a message of Flink that albeam knows a remedy for, else None."""
     if "NoResourceAvailableException" in message:
-        return AlbeamError("the Flink cluster has too few free slots; add TaskManagers, or wait")
+        return AlbeamError(
+            "Flink cluster", None, "has too few free slots", "Add TaskManagers, or wait"
+        )
     return None

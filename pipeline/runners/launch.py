@@ -1,4 +1,4 @@
-"""Beam runners: their options, and what their failures mean."""
+"""Start of Beam jobs: options of the runners, checks, and the meaning of failures."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from pipeline.runners import dataflow, flink, prism
 from transforms import errors
 from transforms.errors import AlbeamError, BadInput
 
-#: Runners that albeam knows more of than their names.
+#: Runners for which albeam has its own defaults and checks.
 _ENGINES: dict[str, Any] = {"dataflow": dataflow, "flink": flink, "prism": prism}
 _WORKER_ERROR = re.compile(
     r"transforms\.errors\.(\w+): (.*?)(?: \[while running|\\n|\n|$)", re.DOTALL
@@ -28,23 +28,28 @@ _WORKER_ERROR = re.compile(
 
 class _BeamParser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
-        raise BadInput(f"Beam can't read its options: {message}")
+        raise BadInput("Beam options", None, f"cannot be read: {message}", "Correct them")
 
 
 def pipeline_options(
     runner: str, beam_args: tuple[str, ...], streaming: bool = False
 ) -> PipelineOptions:
-    """Beam's options for a runner; ``streaming`` for a job without end.
+    """Return Beam's options for a runner; ``streaming`` is for a job without end.
 
     Raises:
-        BadInput: an option that Beam does not know, or that is another runner's.
+        BadInput: Beam does not know an option, or it belongs to another runner.
     """
     check_beam_args(beam_args)
     for word in map(_beam_spelling, beam_args):
         owner = word.removeprefix("--").partition("_")[0]
         if owner in _ENGINES and owner != runner:
             option = word.partition("=")[0].replace("_", "-")
-            raise BadInput(f"{option} is for --runner {owner}, not {runner}; change one of them")
+            raise BadInput(
+                "option",
+                option,
+                f"is for --runner {owner}, not for {runner}",
+                "Change one of the two",
+            )
     named = runner in ("direct", *_ENGINES)
     name = [] if named else [f"--runner={runner}"]
     options = PipelineOptions([*name, *map(_beam_spelling, beam_args)])
@@ -58,23 +63,23 @@ def pipeline_options(
 
 
 def check_runner(runner: str, options: PipelineOptions) -> list[str]:
-    """See that a runner's engine is there; gives a line for each thing that was found.
+    """Check that a runner can work, and return a line for each thing that was found.
 
     Raises:
-        BadInput: something is missing; it says what to do.
+        BadInput: something is missing.
     """
     engine = _ENGINES.get(runner)
     return engine.check(options) if engine is not None else []
 
 
 def check_reachable(runner: str, *urls: str) -> None:
-    """Raise BadInput where a runner's workers can't see a URL."""
+    """Raise BadInput if the workers of a runner cannot read a URL."""
     if runner == "dataflow":
         dataflow.check_reachable(urls)
 
 
 def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
-    """Raise BadInput where Beam does not know an option; ``others`` may have been meant too."""
+    """Raise BadInput if Beam does not know an option; ``others`` are further options to suggest."""
     parser = _BeamParser(add_help=False, allow_abbrev=False)
     known = set()
     for options in _all_options(PipelineOptions):
@@ -90,12 +95,16 @@ def check_beam_args(beam_args: tuple[str, ...], others: tuple[str, ...] = ()) ->
         given = next(word for word in beam_args if _beam_spelling(word) == unknown[0])
         given = given.split("=", maxsplit=1)[0]
         close = difflib.get_close_matches(given, [*known, *others], 1)
-        hint = f"; did you mean {close[0]}?" if close else "; see albeam embed --help"
-        raise BadInput(f"option {given!r} is neither albeam's nor Beam's{hint}")
+        raise BadInput(
+            "option",
+            given,
+            "is unknown to albeam and to Beam",
+            f"Perhaps you mean {close[0]}" if close else "See albeam embed --help",
+        )
 
 
 def _beam_spelling(word: str) -> str:
-    """``--flink-master=x`` as Beam spells it: ``--flink_master=x``."""
+    """Return an option as Beam spells it: ``--flink_master=x`` for ``--flink-master=x``."""
     if not word.startswith("--"):
         return word
     name, equals, value = word.partition("=")
@@ -103,10 +112,10 @@ def _beam_spelling(word: str) -> str:
 
 
 def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
-    """An empty pipeline; ``direct`` is Beam's in-process FnApiRunner, never another engine.
+    """Return an empty pipeline; ``direct`` is always Beam's in-process FnApiRunner.
 
     Raises:
-        BadInput: there is no such runner, or its engine is not there.
+        BadInput: there is no such runner, or it cannot work.
     """
     if runner == "direct":
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -120,58 +129,64 @@ def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
     except (ValueError, ImportError) as error:
         known = ["direct", *_ENGINES]
         close = difflib.get_close_matches(runner.lower(), known, 1)
-        hint = f"; did you mean {close[0]}?" if close else f"; {', '.join(known)} are usual"
-        raise BadInput(f"runner {runner!r}: {str(error).splitlines()[0]}{hint}") from error
+        raise BadInput(
+            "runner",
+            runner,
+            f"cannot be used: {str(error).splitlines()[0]}",
+            f"Perhaps you mean {close[0]}" if close else f"Give one of {', '.join(known)}",
+        ) from error
 
 
 def _environment(options: PipelineOptions) -> Any:
-    """Worker processes that keep Beam's chatter to themselves; None for Beam's own choice."""
+    """Return the environment of workers that do not print Beam's logs; None is Beam's default."""
     direct = options.view_as(DirectOptions)
     verbose = logging.getLogger("apache_beam").isEnabledFor(logging.INFO)
     if direct.direct_running_mode != "multi_processing" or verbose:
         return None
     from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-    # Left as it is, the runner would put its own command in place of this one.
+    # With the user's mode the runner would replace this command by its own.
     direct.direct_running_mode = "in_memory"
     worker = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
     return SubprocessSDKEnvironment.from_command_string(f"{worker} 2>/dev/null")
 
 
-def _quiet() -> Any:
-    """Beam's worker threads print tracebacks of what is raised here as one error anyway."""
+def _without_stderr() -> Any:
+    """Discard stderr: Beam's worker threads print tracebacks of what is raised as one error."""
     verbose = logging.getLogger("apache_beam").isEnabledFor(logging.INFO)
     return contextlib.nullcontext() if verbose else contextlib.redirect_stderr(io.StringIO())
 
 
 def run_pipeline(pipeline: beam.Pipeline) -> Any:
-    """Run a pipeline to its end; its result, for metrics.
+    """Run a pipeline to its end, and return its result with the metrics.
 
     Raises:
-        AlbeamError: the one that a worker raised, of the same type, or what else failed.
+        AlbeamError: the error of a worker with its type, or any other failure.
     """
     try:
-        with _quiet():
+        with _without_stderr():
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:
         if "KeyboardInterrupt" in str(error):
-            # Beam wraps what stopped its worker; it was the user.
+            # Beam wraps the interrupt of the user that stopped its worker.
             raise KeyboardInterrupt from error
         name = f"transforms.errors.{type(error).__name__}: "
         found = worker_error(f"{name}{error}" if isinstance(error, AlbeamError) else str(error))
         raise (
             found
             or flink.failure(str(error))
-            or AlbeamError(f"the job failed: {_last_line(error)}; run again, or with -v")
+            or AlbeamError(
+                "Beam job", None, f"failed: {_last_line(error)}", "Run again, or with -v"
+            )
         ) from error
     return result
 
 
 @contextlib.contextmanager
 def run_in_background(pipeline: beam.Pipeline) -> Iterator[Any]:
-    """Run a pipeline that has no end until the block has; gives its result."""
-    with _quiet():
+    """Run a pipeline without end as long as the block runs; the block gets its result."""
+    with _without_stderr():
         result = pipeline.run()
         try:
             yield result
@@ -187,7 +202,7 @@ def _last_line(error: Exception) -> str:
 
 
 def worker_error(message: str) -> AlbeamError | None:
-    """The error of albeam's own that a runner's message quotes, if any."""
+    """Return the error of albeam that a runner's message quotes, else None."""
     found = _WORKER_ERROR.findall(message)
     if not found:
         return None
@@ -197,7 +212,7 @@ def worker_error(message: str) -> AlbeamError | None:
 
 
 def counters(result: Any) -> dict[str, int]:
-    """Beam's committed counters and the count of model loads, by name."""
+    """Return Beam's committed counters and the count of model loads, by name."""
     metrics = result.metrics().query()
     values = {c.key.metric.name: int(c.committed or 0) for c in metrics["counters"]}
     for distribution in metrics["distributions"]:

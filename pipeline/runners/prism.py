@@ -1,4 +1,4 @@
-"""The Prism engine: Beam's own local runner for bounded and unbounded jobs, a Go program."""
+"""The Prism runner: Beam's local runner for bounded and unbounded jobs, a program in Go."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ from transforms.storage.file_cache import default_folder
 
 BUILD = f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{BEAM_VERSION}"
 
-#: How long Prism stays without a job: it ends by itself where its parent could not end it.
+#: Prism ends after this time without a job, if its parent could not end it.
 IDLE_SECONDS = 120
 
 
@@ -24,32 +24,34 @@ class _JobServer(PrismJobServer):
 
 
 class Runner(PrismRunner):
-    """Beam's, with a Prism for each pipeline, which does not outlive a killed command."""
+    """Beam's Prism runner, with one Prism per pipeline that ends even if the command is killed."""
 
     def default_job_server(self, options: PipelineOptions) -> StopOnExitJobServer:
-        """Give the server of one pipeline's job."""
+        """Return the job server of one pipeline."""
         return StopOnExitJobServer(_JobServer(options))
 
 
 def check(options: PipelineOptions) -> list[str]:
-    """Find Prism's program; gives a line that says where it is.
+    """Find the program of Prism, and return a line with its path.
 
-    It is never fetched: a run must not depend on what a network gives that day.
+    It is never downloaded: a run must not depend on the network.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is no such program.
     """
     prism = options.view_as(PrismRunnerOptions)
     if prism.prism_location is None:
-        # Where Beam keeps it, and where `make engines` builds it.
+        # Beam's cache, and the folder of `make engines`.
         cached = Path(PrismJobServer.BIN_CACHE) / "prism"
         built = [cached, default_folder() / "engines" / f"prism-{BEAM_VERSION}"]
-        there = [str(path) for path in built if path.is_file()]
-        prism.prism_location = there[0] if there else shutil.which("prism")
+        existing = [str(path) for path in built if path.is_file()]
+        prism.prism_location = existing[0] if existing else shutil.which("prism")
     if prism.prism_location is None or not Path(prism.prism_location).is_file():
-        where = "on PATH" if prism.prism_location is None else f"at {prism.prism_location!r}"
         raise BadInput(
-            f"Prism is not {where}; build it with Go: "
-            f"GOBIN={PrismJobServer.BIN_CACHE} {BUILD}, or give --prism-location FILE"
+            "Prism",
+            prism.prism_location,
+            "is not on PATH" if prism.prism_location is None else "is not a file",
+            f"Build it with Go: GOBIN={PrismJobServer.BIN_CACHE} {BUILD}, or give "
+            "--prism-location FILE",
         )
     return [f"Prism: {prism.prism_location}"]

@@ -1,4 +1,4 @@
-"""``albeam-worker``: a Beam worker process, as Flink starts one for ``--workers PROCESS``."""
+"""``albeam-worker``: a Beam worker process, which Flink starts for ``--workers PROCESS``."""
 
 import argparse
 import os
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Ask the runner where its services are, by Beam's container contract, and work for it."""
+    """Get the services of the runner, as Beam's container contract says, and run the worker."""
     parser = argparse.ArgumentParser(prog="albeam-worker", description=__doc__)
-    parser.add_argument("--id", required=True, help="the worker's, which the runner knows")
-    parser.add_argument("--provision_endpoint", required=True, help="who says where the rest is")
+    parser.add_argument("--id", required=True, help="id of this worker, given by the runner")
+    parser.add_argument(
+        "--provision_endpoint", required=True, help="address of the runner's provision service"
+    )
     arguments, _ = parser.parse_known_args(argv)
 
     import grpc
@@ -19,15 +21,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from google.protobuf import json_format, text_format
 
     channel = grpc.insecure_channel(arguments.provision_endpoint)
-    # The runner knows its workers by this header.
-    told = services.ProvisionServiceStub(channel).GetProvisionInfo(
+    # The runner identifies its workers by this header.
+    answer = services.ProvisionServiceStub(channel).GetProvisionInfo(
         messages.GetProvisionInfoRequest(), metadata=(("worker_id", arguments.id),)
     )
     os.environ |= {
         "WORKER_ID": arguments.id,
-        "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(told.info.control_endpoint),
-        "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(told.info.logging_endpoint),
-        "PIPELINE_OPTIONS": json_format.MessageToJson(told.info.pipeline_options),
+        "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(answer.info.control_endpoint),
+        "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(answer.info.logging_endpoint),
+        "PIPELINE_OPTIONS": json_format.MessageToJson(answer.info.pipeline_options),
     }
     sdk_worker_main.main([])
 

@@ -255,12 +255,12 @@ def test_what_is_missing_is_said_before_any_work(
             run(replace(options, runner="flink", beam_args=(*jar, *args)))
         assert not Path(options.store).exists()
 
-    refused(f"--flink-master=localhost:{nobody}", match="no Flink answers at .*REST")
+    refused(f"--flink-master=localhost:{nobody}", match="Flink cluster .*does not answer.*REST")
     pool = flink.workers_arguments(["EXTERNAL", f"localhost:{nobody}"])
-    refused("--flink-master=[local]", *pool, match="no worker pool answers.*worker_pool_main")
-    refused("--job_server_java_launcher=/no/java", match="needs Java, and '/no/java'")
+    refused("--flink-master=[local]", *pool, match="worker pool .*does not answer.*worker_pool_main")
+    refused("--job_server_java_launcher=/no/java", match="Java /no/java: cannot be run")
     monkeypatch.setenv("ALBEAM_JOB_SERVER_VERSION", "2.1.0")
-    refused(match="is of Beam .*give the jar of that version")
+    refused(match="job server .*belongs to Beam .*Give the jar")
 
 
 def test_a_cluster_without_workers_named_is_refused(
@@ -291,5 +291,5 @@ def test_an_old_java_is_refused(tmp_path: Path) -> None:
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
     java.chmod(0o755)
-    with pytest.raises(BadInput, match="Java 8 is too old"):
+    with pytest.raises(BadInput, match="Java 8: is too old"):
         flink.java_version(str(java))

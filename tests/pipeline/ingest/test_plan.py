@@ -11,8 +11,8 @@ import pytest
 from pipeline.cli import main
 from transforms.catalog.options import ColumnOptions
 from transforms.index.options import IndexOptions
-from transforms.index.shard_layout import most_shard_rows
 from transforms.index.vector.faiss_factory import kind_of
+from transforms.index.vector.plan import max_shard_rows
 from transforms.index.vector.selection import build_seconds, choose_index, index_bytes
 from transforms.ingest.sample import even_slices
 from transforms.ingest.survey import survey_input
@@ -79,7 +79,7 @@ def test_more_rows_workers_speed_and_price_are_multiplied_out(
     assert large["build_seconds"] == pytest.approx(
         build_seconds(large["index"], 48, large["passages"]), abs=0.1
     )
-    most = most_shard_rows(large["index"], 48)
+    most = max_shard_rows(large["index"], 48)
     assert large["shards"] == -(-large["passages"] // most)
     rows = -(-large["passages"] // large["shards"])
     centres = 4 * 48 * kind_of(large["index"], 48).lists
@@ -107,7 +107,7 @@ def test_what_can_not_be_planned_is_said_in_one_line(
     assert "is no speed" in refused(capsys, *how, "--tokens-per-second", "0")
     assert "is no price" in refused(capsys, *how, "--price-per-hour", "-1")
     assert "runner 'nosuch'" in refused(capsys, *how, "--runner", "nosuch")
-    assert "neither albeam's nor Beam's" in refused(capsys, *how, "--paralel", "3")
+    assert "is unknown to albeam and to Beam" in refused(capsys, *how, "--paralel", "3")
     pq.write_table(pa.table({"id": ["a"], "text": [" "]}), tmp_path / "blank.parquet")
     blank = str(tmp_path / "blank.parquet")
     assert "none of 1 sampled rows" in refused(capsys, blank, "--model", str(albert))

@@ -1,4 +1,4 @@
-"""The job that Dataflow would get: its options and its graph, without credentials."""
+"""Jobs for Dataflow, without credentials: their options and their graphs."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from pipeline.search import batch_search
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
-from transforms.index.vector.plan import NO_HELP
+from transforms.index.vector.plan import EMPTY_CONTEXT
 from transforms.ingest.partitioning import plan_parts
 from transforms.ingest.survey import survey_input
 from transforms.models.options import ModelOptions
@@ -55,7 +55,7 @@ def graph(
     plan = plan_parts(survey_input(job.files, ColumnOptions()), 80, 1.0)
     pipeline = beam.Pipeline(runner="direct", options=options)
     paths = SegmentPaths(job.store, "s")
-    add_embedding(pipeline, job, paths, plan, set(), NO_HELP, "english")
+    add_embedding(pipeline, job, paths, plan, set(), EMPTY_CONTEXT, "english")
     image = options.view_as(WorkerOptions).sdk_container_image
     environment = DockerEnvironment.from_container_image(image)
     return pipeline.to_runner_api(default_environment=environment)
@@ -165,16 +165,22 @@ def test_workers_get_the_package_of_this_checkout_and_no_main_session() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "lacks --project, --region, --temp-location; give"),
-        (WHERE[:4], "lacks --temp-location; give"),
-        ((*WHERE[:5], "/tmp/x"), "temp-location '/tmp/x' is not on Google Cloud Storage"),
-        ((*WHERE, "--setup-file", "/none/setup.py"), "setup-file '/none/setup.py' is not there"),
-        ((*WHERE, "--accelerator", "nvidia-l4"), "needs --sdk-container-image IMAGE"),
-        ((*GPU[:-1], "NVIDIA L4"), "accelerator 'NVIDIA L4' is no name"),
-        ((*GPU, "--save-main-session"), "leave it out"),
-        ((*GPU, "--accelerator-machine-type", "G2 8"), "'G2 8' is no type of machine"),
-        ((*WHERE, "--accelerator-machine-type", "g2-standard-8"), "wants --accelerator as well"),
-        ((*GPU, "--dataflow-service-options=worker_accelerator=type:x;count:1"), "leave one of"),
+        ((), "--runner dataflow: needs --project, --region, --temp-location"),
+        (WHERE[:4], "--runner dataflow: needs --temp-location"),
+        ((*WHERE[:5], "/tmp/x"), "temp_location /tmp/x: is not on Google Cloud Storage"),
+        ((*WHERE, "--setup-file", "/none/setup.py"), "setup_file /none/setup.py: does not exist"),
+        ((*WHERE, "--accelerator", "nvidia-l4"), "Give --sdk-container-image IMAGE"),
+        ((*GPU[:-1], "NVIDIA L4"), "accelerator 'NVIDIA L4': is not the name of a GPU"),
+        ((*GPU, "--save-main-session"), "save_main_session: would pickle"),
+        (
+            (*GPU, "--accelerator-machine-type", "G2 8"),
+            "accelerator_machine_type 'G2 8': is not a machine type",
+        ),
+        (
+            (*WHERE, "--accelerator-machine-type", "g2-standard-8"),
+            "accelerator_machine_type g2-standard-8: needs",
+        ),
+        ((*GPU, "--dataflow-service-options=worker_accelerator=type:x;count:1"), "Leave one of"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said_before_any_work(
@@ -189,8 +195,11 @@ def test_what_is_missing_or_wrong_is_said_before_any_work(
 
 def test_without_image_and_checkout_workers_would_lack_albeam() -> None:
     options = PipelineOptions(project="p", region="r", temp_location="gs://b/t")
-    with pytest.raises(BadInput, match="workers would lack albeam"):
+    with pytest.raises(BadInput) as caught:
         dataflow.check(options)
+    assert (caught.value.option, caught.value.problem) == (
+        *("Dataflow workers", "would lack albeam"),
+    )
 
 
 def test_the_machines_of_the_accelerator_are_in_its_hint() -> None:
@@ -202,8 +211,10 @@ def test_the_machines_of_the_accelerator_are_in_its_hint() -> None:
 
 def test_a_watch_with_an_accelerator_is_refused_with_what_to_give_instead() -> None:
     options = pipeline_options("dataflow", GPU, streaming=True)
-    with pytest.raises(BadInput, match=r"for a watch give .*worker_accelerator=type:nvidia-l4"):
+    with pytest.raises(BadInput) as caught:
         check_runner("dataflow", options)
+    assert (caught.value.option, caught.value.value) == ("accelerator", "nvidia-l4")
+    assert "worker_accelerator=type:nvidia-l4" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -219,13 +230,14 @@ def test_no_command_gives_dataflow_a_place_on_this_machine(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*command, "--runner", "dataflow", *WHERE]) == 2
-    assert "where Dataflow's workers can't see it; use gs://" in capsys.readouterr().err
+    assert "where the workers of Dataflow cannot read it" in capsys.readouterr().err
 
 
 def test_no_run_of_questions_gives_dataflow_a_place_on_this_machine() -> None:
     options = SearchOptions("gs://b/store", 1)
-    with pytest.raises(BadInput, match=r"'q\.parquet' is on this machine"):
+    with pytest.raises(BadInput) as caught:
         batch_search.run(options, None, "q.parquet", "gs://b/r.parquet", "dataflow", WHERE)
+    assert (caught.value.option, caught.value.value) == ("path", "q.parquet")
 
 
 def test_local_files_and_misspelt_options_are_refused(
@@ -233,9 +245,9 @@ def test_local_files_and_misspelt_options_are_refused(
 ) -> None:
     embed_ = ["embed", str(corpus), "--store", "gs://b/store", "--runner", "dataflow", *WHERE]
     assert main(embed_) == 2
-    assert "where Dataflow's workers can't see it; use gs://" in capsys.readouterr().err
+    assert "where the workers of Dataflow cannot read it" in capsys.readouterr().err
     assert main([*embed_, "--acelerator", "nvidia-l4"]) == 2
-    assert "did you mean --accelerator?" in capsys.readouterr().err
+    assert "Perhaps you mean --accelerator." in capsys.readouterr().err
 
 
 def test_the_runner_itself_takes_the_options() -> None:

@@ -37,7 +37,9 @@ def test_a_model_that_is_not_there_is_said(
 ) -> None:
     code, found, err = doctor(capsys, "--model", str(tmp_path / "none"))
     assert (code, found["works"]) == (1, False)
-    assert err == "albeam: the direct runner can't work: model\n"
+    assert err == (
+        "albeam: --runner direct: is not ready: model. Follow the remedies of the report.\n"
+    )
 
 
 def test_prism_that_is_not_there_is_said_with_its_remedy(
@@ -58,13 +60,13 @@ def test_the_embed_command_says_the_same_before_any_work(
     assert main([*words, "--runner", "prism", "--prism-location", "/no/prism"]) == 2
     assert "go install" in capsys.readouterr().err
     assert main([*words, "--runner", "flink", "--workers", "EXTERN", "x:1"]) == 2
-    assert "'EXTERN x:1' is not LOOPBACK, EXTERNAL" in capsys.readouterr().err
+    assert "--workers 'EXTERN x:1': must be one of LOOPBACK, EXTERNAL" in capsys.readouterr().err
     assert main([*words, "--runner", "flink", "--flink-mastr", "x:1"]) == 2
-    assert "did you mean --flink_master?" in capsys.readouterr().err
+    assert "Perhaps you mean --flink_master." in capsys.readouterr().err
     jar = tmp_path / "job-server.jar"
     jar.write_bytes(b"no zip")
     assert main([*words, "--runner", "flink", "--flink-job-server-jar", str(jar)]) == 2
-    assert "is no job server of Beam's" in capsys.readouterr().err
+    assert "is not a jar of Beam's job server" in capsys.readouterr().err
     assert not store.exists()
 
 
@@ -75,23 +77,27 @@ def test_options_of_beam_may_be_spelt_with_hyphens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "match"),
+    ("words", "problem"),
     [
-        (["EXTERNAL"], "needs the address of a pool"),
-        (["EXTERNAL", "nowhere"], "needs the address of a pool"),
+        (["EXTERNAL"], "needs the address of a worker pool"),
+        (["EXTERNAL", "nowhere"], "needs the address of a worker pool"),
         (["LOOPBACK", "host:1"], "takes no address"),
-        (["NOWHERE"], "is not LOOPBACK"),
+        (["NOWHERE"], "must be one of LOOPBACK, EXTERNAL"),
     ],
 )
-def test_workers_that_make_no_sense(words: list[str], match: str) -> None:
-    with pytest.raises(BadInput, match=match):
+def test_workers_without_meaning_are_refused(words: list[str], problem: str) -> None:
+    with pytest.raises(BadInput) as caught:
         flink.workers_arguments(words)
+    assert (caught.value.option, caught.value.value) == ("workers", " ".join(words))
+    assert problem in caught.value.problem
 
 
 def test_a_pool_that_does_not_answer_is_named() -> None:
     port = free_port()
-    with pytest.raises(BadInput, match=f"localhost:{port}.*worker_pool_main"):
+    with pytest.raises(BadInput) as caught:
         flink._pool(f"localhost:{port}")
+    assert (caught.value.option, caught.value.value) == ("worker pool", f"localhost:{port}")
+    assert "worker_pool_main" in caught.value.remedy
 
 
 def test_a_worker_with_another_albeam_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

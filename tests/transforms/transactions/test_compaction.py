@@ -454,4 +454,4 @@ def test_what_the_command_prints(store: str, capsys: pytest.CaptureFixture[str])
     assert "give 1 or more" in capsys.readouterr().err
     assert main(["compact", store + "x"]) == 2
     assert main(["compact", store, "--max-segmentz", "2"]) == 2
-    assert "did you mean --max-segments?" in capsys.readouterr().err
+    assert "Perhaps you mean --max-segments." in capsys.readouterr().err
