@@ -28,8 +28,8 @@ from transforms.encoder.encoder import load_encoder
 from transforms.encoder.placement import expected_rate, resolve_placement
 from transforms.errors import BadInput, Conflict, Stale
 from transforms.index.lexical.build import choose_language
-from transforms.index.vector.build import write_questions
-from transforms.index.vector.plan import IndexHelp, trained_before
+from transforms.index.vector.index_files import write_questions
+from transforms.index.vector.plan import IndexContext, reusable_indexes
 from transforms.index.vector.selection import check_index_options
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.partitioning import plan_parts
@@ -129,8 +129,8 @@ def _write(
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
     done_before = sound_parts(paths)
-    helps = _help(job, paths, infos)
-    loads = _embed(job, paths, plan, done_before, helps, choose_language(options.lexical, infos))
+    context = _index_context(job, paths, infos)
+    loads = _embed(job, paths, plan, done_before, context, choose_language(options.lexical, infos))
     info = SegmentInfo.from_json(filesystem.read_bytes(paths.manifest), paths.manifest)
     number = snapshot_of(job.store, paths.name)
     if base is not None and number > changes.base + 1:
@@ -267,15 +267,17 @@ def _remove(job: EmbedJob, paths: SegmentPaths, changes: Changes) -> EmbedSummar
     return _summary(job, changes, None, number, worked=False, notices=notices)
 
 
-def _help(job: EmbedJob, paths: SegmentPaths, infos: Iterable[SegmentInfo]) -> IndexHelp:
-    """Trained indexes of the store, and the questions for the recall, embedded."""
-    before = trained_before(infos)
+def _index_context(
+    job: EmbedJob, paths: SegmentPaths, infos: Iterable[SegmentInfo]
+) -> IndexContext:
+    """Return the store's trained indexes, and the embedded questions for the recall."""
+    reusable = reusable_indexes(infos)
     if job.options.recall_questions is None:
-        return IndexHelp(before)
+        return IndexContext(reusable)
     questions = recall_questions(job.options.recall_questions)
     encoder = load_encoder(job.model, job.placement)
     vectors = encoder.encode_texts(questions, job.identity.query_prompt)
-    return IndexHelp(before, write_questions(paths, vectors))
+    return IndexContext(reusable, write_questions(paths, vectors))
 
 
 def _embed(
@@ -283,12 +285,12 @@ def _embed(
     paths: SegmentPaths,
     plan: Plan,
     done: set[int],
-    help_: IndexHelp,
+    context: IndexContext,
     language: str | None,
 ) -> int:
     """Do what is not done of a plan, and commit it; how often the model was loaded."""
     pipeline = job.pipeline()
-    add_embedding(pipeline, job, paths, plan, done, help_, language)
+    add_embedding(pipeline, job, paths, plan, done, context, language)
     rows = sum(part.rows for part in plan.parts if part.number not in done)
     with claiming(paths), show_progress(paths, len(plan.parts), len(done), rows):
         result = run_pipeline(pipeline)

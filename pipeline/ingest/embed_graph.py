@@ -12,7 +12,7 @@ from transforms.catalog.parts import PartFormat
 from transforms.catalog.plan import Plan
 from transforms.catalog.segment import PartInfo
 from transforms.index.build import BuildIndex
-from transforms.index.vector.plan import IndexHelp
+from transforms.index.vector.plan import IndexContext
 from transforms.ingest.embed_passages import AlbertEmbeddingHandler, EmbedPassages
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.passages import SplitPassages
@@ -55,7 +55,7 @@ def add_embedding(
     paths: SegmentPaths,
     plan: Plan,
     done: set[int],
-    help_: IndexHelp,
+    context: IndexContext,
     language: str | None,
 ) -> None:
     """Wire what does the parts of a plan that are not done, indexes and commits them."""
@@ -90,6 +90,6 @@ def add_embedding(
         written.append(pipeline | "NoParts" >> beam.Create([]).with_output_types(PartInfo))
     _ = (
         (tuple(written) | "AllParts" >> beam.Flatten() if len(written) > 1 else written[0])
-        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index, help_, language)
+        | "BuildIndex" >> BuildIndex(paths, len(plan.parts), form, options.index, context, language)
         | "CommitSnapshot" >> CommitSnapshot(job.store, options.mode)
     )

@@ -16,7 +16,7 @@ from transforms.encoder.placement import expected_rate, resolve_placement
 from transforms.errors import BadInput
 from transforms.index.vector.faiss_factory import kind_of
 from transforms.index.vector.faiss_search import EXACT
-from transforms.index.vector.plan import most_shard_rows
+from transforms.index.vector.plan import max_shard_rows
 from transforms.index.vector.selection import (
     IndexChoice,
     build_seconds,
@@ -185,7 +185,7 @@ def _parts(
 def _shards(choice: IndexChoice, asked: int, parts: int, rows: int, dim: int) -> int:
     if choice.factory is None:
         return 0
-    return min(asked or math.ceil(rows / most_shard_rows(choice.factory, dim)), parts)
+    return min(asked or math.ceil(rows / max_shard_rows(choice.factory, dim)), parts)
 
 
 def _shard_bytes(factory: str, dim: int, rows: int) -> int:

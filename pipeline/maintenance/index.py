@@ -14,11 +14,11 @@ from transforms.catalog.manifest_json import parse
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import Snapshot, read_segment, read_snapshot
 from transforms.errors import BadInput, Damaged
-from transforms.index.build import IndexParts, SettleIndex
-from transforms.index.lexical.build import IndexTexts, SettleTexts, settled_lexical
+from transforms.index.build import CreateIndexInfo, IndexParts
+from transforms.index.lexical.build import CreateLexicalInfo, IndexTexts, find_lexical_info
 from transforms.index.options import DEFAULT_LANGUAGE, IndexOptions, LexicalOptions
-from transforms.index.vector.build import settled_index, write_questions
-from transforms.index.vector.plan import IndexHelp, plan_index
+from transforms.index.vector.index_files import find_index_info, write_questions
+from transforms.index.vector.plan import IndexContext, plan_index
 from transforms.index.vector.selection import check_index_options
 from transforms.search.questions import recall_questions
 from transforms.search.store import Store
@@ -159,9 +159,9 @@ def _index(
     tell: Callable[[str], object] | None,
 ) -> IndexFile:
     """Build a segment's index, if it does not stand; the file that says what it is."""
-    settled = settled_index(paths, options, asked)
-    if settled is not None and _is_whole(paths, settled):
-        return settled
+    existing = find_index_info(paths, options, asked)
+    if existing is not None and _is_whole(paths, existing):
+        return existing
     dim = info.identity.dim
     plan = plan_index(info.parts, dim, options)
     if tell is not None and plan is not None:
@@ -170,13 +170,13 @@ def _index(
     parts = job | "Parts" >> beam.Create([info.parts]).with_output_types(tuple[PartInfo, ...])
     _ = (
         parts
-        | "IndexParts" >> IndexParts(paths, dim, options, IndexHelp((), asked))
-        | "SettleIndex" >> SettleIndex(paths, options, asked)
+        | "IndexParts" >> IndexParts(paths, dim, options, IndexContext((), asked))
+        | "CreateIndexInfo" >> CreateIndexInfo(paths, options, asked)
     )
     run_pipeline(job)
-    found = settled_index(paths, options, asked)
+    found = find_index_info(paths, options, asked)
     assert found is not None
-    if settled is not None and not _is_whole(paths, found):
+    if existing is not None and not _is_whole(paths, found):
         raise Damaged(
             f"segment {info.name} has a damaged index, and the same options gave other "
             "bytes now; build another with another --index or --recall-target"
@@ -196,9 +196,13 @@ def _index_texts(
         tell(f"segment {info.name}: lexical index of {info.rows:,} passages, {language}")
     job = pipeline()
     parts = job | "Parts" >> beam.Create([info.parts]).with_output_types(tuple[PartInfo, ...])
-    _ = parts | "IndexTexts" >> IndexTexts(paths, language) | "SettleTexts" >> SettleTexts(paths)
+    _ = (
+        parts
+        | "IndexTexts" >> IndexTexts(paths, language)
+        | "CreateLexicalInfo" >> CreateLexicalInfo(paths)
+    )
     run_pipeline(job)
-    found = settled_lexical(paths, language)
+    found = find_lexical_info(paths, language)
     assert found is not None
     return found
 
@@ -219,9 +223,9 @@ def _has_lexical(paths: SegmentPaths, info: SegmentInfo, language: str) -> bool:
     )
 
 
-def _is_whole(paths: SegmentPaths, settled: IndexFile) -> bool:
+def _is_whole(paths: SegmentPaths, described: IndexFile) -> bool:
     """Whether all files of an index that an earlier run built have the bytes that they should."""
-    url = filesystem.join(paths.index, settled.name)
+    url = filesystem.join(paths.index, described.name)
     info = parse(filesystem.read_bytes(url), url, IndexInfo.from_dict)
     return _all_whole(paths.index, info.files)
 

@@ -1,4 +1,4 @@
-"""The transforms from parts to a live snapshot: index, ``segment.json``, commit."""
+"""The transforms from a segment's parts to its indexes and its manifest."""
 
 from collections.abc import Iterator
 
@@ -16,15 +16,14 @@ from transforms.index.options import IndexOptions
 from transforms.index.shard_layout import ShardPlan
 from transforms.index.vector.build import (
     BuiltShard,
-    ShardSample,
-    Trained,
+    TrainedIndex,
     build_shard,
     finish_index,
-    sample_shard,
-    settle_index,
     train,
 )
-from transforms.index.vector.plan import NO_HELP, IndexHelp, IndexPlan, plan_index
+from transforms.index.vector.index_files import create_index_info
+from transforms.index.vector.plan import EMPTY_CONTEXT, IndexContext, IndexPlan, plan_index
+from transforms.index.vector.sampling import ShardSample, sample_shard
 
 
 def describe_segment(
@@ -35,7 +34,7 @@ def describe_segment(
     index: IndexInfo | None,
     lexical: LexicalInfo | None = None,
 ) -> SegmentInfo:
-    """What ``segment.json`` will say."""
+    """Return the segment's manifest."""
     return SegmentInfo(
         name=paths.name,
         identity=form.identity,
@@ -53,10 +52,10 @@ def build_index(
     parts: tuple[PartInfo, ...],
     dim: int,
     options: IndexOptions,
-    help_: IndexHelp = NO_HELP,
+    context: IndexContext = EMPTY_CONTEXT,
 ) -> IndexInfo | None:
-    """All of `IndexParts` in one process, a shard after another."""
-    plan = plan_index(parts, dim, options, help_.before, help_.questions)
+    """Build the index in this process, shard by shard; see `IndexParts`."""
+    plan = plan_index(parts, dim, options, context)
     if plan is None:
         return None
     shards = plan.shards
@@ -67,12 +66,11 @@ def build_index(
 
 
 class _PlanFn(beam.DoFn):
-    def __init__(self, dim: int, options: IndexOptions, help_: IndexHelp) -> None:
-        self._dim, self._options, self._help = dim, options, help_
+    def __init__(self, dim: int, options: IndexOptions, context: IndexContext) -> None:
+        self._dim, self._options, self._context = dim, options, context
 
     def process(self, element: tuple[PartInfo, ...]) -> Iterator[IndexPlan]:
-        before, questions = self._help.before, self._help.questions
-        plan = plan_index(element, self._dim, self._options, before, questions)
+        plan = plan_index(element, self._dim, self._options, self._context)
         if plan is not None:
             yield plan
 
@@ -97,7 +95,7 @@ class _TrainFn(beam.DoFn):
     def __init__(self, paths: SegmentPaths) -> None:
         self._paths = paths
 
-    def process(self, element: IndexPlan, samples: list[ShardSample]) -> Iterator[Trained]:
+    def process(self, element: IndexPlan, samples: list[ShardSample]) -> Iterator[TrainedIndex]:
         yield train(self._paths, element, samples)
 
 
@@ -109,7 +107,7 @@ class _BuildFn(beam.DoFn):
         self,
         element: tuple[IndexPlan, ShardPlan],
         samples: list[ShardSample],
-        trained: list[Trained],
+        trained: list[TrainedIndex],
     ) -> Iterator[BuiltShard]:
         plan, shard = element
         yield build_shard(self._paths, plan, shard, samples, trained[0])
@@ -123,17 +121,17 @@ class _FinishFn(beam.DoFn):
         self,
         element: IndexPlan,
         samples: list[ShardSample],
-        trained: list[Trained],
+        trained: list[TrainedIndex],
         built: list[BuiltShard],
     ) -> Iterator[IndexInfo]:
         yield finish_index(self._paths, element, samples, trained[0], built)
 
 
 class IndexParts(beam.PTransform):
-    """All parts of a segment, as one element, to its `IndexInfo`; to none where none is wanted.
+    """Transform from all parts of a segment, as one element, to its `IndexInfo`.
 
-    Each shard is sampled, built and searched on its own worker; only training and the choice of
-    settings are one step for all.
+    The output is empty if the options ask for no index. Each shard is sampled, built and searched
+    on its own worker. Training and the choice of settings are single steps.
     """
 
     def __init__(
@@ -141,17 +139,17 @@ class IndexParts(beam.PTransform):
         paths: SegmentPaths,
         dim: int,
         options: IndexOptions,
-        help_: IndexHelp = NO_HELP,
+        context: IndexContext = EMPTY_CONTEXT,
     ) -> None:
         super().__init__()
-        self._paths, self._dim, self._options, self._help = paths, dim, options, help_
+        self._paths, self._dim, self._options, self._context = paths, dim, options, context
 
     def expand(self, pcoll: beam.PCollection[tuple[PartInfo, ...]]) -> beam.PCollection[IndexInfo]:
         """Wire the functions of `transforms.index.vector.build`."""
         paths = self._paths
         as_list = beam.pvalue.AsList
         plan = pcoll | "PlanIndex" >> beam.ParDo(
-            _PlanFn(self._dim, self._options, self._help)
+            _PlanFn(self._dim, self._options, self._context)
         ).with_output_types(IndexPlan)
         shards = (
             plan
@@ -162,7 +160,7 @@ class IndexParts(beam.PTransform):
             shards | "Sample" >> beam.ParDo(_SampleFn(paths)).with_output_types(ShardSample)
         )
         trained = as_list(
-            plan | "Train" >> beam.ParDo(_TrainFn(paths), sampled).with_output_types(Trained)
+            plan | "Train" >> beam.ParDo(_TrainFn(paths), sampled).with_output_types(TrainedIndex)
         )
         built = as_list(
             shards
@@ -190,16 +188,21 @@ class _DescribeFn(beam.DoFn):
     ) -> Iterator[SegmentInfo]:
         plan = self._paths.read_plan()
         if plan is None:
-            raise Conflict(f"{self._paths.plan} is gone, a vacuum took it; run again")
+            raise Conflict(
+                "plan",
+                self._paths.plan,
+                "no longer exists, because a vacuum removed it",
+                "Run again",
+            )
         made = (index[0] if index else None, lexical[0] if lexical else None)
         yield describe_segment(self._paths, plan, self._form, element, *made)
 
 
 class BuildIndex(beam.PTransform):
-    """All `PartInfo` of a segment to its one `SegmentInfo`, with the indexes that are wanted.
+    """Transform from all `PartInfo` of a segment to its `SegmentInfo`, with its indexes.
 
     Parts that an earlier run finished are read from their markers. ``language`` is that of the
-    lexical index, None where none is wanted.
+    lexical index; None builds no lexical index.
     """
 
     def __init__(
@@ -208,15 +211,15 @@ class BuildIndex(beam.PTransform):
         parts: int,
         form: PartFormat,
         options: IndexOptions,
-        help_: IndexHelp = NO_HELP,
+        context: IndexContext = EMPTY_CONTEXT,
         language: str | None = None,
     ) -> None:
         super().__init__()
         self._paths, self._parts, self._language = paths, parts, language
-        self._form, self._options, self._help = form, options, help_
+        self._form, self._options, self._context = form, options, context
 
     def expand(self, pcoll: beam.PCollection[PartInfo]) -> beam.PCollection[SegmentInfo]:
-        """Wire `IndexParts`, `IndexTexts` and the description."""
+        """Wire `IndexParts`, `IndexTexts` and `describe_segment`."""
         complete = _CompleteFn(self._paths, self._parts)
         parts = (
             pcoll.pipeline
@@ -227,7 +230,7 @@ class BuildIndex(beam.PTransform):
             )
         )
         index = parts | "IndexParts" >> IndexParts(
-            self._paths, self._form.identity.dim, self._options, self._help
+            self._paths, self._form.identity.dim, self._options, self._context
         )
         if self._language is None:
             lexical = pcoll.pipeline | "NoTexts" >> beam.Create([]).with_output_types(LexicalInfo)
@@ -237,18 +240,18 @@ class BuildIndex(beam.PTransform):
         return parts | "Describe" >> beam.ParDo(describe, as_list(index), as_list(lexical))
 
 
-class _SettleFn(beam.DoFn):
+class _CreateIndexInfoFn(beam.DoFn):
     def __init__(
         self, paths: SegmentPaths, options: IndexOptions, questions: IndexFile | None
     ) -> None:
         self._paths, self._options, self._questions = paths, options, questions
 
     def process(self, element: IndexInfo) -> Iterator[IndexFile]:
-        yield settle_index(self._paths, self._options, self._questions, element)
+        yield create_index_info(self._paths, self._options, self._questions, element)
 
 
-class SettleIndex(beam.PTransform):
-    """An `IndexInfo` to a file beside the index, for a segment that has a manifest already."""
+class CreateIndexInfo(beam.PTransform):
+    """Transform from an `IndexInfo` to its file, for a segment that already has a manifest."""
 
     def __init__(
         self, paths: SegmentPaths, options: IndexOptions, questions: IndexFile | None = None
@@ -257,6 +260,6 @@ class SettleIndex(beam.PTransform):
         self._paths, self._options, self._questions = paths, options, questions
 
     def expand(self, pcoll: beam.PCollection[IndexInfo]) -> beam.PCollection[IndexFile]:
-        """Wire `settle_index`."""
-        settle = beam.ParDo(_SettleFn(self._paths, self._options, self._questions))
-        return pcoll | "Settle" >> settle.with_output_types(IndexFile)
+        """Wire `create_index_info`."""
+        create = beam.ParDo(_CreateIndexInfoFn(self._paths, self._options, self._questions))
+        return pcoll | "CreateFile" >> create.with_output_types(IndexFile)

@@ -7,8 +7,8 @@ import apache_beam as beam
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Snapshot
-from transforms.index.lexical.build import settle_lexical
-from transforms.index.vector.build import write_index_info
+from transforms.index.lexical.build import create_lexical_info
+from transforms.index.vector.index_files import write_index_info
 from transforms.transactions.change_set import read_changes
 from transforms.transactions.commits import commit_segment
 
@@ -26,7 +26,7 @@ class _CommitFn(beam.DoFn):
         if element.index is not None and element.index != info.index:
             index = write_index_info(paths, element.index)
         if element.lexical is not None and element.lexical != info.lexical:
-            lexical = settle_lexical(paths, element.lexical)
+            lexical = create_lexical_info(paths, element.lexical)
         how = (self._mode, self._command, changes, index, lexical)
         yield commit_segment(self._store, info, digest, *how)
 

@@ -1,4 +1,4 @@
-"""Build the lexical index of a segment: shards of parts, each on its own worker."""
+"""Build the lexical index of a segment, each shard on its own worker."""
 
 import shutil
 import tempfile
@@ -22,10 +22,12 @@ _BATCH = 1_024
 
 
 def choose_language(options: LexicalOptions, segments: Iterable[SegmentInfo]) -> str | None:
-    """The language of a new segment's index, that of the live ones; None where none is wanted.
+    """Return the language of a new segment's lexical index, which is that of the live segments.
+
+    Returns None if the options ask for no lexical index.
 
     Raises:
-        BadInput: another language was asked for than the live segments have.
+        BadInput: the options ask for another language than the live segments have.
     """
     if options.lexical == "none":
         return None
@@ -33,21 +35,23 @@ def choose_language(options: LexicalOptions, segments: Iterable[SegmentInfo]) ->
     wanted = options.language or (min(theirs) if theirs else DEFAULT_LANGUAGE)
     if theirs - {wanted}:
         raise BadInput(
-            f"language {wanted!r} is not that of the store's lexical index, {min(theirs)!r}; "
-            f"leave --language out, or build all anew: albeam index STORE --lexical auto "
-            f"--language {wanted}"
+            "language",
+            wanted,
+            f"differs from that of the store's lexical index, which is {min(theirs)}",
+            "Leave --language out, or rebuild the lexical index of all segments: "
+            f"albeam index STORE --lexical auto --language {wanted}",
         )
     return wanted
 
 
 def build_lexical_shard(paths: SegmentPaths, shard: ShardPlan, language: str) -> LexicalShard:
-    """Index a shard's texts, and put the files, named by their content, into the store.
+    """Index a shard's texts, and store the files under names made from their content.
 
     Raises:
-        Damaged: the parts can't be read, or have other rows than their markers say.
+        Damaged: the parts can't be read, or their number of rows differs from their markers.
     """
     paths.claim()
-    # A thread of tantivy's that looks for changes may lock the folder just when it goes.
+    # One of tantivy's threads, which watches for changes, may lock the folder while it is removed.
     with tempfile.TemporaryDirectory(prefix="albeam-", ignore_cleanup_errors=True) as folder:
         written = tantivy_index.write_index(Path(folder), _texts(paths, shard), language)
         pieces = tuple(
@@ -60,8 +64,10 @@ def build_lexical_shard(paths: SegmentPaths, shard: ShardPlan, language: str) ->
     rows = sum(piece.rows for piece in pieces)
     if rows != shard.rows:
         raise Damaged(
-            f"the parts of {paths.root} have {rows} rows where their markers say {shard.rows}; "
-            "embed again into a new store"
+            "segment",
+            paths.root,
+            f"its parts have {rows} rows, but their markers say {shard.rows}",
+            "Embed again into a new store",
         )
     return LexicalShard(shard.number, rows, shard.first_row, pieces)
 
@@ -69,7 +75,7 @@ def build_lexical_shard(paths: SegmentPaths, shard: ShardPlan, language: str) ->
 def build_lexical(
     paths: SegmentPaths, parts: tuple[PartInfo, ...], language: str | None
 ) -> LexicalInfo | None:
-    """All of `IndexTexts` in one process, a shard after another."""
+    """Build the lexical index in this process, shard by shard; see `IndexTexts`."""
     if language is None:
         return None
     shards = [build_lexical_shard(paths, shard, language) for shard in plan_lexical(parts)]
@@ -91,17 +97,17 @@ def _put(paths: SegmentPaths, shard: int, source: Path) -> IndexFile:
     return IndexFile(written.name, written.bytes, written.sha256)
 
 
-def settle_lexical(paths: SegmentPaths, info: LexicalInfo) -> IndexFile:
-    """Write what a manifest would say of an index into a file beside it, or adopt what stands."""
-    filesystem.create_exclusively(_settled_url(paths, info.language), info.to_json())
-    standing = settled_lexical(paths, info.language)
-    assert standing is not None
-    return standing
+def create_lexical_info(paths: SegmentPaths, info: LexicalInfo) -> IndexFile:
+    """Create the file that describes a lexical index, or return the existing one."""
+    filesystem.create_exclusively(_info_url(paths, info.language), info.to_json())
+    existing = find_lexical_info(paths, info.language)
+    assert existing is not None
+    return existing
 
 
-def settled_lexical(paths: SegmentPaths, language: str) -> IndexFile | None:
-    """The file that an earlier run for the same language left, if any."""
-    url = _settled_url(paths, language)
+def find_lexical_info(paths: SegmentPaths, language: str) -> IndexFile | None:
+    """Return the file that describes the lexical index, if an earlier run created it."""
+    url = _info_url(paths, language)
     try:
         content = filesystem.read_bytes(url)
     except (FileNotFoundError, NotADirectoryError):
@@ -109,7 +115,7 @@ def settled_lexical(paths: SegmentPaths, language: str) -> IndexFile | None:
     return IndexFile(url.rsplit("/", 1)[-1], len(content), filesystem.digest(content))
 
 
-def _settled_url(paths: SegmentPaths, language: str) -> str:
+def _info_url(paths: SegmentPaths, language: str) -> str:
     name = segment_name({"language": language, "tantivy": tantivy_index.VERSION})
     return filesystem.join(paths.lexical, f"lexical-{name}.json")
 
@@ -142,7 +148,7 @@ class _GatherFn(beam.DoFn):
 
 
 class IndexTexts(beam.PTransform):
-    """All parts of a segment, as one element, to its `LexicalInfo`; shards side by side."""
+    """Transform from all parts of a segment, as one element, to its `LexicalInfo`."""
 
     def __init__(self, paths: SegmentPaths, language: str) -> None:
         super().__init__()
@@ -163,21 +169,22 @@ class IndexTexts(beam.PTransform):
         return pcoll | "Gather" >> gather.with_output_types(LexicalInfo)
 
 
-class _SettleFn(beam.DoFn):
+class _CreateLexicalInfoFn(beam.DoFn):
     def __init__(self, paths: SegmentPaths) -> None:
         self._paths = paths
 
     def process(self, element: LexicalInfo) -> Iterator[IndexFile]:
-        yield settle_lexical(self._paths, element)
+        yield create_lexical_info(self._paths, element)
 
 
-class SettleTexts(beam.PTransform):
-    """A `LexicalInfo` to a file beside its own, for a segment that has a manifest already."""
+class CreateLexicalInfo(beam.PTransform):
+    """Transform from a `LexicalInfo` to its file, for a segment that already has a manifest."""
 
     def __init__(self, paths: SegmentPaths) -> None:
         super().__init__()
         self._paths = paths
 
     def expand(self, pcoll: beam.PCollection[LexicalInfo]) -> beam.PCollection[IndexFile]:
-        """Wire `settle_lexical`."""
-        return pcoll | "Settle" >> beam.ParDo(_SettleFn(self._paths)).with_output_types(IndexFile)
+        """Wire `create_lexical_info`."""
+        create = beam.ParDo(_CreateLexicalInfoFn(self._paths))
+        return pcoll | "CreateFile" >> create.with_output_types(IndexFile)

@@ -171,7 +171,7 @@ def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) 
 
 
 def choose_settings(
-    reports: Sequence[ShardReport], own: Rows, target: float, what: str
+    reports: Sequence[ShardReport], own: Rows, target: float, factory: str
 ) -> tuple[Setting, ...]:
     """The cheapest settings that reach the target on each half of the queries.
 
@@ -182,7 +182,7 @@ def choose_settings(
         reports: of all shards.
         own: the row of each query in the segment, -1 for a question.
         target: recall@10, and for long lists recall@100.
-        what: names the index in errors.
+        factory: the index's factory string, for errors.
 
     Raises:
         RecallMissed: with all rows live, no setting reaches the target at 10.
@@ -203,10 +203,12 @@ def choose_settings(
         else:
             if short is None and live == 1:
                 raise RecallMissed(
-                    f"{what}: recall@10 is {last.least:.4f} at most (setting {values[-1]}), and "
-                    f"{target} was asked for; nothing was published, and the vectors are kept: "
-                    "run again with a lower --recall-target, with --index flat, or with finer "
-                    "codes such as SQ8"
+                    "index",
+                    factory,
+                    f"recall@10 is {last.least:.4f} at most (setting {values[-1]}), below the "
+                    f"target of {target}; nothing was published, and the vectors are kept",
+                    "Run again with a lower --recall-target, with --index flat, or with finer "
+                    "codes such as SQ8",
                 )
             if short is None:
                 questions = 1.0 if (own < 0).any() else None
