@@ -65,7 +65,7 @@ def make_store(store: str, rows: int, seed: int, texts: Iterator[str] | None = N
 
     paths = SegmentPaths(store, "vectors")
     form = PartFormat(find_model(ModelOptions(DEFAULT_MODEL)).identity, "float16", pa.schema([]))
-    plan = paths.settle_plan(Plan((), ColumnOptions(), form.metadata, ()))
+    plan = paths.create_plan(Plan((), ColumnOptions(), form.metadata, ()))
     parts = []
     for first in range(0, rows, ROWS_PER_PART):
         writer = PartWriter(paths, len(parts), form)
@@ -76,7 +76,7 @@ def make_store(store: str, rows: int, seed: int, texts: Iterator[str] | None = N
             writer.write(_chunk(len(parts), first, start, vectors, words, start + CHUNK >= last))
         parts.append(writer.finish())
     info = describe_segment(paths, plan, form, tuple(parts), None)
-    info, digest = paths.settle_segment(info)
+    info, digest = paths.create_manifest(info)
     commit_segment(store, info, digest, "append", "bench")
 
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from transforms.catalog.integrity import sound_parts
+from transforms.catalog.integrity import intact_parts
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import complete_parts
@@ -63,14 +63,14 @@ def measure(parts: int, work: Path) -> dict[str, Any]:
     survey = _survey(parts)
     plan = timed("plan", lambda: plan_parts(survey, ROWS_PER_PART, 1e6))
     assert len(plan.parts) == parts
-    timed("store the plan", lambda: paths.settle_plan(plan))
+    timed("store the plan", lambda: paths.create_plan(plan))
     timed("read the plan", paths.read_plan)
     _finish(paths, plan)
-    assert len(timed("list what is done", paths.done_parts)) == parts
-    assert len(timed("check what is done, to resume", lambda: sound_parts(paths))) == parts
+    assert len(timed("list what is done", paths.finished_parts)) == parts
+    assert len(timed("check what is done, to resume", lambda: intact_parts(paths))) == parts
     infos = timed("read the markers", lambda: complete_parts(paths, parts, ()))
     made = SegmentInfo("segment", identity, "float32", plan.files, pa.schema([]), infos, None)
-    info, digest = timed("write segment.json", lambda: paths.settle_segment(made))
+    info, digest = timed("write segment.json", lambda: paths.create_manifest(made))
     timed("commit", lambda: commit_segment(store, info, digest, "append", "scale"))
     opened = timed("open", lambda: Store.open(store))
     assert opened.rows == parts * ROWS_PER_PART

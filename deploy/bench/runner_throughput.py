@@ -21,7 +21,7 @@ from transforms.storage import filesystem
 def steady_rate(paths: SegmentPaths) -> float:
     """Tokens a second of all parts but the first to be finished."""
     finished = sorted(
-        (filesystem.modified(paths.marker(number)), number) for number in paths.done_parts()
+        (filesystem.modified(paths.marker(number)), number) for number in paths.finished_parts()
     )
     infos = [info for _, number in finished if (info := paths.read_marker(number)) is not None]
     return sum(info.tokens for info in infos[1:]) / (finished[-1][0] - finished[0][0])

@@ -17,9 +17,9 @@ from pipeline.runners.launch import (
     run_pipeline,
 )
 from pipeline.runners.progress import show_progress
-from transforms.catalog.integrity import sound_parts
+from transforms.catalog.integrity import intact_parts
 from transforms.catalog.layout import SegmentPaths, segment_name
-from transforms.catalog.leases import claiming
+from transforms.catalog.leases import renew_claims
 from transforms.catalog.parts import rejected_ids
 from transforms.catalog.plan import Plan
 from transforms.catalog.segment import SegmentInfo, check_metadata
@@ -121,14 +121,14 @@ def _write(
     """Plan what is to be written, write it and make it live."""
     options = job.options
     standing = paths.read_plan()
-    plan = standing or paths.settle_plan(_plan(job, paths, changes, survey or _survey(job, base)))
+    plan = standing or paths.create_plan(_plan(job, paths, changes, survey or _survey(job, base)))
     # Others may have been committed since a standing plan was made.
     _check_metadata(job.store, plan, base)
     infos = _live(job, base)
     notices = columns_left_out(changes, plan.schema, infos)
     if standing is not None and options.rows_per_part is not None:
         notices.append(f"the plan of an earlier run is followed: {len(plan.parts)} parts")
-    done_before = sound_parts(paths)
+    done_before = intact_parts(paths)
     context = _index_context(job, paths, infos)
     loads = _embed(job, paths, plan, done_before, context, choose_language(options.lexical, infos))
     info = SegmentInfo.from_json(filesystem.read_bytes(paths.manifest), paths.manifest)
@@ -215,7 +215,7 @@ def _check_metadata(store: str, plan: Plan | Survey, base: Snapshot | None) -> N
 def _compare(job: EmbedJob, comparison: Comparison) -> Changes:
     paths, survey = comparison.paths, comparison.survey
     try:
-        filesystem.create_exclusively(comparison.began, b"{}")
+        filesystem.create_exclusively(comparison.lease, b"{}")
     except OSError as error:
         raise BadInput(
             f"store {paths.store!r} can't be written to: {error}; "
@@ -223,7 +223,7 @@ def _compare(job: EmbedJob, comparison: Comparison) -> Changes:
         ) from error
     pipeline = job.pipeline()
     _ = pipeline | "CompareDocuments" >> CompareDocuments(comparison)
-    with claiming(paths):
+    with renew_claims(paths):
         run_pipeline(pipeline)
     try:
         buckets = comparison.finished()
@@ -292,7 +292,7 @@ def _embed(
     pipeline = job.pipeline()
     add_embedding(pipeline, job, paths, plan, done, context, language)
     rows = sum(part.rows for part in plan.parts if part.number not in done)
-    with claiming(paths), show_progress(paths, len(plan.parts), len(done), rows):
+    with renew_claims(paths), show_progress(paths, len(plan.parts), len(done), rows):
         result = run_pipeline(pipeline)
     return counters(result).get("model_loads", 0)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from pipeline.runners.progress import show_progress
-from transforms.catalog.integrity import sound_parts
+from transforms.catalog.integrity import intact_parts
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.leases import began, claiming
+from transforms.catalog.leases import lease_url, renew_claims
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Snapshot, read_snapshot, snapshot_of
 from transforms.errors import BadInput
@@ -114,12 +114,12 @@ def run(
     paths = SegmentPaths(store, free_name(store, compacted_name(chosen)))
     if paths.read_plan() is not None:
         paths.claim()
-    filesystem.create_exclusively(began(paths, snapshot.number, "compact"), b"{}")
+    filesystem.create_exclusively(lease_url(paths, snapshot.number, "compact"), b"{}")
     most = {} if rows_per_part is None else {"rows": rows_per_part}
-    plan = paths.settle_plan(plan_compaction(sources, form.metadata, **most))
+    plan = paths.create_plan(plan_compaction(sources, form.metadata, **most))
     options = compacted_index(sources, limits, index, recall_target)
     check_index_options(options, form.identity.dim)
-    done = sound_parts(paths)
+    done = intact_parts(paths)
     pending = [part.number for part in plan.parts if part.number not in done]
     _ = (
         pipeline
@@ -130,7 +130,7 @@ def run(
         | "CommitCompaction" >> CommitCompaction(store, chosen)
     )
     rows = sum(plan.parts[number].rows for number in pending)
-    with claiming(paths), show_progress(paths, len(plan.parts), len(done), rows):
+    with renew_claims(paths), show_progress(paths, len(plan.parts), len(done), rows):
         run_pipeline(pipeline)
     info = SegmentInfo.from_json(filesystem.read_bytes(paths.manifest), paths.manifest)
     number = _committed(store, paths.name)

@@ -9,8 +9,8 @@ import apache_beam as beam
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from transforms.catalog.index_manifest import IndexFile, IndexInfo
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.leases import claiming
-from transforms.catalog.manifest_json import parse
+from transforms.catalog.leases import renew_claims
+from transforms.catalog.manifest_json import decode
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import Snapshot, read_segment, read_snapshot
 from transforms.errors import BadInput, Damaged
@@ -112,7 +112,7 @@ def run(
     # All of them until the end: a vacuum must not take the first while the last is built.
     for paths in every:
         paths.claim()
-    with claiming(*every):
+    with renew_claims(*every):
         for paths, ref in zip(every, snapshot.segments, strict=True):
             info = read_segment(store, ref)
 
@@ -226,7 +226,7 @@ def _has_lexical(paths: SegmentPaths, info: SegmentInfo, language: str) -> bool:
 def _is_whole(paths: SegmentPaths, described: IndexFile) -> bool:
     """Whether all files of an index that an earlier run built have the bytes that they should."""
     url = filesystem.join(paths.index, described.name)
-    info = parse(filesystem.read_bytes(url), url, IndexInfo.from_dict)
+    info = decode(filesystem.read_bytes(url), IndexInfo, url)
     return _all_whole(paths.index, info.files)
 
 

@@ -50,8 +50,8 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
             now = time.monotonic()
             if now >= following:
                 with suppress(OSError):
-                    done_parts = len(paths.done_parts())
-                    line.parts_done = max(line.parts_done, done_parts)
+                    finished_parts = len(paths.finished_parts())
+                    line.parts_done = max(line.parts_done, finished_parts)
                 # A long listing is not made all the time.
                 took = time.monotonic() - now
                 following = now + max(pause, _LISTING_SHARE * took)

@@ -1,22 +1,23 @@
-"""What a manifest says of a segment's index."""
+"""The part of a manifest that describes a segment's vector index."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from transforms.catalog.manifest_json import check_name
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How to search where a share of the rows lives.
+    """The search parameter for segments of which at least a given share of the rows is live.
 
     Attributes:
-        live: the share, or more.
+        live: the smallest share of live rows for which the setting was measured.
         value: nprobe or efSearch for short lists; 0 scans the live rows exactly.
-        recall_at_10: of stored vectors, measured with it; 1 for a scan.
-        recall_at_100: the same with ``value_at_100``.
-        questions_at_10: recall@10 of the questions that were given, else of those that were made.
-        value_at_100: nprobe or efSearch for long lists; None for the same.
+        recall_at_10: recall@10 with ``value``, measured with stored vectors; 1 for a scan.
+        recall_at_100: recall@100 with ``value_at_100``.
+        questions_at_10: recall@10 of the given questions, or of generated ones if none were given.
+        value_at_100: nprobe or efSearch for long lists; None if ``value`` serves both.
     """
 
     live: float
@@ -27,17 +28,21 @@ class Setting:
     value_at_100: int | None = None
 
     def value_for(self, long: bool) -> int:
-        """The value for lists of more than a few rows, or for short ones."""
+        """Return the value for long lists or for short ones."""
         return self.value_at_100 if long and self.value_at_100 is not None else self.value
 
 
 @dataclass(frozen=True)
 class IndexFile:
-    """A file in ``index/``: its name, its size in bytes and its SHA-256."""
+    """A file in ``index/`` or ``lexical/``: its name, its size in bytes and its SHA-256."""
 
     name: str
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        """Raise Damaged if the name leads out of its folder."""
+        check_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -45,42 +50,43 @@ class IndexShard:
     """Consecutive rows that share an index file.
 
     Attributes:
-        number: its place.
-        rows: how many it holds.
-        first_row: the segment's row that is its row 0.
-        file: the index.
-        raw: its vectors as bare float16 rows; None beside an exact index.
+        number: the shard's place, from 0.
+        rows: the number of rows.
+        first_row: the segment's row that is row 0 of the shard.
+        file: the index file.
+        raw: the vectors as bare float16 rows; None for an exact index, which holds them itself.
     """
 
     number: int
     rows: int
     first_row: int
     file: IndexFile
-    raw: IndexFile | None = None
+    raw: IndexFile | None
 
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """The index of a segment.
+    """The vector index of a segment.
 
     Attributes:
-        factory: FAISS factory.
+        factory: the FAISS factory string.
         metric: ``inner_product``.
-        shards: in order of their rows.
-        settings: how to search, by the share of rows that live; none for an exact index.
-        trained: the trained index without rows that all shards began with, if any.
-        error: mean squared distance of sampled rows from the centres or codes of the trained index.
-        drift: how many times that of the rows that it was trained on, where those were others.
-        why: what was chosen and why, in a line for people.
-        asked: what the user gave for it, a name or a factory.
-        target: the recall@10 that it had to reach.
+        shards: the shards, in order of their rows.
+        settings: the search parameters, by share of live rows; empty for an exact index.
+        trained: the trained index without rows that all shards share, if any.
+        error: the mean squared distance of sampled rows from the trained index's centres or codes.
+        drift: ``error`` divided by that of the rows that the index was trained on, if those were
+            another segment's.
+        why: one line for people: what was chosen, and why.
+        asked: what the user gave: a name or a factory string.
+        target: the recall@10 that the index had to reach.
     """
 
     factory: str
     metric: str
     shards: tuple[IndexShard, ...]
-    settings: tuple[Setting, ...] = ()
-    trained: IndexFile | None = None
+    settings: tuple[Setting, ...]
+    trained: IndexFile | None
     error: float | None = None
     drift: float | None = None
     why: str = ""
@@ -89,17 +95,17 @@ class IndexInfo:
 
     @property
     def recall(self) -> float:
-        """Recall@10 against exact search with all rows live; 1 for an exact index."""
+        """Return recall@10 against exact search with all rows live; 1 for an exact index."""
         return self.settings[0].recall_at_10 if self.settings else 1.0
 
     @property
     def recall_of_questions(self) -> float | None:
-        """The same of the questions that were given, or made; None for an exact index."""
+        """Return recall@10 of the given or generated questions; None for an exact index."""
         return self.settings[0].questions_at_10 if self.settings else None
 
     @property
     def files(self) -> Iterator[IndexFile]:
-        """All files that it is made of."""
+        """Yield all files of the index."""
         for shard in self.shards:
             yield shard.file
             if shard.raw is not None:
@@ -109,24 +115,9 @@ class IndexInfo:
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Return the bytes of all files."""
         return sum(file.bytes for file in self.files)
 
     def to_json(self) -> bytes:
-        """The index as JSON, the same bytes for the same content."""
+        """Return the index as JSON: equal content gives equal bytes."""
         return json.dumps(asdict(self), sort_keys=True).encode()
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "IndexInfo":
-        """The index that ``dataclasses.asdict`` wrote."""
-        shards = tuple(
-            IndexShard(**each | {"file": IndexFile(**each["file"]), "raw": _file(each["raw"])})
-            for each in value["shards"]
-        )
-        settings = tuple(Setting(**each) for each in value["settings"])
-        changed = {"shards": shards, "settings": settings, "trained": _file(value["trained"])}
-        return cls(**value | changed)
-
-
-def _file(value: dict[str, Any] | None) -> IndexFile | None:
-    return IndexFile(**value) if value is not None else None

@@ -1,6 +1,6 @@
-"""Whether the files that manifests name stand, before a resume, a commit or a removal relies on it.
+"""Check that the files of segments exist before a resume, a commit or a removal relies on them.
 
-Listings may be old, so that what one lacks is looked for by its name.
+Listings may be old: a file that a listing lacks is looked up by its name.
 """
 
 import logging
@@ -10,21 +10,21 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment, was_committed
 from transforms.errors import Conflict, Damaged
-from transforms.storage import filesystem
+from transforms.storage import filesystem, remedies
 from transforms.storage.file_cache import check_file
 
 _LOGGER = logging.getLogger(__name__)
 
 
 def needed_files(store: str, ref: SegmentRef) -> dict[str, int | None]:
-    """The paths in the store of all files that a segment is made of, and their sizes where known.
+    """Return the paths in the store of all files of a segment, with their sizes where known.
 
     Raises:
-        Damaged: its manifest can't be read.
+        Damaged: the manifest can't be read.
     """
     root = SegmentPaths("", ref.name)
     info = read_segment(store, ref)
-    # The plan and the changes are history: nothing that is read needs them.
+    # No reader needs the plan and the changes.
     found: dict[str, int | None] = {root.manifest: None}
     for part in info.parts:
         found[filesystem.join(root.vectors, part.name)] = part.bytes
@@ -47,7 +47,7 @@ def needed_files(store: str, ref: SegmentRef) -> dict[str, int | None]:
 
 
 def missing_files(store: str, refs: Iterable[SegmentRef]) -> list[str]:
-    """The URLs of files of segments that are not there, or have another size than they should.
+    """Return the URLs of files of segments that are missing or have a wrong size.
 
     Raises:
         Damaged: a manifest can't be read.
@@ -63,13 +63,13 @@ def missing_files(store: str, refs: Iterable[SegmentRef]) -> list[str]:
             if path in listed and size in (None, listed[path]):
                 continue
             url = filesystem.join(store, path)
-            if not _stands(url, size):
+            if not _exists(url, size):
                 wrong.append(url)
     return wrong
 
 
-def _stands(url: str, size: int | None) -> bool:
-    """Whether there is a file, and of that size where one is known."""
+def _exists(url: str, size: int | None) -> bool:
+    """Return whether a file exists, and has the size if one is known."""
     if size is None:
         return filesystem.exists(url)
     try:
@@ -78,47 +78,48 @@ def _stands(url: str, size: int | None) -> bool:
         return False
 
 
-def check_standing(store: str, ref: SegmentRef) -> None:
-    """Keep a segment that is about to become live from a vacuum, and see that all of it stands.
+def claim_segment(store: str, ref: SegmentRef) -> None:
+    """Protect a segment that is about to become live from a vacuum, and check its files.
 
     Raises:
-        Conflict: a vacuum has taken some of it, or is at it.
+        Conflict: a vacuum has removed files of the segment, or is removing them.
     """
     SegmentPaths(store, ref.name).claim()
     try:
         wrong = missing_files(store, [ref])
     except Damaged as error:
-        raise Conflict(f"{error}; a vacuum was faster: run again") from error
+        problem = f"lost its manifest to a vacuum before the commit: {error}"
+        raise Conflict("segment", ref.name, problem, "Run again") from error
     if wrong:
         raise Conflict(
-            f"{wrong[0]} is gone, and {len(wrong) - 1} files beside it: a vacuum took what this "
-            "run was about to make live; nothing was changed: run again, and give vacuum a longer "
-            "--older-than"
+            "segment",
+            ref.name,
+            f"lost {len(wrong)} files to a vacuum before the commit, among them {wrong[0]}; the "
+            "store did not change",
+            "Run again, and give vacuum a longer --older-than",
         )
 
 
-def check_whole(store: str, snapshot: Snapshot, remedy: str) -> None:
-    """Raise Damaged where a file of a snapshot is missing; ``remedy`` says what to do."""
+def check_files(store: str, snapshot: Snapshot, remedy: str) -> None:
+    """Raise Damaged if a file of a snapshot is missing or truncated; ``remedy`` is the advice."""
     wrong = missing_files(store, snapshot.segments)
     if wrong:
-        raise Damaged(
-            f"snapshot {snapshot.number} lacks {wrong[0]} and {len(wrong) - 1} other files, or "
-            f"they are cut short; {remedy}"
-        )
+        problem = f"has {len(wrong)} missing or truncated files, among them {wrong[0]}"
+        raise Damaged("snapshot", snapshot.number, problem, remedy)
 
 
-def sound_parts(paths: SegmentPaths) -> set[int]:
-    """The numbers of a segment's parts that are done and as their markers say.
+def intact_parts(paths: SegmentPaths) -> set[int]:
+    """Return the numbers of a segment's finished parts whose files match their markers.
 
-    What stands broken is removed, so that it is done again. Digests are compared where the store is
-    local, and sizes alone where it would have to be fetched.
+    Damaged parts are removed, so that the run writes them again. Digests are compared if the store
+    is local; otherwise only sizes are, because the files would have to be fetched.
 
     Raises:
-        Damaged: a part is broken that a snapshot needs.
+        Damaged: a damaged part belongs to a snapshot.
     """
 
     def damage(number: int) -> str | None:
-        """None for a sound part, and nothing to say of one whose marker went meanwhile."""
+        """Return what is wrong with a part: None if nothing, "" if its marker was removed."""
         try:
             part = paths.read_marker(number)
             if part is None:
@@ -128,19 +129,22 @@ def sound_parts(paths: SegmentPaths) -> set[int]:
             return str(error)
         return None
 
-    numbers = sorted(paths.done_parts())
+    numbers = sorted(paths.finished_parts())
     found = dict(zip(numbers, filesystem.in_threads(damage, numbers), strict=True))
-    broken = {number: said for number, said in found.items() if said}
+    broken = {number: problem for number, problem in found.items() if problem}
     if broken and was_committed(paths.store, paths.name):
+        number, problem = next(iter(broken.items()))
         raise Damaged(
-            f"{next(iter(broken.values()))}; a snapshot of the store needs that part, so that it "
-            "is not written anew in its place: restore the file, or let albeam vacuum remove the "
-            "snapshots that have it; albeam embed --no-resume works beside it"
+            "part",
+            number,
+            f"is damaged, and a snapshot of the store needs it: {problem}",
+            "Restore the file; or remove the snapshots that have it with albeam vacuum; or write "
+            "another segment with albeam embed --no-resume",
         )
-    for number, said in broken.items():
-        _LOGGER.warning("part %d is done again: %s", number, said)
-        _drop(paths, number)
-    return {number for number, said in found.items() if said is None}
+    for number, problem in broken.items():
+        _LOGGER.warning("part %d is damaged and is written again: %s", number, problem)
+        _remove_part(paths, number)
+    return {number for number, problem in found.items() if problem is None}
 
 
 def _check_part(paths: SegmentPaths, part: PartInfo) -> None:
@@ -152,12 +156,13 @@ def _check_part(paths: SegmentPaths, part: PartInfo) -> None:
             size = filesystem.size(rejects) if filesystem.exists(rejects) else 0
             check_file(rejects, size, part.rejects_sha256)
         return
-    if not _stands(url, part.bytes) or (rejects and not _stands(rejects, None)):
-        raise Damaged(f"{url} is missing or cut short")
+    for file, size in ((url, part.bytes), (rejects, None)):
+        if file and not _exists(file, size):
+            raise Damaged("file", file, "is missing or truncated", remedies.EMBED_AGAIN)
 
 
-def _drop(paths: SegmentPaths, number: int) -> None:
-    """Remove a part, its marker first; and the manifest that names it, which is not live yet."""
+def _remove_part(paths: SegmentPaths, number: int) -> None:
+    """Remove a part, its marker first, and the manifest that describes it, which is not live."""
     for url in (paths.manifest, paths.marker(number)):
         if filesystem.exists(url):
             filesystem.remove(url)

@@ -1,4 +1,4 @@
-"""Where the files of a segment lie, and the writes that settle them."""
+"""The files of a segment: where they lie, and how they are created."""
 
 import hashlib
 import json
@@ -8,80 +8,80 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transforms.catalog.manifest_json import read_value
+from transforms.catalog.manifest_json import convert
 from transforms.catalog.plan import Plan
-from transforms.catalog.segment import PartInfo, SegmentInfo, checked_part
+from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.errors import Conflict
 from transforms.storage import filesystem
 from transforms.storage.checksummed_json import seal, unseal
 
-#: In a segment's folder: its age is that of the last run which took up its files.
+#: In a segment's folder: its age tells a vacuum when a run last claimed the segment.
 HEARTBEAT = "heartbeat.json"
-#: In a segment's folder: its files are being removed.
+#: In a segment's folder: a vacuum is removing the segment.
 VACUUMED = "vacuumed.json"
 
 
 @dataclass(frozen=True)
 class SegmentPaths:
-    """Where the files of a segment lie, and the writes that settle them."""
+    """The files of a segment: where they lie, and how they are created."""
 
     store: str
     name: str
 
     @property
     def root(self) -> str:
-        """The segment's folder."""
+        """Return the segment's folder."""
         return filesystem.join(self.store, "segments", self.name)
 
     @property
     def plan(self) -> str:
-        """``plan.json``."""
+        """Return the URL of ``plan.json``."""
         return filesystem.join(self.root, "plan.json")
 
     @property
     def manifest(self) -> str:
-        """``segment.json``."""
+        """Return the URL of ``segment.json``."""
         return filesystem.join(self.root, "segment.json")
 
     @property
     def vectors(self) -> str:
-        """The folder of parts and markers."""
+        """Return the folder of parts and markers."""
         return filesystem.join(self.root, "vectors")
 
     @property
     def rejects(self) -> str:
-        """The folder of rejected rows."""
+        """Return the folder of rejected rows."""
         return filesystem.join(self.root, "rejects")
 
     @property
     def index(self) -> str:
-        """The folder of index files."""
+        """Return the folder of vector index files."""
         return filesystem.join(self.root, "index")
 
     @property
     def lexical(self) -> str:
-        """The folder of lexical index files."""
+        """Return the folder of lexical index files."""
         return filesystem.join(self.root, "lexical")
 
     @property
     def changes(self) -> str:
-        """Folder of the change set, which `transforms.transactions.change_set` writes."""
+        """Return the folder of the change set; see `transforms.transactions.change_set`."""
         return filesystem.join(self.root, "changes")
 
     @property
     def tombstones(self) -> str:
-        """The folder of files that name dead rows."""
+        """Return the folder of tombstone files."""
         return filesystem.join(self.root, "tombstones")
 
     def marker(self, part: int) -> str:
-        """The marker of a part."""
+        """Return the URL of a part's marker."""
         return filesystem.join(self.vectors, f"part-{part:05d}.json")
 
     def claim(self) -> None:
-        """Keep what stands here from a vacuum, before it is relied on.
+        """Protect the segment's files from a vacuum, before a run relies on them.
 
         Raises:
-            Conflict: it is being removed.
+            Conflict: a vacuum is removing the segment.
         """
         self._check_claim()
         content = json.dumps({"claimed": time.time()}).encode()
@@ -91,74 +91,85 @@ class SegmentPaths:
 
     def _check_claim(self) -> None:
         if filesystem.exists(filesystem.join(self.root, VACUUMED)):
-            raise Conflict(f"{self.root} is being removed by a vacuum; run again when it is done")
+            raise Conflict(
+                "segment", self.name, "is being removed by a vacuum", "Run again when it is done"
+            )
 
     def read_plan(self) -> Plan | None:
-        """The plan that an earlier run of the same command stored, if any."""
+        """Return the plan that an earlier run of the same command stored, if any."""
         try:
             return Plan.from_json(filesystem.read_bytes(self.plan), self.plan)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def settle_plan(self, plan: Plan) -> Plan:
-        """Store the plan, or adopt the one that stands."""
+    def create_plan(self, plan: Plan) -> Plan:
+        """Create ``plan.json``, or return the existing plan."""
         if filesystem.create_exclusively(self.plan, plan.to_json()):
             return plan
-        standing = self.read_plan()
-        assert standing is not None
-        return standing
+        existing = self.read_plan()
+        assert existing is not None
+        return existing
 
-    def settle_part(self, info: PartInfo) -> PartInfo:
-        """Create a part's marker, or adopt the one that stands and drop this attempt's files."""
+    def create_marker(self, info: PartInfo) -> PartInfo:
+        """Create a part's marker and return its content.
+
+        If another attempt was faster, its marker is returned and this attempt's files are removed.
+        """
         content = seal(asdict(info))
         if filesystem.create_exclusively(self.marker(info.number), content):
             return info
-        standing = self.read_marker(info.number)
-        assert standing is not None
-        if standing.name != info.name:
+        existing = self.read_marker(info.number)
+        assert existing is not None
+        if existing.name != info.name:
             filesystem.remove(filesystem.join(self.vectors, info.name))
-        if info.rejects_name and standing.rejects_name != info.rejects_name:
+        if info.rejects_name and existing.rejects_name != info.rejects_name:
             filesystem.remove(filesystem.join(self.rejects, info.rejects_name))
-        return standing
+        return existing
 
     def read_marker(self, part: int) -> PartInfo | None:
-        """What a part's marker says, or None while the part is not done."""
+        """Return the content of a part's marker; None if the part is not finished."""
         url = self.marker(part)
         try:
             content = filesystem.read_bytes(url)
         except FileNotFoundError:
             return None
-        return read_value(unseal(content, url), url, checked_part)
+        return convert(unseal(content, url), PartInfo, url)
 
-    def done_parts(self) -> set[int]:
-        """The numbers of the parts whose markers stand."""
+    def finished_parts(self) -> set[int]:
+        """Return the numbers of the parts that have a marker."""
         return {
             int(name[5:-5])
             for name in filesystem.list_names(self.vectors)
             if re.fullmatch(r"part-\d{5,}\.json", name)
         }
 
-    def settle_segment(self, info: SegmentInfo) -> tuple[SegmentInfo, str]:
-        """Write ``segment.json``, or adopt the one that stands; the segment and its SHA-256."""
+    def create_manifest(self, info: SegmentInfo) -> tuple[SegmentInfo, str]:
+        """Create ``segment.json``, or read the existing one; return its content and SHA-256.
+
+        Raises:
+            Conflict: the existing manifest describes other parts.
+        """
         content = info.to_json()
         if not filesystem.create_exclusively(self.manifest, content):
             content = filesystem.read_bytes(self.manifest)
-            standing = SegmentInfo.from_json(content, self.manifest)
-            if standing.parts != info.parts:
+            existing = SegmentInfo.from_json(content, self.manifest)
+            if existing.parts != info.parts:
                 raise Conflict(
-                    f"{self.manifest} describes other parts than this run wrote; "
-                    "remove the segment's folder and run again"
+                    "manifest",
+                    self.manifest,
+                    "describes other parts than this run wrote",
+                    "Remove the segment's folder and run again",
                 )
-            info = standing
+            info = existing
         return info, hashlib.sha256(content).hexdigest()
 
 
 def part_name(part: int, digest: str, suffix: str) -> str:
-    """The file name of an attempt at a part: its number and the start of its content's hash."""
+    """Return the file name of an attempt at a part: its number and the start of its digest."""
     return f"part-{part:05d}-{digest[:8]}{suffix}"
 
 
 def segment_name(value: dict[str, Any]) -> str:
-    """The fingerprint of a run's inputs and options: 16 hexadecimal digits."""
+    """Return the fingerprint of a run's inputs and options: 16 hexadecimal digits."""
     content = json.dumps(value, sort_keys=True, default=str).encode()
     return hashlib.sha256(content).hexdigest()[:16]

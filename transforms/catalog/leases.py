@@ -1,4 +1,4 @@
-"""Leases: files that keep a vacuum from removing what a run needs."""
+"""Leases: files that stop a vacuum from removing what a run needs."""
 
 import threading
 from collections.abc import Iterator
@@ -9,25 +9,27 @@ from transforms.errors import Conflict
 from transforms.runtime.background import in_background
 from transforms.storage import filesystem
 
-_BEGAN = "began"
+_SUFFIX = "began"
+#: A vacuum keeps segments that were claimed more recently than its ``--older-than``.
+_HEARTBEAT_SECONDS = 60.0
 
 
-def began(paths: SegmentPaths, base: int, mode: str) -> str:
-    """A file that says that a run under way needs a snapshot, for a vacuum to see."""
-    return filesystem.join(paths.changes, f"{base:08d}-{mode}-{_BEGAN}")
+def lease_url(paths: SegmentPaths, base: int, mode: str) -> str:
+    """Return the URL of the lease by which an unfinished run protects the snapshot ``base``."""
+    return filesystem.join(paths.changes, f"{base:08d}-{mode}-{_SUFFIX}")
 
 
-def needed_base(path: str) -> int:
-    """The snapshot that a file of the store says is needed; 0 for any other file."""
+def leased_snapshot(path: str) -> int:
+    """Return the snapshot that a file of the store leases; 0 if the file is not a lease."""
     folder, _, name = path.rpartition("/")
     number = name.split("-")[0]
-    says = name.endswith("-" + _BEGAN) and folder.endswith("/changes")
-    return int(number) if says and number.isdecimal() else 0
+    is_lease = name.endswith("-" + _SUFFIX) and folder.endswith("/changes")
+    return int(number) if is_lease and number.isdecimal() else 0
 
 
 @contextmanager
-def claiming(*segments: SegmentPaths) -> Iterator[None]:
-    """Say, until the block ends, once a minute that segments are in work, for a vacuum to see."""
+def renew_claims(*segments: SegmentPaths) -> Iterator[None]:
+    """Claim segments once a minute until the block ends, so that a vacuum keeps their files."""
     stop = threading.Event()
 
     def claim() -> None:
@@ -37,7 +39,3 @@ def claiming(*segments: SegmentPaths) -> Iterator[None]:
                     paths.claim()
 
     yield from in_background(claim, stop)
-
-
-#: So often a run says that it is still there, for a vacuum to see.
-_HEARTBEAT_SECONDS = 60.0

@@ -1,13 +1,14 @@
-"""What a manifest says of a segment's lexical index, and what is asked for one."""
+"""The part of a manifest that describes a segment's lexical index."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from transforms.catalog.index_manifest import IndexFile
+from transforms.errors import Damaged
+from transforms.storage import remedies
 
-#: Languages whose words can be reduced to their stems (Snowball's), and none of them.
+#: The languages of Snowball's stemmers, and ``none`` for no stemming.
 LANGUAGES = (
     *("arabic", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hungarian"),
     *("italian", "norwegian", "portuguese", "romanian", "russian", "spanish", "swedish", "tamil"),
@@ -17,11 +18,11 @@ LANGUAGES = (
 
 @dataclass(frozen=True)
 class LexicalPiece:
-    """Files of one tantivy segment; the end of a name says what a file is for.
+    """The files of one tantivy segment; the suffix of a name says what a file is for.
 
     Attributes:
-        rows: passages in it.
-        files: in ``lexical/``.
+        rows: the number of passages.
+        files: the files in ``lexical/``.
     """
 
     rows: int
@@ -33,10 +34,10 @@ class LexicalShard:
     """Consecutive rows that were indexed together.
 
     Attributes:
-        number: its place.
-        rows: how many it holds.
-        first_row: the segment's row that is its row 0.
-        pieces: together they hold its rows.
+        number: the shard's place, from 0.
+        rows: the number of rows.
+        first_row: the segment's row that is row 0 of the shard.
+        pieces: the tantivy segments that together hold the rows.
     """
 
     number: int
@@ -50,43 +51,34 @@ class LexicalInfo:
     """The lexical index of a segment.
 
     Attributes:
-        language: whose stems its terms are.
-        shards: in order of their rows.
+        language: the language of the stemmer, one of `LANGUAGES`.
+        shards: the shards, in order of their rows.
     """
 
     language: str
     shards: tuple[LexicalShard, ...]
 
+    def __post_init__(self) -> None:
+        """Raise Damaged if no stemmer has the language."""
+        if self.language not in LANGUAGES:
+            raise Damaged("language", self.language, "is not known", remedies.ROLL_BACK)
+
     @property
     def files(self) -> Iterator[IndexFile]:
-        """All files that it is made of, each once."""
+        """Yield all files of the index, each once."""
         files = (f for shard in self.shards for piece in shard.pieces for f in piece.files)
         yield from dict.fromkeys(files)
 
     @property
     def rows(self) -> int:
-        """Passages of all shards."""
+        """Return the passages of all shards."""
         return sum(shard.rows for shard in self.shards)
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Return the bytes of all files."""
         return sum(file.bytes for file in self.files)
 
     def to_json(self) -> bytes:
-        """The index as JSON, the same bytes for the same content."""
+        """Return the index as JSON: equal content gives equal bytes."""
         return json.dumps(asdict(self), sort_keys=True).encode()
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "LexicalInfo":
-        """The index that ``dataclasses.asdict`` wrote."""
-        shards = []
-        for shard in value["shards"]:
-            pieces = tuple(
-                LexicalPiece(piece["rows"], tuple(IndexFile(**file) for file in piece["files"]))
-                for piece in shard["pieces"]
-            )
-            shards.append(LexicalShard(**shard | {"pieces": pieces}))
-        if value["language"] not in LANGUAGES:
-            raise ValueError(f"language {value['language']!r} is not known")
-        return cls(value["language"], tuple(shards))

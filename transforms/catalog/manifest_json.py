@@ -1,55 +1,104 @@
-"""Decode manifests; every failure names the file."""
+"""Decode the store's JSON files into dataclasses; every failure names the file."""
 
 import json
+import math
 import re
-from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
+import msgspec
 import pyarrow as pa
 
 from transforms.errors import Damaged
+from transforms.storage import remedies
 
 T = TypeVar("T")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+#: Values of these types need no further check.
+_CHECKED = frozenset({str, int, bool, dict, type(None)})
+#: What json, msgspec, pyarrow and the checks below raise for hostile content.
+_FAILURES = (ValueError, TypeError, RecursionError, OSError, pa.ArrowException)
 
 
-_RESTORE = "restore it from a backup, or go back with albeam rollback"
-
-
-def parse(content: bytes, where: str, build: Callable[[dict[str, Any]], T]) -> T:
-    """``build`` of a JSON file's value.
+def load(content: bytes, where: str) -> Any:
+    """Return the value of a JSON file.
 
     Raises:
-        Damaged: the content is not JSON or lacks what ``build`` takes; ``where`` names the file.
+        Damaged: the content is not JSON; ``where`` names the file.
     """
     try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise Damaged(f"{where} can't be read as a manifest: {error}; {_RESTORE}") from error
-    return read_value(value, where, build)
-
-
-def read_value(value: Any, where: str, build: Callable[[dict[str, Any]], T]) -> T:
-    """``build`` of a manifest's value; see `parse`."""
-    try:
-        return build(value)
-    except Damaged as error:
-        raise Damaged(f"{where}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise Damaged(
-            f"{where} can't be read as a manifest: {type(error).__name__}: {error}; {_RESTORE}"
+            "file", where, f"can't be read as JSON: {error}", remedies.ROLL_BACK
         ) from error
 
 
-def check_name(name: str) -> str:
-    """``name`` where it is a plain file name; a manifest's paths may not leave the store.
+def convert(value: Any, kind: type[T], where: str, remedy: str = remedies.ROLL_BACK) -> T:
+    """Return a JSON value as the dataclass ``kind``.
 
     Raises:
-        Damaged: it is anything else.
+        Damaged: a key is missing or unknown, a value has another type, a number is not finite, or
+            the dataclass refuses a value; ``where`` names the file.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    try:
+        made = msgspec.convert(value, kind, dec_hook=_decode_other)
+        _check(value, made)
+    except Damaged as error:
+        problem = f"has {error.option} {error.value!r}, which {error.problem}"
+        raise Damaged("file", where, problem, error.remedy) from error
+    except _FAILURES as error:
+        problem = f"can't be decoded as {kind.__name__.lstrip('_')}: {error}"
+        raise Damaged("file", where, problem, remedy) from error
+    return made
+
+
+def decode(content: bytes, kind: type[T], where: str) -> T:
+    """Return the content of a JSON file as the dataclass ``kind``; see `load` and `convert`."""
+    return convert(load(content, where), kind, where)
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it is a plain file name: a manifest's paths may not leave the store.
+
+    Raises:
+        Damaged: the name is anything else.
+    """
+    if not _NAME.fullmatch(name):
         raise Damaged(
-            f"{name!r} is not a file name inside the store; the manifest was tampered with: "
-            "restore it from a backup, or go back with albeam rollback"
+            "file name",
+            name,
+            "is not a name inside the store: the file was tampered with",
+            remedies.ROLL_BACK,
         )
     return name
+
+
+def encode_schema(schema: pa.Schema) -> str:
+    """Return an Arrow schema as the hexadecimal text that manifests hold."""
+    return str(schema.serialize().to_pybytes().hex())
+
+
+def _decode_other(kind: type, value: Any) -> Any:
+    """Decode the only type in manifests that is not JSON's own."""
+    if kind is pa.Schema:
+        return pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(value)))
+    raise NotImplementedError(kind)
+
+
+def _check(value: Any, made: Any) -> None:
+    """Raise ValueError for unknown keys and infinite numbers, which msgspec accepts."""
+    if isinstance(made, float) and not math.isfinite(made):
+        raise ValueError(f"{made} is not a finite number")
+    if isinstance(made, tuple):
+        for each, part in zip(value, made, strict=True):
+            if type(part) not in _CHECKED:
+                _check(each, part)
+    elif is_dataclass(made):
+        known = vars(made)
+        if unknown := value.keys() - known.keys():
+            raise ValueError(f"{type(made).__name__} has unknown keys {sorted(unknown)}")
+        for name, each in value.items():
+            if type(known[name]) not in _CHECKED:
+                _check(each, known[name])

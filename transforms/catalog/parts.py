@@ -1,4 +1,4 @@
-"""Parts: vectors files, their format, and reading them."""
+"""Parts: the vectors files, their format, and how they are read."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -15,38 +15,39 @@ from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import SegmentRef, read_segment
 from transforms.errors import Damaged
 from transforms.models.identity import ModelIdentity
-from transforms.storage import filesystem
+from transforms.storage import filesystem, remedies
 from transforms.storage.parquet_files import open_parquet, reading
 from transforms.storage.schema import PASSAGE_FIELDS, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
+
+#: The key of the model in a part's key-value metadata.
+MODEL_KEY = b"albeam.model"
 
 
 def complete_parts(
     paths: SegmentPaths, count: int, known: Iterable[PartInfo]
 ) -> tuple[PartInfo, ...]:
-    """All ``count`` parts of a segment, those not ``known`` read from their markers.
+    """Return all ``count`` parts of a segment; markers are read of those that are not ``known``.
 
     Raises:
-        Damaged: a part is not done.
+        Damaged: a part is not finished.
     """
     infos = {info.number: info for info in known}
     others = [number for number in range(count) if number not in infos]
     for number, info in zip(others, filesystem.in_threads(paths.read_marker, others), strict=True):
         if info is None:
-            raise Damaged(f"{paths.marker(number)} is missing; run the same command again")
+            url = paths.marker(number)
+            raise Damaged("file", url, "is missing", "Run the same command again")
         infos[number] = info
     return tuple(infos[number] for number in range(count))
 
 
-MODEL_KEY = b"albeam.model"
-
-
 @dataclass(frozen=True)
 class PartFormat:
-    """What every part of a segment has in common.
+    """The format of a segment's parts.
 
     Attributes:
-        identity: the model, kept in each file's key-value metadata.
+        identity: the model, which each file holds in its key-value metadata.
         vector_dtype: ``float32`` or ``float16``.
         metadata: the schema of the metadata columns.
     """
@@ -57,7 +58,7 @@ class PartFormat:
 
     @property
     def schema(self) -> pa.Schema:
-        """The schema of a part's file."""
+        """Return the schema of a part's file."""
         value = pa.float16() if self.vector_dtype == "float16" else pa.float32()
         vector = pa.field(VECTOR, pa.list_(value, self.identity.dim))
         return pa.schema(
@@ -69,7 +70,7 @@ class PartFormat:
 def read_vectors(
     paths: SegmentPaths, parts: tuple[PartInfo, ...]
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """The vectors of parts, in order, as float32 arrays ``[rows, dim]``."""
+    """Yield the vectors of parts, in order, as float32 arrays ``[rows, dim]``."""
     for part in parts:
         url = filesystem.join(paths.vectors, part.name)
         with open_parquet(url) as file, reading(url):
@@ -78,7 +79,7 @@ def read_vectors(
 
 
 def rejected_ids(paths: SegmentPaths, parts: tuple[PartInfo, ...], reasons: set[str]) -> set[str]:
-    """The ids of documents that were rejected for one of some reasons."""
+    """Return the ids of documents that were rejected for one of the reasons."""
     found: set[Any] = set()
     for part in parts:
         if reasons & part.rejects.keys():
@@ -93,23 +94,21 @@ def rejected_ids(paths: SegmentPaths, parts: tuple[PartInfo, ...], reasons: set[
 
 
 def open_part(paths: SegmentPaths, part: PartInfo) -> Any:
-    """A part's Parquet file, its footer read.
+    """Open a part's Parquet file and read its footer.
 
     Raises:
-        Damaged: it is missing, is no Parquet, or has another number of rows.
+        Damaged: the file is missing, is not Parquet, or has another number of rows.
     """
     url = filesystem.join(paths.vectors, part.name)
     file = open_parquet(url)
     if file.metadata.num_rows != part.rows:
-        raise Damaged(
-            f"{url} has {file.metadata.num_rows} rows, and the manifest says {part.rows}; "
-            "restore it, or embed again into a new store"
-        )
+        problem = f"has {file.metadata.num_rows} rows, but the manifest records {part.rows}"
+        raise Damaged("file", url, problem, remedies.EMBED_AGAIN)
     return file
 
 
 def live_document_ids(store: str, segments: Iterable[SegmentRef]) -> Iterator[pa.ChunkedArray]:
-    """The document ids of segments, an array a part; a document's id stands once a passage."""
+    """Yield the document ids of segments, one array per part and one id per passage."""
     for ref in segments:
         paths = SegmentPaths(store, ref.name)
         for part in read_segment(store, ref).parts:

@@ -1,26 +1,27 @@
 """The plan of a segment: which input rows go into which part."""
 
 import base64
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyroaring import BitMap
 
+from transforms.catalog.manifest_json import convert, encode_schema
 from transforms.catalog.options import ColumnOptions
-from transforms.errors import Damaged
+from transforms.storage import remedies
 from transforms.storage.checksummed_json import seal, unseal
 from transforms.storage.filesystem import FileInfo
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Rows ``start`` to ``stop`` of a row group; ``row`` is the first one's number in its file.
+    """Rows ``start`` to ``stop`` of a row group; ``row`` is the number of the first in its file.
 
-    Where not all of them are meant, ``mask`` names those that are, counted from ``start``: a
-    roaring bitmap in base64.
+    If only some of them belong to the slice, ``mask`` holds their places, counted from ``start``,
+    as a roaring bitmap in base64.
     """
 
     file: int
@@ -32,11 +33,11 @@ class Slice:
 
     @property
     def rows(self) -> int:
-        """How many rows are meant."""
+        """Return the number of rows that belong to the slice."""
         return len(self._bitmap()) if self.mask else self.stop - self.start
 
     def chosen(self, first: int, stop: int) -> npt.NDArray[np.int64]:
-        """Which rows of the group, between ``first`` and ``stop``, are meant."""
+        """Return which rows of the group, from ``first`` to ``stop``, belong to the slice."""
         first, stop = max(first, self.start), min(stop, self.stop)
         if not self.mask:
             return np.arange(first, max(stop, first))
@@ -52,10 +53,10 @@ class Part:
     """The rows of one vectors file.
 
     Attributes:
-        number: its place in the segment.
+        number: the part's place in the segment.
         slices: the input rows.
-        carry: where their vectors are taken from older segments, the file in the segment's
-            ``changes/`` that says from which rows; "" where they are embedded.
+        carry: the file in the segment's ``changes/`` that says from which older rows the vectors
+            are copied; "" if the rows are embedded.
     """
 
     number: int
@@ -64,19 +65,19 @@ class Part:
 
     @property
     def rows(self) -> int:
-        """How many input rows the part has."""
+        """Return the number of input rows of the part."""
         return sum(piece.rows for piece in self.slices)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides which rows go where; written into the segment before work.
+    """The assignment of input rows to parts; written into the segment before the work starts.
 
     Attributes:
         files: the input files.
-        columns: which columns hold what; ``all_columns`` is resolved into ``metadata``.
-        schema: the metadata columns as they will be written.
-        parts: in order.
+        columns: the columns to read, with ``all_columns`` resolved into ``metadata``.
+        schema: the schema of the metadata columns as they are written.
+        parts: the parts in order.
     """
 
     files: tuple[FileInfo, ...]
@@ -86,15 +87,15 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """How many input rows all parts have."""
+        """Return the number of input rows of all parts."""
         return sum(part.rows for part in self.parts)
 
     def to_json(self) -> bytes:
-        """The plan as JSON."""
+        """Return the plan as JSON."""
         value = {
             "files": [asdict(file) for file in self.files],
             "columns": asdict(self.columns),
-            "schema": self.schema.serialize().to_pybytes().hex(),
+            "schema": encode_schema(self.schema),
             "parts": [[_slice_value(s) for s in part.slices] for part in self.parts],
             "carry": {str(part.number): part.carry for part in self.parts if part.carry},
         }
@@ -102,32 +103,43 @@ class Plan:
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Plan":
-        """The plan that `to_json` wrote; ``where`` names the file in errors.
+        """Return the plan that `to_json` wrote.
 
         Raises:
-            Damaged: it is not such a plan.
+            Damaged: the content is not such a plan; ``where`` names the file.
         """
-        try:
-            value = unseal(content, where)
-            columns = value["columns"]
-            metadata = tuple((new, old) for new, old in columns.pop("metadata"))
-            carry = value.get("carry", {})
-            return cls(
-                files=tuple(FileInfo(**file) for file in value["files"]),
-                columns=ColumnOptions(metadata=metadata, **columns),
-                schema=pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(value["schema"]))),
-                parts=tuple(
-                    Part(
-                        number, tuple(Slice(*piece) for piece in pieces), carry.get(str(number), "")
-                    )
-                    for number, pieces in enumerate(value["parts"])
-                ),
+        stored = convert(unseal(content, where), _StoredPlan, where, remedies.NO_RESUME)
+        parts = tuple(
+            Part(
+                number,
+                tuple(Slice(*piece) for piece in pieces),
+                stored.carry.get(str(number), ""),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-            raise Damaged(
-                f"{where} can't be read as a plan: {type(error).__name__}: {error}; "
-                "run again with --no-resume"
-            ) from error
+            for number, pieces in enumerate(stored.parts)
+        )
+        return cls(stored.files, stored.columns, stored.schema, parts)
+
+
+class _StoredSlice(NamedTuple):
+    """A slice in ``plan.json``: an array, which is shorter than an object."""
+
+    file: int
+    row_group: int
+    start: int
+    stop: int
+    row: int
+    mask: str = ""
+
+
+@dataclass(frozen=True)
+class _StoredPlan:
+    """The content of ``plan.json``."""
+
+    files: tuple[FileInfo, ...]
+    columns: ColumnOptions
+    schema: pa.Schema
+    parts: tuple[tuple[_StoredSlice, ...], ...]
+    carry: dict[str, str] = field(default_factory=dict)
 
 
 def _slice_value(piece: Slice) -> list[Any]:

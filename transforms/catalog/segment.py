@@ -1,4 +1,4 @@
-"""A segment: what one run produced, where its files lie, and how they are described.
+"""A segment: what one run produced, and the manifest that describes it.
 
 ``segments/<name>/`` holds ``plan.json``, ``vectors/part-*.parquet`` each with its marker
 ``part-*.json``, ``rejects/``, ``index/``, ``lexical/`` and, once all is done, ``segment.json``.
@@ -8,13 +8,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from transforms.catalog.index_manifest import IndexInfo
 from transforms.catalog.lexical_manifest import LexicalInfo
-from transforms.catalog.manifest_json import check_name, parse
+from transforms.catalog.manifest_json import check_name, decode, encode_schema
 from transforms.errors import BadInput
 from transforms.models.identity import ModelIdentity
 from transforms.storage.filesystem import FileInfo
@@ -22,20 +21,20 @@ from transforms.storage.filesystem import FileInfo
 
 @dataclass(frozen=True)
 class PartInfo:
-    """A part that is done; the content of its marker.
+    """A finished part; the content of its marker.
 
     Attributes:
-        number: its place in the segment.
-        name: its file in ``vectors/``.
-        rows: passages in it.
+        number: the part's place in the segment.
+        name: the part's file in ``vectors/``.
+        rows: the number of passages.
         bytes: the file's size.
         sha256: the file's digest.
-        documents: documents with at least one passage in it.
-        tokens: token ids embedded, special tokens counted.
-        text_bytes: UTF-8 bytes of the passages.
-        rejects: reason to number of rejected rows.
-        rejects_name: the file in ``rejects/``, or "".
-        rejects_sha256: its digest, or "".
+        documents: the number of documents with at least one passage in the part.
+        tokens: the number of embedded token ids, special tokens included.
+        text_bytes: the UTF-8 bytes of the passages.
+        rejects: the number of rejected rows by reason.
+        rejects_name: the file in ``rejects/``; "" if no row was rejected.
+        rejects_sha256: the digest of that file, or "".
     """
 
     number: int
@@ -50,6 +49,12 @@ class PartInfo:
     rejects_name: str = ""
     rejects_sha256: str = ""
 
+    def __post_init__(self) -> None:
+        """Raise Damaged if a file name leads out of its folder."""
+        check_name(self.name)
+        if self.rejects_name:
+            check_name(self.rejects_name)
+
 
 @dataclass(frozen=True)
 class SegmentInfo:
@@ -57,13 +62,13 @@ class SegmentInfo:
 
     Attributes:
         name: the segment's folder.
-        identity: the model of its vectors.
+        identity: the model of the vectors.
         vector_dtype: ``float32`` or ``float16``.
-        inputs: the files that it was made of.
-        metadata: the metadata columns' Arrow schema.
-        parts: in order; a row's id is its place in their concatenation.
-        index: None where none was asked for.
-        lexical: likewise.
+        inputs: the input files of the segment.
+        metadata: the Arrow schema of the metadata columns.
+        parts: the parts in order; a row's id is its place in their concatenation.
+        index: the vector index; None if none was asked for.
+        lexical: the lexical index; None if none was asked for.
     """
 
     name: str
@@ -75,92 +80,65 @@ class SegmentInfo:
     index: IndexInfo | None
     lexical: LexicalInfo | None = None
 
+    def __post_init__(self) -> None:
+        """Raise Damaged if the name leads out of the store."""
+        check_name(self.name)
+
     @property
     def rows(self) -> int:
-        """Passages in all parts."""
+        """Return the passages of all parts."""
         return sum(part.rows for part in self.parts)
 
     @property
     def size(self) -> int:
-        """Bytes of parts and indexes."""
+        """Return the bytes of parts and indexes."""
         indexes = [index.size for index in (self.index, self.lexical) if index is not None]
         return self.total("bytes") + sum(indexes)
 
     def total(self, name: str) -> int:
-        """The sum over parts of one of their numbers, such as ``documents`` or ``tokens``."""
+        """Return the sum over all parts of a field, such as ``documents`` or ``tokens``."""
         return sum(getattr(part, name) for part in self.parts)
 
     @property
     def rejects(self) -> dict[str, int]:
-        """Reason to number of rejected rows."""
+        """Return the number of rejected rows by reason."""
         counts: Counter[str] = Counter()
         for part in self.parts:
             counts.update(part.rejects)
         return dict(sorted(counts.items()))
 
     def to_json(self) -> bytes:
-        """The segment as JSON, the same bytes for the same content."""
-        value = asdict(self) | {"metadata": self.metadata.serialize().to_pybytes().hex()}
+        """Return the segment as JSON: equal content gives equal bytes."""
+        value = asdict(self) | {"metadata": encode_schema(self.metadata)}
         return json.dumps(value, sort_keys=True, indent=1).encode()
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "SegmentInfo":
-        """The segment that `to_json` wrote; ``where`` names the file in errors."""
-        return parse(content, where, cls._from_value)
+        """Return the segment that `to_json` wrote.
 
-    @classmethod
-    def _from_value(cls, value: dict[str, Any]) -> "SegmentInfo":
-        index = value["index"]
-        if index is not None:
-            index = IndexInfo.from_dict(index)
-            for file in index.files:
-                check_name(file.name)
-        # Segments of an earlier albeam lack it.
-        lexical = value.get("lexical")
-        if lexical is not None:
-            lexical = checked_lexical(lexical)
-        parts = tuple(checked_part(part) for part in value["parts"])
-        return cls(
-            name=check_name(value["name"]),
-            identity=ModelIdentity.from_dict(value["identity"]),
-            vector_dtype=value["vector_dtype"],
-            inputs=tuple(FileInfo(**file) for file in value["inputs"]),
-            metadata=pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(value["metadata"]))),
-            parts=parts,
-            index=index,
-            lexical=lexical,
-        )
-
-
-def checked_lexical(value: dict[str, Any]) -> LexicalInfo:
-    """A lexical index from its JSON value, whose file names stay in the store."""
-    info = LexicalInfo.from_dict(value)
-    for file in info.files:
-        check_name(file.name)
-    return info
-
-
-def checked_part(value: dict[str, Any]) -> PartInfo:
-    """Decode a part of a manifest and check its file names."""
-    part = PartInfo(**value)
-    check_name(part.name)
-    if part.rejects_name:
-        check_name(part.rejects_name)
-    return part
+        Raises:
+            Damaged: the content is not such a segment; ``where`` names the file.
+        """
+        return decode(content, cls, where)
 
 
 def check_metadata(schema: pa.Schema, others: Iterable[tuple[str, pa.Schema]]) -> None:
-    """Raise BadInput where metadata columns differ in type from those that the store has.
+    """Check that metadata columns have the same types as those in the store.
 
     Args:
-        schema: of the input's.
+        schema: the metadata schema of the input.
         others: names and metadata schemas of live segments.
+
+    Raises:
+        BadInput: a column has another type than in a live segment.
     """
     for name, theirs in others:
         try:
             pa.unify_schemas([theirs, schema])
         except pa.ArrowException as error:
             raise BadInput(
-                f"the metadata columns differ from those of segment {name!r}: {error}; "
-                "cast or rename them, or give --mode replace to start the store anew"
+                "metadata columns",
+                None,
+                f"differ from those of segment {name!r}: {error}",
+                "Cast or rename them, or give --mode replace to start from an empty store",
             ) from error

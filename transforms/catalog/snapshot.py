@@ -1,4 +1,4 @@
-"""Snapshots: immutable numbered manifests; the newest one is the store.
+"""Snapshots: immutable numbered files; the newest one is the store.
 
 A commit is one exclusive create of ``snapshots/<number>.json``: everything becomes visible or
 nothing does.
@@ -14,15 +14,16 @@ from typing import Any
 
 from transforms.catalog.index_manifest import IndexFile, IndexInfo
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.manifest_json import check_name, parse
-from transforms.catalog.segment import SegmentInfo, checked_lexical
+from transforms.catalog.lexical_manifest import LexicalInfo
+from transforms.catalog.manifest_json import check_name, convert, decode, load
+from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.tombstones import TombstoneRef
 from transforms.errors import BadInput, Damaged
 from transforms.models.identity import ModelIdentity
-from transforms.storage import filesystem
+from transforms.storage import filesystem, remedies
 
 VERSION = 1
-#: Holds the number of the newest snapshot, as the last writer knew it.
+#: The file that holds the number of the newest snapshot, as its writer recorded it.
 NEWEST = "snapshots/newest"
 
 
@@ -31,14 +32,15 @@ class SegmentRef:
     """A live segment.
 
     Attributes:
-        name: its folder.
+        name: the segment's folder.
         sha256: the digest of its ``segment.json``.
-        documents: that it was written with, dead ones counted.
-        passages: that it was written with, dead ones counted.
-        rejects: reason to number of rejected rows.
-        tombstones: its dead rows; None where all live.
-        index: a file that says what its index is, where it is not the one it was written with.
-        lexical: likewise of its lexical index.
+        documents: the documents written, dead ones included.
+        passages: the passages written, dead ones included.
+        rejects: the number of rejected rows by reason.
+        tombstones: the dead rows; None if all rows are live.
+        index: the file in ``index/`` that describes a vector index that was built later; it
+            replaces the index in ``segment.json``.
+        lexical: the file in ``lexical/`` that does so for the lexical index.
     """
 
     name: str
@@ -50,48 +52,40 @@ class SegmentRef:
     index: IndexFile | None = None
     lexical: IndexFile | None = None
 
+    def __post_init__(self) -> None:
+        """Raise Damaged if the name leads out of the store."""
+        check_name(self.name)
+
     @property
     def live_documents(self) -> int:
-        """Documents that are not dead."""
+        """Return the number of live documents."""
         return self.documents - (self.tombstones.documents if self.tombstones else 0)
 
     @property
     def live_passages(self) -> int:
-        """Passages that are not dead."""
+        """Return the number of live passages."""
         return self.passages - (self.tombstones.passages if self.tombstones else 0)
 
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "SegmentRef":
-        """The reference that ``dataclasses.asdict`` wrote."""
-        dead = value.pop("tombstones", None)
-        index, lexical = value.pop("index", None), value.pop("lexical", None)
-        return cls(
-            **value,
-            tombstones=TombstoneRef(**dead) if dead is not None else None,
-            index=IndexFile(**index) if index is not None else None,
-            lexical=IndexFile(**lexical) if lexical is not None else None,
-        )
-
     def to_dict(self) -> dict[str, Any]:
-        """The reference for JSON; as an earlier albeam wrote it, where there is nothing new."""
+        """Return the JSON value; without newer keys that are None, as earlier versions wrote it."""
         return _without_none(asdict(self), "lexical")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a new snapshot is to hold; see `Snapshot`."""
+    """The content of a new snapshot; see `Snapshot`."""
 
     identity: ModelIdentity
     segments: tuple[SegmentRef, ...]
     weight: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The content for JSON; as an earlier albeam wrote it, where there is nothing new."""
+        """Return the JSON value; without newer keys that are None, as earlier versions wrote it."""
         segments = [segment.to_dict() for segment in self.segments]
         return _without_none(asdict(self) | {"segments": segments}, "weight")
 
     def digest(self, number: int) -> str:
-        """SHA-256 of this content as snapshot ``number``."""
+        """Return the SHA-256 of this content as snapshot ``number``."""
         value = {"number": number, **self.to_dict()}
         return filesystem.digest(json.dumps(value, sort_keys=True).encode())
 
@@ -101,14 +95,14 @@ class Snapshot:
     """One state of a store.
 
     Attributes:
-        number: counts up from 1.
-        created: UTC, ISO 8601.
-        command: the command that made it.
-        commit: a digest of number, model and segments, by which a writer knows its own.
-        identity: the model of all its vectors.
-        segments: the live ones, oldest first.
-        version: of this format.
-        weight: of the cosine in a hybrid score, where it was learnt.
+        number: the snapshot's number, counted from 1.
+        created: the time of the commit, UTC, ISO 8601.
+        command: the command that made the snapshot.
+        commit: a digest of number and content, by which a writer recognizes its own commit.
+        identity: the model of all vectors.
+        segments: the live segments, oldest first.
+        version: the version of this format.
+        weight: the learnt weight of the cosine in hybrid scores; None if it was not learnt.
     """
 
     number: int
@@ -122,70 +116,67 @@ class Snapshot:
 
     @property
     def content(self) -> Content:
-        """What it holds."""
+        """Return the content."""
         return Content(self.identity, self.segments, self.weight)
 
     @property
     def documents(self) -> int:
-        """Live documents, tombstones left out."""
+        """Return the number of live documents."""
         return sum(segment.live_documents for segment in self.segments)
 
     @property
     def passages(self) -> int:
-        """Live passages, tombstones left out."""
+        """Return the number of live passages."""
         return sum(segment.live_passages for segment in self.segments)
 
     def to_json(self) -> bytes:
-        """The snapshot as JSON."""
+        """Return the snapshot as JSON."""
         value = _without_none(asdict(self), "weight") | self.content.to_dict()
         return json.dumps(value, sort_keys=True, indent=1).encode()
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Snapshot":
-        """The snapshot that `to_json` wrote; ``where`` names the file in errors."""
-        return parse(content, where, cls._from_value)
+        """Return the snapshot that `to_json` wrote.
 
-    @classmethod
-    def _from_value(cls, value: dict[str, Any]) -> "Snapshot":
-        if value["version"] != VERSION:
+        Raises:
+            Damaged: the content is not such a snapshot; ``where`` names the file.
+        """
+        value = load(content, where)
+        # Another version may have other keys: it must be named before they are.
+        if isinstance(value, dict) and value.get("version") != VERSION:
             raise Damaged(
-                f"snapshot format {value['version']!r} is not {VERSION}, which this albeam reads; "
-                "install the albeam that wrote the store"
+                "file",
+                where,
+                f"has snapshot format {value.get('version')!r}; this albeam reads format {VERSION}",
+                "Install the albeam that wrote the store",
             )
-        segments = tuple(SegmentRef.from_dict(segment) for segment in value.pop("segments"))
-        for segment in segments:
-            check_name(segment.name)
-            for file in (segment.index, segment.lexical):
-                if file is not None:
-                    check_name(file.name)
-        identity = ModelIdentity.from_dict(value.pop("identity"))
-        return cls(segments=segments, identity=identity, **value)
+        return convert(value, cls, where)
 
 
 def snapshot_numbers(store: str) -> list[int]:
-    """The numbers of a store's snapshots, oldest first; the newest may have lost its file."""
+    """Return the numbers of a store's snapshots, oldest first; the newest may lack its file."""
     names = filesystem.list_names(filesystem.join(store, "snapshots"))
     numbers = sorted(int(name[:-5]) for name in names if re.fullmatch(r"\d{8,}\.json", name))
     # By name: a listing may be too old to show the newest, or any.
     while filesystem.exists(snapshot_url(store, (following := numbers[-1] + 1 if numbers else 1))):
         numbers.append(following)
-    newest = _newest(store)
+    newest = _recorded_newest(store)
     return [*numbers, newest] if numbers and newest > numbers[-1] else numbers
 
 
-def _newest(store: str) -> int:
-    """The number that a writer noted after its commit; 0 for none. There may be newer ones."""
+def _recorded_newest(store: str) -> int:
+    """Return the number that a writer recorded after its commit, or 0; there may be newer ones."""
     try:
         return int(filesystem.read_bytes(filesystem.join(store, NEWEST)))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return 0
 
 
-def note_newest(store: str, number: int) -> None:
-    """Note a commit, so that the loss of its file is noticed; what is not noted does no harm."""
+def record_newest(store: str, number: int) -> None:
+    """Record a commit, so that the loss of its file is detected; a failure to do so is ignored."""
     folder, name = NEWEST.split("/")
     with (
-        # What fsspec's filesystems raise has no common base.
+        # The exceptions of fsspec's filesystems have no common base.
         contextlib.suppress(Exception),
         filesystem.put_atomically(filesystem.join(store, folder), lambda _: name) as path,
     ):
@@ -193,84 +184,84 @@ def note_newest(store: str, number: int) -> None:
 
 
 def read_snapshot(store: str, number: int | None = None) -> Snapshot:
-    """A store's snapshot, the newest by default.
+    """Return a snapshot of a store, the newest by default.
 
     Raises:
         BadInput: there is no store, or no such snapshot.
-        Damaged: its file can't be read.
+        Damaged: the snapshot's file can't be read.
     """
     if number is not None:
-        # By name: a listing for each of many snapshots would take long.
+        # By name: one listing for each of many snapshots would be slow.
         with contextlib.suppress(FileNotFoundError):
             return read_numbered(store, number)
     numbers = snapshot_numbers(store)
     if not numbers:
-        raise BadInput(f"{store!r} is not a store: it has no snapshot; make one with albeam embed")
+        problem = "is not a store: it has no snapshot"
+        raise BadInput("store", store, problem, "Create one with albeam embed")
     if number in (None, numbers[-1]):
         try:
             return read_numbered(store, numbers[-1])
         except FileNotFoundError as error:
             raise Damaged(
-                f"{snapshot_url(store, numbers[-1])}, the newest snapshot, is missing; "
-                "restore it, or go "
-                "back to an earlier one with albeam rollback"
+                "file",
+                snapshot_url(store, numbers[-1]),
+                "is missing, and it is the newest snapshot",
+                remedies.ROLL_BACK,
             ) from error
     raise BadInput(
-        f"snapshot {numbers[-1] if number is None else number} is not in {store!r}, which has "
-        f"{numbers[0]} to {numbers[-1]}; see albeam snapshots"
+        "snapshot",
+        number,
+        f"is not in {store!r}, which has {numbers[0]} to {numbers[-1]}",
+        "See albeam snapshots",
     )
 
 
 def read_numbered(store: str, number: int) -> Snapshot:
-    """Read the snapshot of a number."""
+    """Return the snapshot ``number``; raises FileNotFoundError if its file is missing."""
     url = snapshot_url(store, number)
     snapshot = Snapshot.from_json(filesystem.read_bytes(url), url)
     if snapshot.number != number:
-        raise Damaged(f"{url} holds snapshot {snapshot.number}; restore it from a backup")
+        raise Damaged("file", url, f"holds snapshot {snapshot.number}", remedies.ROLL_BACK)
     found = snapshot.content.digest(number)
     if found != snapshot.commit:
-        raise Damaged(
-            f"{url} has content with digest {found}, and it says {snapshot.commit}; restore it, "
-            "or go back to an earlier snapshot with albeam rollback"
-        )
+        problem = f"has content with digest {found}, but records {snapshot.commit}"
+        raise Damaged("file", url, problem, remedies.ROLL_BACK)
     return snapshot
 
 
 def newest_snapshot(store: str) -> Snapshot | None:
-    """The newest snapshot, or None where the store has none yet."""
+    """Return the newest snapshot; None if the store has none yet."""
     numbers = snapshot_numbers(store)
     return read_snapshot(store, numbers[-1]) if numbers else None
 
 
 def snapshot_of(store: str, segment: str) -> int:
-    """The number of the newest snapshot in which a segment is live.
+    """Return the number of the newest snapshot in which a segment is live.
 
     Raises:
-        BadInput: it is live in none.
+        BadInput: the segment is live in no snapshot.
     """
     for number in reversed(snapshot_numbers(store)):
         if segment in {ref.name for ref in read_snapshot(store, number).segments}:
             return number
-    raise BadInput(f"segment {segment!r} is live in no snapshot of {store!r}; embed again")
+    raise BadInput("segment", segment, f"is live in no snapshot of {store!r}", "Embed again")
 
 
 def read_segment(store: str, ref: SegmentRef) -> SegmentInfo:
-    """A live segment's description with the index that it has now, checked by their digests.
+    """Return the manifest of a live segment, with the indexes that the snapshot references.
 
     Raises:
-        Damaged: it is missing or differs.
+        Damaged: a file is missing or differs from its digest.
     """
     paths = SegmentPaths(store, ref.name)
     info = SegmentInfo.from_json(_read_checked(paths.manifest, ref.sha256), paths.manifest)
     if ref.index is not None:
         url = filesystem.join(paths.index, ref.index.name)
-        index = parse(_read_checked(url, ref.index.sha256), url, IndexInfo.from_dict)
-        for file in index.files:
-            check_name(file.name)
+        index = decode(_read_checked(url, ref.index.sha256), IndexInfo, url)
         info = replace(info, index=index)
     if ref.lexical is not None:
         url = filesystem.join(paths.lexical, ref.lexical.name)
-        lexical = parse(_read_checked(url, ref.lexical.sha256), url, checked_lexical)
+        lexical = decode(_read_checked(url, ref.lexical.sha256), LexicalInfo, url)
         info = replace(info, lexical=lexical)
     return info
 
@@ -283,13 +274,11 @@ def _read_checked(url: str, sha256: str) -> bytes:
     try:
         content = filesystem.read_bytes(url)
     except FileNotFoundError as error:
-        raise Damaged(f"{url} is missing; restore it, or embed again into a new store") from error
+        raise Damaged("file", url, "is missing", remedies.EMBED_AGAIN) from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise Damaged(
-            f"{url} has SHA-256 {found}, and the snapshot says {sha256}; "
-            "restore it, or embed again into a new store"
-        )
+        problem = f"has SHA-256 {found}, but the snapshot records {sha256}"
+        raise Damaged("file", url, problem, remedies.EMBED_AGAIN)
     return content
 
 
@@ -299,7 +288,7 @@ def snapshot_url(store: str, number: int) -> str:
 
 
 def was_committed(store: str, name: str, after: int = 0) -> bool:
-    """Whether a snapshot that is still there, and has a number above ``after``, has the segment."""
+    """Return whether an existing snapshot with a number above ``after`` has the segment."""
     for number in reversed(snapshot_numbers(store)):
         if number <= after:
             break

@@ -1,7 +1,7 @@
-"""Tombstones: the rows of a segment that newer documents replaced or that were removed.
+"""Tombstones: the rows of a segment that newer documents replaced or a command removed.
 
-A segment's tombstones are one roaring bitmap of row ids, in a file named by its content; the
-snapshot names it. The files are immutable: a later snapshot names another one.
+A segment's tombstones are one roaring bitmap of row ids, in a file named by its content and
+referenced by the snapshot. The files are immutable: a later snapshot references another file.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TombstoneRef:
-    """Where a segment's tombstones lie, and how many there are.
+    """A reference to a file of row ids, such as a segment's tombstones.
 
     Attributes:
-        name: the file in the segment's ``tombstones/``.
+        name: the file's name in its folder.
         sha256: the file's digest.
-        passages: rows that are dead.
-        documents: documents that are dead.
+        passages: the number of rows.
+        documents: the number of documents that the rows belong to.
     """
 
     name: str
@@ -35,21 +35,21 @@ class TombstoneRef:
     documents: int
 
     def __post_init__(self) -> None:
-        """Raise Damaged for a name that leaves the folder."""
+        """Raise Damaged if the name leads out of the folder."""
         check_name(self.name)
 
 
 def write_tombstones(paths: SegmentPaths, rows: BitMap64, documents: int) -> TombstoneRef:
-    """Write a segment's tombstones; the same rows give the same file.
+    """Write a segment's tombstones; equal rows give the same file.
 
-    That file may stand already, and be old: it is kept from a vacuum before it is relied on.
+    That file may exist and be old. The segment is claimed first, so that no vacuum removes it.
     """
     paths.claim()
     return write_rows(paths.tombstones, rows, documents)
 
 
 def write_rows(folder: str, rows: BitMap64, documents: int) -> TombstoneRef:
-    """Write a set of rows, those of so many documents, into any folder."""
+    """Write the rows of so many documents into a folder."""
     with (
         filesystem.put_by_content(folder, "rows", ".roaring") as written,
         open(written.path, "wb") as file,
@@ -59,45 +59,45 @@ def write_rows(folder: str, rows: BitMap64, documents: int) -> TombstoneRef:
 
 
 def read_tombstones(paths: SegmentPaths, ref: TombstoneRef | None, rows: int) -> BitMap64:
-    """A segment's dead rows.
+    """Return the dead rows of a segment.
 
     Args:
-        paths: the segment's.
-        ref: what the snapshot says; None where all rows live.
-        rows: how many rows the segment has.
+        paths: the paths of the segment.
+        ref: the snapshot's reference; None if all rows are live.
+        rows: the number of rows of the segment.
 
     Raises:
-        Damaged: the file is missing, differs from its digest, or names rows that are not there.
+        Damaged: the file is missing, differs from its digest, or holds rows that do not exist.
     """
     return read_rows(paths.tombstones, ref, rows)
 
 
 def read_rows(folder: str, ref: TombstoneRef | None, rows: int) -> BitMap64:
-    """The set of rows that `write_rows` wrote into a folder; none for None."""
+    """Return the rows that `write_rows` wrote into a folder; none if ``ref`` is None."""
     if ref is None:
         return BitMap64()
     url = filesystem.join(folder, ref.name)
-    remedy = "restore it, or roll back to an earlier snapshot"
+    remedy = "Restore it, or go back to an earlier snapshot with albeam rollback"
     try:
         content = filesystem.read_bytes(url)
     except FileNotFoundError as error:
-        raise Damaged(f"{url} is missing; {remedy}") from error
+        raise Damaged("file", url, "is missing", remedy) from error
     digest = filesystem.digest(content)
     if digest != ref.sha256:
-        raise Damaged(f"{url} has SHA-256 {digest}, and the snapshot says {ref.sha256}; {remedy}")
+        problem = f"has SHA-256 {digest}, but the snapshot records {ref.sha256}"
+        raise Damaged("file", url, problem, remedy)
     try:
         dead = BitMap64.deserialize(content)
     except (ValueError, IndexError) as error:
-        raise Damaged(f"{url} can't be read as a bitmap: {error}; {remedy}") from error
+        raise Damaged("file", url, f"can't be read as a bitmap: {error}", remedy) from error
     if len(dead) != ref.passages or (dead and dead.max() >= rows):
-        raise Damaged(
-            f"{url} has {len(dead)} rows, and the snapshot says {ref.passages} of {rows}; {remedy}"
-        )
+        problem = f"has {len(dead)} rows, but the snapshot records {ref.passages} of {rows}"
+        raise Damaged("file", url, problem, remedy)
     return dead
 
 
 def live_mask(dead: BitMap64, first: int, stop: int) -> npt.NDArray[np.bool_]:
-    """Which of the rows ``first`` to ``stop`` live."""
+    """Return, for each of the rows ``first`` to ``stop``, whether it is live."""
     mask = np.ones(stop - first, np.bool_)
     inside = dead & BitMap64(range(first, stop)) if dead else BitMap64()
     mask[np.fromiter(inside, np.int64, len(inside)) - first] = False

@@ -90,7 +90,7 @@ class PartWriter:
             rejects_name=rejects_name,
             rejects_sha256=self._digests.get("rejects", ""),
         )
-        return self._paths.settle_part(info)
+        return self._paths.create_marker(info)
 
     def abort(self) -> None:
         """Remove what was written so far."""

@@ -1,4 +1,4 @@
-"""The identity of a model: what must be equal for vectors to be comparable."""
+"""The identity of a model: the settings that must be equal for vectors to be comparable."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """All that decides a vector's direction. Stores and searches must agree on it.
+    """The settings that determine a model's vectors; a store and a search must agree on them.
 
-    ``name`` and ``revision`` say where the model was found and may differ; the rest may not.
+    Only ``name`` and ``revision`` may differ: they say where the model was found.
     """
 
     name: str
@@ -24,16 +24,11 @@ class ModelIdentity:
     dim: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
+        """Return the fields as plain JSON values."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "ModelIdentity":
-        """The identity that `to_dict` wrote; unknown keys are an error."""
-        return cls(**value)
-
     def difference(self, other: "ModelIdentity") -> str:
-        """What differs, as ``field: ours, theirs``; empty where vectors are comparable."""
+        """Return the differences as ``field: ours, theirs``; "" if vectors are comparable."""
         return "; ".join(
             f"{field.name}: {getattr(self, field.name)!r}, {getattr(other, field.name)!r}"
             for field in fields(self)

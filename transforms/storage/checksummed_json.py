@@ -1,39 +1,35 @@
-"""JSON files that carry the digest of their own content, so that a flipped bit is noticed."""
+"""JSON files that hold the digest of their own content, so that a flipped bit is detected."""
 
 import json
 from typing import Any
 
 from transforms.errors import Damaged
-from transforms.storage import filesystem
+from transforms.storage import filesystem, remedies
 
 _DIGEST = "digest"
 
 
 def seal(value: dict[str, Any]) -> bytes:
-    """``value`` as JSON, with its digest; the same bytes for the same content."""
+    """Return ``value`` as JSON with its digest: equal content gives equal bytes."""
     return json.dumps(value | {_DIGEST: _digest(value)}, sort_keys=True).encode()
 
 
 def unseal(content: bytes, where: str) -> dict[str, Any]:
-    """The value that `seal` wrote.
+    """Return the value that `seal` wrote.
 
     Raises:
-        Damaged: the content is not JSON, or another one than its digest says; ``where`` names the
-            file.
+        Damaged: the content is not JSON, or differs from its digest; ``where`` names the file.
     """
     try:
         value = json.loads(content)
-        said = value.pop(_DIGEST)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(
-            f"{where} can't be read: {type(error).__name__}: {error}; run again with --no-resume"
-        ) from error
-    found = _digest(value)
-    if found != said:
-        raise Damaged(
-            f"{where} has content with digest {found}, and it says {said}; "
-            "run again with --no-resume"
-        )
+        expected = value.pop(_DIGEST)
+        found = _digest(value)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        problem = f"can't be read: {type(error).__name__}: {error}"
+        raise Damaged("file", where, problem, remedies.NO_RESUME) from error
+    if found != expected:
+        problem = f"has content with digest {found}, but records {expected}"
+        raise Damaged("file", where, problem, remedies.NO_RESUME)
     return dict(value)
 
 

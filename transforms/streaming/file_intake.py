@@ -102,7 +102,7 @@ def plan_entry(options: WatchOptions, files: list[FileInfo], number: int, seen: 
         chosen = choose(options.ledger, name, survey)
         if any(chosen):
             plan = plan_parts(survey, options.rows_per_part, options.rate, chosen)
-            parts = len(paths.settle_plan(plan).parts)
+            parts = len(paths.create_plan(plan).parts)
     return Entry(number, name, parts, tuple(files), rejected, seen)
 
 
@@ -224,7 +224,7 @@ def commit_entry(options: WatchOptions, entry: Entry) -> int:
         index = build_index(paths, parts, options.identity.dim, options.index)
         lexical = build_lexical(paths, parts, language_of(options))
         made = describe_segment(paths, plan, form, parts, index, lexical)
-        info, digest = paths.settle_segment(made)
+        info, digest = paths.create_manifest(made)
         commit_segment(options.store, info, digest, "append", "watch")
     newest = newest_snapshot(options.store)
     if newest is None:

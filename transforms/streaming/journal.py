@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.catalog.layout import SegmentPaths, segment_name
-from transforms.catalog.manifest_json import check_name, parse
+from transforms.catalog.manifest_json import check_name, decode
 from transforms.storage import filesystem
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.parquet_files import open_parquet, reading
@@ -45,6 +45,10 @@ class Entry:
     files: tuple[FileInfo, ...]
     rejected: dict[str, str]
     seen: float
+
+    def __post_init__(self) -> None:
+        """Raise Damaged if the segment's name leads out of the store."""
+        check_name(self.segment)
 
 
 @dataclass(frozen=True)
@@ -185,16 +189,10 @@ def _ids_name(segment: str) -> str:
 @lru_cache(maxsize=100_000)
 def _read_entry(url: str) -> Entry:
     # An entry never changes.
-    return parse(filesystem.read_bytes(url), url, _entry)
+    return decode(filesystem.read_bytes(url), Entry, url)
 
 
 @lru_cache(maxsize=100_000)
 def _read_closing(url: str) -> Closing:
     # Nor does how it ended.
-    return parse(filesystem.read_bytes(url), url, lambda value: Closing(**value))
-
-
-def _entry(value: dict) -> Entry:  # type: ignore[type-arg]
-    files = tuple(FileInfo(**file) for file in value.pop("files"))
-    check_name(value["segment"])
-    return Entry(files=files, **value)
+    return decode(filesystem.read_bytes(url), Closing, url)

@@ -115,7 +115,7 @@ class _LookFn(beam.DoFn):
             ledger.close(entry, reason="no file could be read")
             return
         paths = ledger.paths(entry)
-        done = paths.done_parts()
+        done = paths.finished_parts()
         Metrics.gauge(METRICS, "parts_waiting").set(entry.parts - len(done))
         if len(done) == entry.parts:
             yield entry.segment, _NO_PART
@@ -222,7 +222,7 @@ class _CommitFn(beam.DoFn):
         entry = ledger.open_entry()
         if entry is None or entry.segment != segment:
             return
-        if len(ledger.paths(entry).done_parts()) < entry.parts:
+        if len(ledger.paths(entry).finished_parts()) < entry.parts:
             return
         number = commit_entry(self._options, entry)
         closing = ledger.close(entry, number)

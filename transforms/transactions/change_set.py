@@ -8,7 +8,6 @@ the comparison found unchanged.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from pyroaring import BitMap64
 
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.manifest_json import check_name, read_value
+from transforms.catalog.manifest_json import check_name, convert
 from transforms.catalog.snapshot import SegmentRef, Snapshot
 from transforms.catalog.tombstones import TombstoneRef, write_rows
 from transforms.errors import Damaged, Stale
@@ -51,11 +50,9 @@ class Bucket:
     twice: int
     examples: tuple[str, ...]
 
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "Bucket":
-        """The bucket that ``dataclasses.asdict`` wrote."""
-        check_name(value["name"])
-        return cls(**value | {"examples": tuple(value["examples"])})
+    def __post_init__(self) -> None:
+        """Raise Damaged if the file name leads out of its folder."""
+        check_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -129,25 +126,10 @@ class Changes:
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Changes":
         """The changes that `to_json` wrote; ``where`` names the file in errors."""
-        return read_value(unseal(content, where), where, cls._from_value)
-
-    @classmethod
-    def _from_value(cls, value: dict[str, Any]) -> "Changes":
-        del value["counts"]
-        segments = tuple(
-            SegmentChange(
-                SegmentRef.from_dict(each["base"]), _rows(each["dead"]), _rows(each["kept"])
-            )
-            for each in value.pop("segments")
-        )
-        buckets = tuple(Bucket.from_dict(each) for each in value.pop("buckets"))
-        for each in segments:
-            check_name(each.base.name)
-        return cls(segments=segments, buckets=buckets, **value)
-
-
-def _rows(value: dict[str, Any] | None) -> TombstoneRef | None:
-    return TombstoneRef(**value) if value is not None else None
+        value = unseal(content, where)
+        # Derived from the buckets; there for people who read the file.
+        value.pop("counts", None)
+        return convert(value, cls, where)
 
 
 def changes_url(paths: SegmentPaths) -> str:

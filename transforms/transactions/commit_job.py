@@ -19,7 +19,7 @@ class _CommitFn(beam.DoFn):
 
     def process(self, element: SegmentInfo) -> Iterator[Snapshot]:
         paths = SegmentPaths(self._store, element.name)
-        info, digest = paths.settle_segment(element)
+        info, digest = paths.create_manifest(element)
         changes = read_changes(paths)
         # Where a manifest stood already, its index may be gone: what was built now is there.
         index = lexical = None

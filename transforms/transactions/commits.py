@@ -11,7 +11,7 @@ from pyroaring import BitMap64
 
 from transforms.catalog.commit import commit
 from transforms.catalog.index_manifest import IndexFile
-from transforms.catalog.integrity import check_standing, check_whole
+from transforms.catalog.integrity import check_files, claim_segment
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import live_document_ids
 from transforms.catalog.segment import SegmentInfo, check_metadata
@@ -71,7 +71,7 @@ def commit_segment(
         live = parent.segments if parent is not None else ()
         if mode == "replace" and live == (ref,):
             return None
-        check_standing(store, ref)
+        claim_segment(store, ref)
         if mode == "replace" or parent is None:
             return Content(info.identity, (ref,))
         _check_model(store, parent.identity, info.identity)
@@ -165,7 +165,7 @@ def commit_indexes(
             return None
         for ref in refs:
             if ref.name in indexes or ref.name in lexical:
-                check_standing(store, ref)
+                claim_segment(store, ref)
         return replace(parent.content, segments=refs)
 
     return commit(store, command, build)
@@ -306,11 +306,11 @@ def roll_back(store: str, number: int) -> Snapshot:
         read_tombstones(
             SegmentPaths(store, ref.name), ref.tombstones, read_segment(store, ref).rows
         )
-    check_whole(store, wanted, "restore it, or go back to another one; see albeam snapshots")
+    check_files(store, wanted, "restore it, or go back to another one; see albeam snapshots")
     content = wanted.content
 
     def build(parent: Snapshot | None) -> Content | None:
         same = parent is not None and parent.content == content
         return None if same else content
 
-    return commit(store, f"rollback {number}", build, over_damage=True)
+    return commit(store, f"rollback {number}", build, ignore_damage=True)

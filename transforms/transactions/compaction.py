@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pyroaring import BitMap64
 
 from transforms.catalog.commit import commit
-from transforms.catalog.integrity import check_standing
+from transforms.catalog.integrity import claim_segment
 from transforms.catalog.layout import SegmentPaths, segment_name
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import PartFormat
@@ -221,7 +221,7 @@ def commit_compaction(
                     "or compacted it; run again"
                 )
         assert parent is not None
-        check_standing(store, made)
+        claim_segment(store, made)
         buried = _carry_over(store, made, chosen, live)
         gone = {ref.name for ref in chosen}
         # An empty segment stays: it counts the rejects.
@@ -379,7 +379,7 @@ class _CommitFn(beam.DoFn):
         self._store, self._chosen = store, tuple(chosen)
 
     def process(self, element: SegmentInfo) -> Iterator[Snapshot]:
-        info, digest = SegmentPaths(self._store, element.name).settle_segment(element)
+        info, digest = SegmentPaths(self._store, element.name).create_manifest(element)
         yield commit_compaction(self._store, info, digest, self._chosen)
 
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.leases import began
-from transforms.catalog.manifest_json import parse
+from transforms.catalog.leases import lease_url
+from transforms.catalog.manifest_json import decode
 from transforms.catalog.plan import Slice
 from transforms.catalog.snapshot import Snapshot, read_segment
 from transforms.catalog.tombstones import live_mask, read_tombstones
@@ -69,10 +69,10 @@ class Comparison:
         return max(1, few, records // _MOST_RECORDS)
 
     @property
-    def began(self) -> str:
+    def lease(self) -> str:
         """A file that says that the base is in use: vacuum keeps it for a run under way."""
         number = self.base.number if self.base is not None else 0
-        return began(self.paths, number, self.mode)
+        return lease_url(self.paths, number, self.mode)
 
     def marker(self, bucket: int) -> str:
         """Where what a finished bucket holds is written."""
@@ -92,7 +92,7 @@ class Comparison:
         for number in range(self.buckets):
             url = self.marker(number)
             try:
-                found.append(parse(filesystem.read_bytes(url), url, Bucket.from_dict))
+                found.append(decode(filesystem.read_bytes(url), Bucket, url))
             except FileNotFoundError as error:
                 raise Stale(f"{url} is gone; run again") from error
         return tuple(found)

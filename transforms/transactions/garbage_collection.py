@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from transforms.catalog.integrity import check_whole, needed_files
+from transforms.catalog.integrity import check_files, needed_files
 from transforms.catalog.layout import HEARTBEAT, VACUUMED, SegmentPaths
-from transforms.catalog.leases import needed_base
+from transforms.catalog.leases import leased_snapshot
 from transforms.catalog.snapshot import NEWEST, SegmentRef, read_snapshot, snapshot_numbers
 from transforms.storage import filesystem
 from transforms.storage.filesystem import StoredFile
@@ -77,7 +77,7 @@ def find_orphans(
         if file.path.endswith("/" + HEARTBEAT):
             claimed[segment] = file.modified
     compared = {
-        needed_base(path) for path in listed if heartbeat.get(_segment(path), 0.0) >= before
+        leased_snapshot(path) for path in listed if heartbeat.get(_segment(path), 0.0) >= before
     }
     # A snapshot is as old as its successor: until that came, it was the store.
     dropped = settled
@@ -90,7 +90,7 @@ def find_orphans(
     kept = [read_snapshot(store, number) for number in numbers if number not in dropped]
     if dropped:
         # They may be all that is left to go back to.
-        check_whole(
+        check_files(
             store,
             kept[-1],
             "nothing was removed: restore it, or go back to a whole snapshot with albeam rollback",

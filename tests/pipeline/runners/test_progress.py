@@ -8,7 +8,7 @@ import pytest
 from pipeline.command_line.console import duration
 from pipeline.runners.progress import ProgressLine
 from transforms.catalog.layout import HEARTBEAT, SegmentPaths
-from transforms.catalog.leases import claiming
+from transforms.catalog.leases import renew_claims
 from transforms.runtime.counters import Tally
 
 
@@ -47,7 +47,7 @@ def test_a_run_claims_its_segment_while_it_works(
     monkeypatch.setattr("transforms.catalog.leases._HEARTBEAT_SECONDS", 0.02)
     paths = SegmentPaths(str(tmp_path), "one")
     heartbeat = Path(paths.root, HEARTBEAT)
-    with claiming(paths):
+    with renew_claims(paths):
         deadline = time.monotonic() + 30
         while not heartbeat.exists() and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -188,7 +188,7 @@ def test_another_model_that_was_faster_is_a_conflict(
     store = str(tmp_path / "store")
     add_segment(store, "one", {"a": 1})
     other = make_segment("other", identity=make_identity(layer=1), parts=())
-    info, digest = SegmentPaths(store, "other").settle_segment(other)
+    info, digest = SegmentPaths(store, "other").create_manifest(other)
     overtake(monkeypatch, lambda: commit_segment(store, info, digest, "replace", "test"))
     with pytest.raises(Conflict, match=r"another writer was faster.*model"):
         add_segment(store, "two", {"b": 1})

@@ -172,8 +172,8 @@ def plan(rows: int) -> Plan:
 
 def test_the_first_plan_stands_and_later_ones_adopt_it(paths: SegmentPaths) -> None:
     assert paths.read_plan() is None
-    assert paths.settle_plan(plan(10)) == plan(10)
-    assert paths.settle_plan(plan(20)) == plan(10)
+    assert paths.create_plan(plan(10)) == plan(10)
+    assert paths.create_plan(plan(20)) == plan(10)
     assert paths.read_plan() == plan(10)
 
 
@@ -186,10 +186,10 @@ def test_a_broken_plan_file_is_named(paths: SegmentPaths) -> None:
 def test_parts_are_done_where_markers_stand(paths: SegmentPaths) -> None:
     part = make_segment().parts[0]
     for number in (0, 2, 123_456):
-        paths.settle_part(dataclasses.replace(part, number=number))
+        paths.create_marker(dataclasses.replace(part, number=number))
     for stray in ("part-00001-abcd.parquet", "part-1.json", ".part-00004.json", "x.json"):
         filesystem.create_exclusively(filesystem.join(paths.vectors, stray), b"")
-    assert paths.done_parts() == {0, 2, 123_456}
+    assert paths.finished_parts() == {0, 2, 123_456}
     assert paths.read_marker(1) is None
     assert paths.read_marker(2) == dataclasses.replace(part, number=2)
 
@@ -204,8 +204,8 @@ def test_a_part_that_comes_late_adopts_the_marker_and_removes_its_files(
     rejects = filesystem.join(paths.rejects, "same")
     for url in (*urls.values(), rejects):
         filesystem.create_exclusively(url, b"")
-    assert paths.settle_part(first) == first
-    assert paths.settle_part(late) == first
+    assert paths.create_marker(first) == first
+    assert paths.create_marker(late) == first
     assert [name for name, url in urls.items() if filesystem.exists(url)] == ["one"]
     assert filesystem.exists(rejects)
 
@@ -228,7 +228,7 @@ def test_a_marker_whose_names_leave_the_store_is_refused(paths: SegmentPaths, fi
 def test_all_parts_are_found_from_what_is_known_and_from_markers(paths: SegmentPaths) -> None:
     part = make_segment().parts[0]
     infos = [dataclasses.replace(part, number=number) for number in range(3)]
-    paths.settle_part(infos[1])
+    paths.create_marker(infos[1])
     assert complete_parts(paths, 3, [infos[2], infos[0]]) == tuple(infos)
     with pytest.raises(Damaged, match=r"part-00000\.json is missing; run the same command"):
         complete_parts(paths, 3, [infos[2]])
@@ -236,14 +236,14 @@ def test_all_parts_are_found_from_what_is_known_and_from_markers(paths: SegmentP
 
 def test_a_segment_is_settled_once_with_the_digest_of_its_file(paths: SegmentPaths) -> None:
     info = make_segment()
-    assert paths.settle_segment(info)[0] == info
+    assert paths.create_manifest(info)[0] == info
     rebuilt = make_segment(index=INDEX)
-    standing, digest = paths.settle_segment(rebuilt)
+    standing, digest = paths.create_manifest(rebuilt)
     assert standing == info
     assert digest == hashlib.sha256(filesystem.read_bytes(paths.manifest)).hexdigest()
 
 
 def test_a_segment_of_other_parts_is_a_conflict(paths: SegmentPaths) -> None:
-    paths.settle_segment(make_segment())
+    paths.create_manifest(make_segment())
     with pytest.raises(Conflict, match=r"segment\.json describes other parts"):
-        paths.settle_segment(make_segment(parts=()))
+        paths.create_manifest(make_segment(parts=()))

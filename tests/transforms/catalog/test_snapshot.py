@@ -55,7 +55,7 @@ def bare_segment(name: str, **changes: Any) -> SegmentInfo:
 
 
 def commit(store: str, name: str, mode: str = "append", **changes: Any) -> Snapshot:
-    info, digest = SegmentPaths(store, name).settle_segment(bare_segment(name, **changes))
+    info, digest = SegmentPaths(store, name).create_manifest(bare_segment(name, **changes))
     return commit_segment(store, info, digest, mode, "test")
 
 
@@ -210,7 +210,7 @@ def test_a_writer_that_always_comes_late_gives_up_with_a_conflict(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit(store, "a")
-    info, digest = SegmentPaths(store, "b").settle_segment(bare_segment("b"))
+    info, digest = SegmentPaths(store, "b").create_manifest(bare_segment("b"))
     real = filesystem.create_exclusively
 
     def overtaken(url: str, content: bytes) -> bool:
@@ -233,7 +233,7 @@ def test_a_commit_whose_first_request_had_arrived_is_a_success(
         real(url, content)
         return real(url, content)
 
-    info, digest = SegmentPaths(store, "a").settle_segment(bare_segment("a"))
+    info, digest = SegmentPaths(store, "a").create_manifest(bare_segment("a"))
     monkeypatch.setattr(filesystem, "create_exclusively", arrived_twice)
     made = commit_segment(store, info, digest, "append", "test")
     assert made == read_snapshot(store)

@@ -14,7 +14,7 @@ from tests.support.models import make_texts, write_corpus
 from tests.support.stores import add_segment
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.lexical_manifest import LexicalInfo
-from transforms.catalog.manifest_json import parse
+from transforms.catalog.manifest_json import decode
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Snapshot, read_segment, read_snapshot
 from transforms.errors import BadInput, Damaged
@@ -197,8 +197,8 @@ def test_a_manifest_that_leaves_the_store_is_refused(tmp_path: Path) -> None:
         SegmentInfo.from_json(json.dumps(value).encode(), "it")
     strange = replace(info.lexical, language="klingon")
     with pytest.raises(Damaged, match="klingon"):
-        parse(strange.to_json(), "it", LexicalInfo.from_dict)
-    assert parse(info.lexical.to_json(), "it", LexicalInfo.from_dict) == info.lexical
+        decode(strange.to_json(), LexicalInfo, "it")
+    assert decode(info.lexical.to_json(), LexicalInfo, "it") == info.lexical
 
 
 def test_two_attempts_leave_one_set_of_files(tmp_path: Path) -> None:

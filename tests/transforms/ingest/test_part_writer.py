@@ -73,7 +73,7 @@ def test_what_a_part_says_of_itself_is_so(paths: SegmentPaths) -> None:
     assert (info.bytes, info.sha256) == (filesystem.size(url), filesystem.sha256(url))
     assert info.name == f"part-00003-{info.sha256[:8]}.parquet"
     assert paths.read_marker(3) == info
-    assert paths.done_parts() == {3}
+    assert paths.finished_parts() == {3}
 
 
 def test_rejected_rows_go_to_a_file_of_their_own(paths: SegmentPaths) -> None:
@@ -141,7 +141,7 @@ def test_a_part_given_up_half_way_leaves_nothing(paths: SegmentPaths) -> None:
     assert [name for name in files(paths) if ".tmp-" not in name] == []
     writer.abort()
     assert files(paths) == []
-    assert paths.done_parts() == set()
+    assert paths.finished_parts() == set()
 
 
 def test_a_second_attempt_adopts_the_first_ones_marker_and_removes_its_own_files(

@@ -1,6 +1,7 @@
 """Which models are found, what their folders say, and which are refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from tests.support.models import make_model, make_texts
 from transforms.encoder.encoder import load_encoder
 from transforms.errors import BadInput
-from transforms.models.identity import ModelIdentity
 from transforms.models.options import DEFAULT_MODEL, ModelOptions, Placement
 from transforms.models.resolve import find_model, options_for
 
@@ -84,7 +84,7 @@ def test_older_pooling_settings_are_read(sentence_folder: Path) -> None:
 
 def test_identities_differ_by_what_decides_a_vector_and_not_by_place(folder: Path) -> None:
     identity = find_model(ModelOptions(str(folder))).identity
-    moved = ModelIdentity.from_dict(identity.to_dict() | {"name": "elsewhere", "revision": "abc"})
+    moved = replace(identity, name="elsewhere", revision="abc")
     assert identity.difference(moved) == ""
     other = find_model(ModelOptions(str(folder), pooling="cls")).identity
     assert identity.difference(other) == "pooling: 'mean', 'cls'"

@@ -76,7 +76,7 @@ def write_segment(store: str, name: str, documents: Documents) -> tuple[Any, str
     writer = PartWriter(paths, 0, make_format())
     writer.write(mark_chunk(table, Chunk(0, 0, last=True)))
     info = make_segment(name, parts=(writer.finish(),), metadata=pa.schema([]))
-    return paths.settle_segment(info)
+    return paths.create_manifest(info)
 
 
 def contents(store: str) -> Documents:
