@@ -65,36 +65,22 @@ def words_for(folder: Path) -> list[str]:
 def test_what_is_missing_is_one_line_of_embed_and_a_remedy_of_doctor(
     corpus: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], port: int
 ) -> None:
-    whole, nobody, store = words_for(tmp_path), free_port(), tmp_path / "store"
+    whole, nobody, store = words_for(tmp_path), f"localhost:{free_port()}", tmp_path / "store"
+    launcher, server = whole[:2], whole[2:]
     cases = [
-        ([*whole[2:], "--job-server-java-launcher", "/no/java"], "Java /no/java: cannot be run"),
-        (
-            [*whole[2:], "--job-server-java-launcher", java(tmp_path, "1.8.0_402")],
-            "Java 8: is too old",
-        ),
-        (
-            [*whole[:2], "--flink-job-server-jar", jar(tmp_path, "2.1.0")],
-            ": belongs to Beam 2.1.0, but Beam",
-        ),
-        ([*whole[:2], "--flink-job-server-jar", str(tmp_path / "gone.jar")], ": is not a jar of"),
-        (
-            [*whole, "--flink-master", f"localhost:{nobody}"],
-            f"Flink cluster localhost:{nobody}: does not answer",
-        ),
-        (
-            [*whole, "--flink-master", f"localhost:{port}"],
-            "does not say where it runs its Python workers",
-        ),
-        (
-            [*whole, "--workers", "EXTERNAL", f"localhost:{nobody}"],
-            f"worker pool localhost:{nobody}: does not answer",
-        ),
+        ([*server, "--job-server-java-launcher", "/no/java"], "Java /no/java: cannot be run"),
+        ([*server, "--job-server-java-launcher", java(tmp_path, "1.8.0_402")], "Java 8: is too"),
+        ([*launcher, "--flink-job-server-jar", jar(tmp_path, "2.1.0")], "belongs to Beam 2.1.0"),
+        ([*launcher, "--flink-job-server-jar", str(tmp_path / "gone.jar")], "is not a jar of"),
+        ([*whole, "--flink-master", nobody], f"Flink cluster {nobody}: does not answer"),
+        ([*whole, "--flink-master", f"localhost:{port}"], "where it runs its Python workers"),
+        ([*whole, "--workers", "EXTERNAL", nobody], f"worker pool {nobody}: does not answer"),
     ]
-    for words, said in cases:
+    for words, message in cases:
         embed = ["embed", str(corpus), "--store", str(store), "--model", str(albert)]
         assert main([*embed, "--runner", "flink", *words]) == 2
         line = capsys.readouterr().err.strip()
-        assert said in line
+        assert message in line
         assert "\n" not in line
         assert main(["doctor", "--json", "--model", str(albert), "--runner", "flink", *words]) == 1
         found = json.loads(capsys.readouterr().out)
