@@ -27,6 +27,14 @@ class RowGroup:
 
 
 @dataclass(frozen=True)
+class Footer:
+    """The schema and the row groups of one Parquet file."""
+
+    schema: pa.Schema
+    groups: tuple[RowGroup, ...]
+
+
+@dataclass(frozen=True)
 class Survey:
     """The content of the footers of an input.
 
@@ -59,11 +67,19 @@ def survey_input(files: list[FileInfo], columns: ColumnOptions) -> Survey:
             or there are no rows.
     """
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        footers = list(pool.map(_read_footer, files))
+        footers = list(pool.map(lambda file: read_footer(file, columns.text_column), files))
+    return survey_footers(files, footers, columns)
+
+
+def survey_footers(files: list[FileInfo], footers: list[Footer], columns: ColumnOptions) -> Survey:
+    """Survey Parquet files by the footers that `read_footer` has read.
+
+    Raises:
+        BadInput: as `survey_input`.
+    """
     columns = _resolve_columns(columns, files[0], footers[0].schema)
     schema = _metadata_schema(columns, files, footers)
-    groups = tuple(tuple(_row_groups(each.metadata, columns.text_column)) for each in footers)
-    found = Survey(tuple(files), columns, schema, groups)
+    found = Survey(tuple(files), columns, schema, tuple(each.groups for each in footers))
     if not found.rows:
         raise BadInput(
             "input", _some(file.url for file in files), "has no rows", "Give files that have rows"
@@ -81,17 +97,12 @@ def slices_of(survey: Survey) -> Iterator[Slice]:
             first += group.rows
 
 
-@dataclass(frozen=True)
-class _Footer:
-    metadata: Any
-    schema: pa.Schema
-
-
-def _read_footer(file: FileInfo) -> _Footer:
+def read_footer(file: FileInfo, text_column: str) -> Footer:
+    """Read the footer of a Parquet file; raises BadInput if it can't be read."""
     try:
         with filesystem.open_input(file.url) as source:
             parquet = pq.ParquetFile(source)
-            return _Footer(parquet.metadata, parquet.schema_arrow)
+            return Footer(parquet.schema_arrow, _row_groups(parquet.metadata, text_column))
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, error) from error
 
@@ -103,7 +114,7 @@ def _unreadable(file: FileInfo, error: Exception) -> BadInput:
     )
 
 
-def _row_groups(metadata: Any, text_column: str) -> list[RowGroup]:
+def _row_groups(metadata: Any, text_column: str) -> tuple[RowGroup, ...]:
     columns = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
     text = columns.get(text_column)
     groups = []
@@ -111,7 +122,7 @@ def _row_groups(metadata: Any, text_column: str) -> list[RowGroup]:
         group = metadata.row_group(index)
         text_bytes = group.column(text).total_uncompressed_size if text is not None else 0
         groups.append(RowGroup(group.num_rows, text_bytes))
-    return groups
+    return tuple(groups)
 
 
 def _resolve_columns(columns: ColumnOptions, file: FileInfo, schema: pa.Schema) -> ColumnOptions:
@@ -137,7 +148,7 @@ def _resolve_columns(columns: ColumnOptions, file: FileInfo, schema: pa.Schema) 
 
 
 def _metadata_schema(
-    columns: ColumnOptions, files: list[FileInfo], footers: list[_Footer]
+    columns: ColumnOptions, files: list[FileInfo], footers: list[Footer]
 ) -> pa.Schema:
     unified = pa.schema([])
     for file, footer in zip(files, footers, strict=True):
