@@ -1,6 +1,6 @@
 """``albeam evaluate``: how well a store answers questions whose answers are known."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -20,7 +20,7 @@ from transforms.evaluation.run_files import (
     read_run,
     write_trec,
 )
-from transforms.search.options import MODES, RankOptions, check_mixing
+from transforms.search.options import MODES, RankOptions, check_fusion
 from transforms.search.questions import evenly
 from transforms.search.results import Hit
 from transforms.search.store import Store
@@ -94,7 +94,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     if options.k < 1:
         raise BadInput(f"k is {options.k}; give 1 or more")
     modes = check_modes(store, options)
-    check_mixing(options.rank, modes)
+    check_fusion(options.rank, modes)
     _check_outputs(store, options)
     asked = load_questions(options.questions)
     ids = [question.question_id for question in asked]
@@ -188,7 +188,7 @@ def _search(
     for start in range(0, len(asked), _AT_ONCE):
         some = asked[start : start + _AT_ONCE]
         texts = [question.question for question in some]
-        found = store.search_as(texts, how)
+        found = store.search(texts, **asdict(how))
         for question, candidates in zip(some, found, strict=True):
             hits = reading.ranked(question.question, candidates, options.k)
             runs[question.question_id] = [(hit.document_id, hit.score) for hit in hits]
@@ -228,7 +228,7 @@ def _latency(
     for question in some:
         stages = Stages()
         with stages.timed("total"):
-            [hits] = store.search_as([question], how, stages)
+            [hits] = store.search([question], **asdict(how), stages=stages)
             with timed(stages if reading.ranks else None, "rerank"):
                 hits = reading.ranked(question, hits, k)
             with timed(stages if reading.reads else None, "read"):

@@ -10,7 +10,7 @@ from transforms.evaluation.questions import Question, load_questions
 from transforms.index.top_k import best_of_each
 from transforms.search.fusion import combine
 from transforms.search.options import RankOptions
-from transforms.search.ranker import Ranked, candidates
+from transforms.search.ranker import Ranked
 from transforms.search.store import Store
 from transforms.storage import filesystem
 from transforms.transactions.commits import commit_weight
@@ -64,9 +64,8 @@ def run(store: Store, questions: str) -> WeightReport:
         some = asked[start : start + _AT_ONCE]
         texts = [question.question for question in some]
         vectors = store.encoder.encode_texts(texts, store.snapshot.identity.query_prompt)
-        for question, found in zip(
-            some, candidates(store, texts, vectors, options, _CANDIDATES), strict=True
-        ):
+        every = store.ranker.candidates(texts, vectors, options, _CANDIDATES)
+        for question, found in zip(some, every, strict=True):
             total += reciprocal_ranks(store, question, found, weights)
     means = total / len(asked)
     if not means.any():

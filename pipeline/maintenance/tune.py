@@ -15,7 +15,6 @@ from transforms.evaluation.plots import latency_plot
 from transforms.index.top_k import Rows, Scores, merge_top_k, moved
 from transforms.index.vector import faiss_factory
 from transforms.index.vector.recall import EXACT_AT, recall
-from transforms.search.exact import exact_nearest, live_rows
 from transforms.search.store import Store
 from transforms.storage.vectors import vectors_to_numpy
 
@@ -78,7 +77,7 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
         raise BadInput(f"{store.url!r} has vectors without an index; build one with albeam index")
     own = _sample(store, queries)
     vectors = vectors_to_numpy(store.read_rows(own, ["vector"]).column(0))
-    exact = exact_nearest(store, vectors, EXACT_AT)
+    exact = store.dense.exact_nearest(vectors, EXACT_AT)
     rows = [_measure(store, vectors, own, exact, value) for value in _values(store)]
     report = TuneReport(
         store=store.url,
@@ -109,7 +108,7 @@ def _check_plot(path: Path) -> None:
 
 
 def _sample(store: Store, most: int) -> Rows:
-    rows = np.flatnonzero(live_rows(store))
+    rows = store.live.numbers()
     places = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)
     return rows[np.unique(places)]
 
@@ -150,7 +149,8 @@ def _measure(
 def _searched(store: Store, vectors: Vectors, k: int, value: int) -> Iterator[tuple[Scores, Rows]]:
     first = 0
     for number, segment in enumerate(store.segments):
-        yield moved(store.index(number).search(vectors, k, store.live(number), value), first)
+        live = store.live.segment_mask(number, None)
+        yield moved(store.dense.index(number).search(vectors, k, live, value), first)
         first += segment.rows
 
 

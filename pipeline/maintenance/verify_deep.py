@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.index.vector import faiss_search
-from transforms.search.exact import exact_nearest, live_rows
 from transforms.search.store import Store
 from transforms.storage.vectors import vectors_to_numpy
 
@@ -42,7 +41,7 @@ def check_deeply(store: Store, sample: int = SAMPLE, seed: int = 0) -> tuple[Dee
         BadInput: the store's model is not where it was.
         Damaged: a file can't be read.
     """
-    rows = np.flatnonzero(live_rows(store))
+    rows = store.live.numbers()
     if not len(rows):
         return DeepReport(0, 1.0, 1.0), []
     chosen = np.sort(np.random.default_rng(seed).permutation(rows)[:sample])
@@ -81,7 +80,7 @@ def _check_index(
 ) -> tuple[float, list[str]]:
     """Recall of the index on the sample, and what it misses."""
     scores, rows = store.nearest(vectors, _RECALL_AT)
-    best, _ = exact_nearest(store, vectors, _RECALL_AT)
+    best, _ = store.dense.exact_nearest(vectors, _RECALL_AT)
     # Of passages with equal scores any may be found, so scores are compared and not rows.
     real = _scores(store, vectors, rows)
     slack = _TOLERANCE * np.maximum(np.abs(best), 1.0)

@@ -3,22 +3,34 @@
 import argparse
 
 from pipeline.command_line.argument_types import whole_number
-from pipeline.command_line.shared_arguments import opening_arguments, runner_argument
+from pipeline.command_line.shared_arguments import (
+    opening_arguments,
+    runner_argument,
+    store_argument,
+)
+from transforms.search.options import DEFAULT_WEIGHT, FUSIONS, RankOptions
 
 
 def search_arguments(sub: argparse.ArgumentParser) -> None:
     """Add the options of ``albeam search``."""
-    sub.add_argument("store", metavar="STORE", help="the store's folder, any fsspec URL")
-    sub.add_argument("question", nargs="?", metavar="QUESTION", help="in words")
+    store_argument(sub)
+    sub.add_argument("question", nargs="?", metavar="QUESTION", help="one question, in words")
     sub.add_argument(
-        "--questions", metavar="FILE", help="many questions: .txt (a line each), .jsonl or .parquet"
+        "--questions",
+        metavar="FILE",
+        help="many questions: .txt (one per line), .jsonl or .parquet",
     )
-    sub.add_argument("-k", type=whole_number, default=10, help="how many documents (default: 10)")
+    sub.add_argument(
+        "-k",
+        type=whole_number,
+        default=RankOptions.k,
+        help="number of documents to find (default: %(default)s)",
+    )
     ranking_arguments(sub)
     sub.add_argument(
         "--output",
         metavar="FILE",
-        help="write the hits of --questions (.parquet) to this Parquet file, as a Beam job",
+        help="answer --questions (.parquet) as a Beam job, and write the hits to this Parquet file",
     )
     runner_argument(sub, "with --output: ")
     opening_arguments(sub)
@@ -26,41 +38,42 @@ def search_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def ranking_arguments(sub: argparse.ArgumentParser) -> None:
-    """The options that say which documents count, and in which order."""
+    """Add the options that filter and rank documents."""
     sub.add_argument(
         "--where",
         metavar="CONDITION",
-        help="only documents for which it holds: SQL over metadata columns, such as "
+        help="rank only documents that meet an SQL condition over metadata columns, such as "
         "\"lang = 'en' and year >= 2020\"",
     )
     sub.add_argument(
         "--fusion",
-        choices=("combination", "rrf"),
-        default="combination",
-        help="of both scores of a hybrid search: their weighted sum, or reciprocal ranks "
-        "(default: combination)",
+        choices=FUSIONS,
+        default=RankOptions.fusion,
+        help="how a hybrid search joins both scores: by their weighted sum (combination), or by "
+        "reciprocal ranks (rrf) (default: %(default)s)",
     )
     sub.add_argument(
         "--weight",
         type=float,
         metavar="W",
-        help="of the cosine in that sum, 0 to 1 (default: the store's, else 0.6)",
+        help="weight of the cosine in that sum, 0 to 1 "
+        f"(default: the store's, else {DEFAULT_WEIGHT})",
     )
     sub.add_argument(
         "--diverse",
         action="store_true",
-        help="leave out documents whose passage is nearly identical to a better one's",
+        help="leave out documents whose passage is nearly identical to a better one",
     )
 
 
 def reading_arguments(sub: argparse.ArgumentParser) -> None:
-    """The options for models that read the hits."""
+    """Add the options of the models that read the hits."""
     group = sub.add_argument_group("models that read the hits (folders or hub names)")
     group.add_argument(
         "--rerank",
         type=whole_number,
         metavar="N",
-        help="order the best N documents anew, and show these",
+        help="rerank the best N documents with --reranker, and show only these",
     )
     group.add_argument(
         "--reranker",
@@ -74,5 +87,5 @@ def reading_arguments(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-answer",
         action="store_true",
-        help="the reader may find none, as those can that learnt from SQuAD 2",
+        help="allow the reader to find no answer, for models trained on SQuAD 2",
     )

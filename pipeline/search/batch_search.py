@@ -1,4 +1,4 @@
-"""``albeam search --output``: many questions as a Beam job, a run of them as Parquet."""
+"""``albeam search --output``: answer many questions as a Beam job, and write a Parquet run."""
 
 import time
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from transforms.storage import filesystem
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What was searched, and where the run lies."""
+    """Summary of a run: what was searched, and where the run is."""
 
     store: str
     snapshot: int
@@ -42,14 +42,14 @@ def run(
     runner: str = "direct",
     beam_args: tuple[str, ...] = (),
 ) -> RunSummary:
-    """Answer all questions of Parquet files, and write one row a question and document.
+    """Answer all questions of Parquet files, and write one row per question and document.
 
     Args:
         options: how to search; its snapshot is set here.
-        snapshot: which one, the newest by default.
-        questions: Parquet with ``question`` and, if there is one, ``question_id``.
+        snapshot: the snapshot's number; the newest by default.
+        questions: Parquet with ``question`` and, optionally, ``question_id``.
         output: the Parquet file to write.
-        runner: ``direct``, or a Beam runner's name.
+        runner: ``direct``, or the name of a Beam runner.
         beam_args: Beam's own options.
 
     Raises:
@@ -60,7 +60,8 @@ def run(
     beam_options = pipeline_options(runner, beam_args)
     pipeline = make_pipeline(runner, beam_options)
     if not output.endswith(".parquet"):
-        raise BadInput(f"output {output!r} does not end in .parquet; a run is one Parquet file")
+        remedy = "Give the name of a Parquet file"
+        raise BadInput("output", output, "does not end in .parquet", remedy)
     store, output = filesystem.absolute(options.store), filesystem.absolute(output)
     number = read_snapshot(store, snapshot).number
     options = replace(options, store=store, snapshot=number)
@@ -79,7 +80,7 @@ def run(
     try:
         run_pipeline(pipeline)
     finally:
-        # Not in the job: a step that is tried again must find them.
+        # Not in the job: a retried step must find the parts.
         remove_parts(folder)
     with filesystem.open_input(output) as source:
         rows = pq.ParquetFile(source).metadata.num_rows

@@ -1,8 +1,14 @@
 """``albeam search``: parsed arguments to options."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transforms.errors import BadInput
+from transforms.models.options import Placement
+from transforms.search.options import RankOptions, check_fusion
+
+if TYPE_CHECKING:
+    from pipeline.search.rerank import ReadingOptions
+    from transforms.search.store import Store
 
 
 def run_search(arguments: Any) -> None:
@@ -10,19 +16,22 @@ def run_search(arguments: Any) -> None:
     from pipeline.search.search import run
     from transforms.search.questions import read_questions
 
-    if (arguments.question is None) == (arguments.questions is None):
-        raise BadInput("give one QUESTION, or --questions FILE")
-    reading = reading_options(arguments)
-    if arguments.output is not None:
+    given = arguments
+    if (given.question is None) == (given.questions is None):
+        problem = "must be given either as QUESTION or in a file"
+        remedy = "Give one of QUESTION and --questions FILE"
+        raise BadInput("question", given.question, problem, remedy)
+    reading = reading_options(given)
+    if given.output is not None:
         if reading.wanted:
-            raise BadInput("--rerank and --reader print what they find; leave --output out")
-        _search_many(arguments)
+            problem = "can't be combined with --rerank or --reader, which only print"
+            raise BadInput("output", given.output, problem, "Leave --output out")
+        _search_many(given)
         return
-    store = _open(arguments)
-    many = arguments.questions is not None
-    questions = read_questions(arguments.questions) if many else [arguments.question]
-    ranked = _rank_options(store, arguments)
-    run(store, questions, ranked, arguments.json, many, reading)
+    store = _open(given)
+    many = given.questions is not None
+    questions = read_questions(given.questions) if many else [given.question]
+    run(store, questions, _rank_options(store, given), given.json, many, reading)
 
 
 def _search_many(arguments: Any) -> None:
@@ -30,37 +39,36 @@ def _search_many(arguments: Any) -> None:
     from pipeline.search.report import print_run
     from transforms.search.batch_search import SearchOptions
 
-    if arguments.questions is None:
-        raise BadInput("--output is for many questions: give --questions FILE.parquet")
     given = arguments
+    if given.questions is None:
+        problem = "needs a file of questions"
+        raise BadInput("output", given.output, problem, "Give --questions FILE.parquet")
     ranked = _rank_options(_open(given), given)
     options = SearchOptions(given.store, 0, ranked, given.model, given.device, given.dtype)
     what = (given.snapshot, given.questions, given.output, given.runner, given.beam_args)
     print_run(run(options, *what), given.json)
 
 
-def _open(arguments: Any) -> Any:
+def _open(arguments: Any) -> "Store":
     from transforms.search.store import Store
 
     given = arguments
     return Store.open(given.store, given.snapshot, given.model, given.device, given.dtype)
 
 
-def _rank_options(store: Any, arguments: Any) -> Any:
+def _rank_options(store: "Store", arguments: Any) -> RankOptions:
     from pipeline.search.search import chosen_mode
-    from transforms.search.options import RankOptions, check_mixing
 
     given = arguments
     mode = chosen_mode(store, given.mode)
     options = RankOptions(given.k, mode, given.where, given.fusion, given.weight, given.diverse)
-    check_mixing(options, (mode,))
+    check_fusion(options, (mode,))
     return options
 
 
-def reading_options(arguments: Any) -> Any:
-    """Which models read the hits."""
+def reading_options(arguments: Any) -> "ReadingOptions":
+    """Return the options of the models that read the hits."""
     from pipeline.search.rerank import ReadingOptions
-    from transforms.models.options import Placement
 
     given = arguments
     placement = Placement(given.device, given.dtype)

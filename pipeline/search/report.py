@@ -1,4 +1,4 @@
-"""What ``albeam search`` prints."""
+"""The output of ``albeam search``."""
 
 import shutil
 import textwrap
@@ -11,7 +11,7 @@ from transforms.search.results import Hit
 
 
 def print_run(summary: Any, as_json: bool) -> None:
-    """A `RunSummary`."""
+    """Print a `RunSummary`."""
     if as_json:
         print_json(asdict(summary))
         return
@@ -23,7 +23,7 @@ def print_run(summary: Any, as_json: bool) -> None:
 
 
 def print_answer(hits: Sequence[Hit], answers: Sequence[Any]) -> None:
-    """The best answer, and where it stands."""
+    """Print the best answer, and its place in its document."""
     from transforms.search.cross_encoders import best_answer
 
     place = best_answer(answers)
@@ -37,15 +37,15 @@ def print_answer(hits: Sequence[Hit], answers: Sequence[Any]) -> None:
 
 
 def print_hits(hits: Sequence[Hit], mode: str = "dense") -> None:
-    """Hits for reading: score, document, the passage's beginning, metadata; ``mode`` ranks them."""
+    """Print hits for people: score, document, the beginning of the passage, metadata."""
     width = min(shutil.get_terminal_size().columns, 100) - 4
     for hit in hits:
         print(f"{hit.rank:>3}. {hit.score:.3f}  {hit.document_id}  [{hit.start}:{hit.end}]")
         short = textwrap.shorten(hit.text, 2 * width, placeholder=" …")
         print(textwrap.indent(textwrap.fill(short, width), "     "))
-        said = ", ".join(f"{name}: {value}" for name, value in hit.metadata.items())
-        if said:
-            print("     " + textwrap.shorten(said, width, placeholder=" …"))
+        metadata = ", ".join(f"{name}: {value}" for name, value in hit.metadata.items())
+        if metadata:
+            print("     " + textwrap.shorten(metadata, width, placeholder=" …"))
     if not hits:
-        shared = "none shares a word with the question, " if mode == "lexical" else ""
-        print(f"  nothing: {shared}the store is empty, or no document meets the condition")
+        shared = "no passage shares a word with the question, " if mode == "lexical" else ""
+        print(f"  no hits: {shared}the store is empty, or no document meets the condition")

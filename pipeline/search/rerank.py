@@ -1,4 +1,4 @@
-"""What follows a search where it was asked for: reranked hits, and answers within them."""
+"""Optional steps after a search: rerank the hits, and find answers in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """Which models read the hits.
+    """Options of the models that read the hits.
 
     Attributes:
-        rerank: how many candidates the reranker orders anew; None for no reranking.
-        reranker: its folder or hub name.
+        rerank: how many candidates to rerank; None for no reranking.
+        reranker: the reranker's folder or hub name.
         reader: folder or hub name of a model that finds answers, or None.
-        no_answer: whether the reader may say that a passage has no answer.
-        placement: where both run, and in what dtype.
+        no_answer: whether the reader may find no answer in a passage.
+        placement: device and dtype of both models.
     """
 
     rerank: int | None = None
@@ -31,28 +31,32 @@ class ReadingOptions:
     placement: Placement = Placement()
 
     def __post_init__(self) -> None:
-        if (self.rerank is None) != (self.reranker is None):
-            raise BadInput("reranking needs both --rerank N and --reranker MODEL; give both")
+        """Raise BadInput if an option can't be used, or needs another one."""
+        if self.rerank is None and self.reranker is not None:
+            raise BadInput("reranker", self.reranker, "needs --rerank", "Give --rerank N as well")
+        if self.rerank is not None and self.reranker is None:
+            remedy = "Give --reranker MODEL as well"
+            raise BadInput("rerank", self.rerank, "needs --reranker", remedy)
         if self.rerank is not None and self.rerank < 1:
-            raise BadInput(f"rerank is {self.rerank}; give 1 or more candidates")
+            raise BadInput("rerank", self.rerank, "must be 1 or more", "Give a number of documents")
         if self.no_answer and self.reader is None:
-            raise BadInput("--no-answer is for a reader; give --reader MODEL")
+            raise BadInput("no_answer", None, "needs --reader", "Give --reader MODEL as well")
 
     @property
     def wanted(self) -> bool:
-        """Whether any model reads."""
+        """Whether any model reads the hits."""
         return self.reranker is not None or self.reader is not None
 
     def shown(self, k: int) -> int:
-        """How many documents are left of ``k``: candidates that were not read are not shown."""
+        """Return how many of ``k`` documents to show: no more than were reranked."""
         return k if self.rerank is None else min(k, self.rerank)
 
 
 class Reading:
-    """The models, loaded."""
+    """The loaded models that read the hits."""
 
     def __init__(self, options: ReadingOptions) -> None:
-        """Load what is asked for; raises BadInput where a model can't be used."""
+        """Load the models of the options; raises BadInput if a model can't be used."""
         self._options = options
         self._reranker = self._reader = None
         if options.wanted:
@@ -65,20 +69,20 @@ class Reading:
 
     @property
     def ranks(self) -> bool:
-        """Whether hits are ordered anew."""
+        """Whether hits are reranked."""
         return self._reranker is not None
 
     @property
     def reads(self) -> bool:
-        """Whether answers are found."""
+        """Whether answers are read from the hits."""
         return self._reader is not None
 
     def candidates(self, k: int) -> int:
-        """How many documents to search for where ``k`` are wanted."""
+        """Return how many documents to search for if ``k`` are wanted."""
         return k if self._options.rerank is None else self._options.rerank
 
     def ranked(self, question: str, hits: Sequence[Hit], k: int) -> list[Hit]:
-        """The best ``k`` of the candidates."""
+        """Return the best ``k`` of the candidates."""
         if self._reranker is None:
             return list(hits[:k])
         from transforms.search.cross_encoders import rerank
@@ -86,7 +90,7 @@ class Reading:
         return rerank(hits, question, self._reranker)[:k]
 
     def answers(self, question: str, hits: Sequence[Hit]) -> "list[Answer | None]":
-        """The best span of each hit; None for each where nothing reads them."""
+        """Return the best span of each hit; None for each hit if there is no reader."""
         if self._reader is None:
             return [None] * len(hits)
         from transforms.search.cross_encoders import read_answers

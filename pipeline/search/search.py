@@ -1,4 +1,4 @@
-"""``albeam search``: questions in, the nearest documents out."""
+"""``albeam search``: find the nearest documents for questions."""
 
 import sys
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ def run(
     many: bool,
     reading: ReadingOptions | None = None,
 ) -> None:
-    """Print the hits of each question; with JSON one array, a line for each question."""
+    """Print the hits of each question; as JSON, one array and line per question."""
     reading = reading or ReadingOptions()
     models, k = Reading(reading), reading.shown(options.k)
     wanted = replace(options, k=models.candidates(options.k))
     for start in range(0, len(questions), _AT_ONCE):
         some = questions[start : start + _AT_ONCE]
-        found = store.search_as(some, wanted)
+        found = store.search(some, **asdict(wanted))
         for question, candidates in zip(some, found, strict=True):
             hits = models.ranked(question, candidates, k)
             answers = models.answers(question, hits)
@@ -46,16 +46,16 @@ def run(
 
 
 def chosen_mode(store: Store, mode: str | None) -> str:
-    """The mode that is meant; that it is dense for want of a lexical index is said on stderr.
+    """Return the mode to search in; print a note if it is dense for lack of a lexical index.
 
     Raises:
-        BadInput: the store has no lexical index, and the mode needs one.
+        BadInput: the mode needs a lexical index, and the store has none.
     """
     chosen = store.mode(mode)
     if mode is None and chosen == "dense" and store.segments:
         print(
-            f"note: {store.url} has no lexical index, so that vectors alone rank; give it one: "
-            f"albeam index {store.url} --lexical auto",
+            f"note: {store.url} has no lexical index, so only vectors rank the documents. Build "
+            f"one: albeam index {store.url} --lexical auto",
             file=sys.stderr,
         )
     return chosen

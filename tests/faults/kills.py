@@ -119,7 +119,7 @@ def content(store: str) -> dict[str, Any]:
     order = [("document_id", "ascending"), ("passage", "ascending")]
     table = pa.concat_tables(opened.documents(), promote_options="permissive").sort_by(order)
     queries = np.random.default_rng(0).normal(size=(10, 48)).astype(np.float32)
-    hits = opened.search_vectors(queries, 20)
+    hits = opened.search(queries, 20)
     return {
         "passages": report.passages,
         "documents": opened.snapshot.documents,

@@ -234,7 +234,7 @@ def found_by(store: str) -> list[list]:
     """What a few seeded question vectors of the store's own width find."""
     opened = Store.open(store)
     vectors = make_vectors(6, seed=9, dim=opened.snapshot.identity.dim)
-    hits = opened.search_vectors(vectors, 30)
+    hits = opened.search(vectors, 30)
     return [[(h.document_id, h.passage, h.text, h.score) for h in line] for line in hits]
 
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from transforms.errors import BadInput
 from transforms.index.top_k import Rows
-from transforms.search.exact import live_rows
 from transforms.search.store import Store
 from transforms.storage.vectors import vectors_to_numpy
 
@@ -64,7 +63,7 @@ def draw_portrait(store: Store, colour: str | None = None, seed: int = 0) -> Por
         BadInput: there is no such column.
     """
     check_colour(store, colour)
-    live = np.flatnonzero(live_rows(store))
+    live = store.live.numbers()
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(live, min(SAMPLE, len(live)), replace=False))
     if not len(rows):

@@ -1,7 +1,7 @@
 """The questions that every mode answers worst, and what was found instead."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -73,7 +73,8 @@ def look_at(
         return []
     passages: dict[tuple[str, str], str] = {}
     for mode in modes:
-        found = store.search_as([question.question for question in asked], replace(rank, mode=mode))
+        texts = [question.question for question in asked]
+        found = store.search(texts, **asdict(replace(rank, mode=mode)))
         for question, hits in zip(asked, found, strict=True):
             for hit in hits:
                 passages.setdefault((question.question_id, hit.document_id), hit.text)

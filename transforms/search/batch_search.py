@@ -1,6 +1,6 @@
-"""Search many questions as a Beam job: a run, one row a question and document.
+"""Search many questions as a Beam job, which writes a run: one row per question and document.
 
-Questions are read, embedded and answered a slice at a time; a store is opened once a worker.
+Each worker opens the store once, then reads, embeds and answers one slice of questions at a time.
 """
 
 import os
@@ -22,7 +22,7 @@ from transforms.storage import filesystem, input_files
 from transforms.storage.output_files import writing
 from transforms.storage.parquet_files import reading_given
 
-#: A row of a run: ranks count from 1.
+#: The columns of a run; ranks count from 1.
 RUN_SCHEMA: pa.Schema = pa.schema(
     [
         ("question_id", pa.string()),
@@ -32,11 +32,11 @@ RUN_SCHEMA: pa.Schema = pa.schema(
         ("score", pa.float32()),
     ]
 )
-#: Questions that are answered at once.
+#: Questions of a slice.
 _AT_ONCE = 1_024
 _PART = re.compile(r"part-\d{6}-[0-9a-f]{16}\.parquet")
 _QUESTION, _ID = "question", "question_id"
-#: What questions may come as where they are answered one by one.
+#: Kinds of files that only a search without a Beam job reads.
 _OTHER_KINDS = (".txt", ".jsonl", ".json")
 
 
@@ -47,8 +47,8 @@ class SearchOptions:
     Attributes:
         store: the store's URL.
         snapshot: the snapshot's number.
-        rank: how many documents a question, and how they are ranked.
-        model: where the store's model lies now, if it has moved.
+        rank: how many documents to find per question, and how to rank them.
+        model: the present folder of the store's model, if it has moved.
         device, dtype: see `Store.open`.
     """
 
@@ -60,20 +60,20 @@ class SearchOptions:
     dtype: str = "auto"
 
     def open(self) -> Store:
-        """The store."""
+        """Open the store."""
         return Store.open(self.store, self.snapshot, self.model, self.device, self.dtype)
 
 
 @dataclass(frozen=True)
 class QuestionSlice:
-    """Questions that are answered at once: rows of a row group.
+    """Questions that are answered together: rows of one row group.
 
     Attributes:
-        number: its place among all slices.
+        number: the slice's place among all slices.
         url: the file.
-        group: the row group.
-        start, rows: within it.
-        first: the number of its first question among all.
+        group: the row group's number in the file.
+        start, rows: the first row in the row group, and the number of rows.
+        first: the number of the slice's first question among all questions.
     """
 
     number: int
@@ -85,28 +85,25 @@ class QuestionSlice:
 
 
 def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]:
-    """Cut the questions of Parquet files into slices; of their columns, ids alone are read.
+    """Cut the questions of Parquet files into slices. Only the column of ids is read.
 
     Raises:
-        BadInput: there is no such file, it is no Parquet, has no column ``question``, or an id
-            occurs twice.
+        BadInput: a file is missing or not Parquet, has no column ``question``, or an id occurs
+            twice.
     """
     slices: list[QuestionSlice] = []
     ids = []
     first = 0
     for file in input_files.list_inputs((filesystem.absolute(pattern),)):
         if file.url.lower().endswith(_OTHER_KINDS):
-            raise BadInput(
-                f"questions {file.url!r} are not Parquet, which --output needs: write them as a "
-                f"Parquet file with a column {_QUESTION!r}, or leave --output out"
-            )
+            remedy = f"Write it as Parquet with a column {_QUESTION!r}, or leave --output out"
+            raise BadInput("questions", file.url, "is not Parquet, which --output needs", remedy)
         with reading_given(file.url, "questions"), filesystem.open_input(file.url) as source:
             parquet = pq.ParquetFile(source, page_checksum_verification=True)
             if _QUESTION not in parquet.schema_arrow.names:
-                raise BadInput(
-                    f"questions {file.url!r} have no column {_QUESTION!r}, but "
-                    f"{', '.join(parquet.schema_arrow.names)}; rename one"
-                )
+                names = ", ".join(parquet.schema_arrow.names)
+                problem = f"has no column {_QUESTION!r}, only {names}"
+                raise BadInput("questions", file.url, problem, "Rename one of them")
             if _ID in parquet.schema_arrow.names:
                 column = parquet.read(columns=[_ID]).column(_ID)
             else:
@@ -120,7 +117,7 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
                     slices.append(QuestionSlice(number, file.url, group, start, count, first))
                     first += count
     if not slices:
-        raise BadInput(f"questions {pattern!r} hold no row; give some")
+        raise BadInput("questions", pattern, "has no rows", "Give at least one question")
     _check_ids(pattern, ids)
     return slices
 
@@ -129,26 +126,23 @@ def _as_text(url: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return ids.cast(pa.string())
     except pa.ArrowException as error:
-        raise BadInput(
-            f"questions {url!r} have a {_ID} of type {ids.type}; give strings or whole numbers"
-        ) from error
+        problem = f"has a column {_ID!r} of type {ids.type}"
+        raise BadInput("questions", url, problem, "Give strings or whole numbers") from error
 
 
 def _check_ids(pattern: str, ids: list[pa.ChunkedArray]) -> None:
-    """Raise BadInput where an id occurs twice: a run would mix what its questions find."""
+    """Raise BadInput if an id occurs twice: a run could not tell the two questions apart."""
     chunks = [chunk for column in ids for chunk in column.chunks]
     counts = pc.value_counts(pa.chunked_array(chunks, pa.string()).drop_null())
     often = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(often):
         name, count = often[0].as_py().values()
-        raise BadInput(
-            f"questions {pattern!r} have the {_ID} {name!r} {count} times; give each question an "
-            "id of its own"
-        )
+        problem = f"has the {_ID} {name!r} {count} times"
+        raise BadInput("questions", pattern, problem, "Give each question its own id")
 
 
-def read_questions(piece: QuestionSlice) -> tuple[list[str], list[str]]:
-    """Ids and texts of a slice's questions; where there is no ``question_id``, it is the number.
+def read_slice(piece: QuestionSlice) -> tuple[list[str], list[str]]:
+    """Read the ids and texts of a slice. Without a column ``question_id``, numbers are the ids.
 
     Raises:
         BadInput: a question or an id is null or blank.
@@ -163,19 +157,20 @@ def read_questions(piece: QuestionSlice) -> tuple[list[str], list[str]]:
     else:
         ids = list(range(piece.first, piece.first + piece.rows))
     for place, (name, question) in enumerate(zip(ids, questions, strict=True)):
-        said = name is not None and str(name).strip()
-        if not said or not isinstance(question, str) or not question.strip():
-            raise BadInput(
-                f"row {piece.start + place} of row group {piece.group} of {piece.url!r} has "
-                f"question {question!r} and id {name!r}; give both, or take the row out"
+        named = name is not None and str(name).strip()
+        if not named or not isinstance(question, str) or not question.strip():
+            problem = (
+                f"has question {question!r} and id {name!r} in row {piece.start + place} of row "
+                f"group {piece.group}"
             )
+            raise BadInput("questions", piece.url, problem, "Give both, or remove the row")
     return [str(name) for name in ids], questions
 
 
 def answer(store: Store, piece: QuestionSlice, options: SearchOptions) -> pa.Table:
-    """The rows of a run for a slice of questions, `RUN_SCHEMA`."""
-    ids, questions = read_questions(piece)
-    found = store.rank_questions(questions, options.rank)
+    """Return the rows of the run for a slice of questions, with `RUN_SCHEMA`."""
+    ids, questions = read_slice(piece)
+    found = store.rank(questions, options.rank)
     counts = [len(each.rows) for each in found]
     names = store.names(np.concatenate([each.rows for each in found]))
     columns = {
@@ -189,11 +184,11 @@ def answer(store: Store, piece: QuestionSlice, options: SearchOptions) -> pa.Tab
 
 
 def write_run(output: str, parts: list[tuple[int, str]]) -> int:
-    """Join the parts of a run, in order, in one Parquet file; how many rows it has.
+    """Join the parts of a run, in order, in one Parquet file. Return its number of rows.
 
     Args:
         output: the file's URL.
-        parts: numbers and URLs.
+        parts: numbers and URLs of the parts.
     """
     rows = 0
     with (
@@ -209,10 +204,11 @@ def write_run(output: str, parts: list[tuple[int, str]]) -> int:
 
 
 def check_output(output: str, slices: list[QuestionSlice]) -> None:
-    """Raise BadInput where the questions themselves would be written over."""
+    """Raise BadInput if the output would overwrite the questions."""
     for url in {piece.url for piece in slices}:
         if _real(url) == _real(output):
-            raise BadInput(f"output {output!r} is the file of the questions; give another name")
+            problem = "is the file that holds the questions"
+            raise BadInput("output", output, problem, "Give another name")
 
 
 def _real(url: str) -> str:
@@ -220,12 +216,12 @@ def _real(url: str) -> str:
 
 
 def parts_folder(output: str) -> str:
-    """A new folder beside a run for its parts; no other run has it."""
+    """Return the name of a new folder for the parts of a run, next to the run's file."""
     return f"{output}.parts-{secrets.token_hex(8)}"
 
 
 def remove_parts(folder: str) -> None:
-    """Remove the parts of a run, those too that an earlier try of a slice has left."""
+    """Remove the parts of a run, with those of earlier attempts."""
     for name in filesystem.list_names(folder):
         if _PART.fullmatch(name):
             filesystem.remove(filesystem.join(folder, name))
@@ -252,14 +248,14 @@ class _WriteRunFn(beam.DoFn):
         self._output = output
 
     def process(self, _: None, parts: list[tuple[int, str]]) -> Iterator[int]:
-        # A slice that was answered twice has the same number.
+        # Attempts at the same slice have the same number.
         yield write_run(self._output, list(dict(parts).items()))
 
 
 class SearchQuestions(beam.PTransform):
-    """`QuestionSlice`s to one Parquet file with `RUN_SCHEMA`; gives its number of rows.
+    """A transform of `QuestionSlice`s into one Parquet file, which gives its number of rows.
 
-    Its parts are written to ``folder``, and left there.
+    The file has `RUN_SCHEMA`. Its parts are written to ``folder`` and stay there.
     """
 
     def __init__(self, options: SearchOptions, folder: str, output: str) -> None:

@@ -1,12 +1,13 @@
-"""Models that read a question and a passage together: rerankers, and readers that find answers.
+"""Cross-encoders, which read a question and a passage together: rerankers and readers.
 
-Both are plain transformers folders of any family, ALBERT among them. The network below the head
-computes in the chosen dtype, the head in float32, so that close scores stay apart.
+Both are transformers folders of any family, such as ALBERT. The network below the head computes in
+the chosen dtype. The head computes in float32, so that close scores stay different.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,22 +24,22 @@ from transforms.search.results import Hit
 
 Pair = tuple[str, str]
 
-#: Tokens of a pair at most, whatever a model allows.
+#: The most tokens of a pair, even if a model allows more.
 _MOST_TOKENS = 512
 _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 65_536}
-#: As in SQuAD's usual evaluation.
+#: The values of the usual SQuAD evaluation.
 _STRIDE, _LONGEST_ANSWER = 128, 30
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A span of a passage.
+    """An answer: a span of a passage.
 
     Attributes:
         text: ``passage[start:end]``.
-        score: the sum of the logits of its first and last token. They are no probabilities within a
-            passage, so that scores of several passages can be compared.
-        start, end: in the passage's text, in Unicode code points.
+        score: the sum of the logits of its first and last token. Unlike probabilities within one
+            passage, these can be compared between passages.
+        start, end: the span in the passage's text, in Unicode code points.
     """
 
     text: str
@@ -50,26 +51,35 @@ class Answer:
 class _PairModel:
     """A network with a head over pairs of texts."""
 
-    def __init__(self, name: str, head: str, placement: Placement) -> None:
+    #: The option that names the model, and the head that transformers calls ``AutoModelFor…``.
+    option: ClassVar[str]
+    head: ClassVar[str]
+
+    def __init__(self, name: str, placement: Placement) -> None:
+        """Load the model from a folder or the hub.
+
+        Raises:
+            BadInput: the model does not exist, has another head or lacks weights, or its tokenizer
+                belongs to another model.
+        """
         self.name = name
         self.device = resolve_device(placement.device)
         self.dtype = best_dtype(self.device) if placement.dtype == "auto" else placement.dtype
-        folder, _ = find_folder(ModelOptions(name))
-        config = load_config(folder, name)
-        self.tokenizer = load_fast_tokenizer(folder, name)
-        if self.tokenizer.pad_token_id is None:
-            raise BadInput(
-                f"model {name!r} has no padding token, which batches need; save its tokenizer "
-                "with one"
-            )
-        self.limit = min(usable_positions(config), _MOST_TOKENS)
-        self.network = _load(folder, name, head, config)
+        with _naming(self.option):
+            folder, _ = find_folder(ModelOptions(name))
+            config = load_config(folder, name)
+            self.tokenizer = load_fast_tokenizer(folder, name)
+            if self.tokenizer.pad_token_id is None:
+                problem = "has no padding token, which batches need"
+                raise BadInput("model", name, problem, "Save its tokenizer with one")
+            self.limit = min(usable_positions(config), _MOST_TOKENS)
+            self.network = _load_network(folder, name, self.head, config)
         if self.dtype != "float32":
             _narrow(self.network, self.device, getattr(torch, self.dtype))
         self.network.to(self.device)
 
     def frame(self, pairs: Sequence[Pair], **options: Any) -> Any:
-        """Token ids of pairs; a passage that is too long is cut, or goes on in further rows."""
+        """Tokenize pairs; cut a passage that is too long, or continue it in further rows."""
         return self.tokenizer(
             [self._cut(question) for question, _ in pairs],
             [passage for _, passage in pairs],
@@ -79,7 +89,7 @@ class _PairModel:
         )
 
     def forward(self, framed: Any, take: Callable[[Any], torch.Tensor]) -> list[torch.Tensor]:
-        """``take(output)`` of each row, float32 on the CPU; batches are of similar length."""
+        """Return ``take(output)`` of each row, float32 on the CPU. Batches have similar lengths."""
         ids = framed["input_ids"]
         names = [name for name in self.tokenizer.model_input_names if name in framed]
         found: list[torch.Tensor] = [torch.empty(0)] * len(ids)
@@ -94,74 +104,66 @@ class _PairModel:
         return found
 
     def _cut(self, question: str) -> str:
-        """A question that leaves half of the room to the passage."""
+        """Cut a question, so that half of the tokens are left for the passage."""
         framed = self.tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
         offsets, most = framed["offset_mapping"], self.limit // 2
         return question if len(offsets) <= most else question[: offsets[most - 1][1]]
 
 
 class Reranker(_PairModel):
-    """A cross-encoder: a sequence classifier with one logit, or two labels of which the second
-    says that the passage answers the question."""
+    """A sequence classifier that scores passages, with one output or two labels.
+
+    The second of two labels means that the passage answers the question.
+    """
+
+    option, head = "reranker", "SequenceClassification"
 
     def __init__(self, name: str, placement: Placement) -> None:
-        """Load it from a folder or the hub.
-
-        Raises:
-            BadInput: there is no such model, it is no sequence classifier with one or two outputs,
-                weights are missing, or the tokenizer is another model's.
-        """
-        super().__init__(name, "SequenceClassification", placement)
-        labels = int(self.network.config.num_labels)
-        if labels > 2:
-            raise BadInput(
-                f"model {name!r} tells {labels} labels apart; a reranker has one output, or two "
-                "labels of which the second means relevant"
-            )
-        self._labels = labels
+        """Load the model as `_PairModel` does; raises BadInput if it has more than two labels."""
+        super().__init__(name, placement)
+        self._labels = int(self.network.config.num_labels)
+        if self._labels > 2:
+            remedy = "Give a model with one output, or with two labels, the second for relevant"
+            raise BadInput(self.option, name, f"has {self._labels} labels", remedy)
 
     def scores(self, pairs: Sequence[Pair]) -> npt.NDArray[np.float32]:
-        """How well each passage answers its question, float32 ``[pairs]``: the logit, or the
-        difference of the second label's and the first's."""
+        """Return how well each passage answers its question, float32 ``[pairs]``.
+
+        A score is the logit, or the second label's logit less the first's.
+        """
         if not pairs:
             return np.zeros(0, np.float32)
-        # In another place of a batch the last bits may differ: equal pairs are scored once.
+        # The last bits may depend on the place in a batch, so equal pairs are scored once.
         places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
         logits = torch.stack(self.forward(self.frame(list(places)), _logits)).numpy()
         scores = logits[:, 0] if self._labels == 1 else logits[:, 1] - logits[:, 0]
         if not np.isfinite(scores).all():
-            raise BadInput(
-                f"model {self.name!r} gives scores that are not finite in {self.dtype}; "
-                "give --dtype float32"
-            )
+            problem = f"gives scores that are not finite in {self.dtype}"
+            raise BadInput(self.option, self.name, problem, "Give --dtype float32")
         return np.asarray(scores[[places[pair] for pair in pairs]])
 
 
 class Reader(_PairModel):
     """An extractive question answering model."""
 
-    def __init__(self, name: str, placement: Placement) -> None:
-        """Load it from a folder or the hub; raises BadInput as `Reranker` does."""
-        super().__init__(name, "QuestionAnswering", placement)
+    option, head = "reader", "QuestionAnswering"
 
-    def spans(self, pairs: Sequence[Pair], none: bool = False) -> list[Answer | None]:
-        """The best span of each passage, of at most 30 tokens.
+    def spans(self, pairs: Sequence[Pair], no_answer: bool = False) -> list[Answer | None]:
+        """Return the best span of each passage, of at most 30 tokens.
+
+        A passage without a token gives None.
 
         Args:
-            pairs: questions and passages; long passages are read in windows that share 128 tokens.
-            none: whether there may be no answer, as models know that learnt from SQuAD 2: where the
-                first token's score is higher in each window, the result is None.
-
-        A passage without a token gives None as well.
+            pairs: questions and passages. Long passages are read in windows that share 128 tokens.
+            no_answer: also return None for a passage in which the first token scores higher in
+                every window. Models trained on SQuAD 2 mean by this that there is no answer.
 
         Raises:
-            BadInput: there may be no answer, and the model has no first token that says so.
+            BadInput: ``no_answer`` is set, and the model's tokenizer has no such first token.
         """
-        if none and self.tokenizer.cls_token_id is None:
-            raise BadInput(
-                f"model {self.name!r} has no token before the question that says that there is no "
-                "answer; leave --no-answer out"
-            )
+        if no_answer and self.tokenizer.cls_token_id is None:
+            problem = "has no first token that can mean that there is no answer"
+            raise BadInput(self.option, self.name, problem, "Leave --no-answer out")
         if not pairs:
             return []
         framed = self._windows(pairs)
@@ -172,14 +174,14 @@ class Reader(_PairModel):
             pair = int(framed["overflow_to_sample_mapping"][window])
             encoding = framed.encodings[window]
             start, end = values.numpy().astype(np.float64)
-            if none:
+            if no_answer:
                 first = encoding.ids.index(self.tokenizer.cls_token_id)
                 nothing[pair] = min(nothing[pair], start[first] + end[first])
             found = _best_span(start, end, encoding, pairs[pair][1])
             known = best[pair]
             if found is not None and (known is None or found.score > known.score):
                 best[pair] = found
-        if none:
+        if no_answer:
             return [
                 answer if answer is not None and answer.score >= null else None
                 for answer, null in zip(best, nothing, strict=True)
@@ -197,7 +199,7 @@ class Reader(_PairModel):
 
 
 def rerank(hits: Sequence[Hit], question: str, model: Reranker) -> list[Hit]:
-    """The hits in the order of the model's scores, which they then have."""
+    """Return the hits in the order of the model's scores, with these scores."""
     scores = model.scores([(question, hit.text) for hit in hits])
     order = np.argsort(-scores, kind="stable")
     return [
@@ -207,14 +209,14 @@ def rerank(hits: Sequence[Hit], question: str, model: Reranker) -> list[Hit]:
 
 
 def read_answers(
-    hits: Sequence[Hit], question: str, model: Reader, none: bool = False
+    hits: Sequence[Hit], question: str, model: Reader, no_answer: bool = False
 ) -> list[Answer | None]:
-    """The best span of each hit's passage; see `Reader.spans`."""
-    return model.spans([(question, hit.text) for hit in hits], none)
+    """Return the best span of each hit's passage; see `Reader.spans`."""
+    return model.spans([(question, hit.text) for hit in hits], no_answer)
 
 
 def best_answer(answers: Sequence[Answer | None]) -> int | None:
-    """The place of the answer with the highest score; None where there is none."""
+    """Return the place of the answer with the highest score; None if there is no answer."""
     places = [place for place, answer in enumerate(answers) if answer is not None]
     return max(places, key=lambda place: answers[place].score, default=None)  # type: ignore[union-attr]
 
@@ -222,26 +224,37 @@ def best_answer(answers: Sequence[Answer | None]) -> int | None:
 def _best_span(
     start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], encoding: Any, passage: str
 ) -> Answer | None:
-    """The best of all spans that lie in the passage and are short enough."""
+    """Return the best span that lies in the passage and is short enough."""
     inside = np.array([number == 1 for number in encoding.sequence_ids], np.bool_)
     places = np.flatnonzero(inside)
     if not len(places):
         return None
-    # Padding may follow, but no window's passage has a gap.
+    # A window's passage has no gap; only padding may follow.
     scores = start[places][:, None] + end[places][None, :]
     allowed = np.triu(np.tril(np.ones(scores.shape, np.bool_), _LONGEST_ANSWER - 1))
     scores = np.where(allowed, scores, -np.inf)
     first, last = np.unravel_index(int(scores.argmax()), scores.shape)
     begins, ends = encoding.offsets[places[first]][0], encoding.offsets[places[last]][1]
     text = passage[begins:ends]
-    # A piece may begin with the blank before its word.
+    # A token may begin with the blank before its word.
     begins += len(text) - len(text.lstrip())
     text = text.strip()
     return Answer(text, float(scores[first, last]), begins, begins + len(text))
 
 
-def _load(folder: str, name: str, head: str, config: Any) -> Any:
-    """The network with its head, float32, in eval mode."""
+@contextmanager
+def _naming(option: str) -> Iterator[None]:
+    """Let errors about the model name the option that the user gave it with."""
+    try:
+        yield
+    except BadInput as error:
+        if error.option != "model":
+            raise
+        raise BadInput(option, error.value, error.problem, error.remedy) from error
+
+
+def _load_network(folder: str, name: str, head: str, config: Any) -> Any:
+    """Load a network with its head, float32, in eval mode."""
     import transformers
 
     auto = getattr(transformers, f"AutoModelFor{head}")
@@ -258,21 +271,21 @@ def _load(folder: str, name: str, head: str, config: Any) -> Any:
             )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BadInput(
-            f"model {name!r} can't be loaded as {auto.__name__}: {reason}; "
-            "give a folder that was saved with that head"
-        ) from error
+        problem = f"can't be loaded as {auto.__name__}: {reason}"
+        remedy = "Give a folder that was saved with that head"
+        raise BadInput("model", name, problem, remedy) from error
     missing = sorted(report["missing_keys"])
     if missing:
-        raise BadInput(
-            f"model {name!r} was not saved as {auto.__name__}: it lacks {len(missing)} weights, "
-            f"{missing[0]!r} among them; give a folder that was trained with that head"
+        problem = (
+            f"was not saved as {auto.__name__}: {len(missing)} weights are missing, such as "
+            f"{missing[0]!r}"
         )
+        raise BadInput("model", name, problem, "Give a folder that was trained with that head")
     return network.eval()
 
 
 def _narrow(network: Any, device: str, dtype: torch.dtype) -> None:
-    """Compute what is below the head in ``dtype`` where torch's autocast holds that to be safe."""
+    """Compute below the head in ``dtype`` wherever torch's autocast regards that as safe."""
     below = network.base_model
     forward = below.forward
 

@@ -1,25 +1,25 @@
-"""One ranking of two: of vectors' cosines and of words' BM25 scores."""
+"""Fusion of two scores, the cosine of vectors and BM25 of words, into one ranking."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from transforms.search.options import DEFAULT_WEIGHT
+
 Floats = npt.NDArray[np.float32]
-#: Of the cosine, where none was learnt.
-WEIGHT = 0.6
-#: Of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
+#: The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
 _RANKS = 60
-#: Passages whose vectors have this cosine are told apart by little.
+#: Passages count as nearly identical from this cosine on.
 _ALIKE = 0.95
 
 
 def combine(cosines: Floats, bm25: Floats, best: float, weight: float) -> Floats:
-    """``weight * cosine + (1 - weight) * bm25 / best``, the convex combination of both.
+    """Return ``weight * cosine + (1 - weight) * bm25 / best``, a convex combination.
 
     Args:
-        cosines, bm25: of the same passages, float32 ``[n]``.
-        best: the question's best BM25 score of all passages, 0 where none shares a word with it.
+        cosines, bm25: scores of the same passages, float32 ``[n]``.
+        best: the question's best BM25 score over all passages; 0 if no passage shares a word.
         weight: from 0 to 1.
     """
     words = bm25 / best if best > 0 else np.zeros_like(bm25)
@@ -27,9 +27,10 @@ def combine(cosines: Floats, bm25: Floats, best: float, weight: float) -> Floats
 
 
 def reciprocal_ranks(cosines: Floats, bm25: Floats) -> Floats:
-    """The sum over both of ``1 / (60 + rank)``; a passage without a shared word has no BM25 rank.
+    """Return the sum of ``1 / (60 + rank)`` over both scores.
 
-    Equal scores share the better rank, so that the order of the passages tells nothing.
+    A passage that shares no word with the question has no BM25 rank. Equal scores share the better
+    rank, so that the order of the passages has no influence.
     """
     fused = 1.0 / (_RANKS + _ranks(cosines))
     fused += np.where(bm25 > 0, 1.0 / (_RANKS + _ranks(bm25)), 0.0)
@@ -41,12 +42,12 @@ def _ranks(scores: Floats) -> npt.NDArray[np.int64]:
 
 
 def unlike(vectors: Floats, places: Sequence[int], most: int) -> list[int]:
-    """Of ``places`` in ``vectors``, best first, those that no better one is nearly identical to.
+    """Return the places whose vector is not nearly identical to that of a better place.
 
     Args:
         vectors: float32 ``[n, dim]``.
-        places: which of them are ranked, best first.
-        most: how many are wanted.
+        places: positions in ``vectors``, best first.
+        most: how many places to return at most.
     """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     directions = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
@@ -60,5 +61,5 @@ def unlike(vectors: Floats, places: Sequence[int], most: int) -> list[int]:
 
 
 def default_weight(weight: float | None, learnt: float | None) -> float:
-    """The weight that was given, else the one that was learnt, else 0.6."""
-    return next((each for each in (weight, learnt) if each is not None), WEIGHT)
+    """Return the given weight, else the learnt one, else `DEFAULT_WEIGHT`."""
+    return next((each for each in (weight, learnt) if each is not None), DEFAULT_WEIGHT)

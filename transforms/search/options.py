@@ -1,23 +1,29 @@
-"""How passages are ranked, as a user asks for it."""
+"""Ranking options: choices, defaults and checks. Imports nothing heavy, so that argparse can."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transforms.errors import BadInput
 
+#: Ways to rank.
 MODES = ("hybrid", "dense", "lexical")
+#: Ways to join the two scores of a hybrid search.
+FUSIONS = ("combination", "rrf")
+#: The weight of the cosine if neither the user nor the snapshot gives one.
+DEFAULT_WEIGHT = 0.6
 
 
 @dataclass(frozen=True)
 class RankOptions:
-    """How to rank.
+    """How to rank documents. The fields are the parameters of `Store.search`.
 
     Attributes:
-        k: how many documents.
-        mode: ``hybrid``, ``dense`` or ``lexical``.
+        k: how many documents to find.
+        mode: one of `MODES`.
         where: a condition on metadata columns, or None.
-        fusion: of a hybrid search: ``combination`` or ``rrf``.
-        weight: of the cosine in a combination; None takes the store's, else 0.6.
+        fusion: one of `FUSIONS`, for mode hybrid.
+        weight: the weight of the cosine in a combination. None takes the snapshot's weight, or
+            `DEFAULT_WEIGHT`.
         diverse: leave out documents whose passage is nearly identical to a better one.
     """
 
@@ -29,29 +35,33 @@ class RankOptions:
     diverse: bool = False
 
     def __post_init__(self) -> None:
-        """Raise BadInput for what can't be done."""
+        """Raise BadInput if an option can't be used."""
         if self.mode not in MODES:
-            raise BadInput(f"mode {self.mode!r} is not one of {', '.join(MODES)}")
+            raise BadInput("mode", self.mode, "is unknown", f"Give one of {', '.join(MODES)}")
         if self.k < 1:
-            raise BadInput(f"k is {self.k}; give 1 or more")
+            raise BadInput("k", self.k, "must be 1 or more", "Give a number of documents")
         if self.fusion not in FUSIONS:
-            raise BadInput(f"fusion {self.fusion!r} is not one of {', '.join(FUSIONS)}")
+            raise BadInput("fusion", self.fusion, "is unknown", f"Give one of {', '.join(FUSIONS)}")
         if self.weight is not None and not 0 <= self.weight <= 1:
-            raise BadInput(f"weight is {self.weight}; give 0 (words alone) to 1 (vectors alone)")
+            problem = "must lie between 0 (words alone) and 1 (vectors alone)"
+            raise BadInput("weight", self.weight, problem, f"Give a value such as {DEFAULT_WEIGHT}")
 
 
-def check_mixing(options: RankOptions, modes: Sequence[str]) -> None:
-    """Raise BadInput where it is said how hybrid scores are made, and no such are."""
-    asked = f"weight {options.weight:g}" if options.weight is not None else ""
-    if asked and options.fusion == "rrf":
-        raise BadInput(f"{asked} is of scores, and rrf sums ranks; leave one of them out")
-    if options.fusion != FUSIONS[0]:
-        asked = f"fusion {options.fusion}"
-    if asked and "hybrid" not in modes:
-        raise BadInput(
-            f"{asked} is for hybrid searches, and this one is {' and '.join(modes)}; leave it out, "
-            "or search a store with a lexical index by --mode hybrid"
-        )
+def check_fusion(options: RankOptions, modes: Sequence[str]) -> None:
+    """Raise BadInput if ``weight`` or ``fusion`` is given and can't have an effect.
 
-
-FUSIONS = ("combination", "rrf")
+    Args:
+        options: what the user gave.
+        modes: the modes in which the store will be searched.
+    """
+    if options.weight is not None and options.fusion == "rrf":
+        problem = "has no effect with fusion rrf, which sums ranks and not scores"
+        raise BadInput("weight", options.weight, problem, "Leave one of them out")
+    if "hybrid" in modes:
+        return
+    problem = f"applies to mode hybrid, not to {' and '.join(modes)}"
+    remedy = "Leave it out, or use --mode hybrid on a store with a lexical index"
+    if options.fusion != RankOptions.fusion:
+        raise BadInput("fusion", options.fusion, problem, remedy)
+    if options.weight is not None:
+        raise BadInput("weight", options.weight, problem, remedy)

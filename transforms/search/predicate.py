@@ -1,4 +1,4 @@
-"""Which passages a condition on metadata columns leaves, by DuckDB."""
+"""Conditions on metadata columns, evaluated by DuckDB."""
 
 import threading
 from collections.abc import Sequence
@@ -10,21 +10,23 @@ import pyarrow as pa
 from transforms.errors import BadInput
 
 _ROW = "albeam row"
-#: Seconds and memory that a condition may take on the rows of one part.
+#: What a condition may take on the rows of one part.
 _SECONDS = 30.0
 _MEMORY = "2GB"
 
 
 def check_condition(where: str, schema: pa.Schema) -> None:
-    """Raise BadInput where a condition is not one over these columns."""
+    """Raise BadInput if a condition can't be evaluated over these columns."""
     matching(named_columns(where, schema).empty_table(), where, schema)
 
 
 def named_columns(where: str, schema: pa.Schema) -> pa.Schema:
-    """The columns whose names occur in a condition, and maybe others; the first where none does.
+    """Return the columns whose names occur in a condition, or the first column if none does.
+
+    Columns that the condition does not use may be among them.
 
     Raises:
-        BadInput: SQL can't tell two of them apart.
+        BadInput: the names of two such columns differ only by case.
     """
     text = where.casefold()
     # This SQL function takes columns by a pattern of their names.
@@ -35,32 +37,32 @@ def named_columns(where: str, schema: pa.Schema) -> pa.Schema:
         if not every and name not in text and name.replace('"', '""') not in text:
             continue
         if name in kept:
-            raise BadInput(
-                f"condition {where!r} can't tell the columns {kept[name].name!r} and "
-                f"{field.name!r} apart, as SQL ignores case; rename one"
+            problem = (
+                f"names the columns {kept[name].name!r} and {field.name!r}, which SQL can't tell "
+                "apart, because it ignores case"
             )
+            raise BadInput("where", where, problem, "Rename one of the columns")
         kept[name] = field
     return pa.schema(list(kept.values()) or list(schema)[:1])
 
 
 def matching(table: pa.Table, where: str, every: pa.Schema | None = None) -> npt.NDArray[np.bool_]:
-    """Which rows of a table a condition holds for, null counted as no.
+    """Return which rows of a table meet a condition; null counts as no.
+
+    The condition can read only the table: no files, other tables, extensions or settings.
 
     Args:
-        table: metadata columns, of which `named_columns` are enough.
+        table: metadata columns; `named_columns` are enough.
         where: an SQL expression over them, such as ``lang = 'en' and year >= 2020``.
-        every: all columns that there are, for errors.
-
-    Nothing but the table can be read: files, other tables, extensions and settings are out of
-    reach.
+        every: all columns of the store, for error messages.
 
     Raises:
-        BadInput: the condition can't be parsed, names what is not there, or takes too long.
+        BadInput: the condition can't be parsed, names an unknown column, or takes too long.
     """
     import duckdb
 
     if not where.strip():
-        raise BadInput("the condition is blank; give one such as lang = 'en', or none")
+        raise BadInput("where", where, "is blank", "Give a condition such as lang = 'en', or none")
     row = _ROW
     while row.lower() in {name.lower() for name in table.column_names}:
         row += "_"
@@ -80,16 +82,13 @@ def matching(table: pa.Table, where: str, every: pa.Schema | None = None) -> npt
         try:
             found = connection.from_arrow(numbered).filter(where).project(f'"{row}"').fetchnumpy()
         except duckdb.InterruptException as error:
-            raise BadInput(
-                f"condition {where!r} takes more than {_SECONDS:.0f} seconds for "
-                f"{table.num_rows} rows; give a simpler one"
-            ) from error
+            problem = f"takes more than {_SECONDS:.0f} seconds for {table.num_rows} rows"
+            raise BadInput("where", where, problem, "Give a simpler condition") from error
         except duckdb.Error as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
-            raise BadInput(
-                f"condition {where!r} can't be used: {lines[0]}; the columns are "
-                f"{', '.join(_named(every or table.schema)) or 'none'}"
-            ) from error
+            names = ", ".join(_described(every or table.schema)) or "none"
+            remedy = f"Give a condition over the columns: {names}"
+            raise BadInput("where", where, f"can't be evaluated: {lines[0]}", remedy) from error
         finally:
             watch.cancel()
     mask = np.zeros(table.num_rows, np.bool_)
@@ -98,12 +97,12 @@ def matching(table: pa.Table, where: str, every: pa.Schema | None = None) -> npt
 
 
 def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """The columns of all segments; one that some lack is null there."""
+    """Return the columns of all segments; a segment's missing columns are null there."""
     return pa.unify_schemas(list(schemas), promote_options="permissive")
 
 
 def as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the columns of a schema; null where it lacks one."""
+    """Return the table with the columns of a schema; missing columns are null."""
     columns = [
         table.column(field.name).cast(field.type)
         if field.name in table.column_names
@@ -113,5 +112,5 @@ def as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _named(schema: pa.Schema) -> list[str]:
+def _described(schema: pa.Schema) -> list[str]:
     return [f"{field.name} ({field.type})" for field in schema]

@@ -1,37 +1,42 @@
-"""The best documents for questions: by vectors, by words, or by both."""
+"""Rank documents for questions: by vectors, by words, or by both."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from transforms.catalog.snapshot import Snapshot
 from transforms.index.top_k import Rows, Scores, best_of_each
 from transforms.runtime.search_pool import searchers
-from transforms.search.fusion import combine, reciprocal_ranks, unlike
+from transforms.search.dense import Dense
+from transforms.search.fusion import combine, default_weight, reciprocal_ranks, unlike
+from transforms.search.live_rows import LiveRows
 from transforms.search.options import RankOptions
+from transforms.search.row_reader import RowReader
 from transforms.search.timing import Stages, timed
 
 if TYPE_CHECKING:
-    from transforms.search.store import Store
+    from transforms.index.lexical.tantivy_index import LexicalIndex
+
 #: Passages that each half of a hybrid search gives at least.
 _LEAST_CANDIDATES = 100
-#: Passages that are fetched at once, of all questions together, unless one wants more.
+#: Passages fetched at once for all questions together, unless one question wants more.
 _MOST_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The best passages of a question, one a document or more, best first.
+    """The best passages of a question, one or more per document, best first.
 
     Attributes:
         rows: global rows.
-        scores: by which they are ranked.
-        dense: inner products, cosines in a hybrid search; None in mode lexical.
+        scores: the scores that rank them.
+        dense: inner products, or cosines in a hybrid search; None in mode lexical.
         lexical: BM25 scores; None in mode dense.
-        whole: there are no others.
+        whole: whether no other passage can be found.
     """
 
     rows: Rows
@@ -41,121 +46,178 @@ class Ranked:
     whole: bool = True
 
     def take(self, places: Sequence[int]) -> "Ranked":
-        """Some of them."""
+        """Return the passages at some places."""
         at = np.array(places, np.int64)
         dense = None if self.dense is None else self.dense[at]
         lexical = None if self.lexical is None else self.lexical[at]
         return Ranked(self.rows[at], self.scores[at], dense, lexical, self.whole)
 
 
-def rank(
-    store: "Store",
-    questions: Sequence[str],
-    vectors: npt.NDArray[np.float32] | None,
-    options: RankOptions,
-    stages: Stages | None = None,
-) -> list[Ranked]:
-    """The best passage of each of the best ``k`` documents, for each question.
+class Ranker:
+    """The ranking of a snapshot's documents."""
 
-    Args:
-        store: which is searched.
-        questions: their texts, for words; only their number counts in mode dense.
-        vectors: theirs, float32 ``[questions, dim]``; not needed in mode lexical.
-        options: how.
-        stages: counts how long ``dense``, ``lexical`` and ``fuse`` take.
-    """
-    live = store.live_rows(options.where)
-    live_rows = store.rows if live is None else int(live.sum())
-    nothing = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
-    if not live_rows:
-        return [nothing] * len(questions)
-    results = [nothing] * len(questions)
-    pending = list(range(len(questions)))
-    # There are no more documents than that.
-    k = min(options.k, store.snapshot.documents)
-    options = replace(options, k=k)
-    # Several passages may be of one document.
-    several = store.snapshot.passages > store.snapshot.documents
-    wanted = k + max(k // 2, 10) if several else k
-    if options.mode == "hybrid":
-        wanted = max(wanted, _LEAST_CANDIDATES)
-    while pending:
-        wanted = min(live_rows, wanted)
-        unsettled = []
-        at_once = max(_MOST_AT_ONCE // wanted, 1)
-        for first in range(0, len(pending), at_once):
-            some = pending[first : first + at_once]
-            asked = [questions[place] for place in some]
-            theirs = None if vectors is None else vectors[some]
-            every = candidates(store, asked, theirs, options, wanted, stages)
-            if several or options.diverse:
-                chosen = _choose(store, every, options)
-            else:
-                chosen = [list(range(min(k, len(found.rows)))) for found in every]
-            for place, found, places in zip(some, every, chosen, strict=True):
-                results[place] = found.take(places)
-                if len(results[place].rows) < k and not found.whole:
-                    unsettled.append(place)
-        pending, wanted = unsettled, 2 * wanted
-    return results
+    def __init__(
+        self,
+        dense: Dense,
+        lexical: "Callable[[], LexicalIndex]",
+        rows: RowReader,
+        live: LiveRows,
+        snapshot: Snapshot,
+    ) -> None:
+        """Hold both halves of the search.
 
+        Args:
+            dense: finds passages by vectors.
+            lexical: opens the lexical index, when a question first needs it.
+            rows: reads document ids.
+            live: tells which rows may be found.
+            snapshot: its counts, its weight, and whether its vectors are normalized.
+        """
+        self._dense, self._lexical, self._rows, self._live = dense, lexical, rows, live
+        self._snapshot = snapshot
 
-def candidates(
-    store: "Store",
-    questions: Sequence[str],
-    vectors: npt.NDArray[np.float32] | None,
-    options: RankOptions,
-    wanted: int,
-    stages: Stages | None = None,
-) -> list[Ranked]:
-    """The best passages, several of a document maybe: ``wanted`` of each half, best first."""
-    live = store.live_rows(options.where)
-    live_rows = store.rows if live is None else int(live.sum())
-    whole = wanted >= live_rows
-    if options.mode == "lexical":
+    def rank(
+        self,
+        questions: Sequence[str],
+        vectors: npt.NDArray[np.float32] | None,
+        options: RankOptions,
+        stages: Stages | None = None,
+    ) -> list[Ranked]:
+        """Find the best passage of each of the best ``k`` documents, for each question.
+
+        Args:
+            questions: the texts; mode dense uses only their number.
+            vectors: the questions' vectors, float32 ``[questions, dim]``; None in mode lexical.
+            options: how to rank.
+            stages: receives the durations of ``dense``, ``lexical`` and ``fuse``.
+        """
+        nothing = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
+        results = [nothing] * len(questions)
+        live = self._live.count(options.where)
+        if not live:
+            return results
+        documents, passages = self._snapshot.documents, self._snapshot.passages
+        k = min(options.k, documents)
+        options = replace(options, k=k)
+        # Several passages may belong to one document.
+        several = passages > documents
+        wanted = k + max(k // 2, 10) if several else k
+        if options.mode == "hybrid":
+            wanted = max(wanted, _LEAST_CANDIDATES)
+        pending = list(range(len(questions)))
+        while pending:
+            wanted = min(live, wanted)
+            unsettled = []
+            at_once = max(_MOST_AT_ONCE // wanted, 1)
+            for first in range(0, len(pending), at_once):
+                some = pending[first : first + at_once]
+                texts = [questions[place] for place in some]
+                theirs = None if vectors is None else vectors[some]
+                every = self.candidates(texts, theirs, options, wanted, stages)
+                if several or options.diverse:
+                    chosen = self._choose(every, options)
+                else:
+                    chosen = [list(range(min(k, len(found.rows)))) for found in every]
+                for place, found, places in zip(some, every, chosen, strict=True):
+                    results[place] = found.take(places)
+                    if len(results[place].rows) < k and not found.whole:
+                        unsettled.append(place)
+            pending, wanted = unsettled, 2 * wanted
+        return results
+
+    def candidates(
+        self,
+        questions: Sequence[str],
+        vectors: npt.NDArray[np.float32] | None,
+        options: RankOptions,
+        wanted: int,
+        stages: Stages | None = None,
+    ) -> list[Ranked]:
+        """Find the best passages, best first; several may belong to one document.
+
+        Each half of the search gives ``wanted`` passages. The other arguments are those of `rank`.
+        """
+        live = self._live.mask(options.where)
+        whole = wanted >= self._live.count(options.where)
+        if options.mode == "lexical":
+            with timed(stages, "lexical"):
+                index = self._lexical()
+                every = [index.search(question, wanted, live) for question in questions]
+            return [Ranked(rows, s, None, s, whole or len(rows) < wanted) for s, rows in every]
+        assert vectors is not None
+        by_words = None
+        if options.mode == "hybrid":
+            # Both halves run at the same time: "lexical" counts only the time that words take
+            # longer than vectors.
+            search = functools.partial(self._lexical().candidates, wanted=wanted, live=live)
+            by_words = searchers().map(search, questions)
+        with timed(stages, "dense"):
+            scores, rows = self._dense.nearest(vectors, wanted, options.where)
+        by_vectors = [(s[r >= 0], r[r >= 0]) for s, r in zip(scores, rows, strict=True)]
+        if by_words is None:
+            return [Ranked(r, s, s, None, whole) for s, r in by_vectors]
+        return [
+            self._fused(question, vector, near, by_words, options, whole, stages)
+            for question, vector, (_, near) in zip(questions, vectors, by_vectors, strict=True)
+        ]
+
+    def weight(self, weight: float | None = None) -> float:
+        """Return the weight of the cosine: the given one, else the learnt one, else the default."""
+        return default_weight(weight, self._snapshot.weight)
+
+    def _fused(
+        self,
+        question: str,
+        vector: npt.NDArray[np.float32],
+        by_vectors: Rows,
+        by_words: Iterator[Rows],
+        options: RankOptions,
+        whole: bool,
+        stages: Stages | None,
+    ) -> Ranked:
+        """Score the passages of both halves by both scores; take the next of ``by_words``."""
         with timed(stages, "lexical"):
-            every = [store.lexical.search(question, wanted, live) for question in questions]
-        return [Ranked(rows, s, None, s, whole or len(rows) < wanted) for s, rows in every]
-    assert vectors is not None
-    said = None
-    if options.mode == "hybrid":
-        # The halves run side by side: what the words take longer is counted for them.
-        words = functools.partial(store.lexical.candidates, wanted=wanted, live=live)
-        said = searchers().map(words, questions)
-    with timed(stages, "dense"):
-        scores, rows = store.nearest(vectors, wanted, options.where)
-    lists = [(s[r >= 0], r[r >= 0]) for s, r in zip(scores, rows, strict=True)]
-    if said is None:
-        return [Ranked(r, s, s, None, whole) for s, r in lists]
-    return [
-        _fused(store, question, vector, near, said, options, whole, stages)
-        for question, vector, (_, near) in zip(questions, vectors, lists, strict=True)
-    ]
+            rows = np.union1d(by_vectors, next(by_words))
+            bm25 = self._lexical().scores(question, rows)
+        with timed(stages, "fuse"):
+            best = float(bm25.max(initial=0.0))
+            normalized = self._snapshot.identity.normalize
+            cosines = _cosines(self._dense.vectors(rows), vector, normalized)
+            if options.fusion == "rrf":
+                scores = reciprocal_ranks(cosines, bm25)
+            else:
+                scores = combine(cosines, bm25, best, self.weight(options.weight))
+            order = np.lexsort((rows, -scores))
+        return Ranked(rows, scores, cosines, bm25, whole).take(order.tolist())
 
+    def _choose(self, every: Sequence[Ranked], options: RankOptions) -> list[list[int]]:
+        """Return the places of the best passage of each document, for each question."""
+        # To know a row's document, its row group must be read. The best rows are mostly enough.
+        few = None if options.diverse else options.k + options.k // 2
+        chosen: list[list[int]] = [[] for _ in every]
+        pending = list(range(len(every)))
+        while pending:
+            rows = [every[number].rows[:few] for number in pending]
+            unsettled = []
+            for number, names in zip(pending, self._document_ids(rows), strict=True):
+                found = every[number]
+                if options.diverse:
+                    places = best_of_each(names, len(names))
+                    chosen[number] = unlike(self._dense.vectors(found.rows), places, options.k)
+                    continue
+                chosen[number] = best_of_each(names, options.k)
+                if len(chosen[number]) < options.k and len(names) < len(found.rows):
+                    unsettled.append(number)
+            pending, few = unsettled, None if few is None else 2 * few
+        return chosen
 
-def _fused(
-    store: "Store",
-    question: str,
-    vector: npt.NDArray[np.float32],
-    near: Rows,
-    said: Iterator[Rows],
-    options: RankOptions,
-    whole: bool,
-    stages: Stages | None,
-) -> Ranked:
-    """Both halves' passages, each by both scores; the next of ``said`` are those of the words."""
-    with timed(stages, "lexical"):
-        rows = np.union1d(near, next(said))
-        bm25 = store.lexical.scores(question, rows)
-    with timed(stages, "fuse"):
-        best = float(bm25.max(initial=0.0))
-        cosines = _cosines(store.dense.vectors(rows), vector, store.snapshot.identity.normalize)
-        if options.fusion == "rrf":
-            scores = reciprocal_ranks(cosines, bm25)
-        else:
-            scores = combine(cosines, bm25, best, store.weight(options.weight))
-        order = np.lexsort((rows, -scores))
-    return Ranked(rows, scores, cosines, bm25, whole).take(order.tolist())
+    def _document_ids(self, lists: Sequence[Rows]) -> list[list[str]]:
+        """Return the document ids of lists of global rows, read together."""
+        rows = np.full((len(lists), max(map(len, lists), default=0)), -1, np.int64)
+        for line, each in zip(rows, lists, strict=True):
+            line[: len(each)] = each
+        names = self._rows.document_ids(rows)
+        return [line[: len(each)] for line, each in zip(names, lists, strict=True)]
 
 
 def _cosines(
@@ -166,34 +228,3 @@ def _cosines(
         return products
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
     return np.asarray(products / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
-
-
-def _choose(store: "Store", every: Sequence[Ranked], options: RankOptions) -> list[list[int]]:
-    """The places of the best passage of each document, for each question."""
-    # A row's document is read from its row group: those of the best rows are enough mostly.
-    few = None if options.diverse else options.k + options.k // 2
-    chosen: list[list[int]] = [[] for _ in every]
-    pending = list(range(len(every)))
-    while pending:
-        looked = [every[number].rows[:few] for number in pending]
-        more = []
-        for number, keys in zip(pending, _documents(store, looked), strict=True):
-            found = every[number]
-            if options.diverse:
-                places = best_of_each(keys, len(keys))
-                chosen[number] = unlike(store.dense.vectors(found.rows), places, options.k)
-                continue
-            chosen[number] = best_of_each(keys, options.k)
-            if len(chosen[number]) < options.k and len(keys) < len(found.rows):
-                more.append(number)
-        pending, few = more, None if few is None else 2 * few
-    return chosen
-
-
-def _documents(store: "Store", lists: Sequence[Rows]) -> list[list[str]]:
-    """The document ids of lists of global rows, all of them read at once."""
-    rows = np.full((len(lists), max(map(len, lists), default=0)), -1, np.int64)
-    for line, each in zip(rows, lists, strict=True):
-        line[: len(each)] = each
-    names = store.document_ids(rows)
-    return [line[: len(each)] for line, each in zip(names, lists, strict=True)]

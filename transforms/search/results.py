@@ -1,4 +1,4 @@
-"""What a search finds: hits, and tables of them."""
+"""Results of a search: hits, and tables of hits."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ class Hit:
 
     Attributes:
         rank: from 1.
-        score: by which it is ranked: see `Store.search`.
-        document_id: of the document.
-        passage: its number in the document.
+        score: the score that ranks it; see `Store.search`.
+        document_id: the document.
+        passage: the passage's number in the document.
         start, end: its span in the document's text, in Unicode code points.
-        text: of the passage.
+        text: the passage's text.
         metadata: the document's metadata columns.
-        dense: inner product of question and passage, the cosine where vectors are normalized or the
-            mode is hybrid; None in mode lexical.
-        lexical: BM25; None in mode dense.
+        dense: the inner product of question and passage, which is the cosine if vectors are
+            normalized or the mode is hybrid; None in mode lexical.
+        lexical: the BM25 score; None in mode dense.
     """
 
     rank: int
@@ -60,14 +60,14 @@ class Answers(list[list[Hit]]):
     def __init__(
         self, hits: Iterable[list[Hit]], questions: Sequence[str], columns: pa.Schema
     ) -> None:
-        """``columns`` are the store's metadata columns."""
+        """Hold the hits of each question; ``columns`` are the store's metadata columns."""
         super().__init__(hits)
         self._questions, self._columns = tuple(questions), columns
 
     def to_arrow(self) -> pa.Table:
-        """One row a question and hit: the question, the hit's fields, then the metadata columns.
+        """Return one row per hit: the question, the hit's fields, then the metadata columns.
 
-        A metadata column that has the name of another one here gets ``metadata.`` before it.
+        A metadata column with the name of a field gets the prefix ``metadata.``.
         """
         lines = [
             (question, hit)
@@ -86,11 +86,12 @@ class Answers(list[list[Hit]]):
         return pa.table(columns)
 
     def to_pandas(self) -> Any:
-        """The same as a pandas ``DataFrame``; raises BadInput where pandas is not installed."""
+        """Return `to_arrow` as a pandas ``DataFrame``; raises BadInput if pandas is missing."""
         try:
             return self.to_arrow().to_pandas()
         except ImportError as error:
-            raise BadInput(f"{error}; install pandas, or take to_arrow") from error
+            problem = f"can't be imported: {error}"
+            raise BadInput("pandas", None, problem, "Install it, or use to_arrow") from error
 
 
 def as_hit(
@@ -100,7 +101,7 @@ def as_hit(
     dense: float | None = None,
     lexical: float | None = None,
 ) -> Hit:
-    """A hit of a stored row's columns."""
+    """Return the hit of a stored row."""
     return Hit(
         rank=rank,
         score=score,

@@ -1,4 +1,4 @@
-"""The rows of a store by their global number, read from the parts when they are asked for."""
+"""Read rows of a store by their global numbers, from the parts."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -26,35 +26,39 @@ _NAMES = pa.schema([("document_id", pa.string()), ("passage", pa.int32())])
 _HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
 
 
-class StoredRows:
-    """The rows of segments, numbered through; parts are opened when they are first needed."""
+class RowReader:
+    """Reader of the rows of all segments, numbered in order.
+
+    Attributes:
+        open_part: ``open_part(place)`` opens a part by its place among all parts, and keeps it.
+    """
 
     def __init__(self, url: str, segments: Sequence[SegmentInfo]) -> None:
-        """Hold the places of all parts; ``url`` is the store's."""
+        """Hold the names of all parts of the store ``url``; none is opened yet."""
         self._parts = [
             (SegmentPaths(url, segment.name), part)
             for segment in segments
             for part in segment.parts
         ]
-        #: The first global row of each part, and the number of all rows at the end.
+        #: The first global row of each part, then the number of all rows.
         self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
         self.open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
         self._names_of_group = lru_cache(_CACHED_GROUPS)(self._names_of_group_uncached)
         self._group_edges = lru_cache(_OPEN_PARTS)(self._group_edges_uncached)
 
     def __len__(self) -> int:
-        """How many rows there are, dead ones counted."""
+        """Return the number of rows, dead ones included."""
         return int(self._edges[-1])
 
     def document_ids(self, rows: Rows) -> list[list[str]]:
-        """The document ids of global rows ``[questions, n]``; "" for row -1."""
+        """Return the document ids of global rows ``[questions, n]``; "" for row -1."""
         unique, inverse = np.unique(rows, return_inverse=True)
         known = self.names(unique[unique >= 0]).column("document_id").to_pylist()
         names = [""] * (len(unique) - len(known)) + known
         return [[names[i] for i in line] for line in inverse.reshape(rows.shape)]
 
     def names(self, rows: Rows) -> pa.Table:
-        """``document_id`` and ``passage`` of global rows ``[n]``, a row each; kept once read."""
+        """Return ``document_id`` and ``passage`` of global rows ``[n]``; row groups are cached."""
         unique, inverse = np.unique(rows, return_inverse=True)
         tables = [_NAMES.empty_table()]
         for found in searchers().map(self._names_of_rows, self._by_part(unique)):
@@ -62,7 +66,7 @@ class StoredRows:
         return pa.concat_tables(tables).take(pa.array(inverse))
 
     def read_rows(self, rows: Rows, columns: Sequence[str]) -> pa.Table:
-        """Columns of the parts' schema for global rows, which must ascend, in their order."""
+        """Return columns of the parts' schema for global rows, which must ascend."""
         tables = []
         for group in self._by_group(rows):
             table = self._read_group(group.part, group.number, columns)
@@ -70,7 +74,7 @@ class StoredRows:
         return pa.concat_tables(tables, promote_options="permissive")
 
     def fetch(self, rows: list[int]) -> list[dict[str, Any]]:
-        """The rows' columns but hashes and vectors, in order."""
+        """Return all columns of sorted rows except hashes and vectors, a dict per row."""
         found: list[dict[str, Any]] = [{} for _ in rows]
         for some in searchers().map(self._values_of, self._by_part(np.array(rows, np.int64))):
             for place, values in some:
@@ -97,15 +101,15 @@ class StoredRows:
 
     def _read_group(self, part: int, group: int, columns: Sequence[str]) -> pa.Table:
         with reading(self.part_url(part)):
-            # It is small: to hand it to other threads would take longer.
+            # A row group is small: other threads would take longer.
             return self.open_part(part).read_row_group(group, list(columns), use_threads=False)
 
     def _by_part(self, rows: Rows) -> list[list["_Group"]]:
-        """The groups of sorted rows by part: an open part is read by one thread at a time."""
+        """Group sorted rows by part, because only one thread at a time may read an open part."""
         return [list(groups) for _, groups in itertools.groupby(self._by_group(rows), _part_of)]
 
     def _by_group(self, rows: Rows) -> Iterator["_Group"]:
-        """Sorted global rows by row group, -1 left out."""
+        """Yield sorted global rows by row group, without row -1."""
         parts = np.searchsorted(self._edges, rows, side="right") - 1
         for part in np.unique(parts[rows >= 0]).tolist():
             places = np.flatnonzero((parts == part) & (rows >= 0))
@@ -126,7 +130,7 @@ class StoredRows:
         return self._read_group(part, group, _NAMES.names).select(_NAMES.names)
 
     def part_url(self, place: int) -> str:
-        """The URL of a part by its place among all."""
+        """Return the URL of a part by its place among all parts."""
         paths, part = self._parts[place]
         return filesystem.join(paths.vectors, part.name)
 
@@ -137,13 +141,13 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class _Group:
-    """Rows of a row group.
+    """Wanted rows of one row group.
 
     Attributes:
-        part: by its place among all.
-        number: the group's in its part.
-        places: where the rows stand among those that were asked for.
-        rows: theirs in the group.
+        part: the part's place among all parts.
+        number: the row group's number in its part.
+        places: the rows' positions in the request.
+        rows: the rows' positions in the row group.
     """
 
     part: int

@@ -1,4 +1,4 @@
-"""How long each stage of a search takes."""
+"""Durations of the stages of a search."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,14 @@ PERCENTILES = (50, 95, 99)
 
 
 class Stages:
-    """Seconds of one search by stage, in the order in which stages were first seen."""
+    """Seconds of one search by stage, in the order of the stages' first use."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the block's duration to a stage, to which a search may come several times."""
+        """Add the block's duration to a stage, which a search may enter several times."""
         started = time.perf_counter()
         yield
         seconds = time.perf_counter() - started
@@ -25,7 +25,7 @@ class Stages:
 
 
 def percentiles(searches: Sequence[Stages]) -> dict[str, dict[str, float]]:
-    """Milliseconds by stage over searches, as ``{"p50": …, "p95": …, "p99": …}``."""
+    """Return percentiles of milliseconds by stage: ``{"p50": …, "p95": …, "p99": …}``."""
     names = dict.fromkeys(stage for each in searches for stage in each.seconds)
     return {
         stage: {
@@ -39,5 +39,5 @@ def percentiles(searches: Sequence[Stages]) -> dict[str, dict[str, float]]:
 
 
 def timed(stages: Stages | None, stage: str) -> AbstractContextManager[None]:
-    """Count the block's duration for a stage, where anyone counts."""
+    """Add the block's duration to a stage; does nothing without ``stages``."""
     return nullcontext() if stages is None else stages.timed(stage)

@@ -116,7 +116,7 @@ def test_the_ranking_options_of_a_search_are_measured_too(
     assert metrics("--mode", "hybrid", "--fusion", "rrf") != hybrid
     assert metrics("--where", "document_id = 'nobody'")["success@20"] == 0
     assert main(["evaluate", store, questions, "--weight", "2"]) == 2
-    assert "weight is 2.0; give 0" in capsys.readouterr().err
+    assert "--weight 2.0: must lie between 0" in capsys.readouterr().err
     assert main(["evaluate", store, questions, "--tune", "--weight", "0"]) == 2
     assert "leave --weight out" in capsys.readouterr().err
 
@@ -223,9 +223,9 @@ def test_compare_counts_wins_and_names_the_largest_differences(
         (["--modes", "dense,psychic"], "mode 'psychic' is not one of"),
         (["--modes", ","], "there is no mode"),
         (["--modes", "all,dense"], "all names every mode; leave the others out"),
-        (["--modes", "dense", "--weight", "0.5"], "weight 0.5 is for hybrid searches, and this"),
-        (["--mode", "lexical", "--fusion", "rrf"], "fusion rrf is for hybrid searches"),
-        (["--fusion", "rrf", "--weight", "0.5"], "weight 0.5 is of scores, and rrf sums ranks"),
+        (["--modes", "dense", "--weight", "0.5"], "--weight 0.5: applies to mode hybrid"),
+        (["--mode", "lexical", "--fusion", "rrf"], "--fusion rrf: applies to mode hybrid"),
+        (["--fusion", "rrf", "--weight", "0.5"], "--weight 0.5: has no effect with fusion rrf"),
         (["--modes", "dense", "--mode", "lexical"], "--modes is instead of --mode"),
         (["--colour", "year"], "give --report FILE as well"),
         (["--tune", "--report", "{tmp}/r.html"], "measures nothing else; leave --report out"),
@@ -270,7 +270,7 @@ def test_bad_options_of_evaluate_are_told_before_anything_is_searched(
         ({"relevant": ["two words"]}, "'two words' can't stand in a TREC run"),
         ({"relevant": ["a"], "question_id": "first"}, "row 1 of"),
         ({"relevant": ["a"], "question_id": "first"}, "'first' once more; give each question an"),
-        ({"relevant": ["a"], "question": " "}, "has a blank question; ask something"),
+        ({"relevant": ["a"], "question": " "}, "has a blank question in row 1"),
     ],
 )
 def test_questions_that_can_not_be_used_are_named(

@@ -90,7 +90,7 @@ def search(store: Path) -> list[list[tuple[str, str, float]]]:
     vectors = np.random.default_rng(0).normal(size=(10, dim)).astype(np.float32)
     return [
         [(hit.document_id, hit.text, hit.score) for hit in hits]
-        for hits in opened.search_vectors(vectors, 60)
+        for hits in opened.search(vectors, 60)
     ]
 
 

@@ -148,7 +148,7 @@ def odd_store(tmp_path_factory: pytest.TempPathFactory, albert: Path) -> str:
 def test_that_no_word_is_shared_is_said(odd_store: str, capsys: Output) -> None:
     capsys.readouterr()
     assert main(["search", odd_store, "zzz", "--mode", "lexical"]) == 0
-    assert "nothing: none shares a word with the question" in capsys.readouterr().out
+    assert "no hits: no passage shares a word with the question" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,17 @@ def test_that_no_word_is_shared_is_said(odd_store: str, capsys: Output) -> None:
     [
         (["index", "--language", "german"], "--language is for --lexical auto"),
         (["index", "--lexical", "auto", "--language", "klingon"], "language 'klingon' is not one"),
-        (["search", "river", "--weight", "2"], "weight is 2.0; give 0"),
-        (["search", "", "--mode", "dense"], "question 0 is blank"),
-        (["search", "x", "--mode", "dense", "--weight", "0"], "weight 0 is for hybrid searches"),
-        (["search", ""], "question 0 is blank"),
-        (["search", "--questions", "{tmp}/blank.jsonl"], "row 1 of"),
-        (["search", "--questions", "{tmp}/blank.jsonl"], "has a blank question; ask something"),
+        (["search", "river", "--weight", "2"], "--weight 2.0: must lie between 0"),
+        (["search", "", "--mode", "dense"], "question 0: is blank"),
+        (
+            ["search", "x", "--mode", "dense", "--weight", "0"],
+            "--weight 0.0: applies to mode hybrid, not to dense",
+        ),
+        (["search", ""], "question 0: is blank"),
+        (
+            ["search", "--questions", "{tmp}/blank.jsonl"],
+            "blank.jsonl: has a blank question in row 1",
+        ),
         (["evaluate", "questions.jsonl", "--tune", "--snapshot", "1"], "leave --snapshot out"),
     ],
 )

@@ -17,7 +17,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.search import batch_search
-from transforms.search.batch_search import RUN_SCHEMA, SearchOptions, plan_questions, read_questions
+from transforms.search.batch_search import RUN_SCHEMA, SearchOptions, plan_questions, read_slice
 from transforms.search.options import RankOptions
 from transforms.search.results import Hit
 from transforms.search.store import Store
@@ -140,7 +140,7 @@ def test_questions_are_not_written_over(
         (str(tmp_path / "q*.parquet"), path),
     ):
         assert main(["search", store, "--questions", questions, "--output", output]) == 2
-        assert "is the file of the questions; give another name" in capsys.readouterr().err
+        assert f"--output {output}: is the file" in capsys.readouterr().err
     assert Path(path).read_bytes() == content
 
 
@@ -180,7 +180,7 @@ def test_questions_are_cut_and_numbered_from_footers(tmp_path: Path) -> None:
     assert [piece.rows for piece in slices] == [6, 4, 5, 6, 2]
     assert [piece.first for piece in slices] == [0, 6, 10, 15, 21]
     assert [piece.number for piece in slices] == list(range(5))
-    read = [read_questions(piece) for piece in slices]
+    read = [read_slice(piece) for piece in slices]
     assert [q for _, questions in read for q in questions] == QUESTIONS
     ids = [name for names, _ in read for name in names]
     assert ids == [*map(str, range(15)), *map(str, range(90, 98))]
@@ -195,13 +195,13 @@ def test_questions_that_can_not_be_asked_are_refused(
 
     run = str(tmp_path / "run.parquet")
     other = write(tmp_path / "other.parquet", query=["a"])
-    assert "have no column 'question', but query" in refused("--questions", other, "--output", run)
+    assert "has no column 'question', only query" in refused("--questions", other, "--output", run)
     blank = write(tmp_path / "blank.parquet", question=["a", " "])
-    assert "row 1 of row group 0 of" in refused("--questions", blank, "--output", run)
+    assert "in row 1 of row group 0" in refused("--questions", blank, "--output", run)
     nameless = write(tmp_path / "nameless.parquet", question=["a"], question_id=[" "])
     assert "question 'a' and id ' '" in refused("--questions", nameless, "--output", run)
     empty = write(tmp_path / "empty.parquet", question=pa.array([], pa.string()))
-    assert "hold no row" in refused("--questions", empty, "--output", run)
+    assert "has no rows" in refused("--questions", empty, "--output", run)
     text = tmp_path / "text.parquet"
     text.write_text("no parquet")
     assert "can't be read as Parquet" in refused("--questions", str(text), "--output", run)
@@ -210,26 +210,29 @@ def test_questions_that_can_not_be_asked_are_refused(
     content[4:40] = bytes(36)
     Path(torn).write_bytes(content)
     for more in ([], ["--output", run]):
-        assert "torn.parquet' can't be read as Parquet" in refused("--questions", torn, *more)
+        assert "can't be read as Parquet" in refused("--questions", torn, *more)
     lists = write(tmp_path / "lists.parquet", question=["a"], question_id=[["b"]])
-    assert "have a question_id of type list<" in refused("--questions", lists, "--output", run)
+    assert "has a column 'question_id' of type list<" in refused(
+        "--questions", lists, "--output", run
+    )
     twice = write(tmp_path / "twice.parquet", question=["a", "b", "c"], question_id=[7, 8, 7])
-    assert "have the question_id '7' 2 times" in refused("--questions", twice, "--output", run)
+    assert "has the question_id '7' 2 times" in refused("--questions", twice, "--output", run)
     good = write(tmp_path / "good.parquet", question=["a"])
     assert "does not end in .parquet" in refused("--questions", good, "--output", "run.tsv")
     assert "color" in refused("--questions", good, "--output", run, "--where", "color = 'red'")
-    assert "k is 0" in refused("--questions", good, "--output", run, "-k", "0")
+    assert "k 0: must be 1 or more" in refused("--questions", good, "--output", run, "-k", "0")
     for name in ("q.txt", "q.jsonl"):
         (tmp_path / name).write_text("a\n")
         said = refused("--questions", str(tmp_path / name), "--output", run)
-        assert "are not Parquet, which --output needs" in said
-    assert "give --questions FILE" in refused("a question", "--output", run)
+        assert "is not Parquet, which --output needs" in said
+    assert "Give --questions FILE" in refused("a question", "--output", run)
     with pytest.raises(SystemExit):
         main(["search", store, "a question", "--nonsense", "1"])
     assert not Path(run).exists()
     assert batch_search.RUN_SCHEMA is RUN_SCHEMA
-    with pytest.raises(BadInput, match="matches no file"):
-        plan_questions(str(tmp_path / "none.parquet"))
+    none = str(tmp_path / "none.parquet")
+    with pytest.raises(BadInput, match="none.parquet"):
+        plan_questions(none)
 
 
 def test_a_hit_is_printed_with_its_metadata(capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,7 +153,7 @@ def test_a_question_of_any_length_leaves_room_for_the_passage(ranker: Path, read
 
 def test_no_answer_is_given_where_the_first_token_scores_higher(reader: Path) -> None:
     model = Reader(str(reader), EXACT)
-    spans, maybe = model.spans(PAIRS), model.spans(PAIRS, none=True)
+    spans, maybe = model.spans(PAIRS), model.spans(PAIRS, no_answer=True)
     for (question, passage), span, answer in zip(PAIRS, spans, maybe, strict=True):
         output, _ = plain(reader, AlbertForQuestionAnswering, question, passage)
         null = float(output.start_logits[0, 0] + output.end_logits[0, 0])
@@ -165,7 +165,7 @@ def test_no_answer_is_given_where_the_first_token_scores_higher(reader: Path) ->
         model.network.qa_outputs.weight.zero_()
         model.network.qa_outputs.bias.zero_()
     # Equal scores are an answer.
-    assert None not in model.spans(PAIRS, none=True)
+    assert None not in model.spans(PAIRS, no_answer=True)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
@@ -197,12 +197,16 @@ def test_tokens_that_a_model_lacks_are_named(tmp_path: Path, reader: Path) -> No
                 (folder / name).write_text(json.dumps(value))
         return str(folder)
 
-    with pytest.raises(BadInput, match="has no padding token, which batches need"):
-        Reader(without("pad_token"), EXACT)
+    folder = without("pad_token")
+    with pytest.raises(BadInput) as caught:
+        Reader(folder, EXACT)
+    assert (caught.value.option, caught.value.value) == ("reader", folder)
+    assert "no padding token" in caught.value.problem
     model = Reader(without("cls_token"), EXACT)
     assert None not in model.spans(PAIRS)
-    with pytest.raises(BadInput, match="leave --no-answer out"):
-        model.spans(PAIRS, none=True)
+    with pytest.raises(BadInput) as caught:
+        model.spans(PAIRS, no_answer=True)
+    assert (caught.value.option, caught.value.value) == ("reader", model.name)
 
 
 def test_the_best_answer_of_several_hits(reader: Path) -> None:
@@ -217,13 +221,20 @@ def test_the_best_answer_of_several_hits(reader: Path) -> None:
 def test_models_that_do_not_fit_are_refused_by_name(
     tmp_path: Path, albert: Path, ranker: Path, reader: Path
 ) -> None:
-    with pytest.raises(BadInput, match=r"was not saved as AutoModelForSequenceClassification"):
-        Reranker(str(albert), EXACT)
-    with pytest.raises(BadInput, match=r"AutoModelForQuestionAnswering: it lacks 2 weights, 'qa_"):
-        Reader(str(ranker), EXACT)
-    with pytest.raises(BadInput, match="tells 3 labels apart"):
-        Reranker(str(make_pair_model(tmp_path / "three", "rank", 3)), EXACT)
-    with pytest.raises(BadInput, match="is not a folder; name an existing folder or a hub name"):
+    def refused(model: type[Reader | Reranker], folder: Path) -> str:
+        with pytest.raises(BadInput) as caught:
+            model(str(folder), EXACT)
+        assert caught.value.option == model.option
+        assert caught.value.value == str(folder)
+        return caught.value.problem
+
+    problem = refused(Reranker, albert)
+    assert "was not saved as AutoModelForSequenceClassification" in problem
+    problem = refused(Reader, ranker)
+    assert "AutoModelForQuestionAnswering: 2 weights are missing, such as 'qa_" in problem
+    three = make_pair_model(tmp_path / "three", "rank", 3)
+    assert refused(Reranker, three) == "has 3 labels"
+    with pytest.raises(BadInput, match="gone"):
         Reranker(str(tmp_path / "gone"), EXACT)
     other = shutil.copytree(ranker, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
@@ -242,13 +253,14 @@ def test_models_that_do_not_fit_are_refused_by_name(
             Reader(str(torn), EXACT)
     broken = shutil.copytree(reader, tmp_path / "broken")
     (broken / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
-    with pytest.raises(BadInput, match="can't be loaded as AutoModelForQuestionAnswering"):
-        Reader(str(broken), EXACT)
+    problem = refused(Reader, broken)
+    assert "can't be loaded as AutoModelForQuestionAnswering" in problem
     with torch.no_grad():
         model = Reranker(str(ranker), EXACT)
         model.network.classifier.bias.fill_(float("nan"))
-    with pytest.raises(BadInput, match="not finite in float32; give --dtype float32"):
+    with pytest.raises(BadInput) as caught:
         model.scores(PAIRS)
+    assert "not finite in float32" in caught.value.problem
 
 
 def test_search_reranks_and_answers(
@@ -323,14 +335,14 @@ def test_evaluate_prints_exact_match_and_f1(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["search", "{store}", "x", "--rerank", "5"], "both --rerank N and --reranker MODEL"),
-        (["search", "{store}", "x", "--reranker", "m"], "both --rerank N and --reranker MODEL"),
-        (["search", "{store}", "x", "--rerank", "0", "--reranker", "m"], "rerank is 0"),
-        (["search", "{store}", "x", "--no-answer"], "give --reader MODEL"),
-        (["search", "{store}", "x", "--reader", "/gone/m"], "'/gone/m' is not a folder"),
+        (["search", "{store}", "x", "--rerank", "5"], "--rerank 5: needs --reranker"),
+        (["search", "{store}", "x", "--reranker", "m"], "--reranker m: needs --rerank"),
+        (["search", "{store}", "x", "--rerank", "0", "--reranker", "m"], "--rerank 0: must be 1"),
+        (["search", "{store}", "x", "--no-answer"], "--no-answer: needs --reader"),
+        (["search", "{store}", "x", "--reader", "/gone/m"], "/gone/m"),
         (
             ["search", "{store}", "--questions", "q", "--output", "o.parquet", "--reader", "m"],
-            "leave --output out",
+            "--output o.parquet: can't be combined",
         ),
         (["evaluate", "{store}", "{tmp}/q.jsonl", "--reader", "m"], "row 1 of"),
         (

@@ -49,17 +49,21 @@ def test_a_condition_leaves_the_rows_for_which_it_holds(where: str, rows: list[i
 def test_what_is_no_condition_over_the_columns_is_refused(where: str) -> None:
     secret = pa.table({"x": [1]})
     assert secret.num_rows
-    with pytest.raises(BadInput, match="condition"):
+    with pytest.raises(BadInput) as caught:
         matching(TABLE, where)
+    assert (caught.value.option, caught.value.value) == ("where", where)
 
 
 def test_an_unknown_column_is_named_with_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"language.*the columns are lang \(string\), year"):
+    with pytest.raises(BadInput) as caught:
         check_condition("language = 'en'", TABLE.schema)
+    assert "language" in caught.value.problem
+    assert "lang (string), year (int16)" in caught.value.remedy
     check_condition("year > 3", TABLE.schema)
     target = tmp_path / "out.csv"
-    with pytest.raises(BadInput, match="condition"):
+    with pytest.raises(BadInput) as caught:
         matching(TABLE, f"(copy (select 1) to '{target}')")
+    assert caught.value.option == "where"
     assert not target.exists()
 
 
@@ -76,15 +80,17 @@ def test_the_columns_that_a_condition_may_name() -> None:
         assert named_columns(where, schema).names == names
     twice = pa.schema([("year", pa.int8()), ("lang", pa.string()), ("Year", pa.int8())])
     assert named_columns("lang = 'en'", twice).names == ["lang"]
-    with pytest.raises(BadInput, match=r"can't tell the columns 'year' and 'Year' apart"):
+    with pytest.raises(BadInput) as caught:
         check_condition("YEAR = 3", twice)
+    assert "'year' and 'Year'" in caught.value.problem
 
 
 def test_a_condition_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predicate, "_SECONDS", 0.3)
     endless = "n < (select count(*) from range(1000000000000) a where a.range % 7 = 3)"
-    with pytest.raises(BadInput, match="takes more than 0 seconds for 3 rows; give a simpler"):
+    with pytest.raises(BadInput) as caught:
         matching(pa.table({"n": [1, 2, 3]}), endless)
+    assert caught.value.problem == "takes more than 0 seconds for 3 rows"
 
 
 def test_a_column_of_any_name_does_no_harm() -> None:

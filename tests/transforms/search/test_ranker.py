@@ -1,5 +1,7 @@
 """Search by vectors, by words and by both, over segments, tombstones and filters."""
 
+import inspect
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ from tests.support.models import make_texts
 from tests.support.stores import add_segment, make_vectors
 from transforms.errors import BadInput
 from transforms.search import ranker
-from transforms.search.options import RankOptions
-from transforms.search.ranker import Ranked, candidates, rank
+from transforms.search.options import RankOptions, check_fusion
+from transforms.search.ranker import Ranked
 from transforms.search.results import Answers, Hit
 from transforms.search.store import Store
 from transforms.search.timing import Stages
@@ -37,8 +39,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_store(tmp_path_factory.mktemp("stores") / "store")
 
 
-class Told:
-    """An encoder that gives the vectors that it was told."""
+class FixedEncoder:
+    """An encoder that gives seeded vectors, whatever the texts are."""
 
     def encode_texts(self, texts: list[str], prompt: str) -> np.ndarray:
         return make_vectors(len(texts), seed=77)
@@ -46,13 +48,13 @@ class Told:
 
 def opened(store: str) -> Store:
     found = Store.open(store)
-    found._encoder = Told()  # type: ignore[assignment]
+    found._encoder = FixedEncoder()  # type: ignore[assignment]
     return found
 
 
 def expected(store: Store, question: str, vector: np.ndarray, options: RankOptions) -> list:
     """Every live passage by its score, the best of each document; and the scores."""
-    live = store.live_rows(options.where)
+    live = store.live.mask(options.where)
     rows = np.arange(store.rows) if live is None else np.flatnonzero(live)
     cosines = store.dense.vectors(rows) @ vector
     words = store.lexical.scores(question, rows)
@@ -80,7 +82,7 @@ def test_the_best_documents_are_those_of_a_full_ranking(
     found = Store.open(store)
     vectors = make_vectors(len(QUESTIONS), seed=77)
     options = RankOptions(k, mode, where)
-    ranked = rank(found, QUESTIONS, vectors, options)
+    ranked = found.ranker.rank(QUESTIONS, vectors, options)
     for question, vector, each in zip(QUESTIONS, vectors, ranked, strict=True):
         best = expected(found, question, vector, options)
         np.testing.assert_allclose(each.scores, [score for score, _ in best], atol=1e-5)
@@ -94,17 +96,17 @@ def test_no_more_is_fetched_than_there_are_documents_and_not_of_all_questions_at
     found = Store.open(store)
     vectors = make_vectors(len(QUESTIONS), seed=77)
     options = RankOptions(1_000, mode)
-    asked = []
+    asked, candidates = [], found.ranker.candidates
 
     def count(*given: Any) -> list[Ranked]:
-        asked.append((len(given[1]), given[4]))
+        asked.append((len(given[0]), given[3]))
         return candidates(*given)
 
-    monkeypatch.setattr(ranker, "candidates", count)
-    whole = rank(found, QUESTIONS, vectors, options)
+    monkeypatch.setattr(found.ranker, "candidates", count)
+    whole = found.ranker.rank(QUESTIONS, vectors, options)
     monkeypatch.setattr(ranker, "_MOST_AT_ONCE", 200)
     asked.clear()
-    sliced = rank(found, QUESTIONS, vectors, options)
+    sliced = found.ranker.rank(QUESTIONS, vectors, options)
     assert [each.rows.tolist() for each in sliced] == [each.rows.tolist() for each in whole]
     assert all(many == 1 or many * wanted <= 200 for many, wanted in asked)
     assert len(asked) > 1
@@ -144,16 +146,16 @@ def test_stages_are_parts_of_the_whole_however_often_a_search_asks(
     # One document has so many passages that one list of candidates does not do.
     add_segment(url, "s", {"river a": 300, "river b": 1, "river c": 1}, language="english")
     found = opened(url)
-    rounds = []
+    rounds, candidates = [], found.ranker.candidates
 
     def counted(*given: Any) -> list[Ranked]:
         rounds.append(given)
         return candidates(*given)
 
-    monkeypatch.setattr(ranker, "candidates", counted)
+    monkeypatch.setattr(found.ranker, "candidates", counted)
     stages = Stages()
     with stages.timed("total"):
-        [hits] = found.search_as(["river"], RankOptions(3, mode), stages)
+        [hits] = found.search(["river"], 3, mode, stages=stages)
     assert len(hits) == 3
     assert len(rounds) > 1
     halves = {"dense": ["dense"], "lexical": ["lexical"], "hybrid": ["dense", "lexical", "fuse"]}
@@ -233,11 +235,14 @@ def test_a_store_without_a_lexical_index_says_how_to_get_one(tmp_path: Path) -> 
     assert found.mode() == "dense"
     assert found.search(["river"], 2)[0][0].lexical is None
     for mode in ("hybrid", "lexical"):
-        with pytest.raises(BadInput, match=f"albeam index {url} --lexical auto"):
+        with pytest.raises(BadInput) as caught:
             found.search(["river"], 2, mode)
+        assert (caught.value.option, caught.value.value) == ("mode", mode)
+        assert f"albeam index {url} --lexical auto" in caught.value.remedy
     add_segment(url, "english", {"one": 1}, language="english")
-    with pytest.raises(BadInput, match="3 of its 4 segments"):
+    with pytest.raises(BadInput) as caught:
         Store.open(url).mode("hybrid")
+    assert f"3 of the 4 segments of {url}" in caught.value.problem
 
 
 def test_lexical_indexes_of_two_languages_are_not_one(tmp_path: Path) -> None:
@@ -256,14 +261,67 @@ def test_lexical_indexes_of_two_languages_are_not_one(tmp_path: Path) -> None:
     [{"mode": "both"}, {"k": 0}, {"fusion": "sum"}, {"weight": 1.5}, {"weight": float("nan")}],
 )
 def test_options_that_cant_be_used_are_refused(store: str, options: dict) -> None:
-    with pytest.raises(BadInput, match=next(iter(options))):
+    with pytest.raises(BadInput) as caught:
         opened(store).search(["river"], **options)
-    with pytest.raises(BadInput, match="question 0 is blank"):
-        opened(store).search(["  "], mode="lexical")
-    with pytest.raises(BadInput, match="are one text, 'river'; give a list"):
-        opened(store).search("river")
-    with pytest.raises(BadInput, match="question 1 is None and no text"):
-        opened(store).search(["river", None])  # type: ignore[list-item]
+    [(name, value)] = options.items()
+    assert caught.value.option == name
+    assert caught.value.value == pytest.approx(value, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("questions", "thing"),
+    [(["  "], "question 0"), ("river", "questions"), (["river", None], "question 1")],
+)
+def test_questions_that_cant_be_asked_are_refused(store: str, questions: Any, thing: str) -> None:
+    for mode in ("lexical", "dense"):
+        with pytest.raises(BadInput) as caught:
+            opened(store).search(questions, mode=mode)
+        assert caught.value.option == thing
+
+
+def test_vectors_are_ranked_in_mode_dense_alone(store: str) -> None:
+    found, vectors = Store.open(store), make_vectors(len(QUESTIONS), seed=77)
+    by_text = opened(store).search(QUESTIONS, 4, "dense")
+    assert found.search(vectors, 4) == by_text
+    assert found.search(vectors, 4, "dense") == by_text
+    assert found.search(vectors, 4).to_arrow().column("question").to_pylist() == [""] * 20
+    # Texts in a numpy array are texts.
+    assert opened(store).search(np.array(QUESTIONS), 4, "dense") == by_text
+    for mode in ("hybrid", "lexical"):
+        with pytest.raises(BadInput) as caught:
+            found.search(vectors, 4, mode)
+        assert (caught.value.option, caught.value.value) == ("mode", mode)
+
+
+def test_search_takes_each_rank_option_by_name() -> None:
+    parameters = inspect.signature(Store.search).parameters
+    for field in fields(RankOptions):
+        assert field.name in parameters
+        if field.name != "mode":
+            assert parameters[field.name].default == field.default
+
+
+@pytest.mark.parametrize(
+    ("options", "modes", "option"),
+    [
+        (RankOptions(weight=0.0), ("dense",), "weight"),
+        (RankOptions(weight=0.5), ("dense", "lexical"), "weight"),
+        (RankOptions(weight=0.5, fusion="rrf"), ("hybrid",), "weight"),
+        (RankOptions(fusion="rrf"), ("lexical",), "fusion"),
+        (RankOptions(weight=0.5), ("hybrid", "dense"), None),
+        (RankOptions(fusion="rrf"), ("hybrid",), None),
+        (RankOptions(), ("dense",), None),
+    ],
+)
+def test_options_of_fusion_without_effect_are_refused(
+    options: RankOptions, modes: tuple[str, ...], option: str | None
+) -> None:
+    if option is None:
+        check_fusion(options, modes)
+        return
+    with pytest.raises(BadInput) as caught:
+        check_fusion(options, modes)
+    assert caught.value.option == option
 
 
 def test_questions_of_every_kind_are_answered(store: str) -> None:

@@ -5,7 +5,6 @@ from itertools import count
 import pytest
 
 from transforms.search import timing
-from transforms.search.questions import evenly
 from transforms.search.timing import Stages, percentiles, timed
 
 
@@ -29,10 +28,3 @@ def test_a_stage_that_is_met_twice_counts_once_a_search(monkeypatch: pytest.Monk
     # One of the searches did not read.
     assert found["read"]["p50"] == 500
     assert percentiles([]) == {}
-
-
-def test_items_are_taken_evenly() -> None:
-    items = [str(number) for number in range(10)]
-    assert evenly(items, 4) == ["0", "3", "6", "9"]
-    assert evenly(items, 99) == items
-    assert evenly([], 3) == []

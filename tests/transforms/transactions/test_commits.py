@@ -267,7 +267,7 @@ def test_what_is_found_is_what_brute_force_over_the_living_finds(
     assert live_ids(store) == [f"d{n}" for n in range(40) if f"d{n}" not in gone]
     assert read_snapshot(store).documents == 40 - len(gone)
     queries = np.random.default_rng(3).normal(size=(3, DIM)).astype(np.float32)
-    hits = Store.open(store).search_vectors(queries, 50)
+    hits = Store.open(store).search(queries, 50)
     for line, best in zip(hits, exact(store, queries, 50), strict=True):
         assert {hit.document_id for hit in line} <= {name for name, _ in best}
         if index in ("Flat", None):

@@ -1,0 +1,91 @@
+"""Live rows of a snapshot: rows without a tombstone that meet a condition."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyroaring import BitMap64
+
+from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.segment import SegmentInfo
+from transforms.catalog.snapshot import SegmentRef
+from transforms.catalog.tombstones import live_mask, read_tombstones
+from transforms.index.top_k import Rows
+from transforms.search.predicate import as_schema, matching, named_columns, unified
+from transforms.search.row_reader import RowReader
+from transforms.storage.parquet_files import reading
+
+Mask = npt.NDArray[np.bool_]
+#: Conditions whose masks are kept in memory.
+_CACHED_CONDITIONS = 4
+_ID = "document_id"
+
+
+class LiveRows:
+    """Masks of the live rows of a snapshot's segments, read when they are first needed.
+
+    Attributes:
+        dead: ``dead(number)`` returns the tombstones of a segment.
+        segment_mask: ``segment_mask(number, where)`` returns which rows of a segment are live and
+            meet a condition; None means all. Without a condition, ``where`` is None.
+        mask: ``mask(where)`` returns the same for all global rows.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        refs: Sequence[SegmentRef],
+        segments: Sequence[SegmentInfo],
+        rows: RowReader,
+    ) -> None:
+        """Hold the segments of the store ``url``; ``refs`` name their tombstones."""
+        self._url, self._refs, self._segments, self._rows = url, refs, segments, rows
+        masks = _CACHED_CONDITIONS * max(1, len(segments))
+        self.dead = lru_cache(None)(self._dead_uncached)
+        self.segment_mask = lru_cache(masks)(self._segment_mask_uncached)
+        self.mask = lru_cache(_CACHED_CONDITIONS)(self._mask_uncached)
+
+    @property
+    def columns(self) -> pa.Schema:
+        """The columns that a condition may name: ``document_id`` and all metadata."""
+        schemas = [segment.metadata for segment in self._segments]
+        return unified([pa.schema([(_ID, pa.string())]), *schemas])
+
+    def count(self, where: str | None = None) -> int:
+        """Return how many rows are live and meet a condition."""
+        mask = self.mask(where)
+        return len(self._rows) if mask is None else int(mask.sum())
+
+    def numbers(self) -> Rows:
+        """Return the global numbers of all live rows, in order."""
+        mask = self.mask(None)
+        return np.arange(len(self._rows)) if mask is None else np.flatnonzero(mask)
+
+    def _mask_uncached(self, where: str | None) -> Mask | None:
+        masks = [self.segment_mask(number, where) for number in range(len(self._segments))]
+        if all(mask is None for mask in masks):
+            return None
+        rows = [np.ones(segment.rows, np.bool_) for segment in self._segments]
+        return np.concatenate([r if m is None else m for r, m in zip(rows, masks, strict=True)])
+
+    def _segment_mask_uncached(self, number: int, where: str | None) -> Mask | None:
+        segment, dead = self._segments[number], self.dead(number)
+        live = live_mask(dead, 0, segment.rows) if dead else None
+        if where is None:
+            return live
+        masks = [np.ones(0, np.bool_)]
+        columns = named_columns(where, self.columns)
+        names = [name for name in (_ID, *segment.metadata.names) if name in columns.names]
+        first = sum(len(each.parts) for each in self._segments[:number])
+        for part in range(first, first + len(segment.parts)):
+            with reading(self._rows.part_url(part)):
+                table = self._rows.open_part(part).read(columns=names or [_ID])
+            masks.append(matching(as_schema(table, columns), where, self.columns))
+        met = np.concatenate(masks)
+        return met if live is None else live & met
+
+    def _dead_uncached(self, number: int) -> BitMap64:
+        ref, segment = self._refs[number], self._segments[number]
+        return read_tombstones(SegmentPaths(self._url, ref.name), ref.tombstones, segment.rows)
