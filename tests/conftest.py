@@ -1,12 +1,6 @@
 """Fixtures that many tests share."""
 
 import os
-from pathlib import Path
-
-import pytest
-
-from tests.support.models import make_model, make_texts, write_corpus
-from transforms.models.options import DEFAULT_MODEL
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # There is a worker a core; more threads than cores wait for each other.
@@ -15,7 +9,22 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # gRPC what kind of bucket it is; the emulator speaks HTTP alone.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.support.beam_speed import memoize_beam
+from tests.support.models import make_model, make_texts, write_corpus
+from transforms.models.options import DEFAULT_MODEL
+
 _BESIDE = Path(__file__).resolve().parents[2] / "shared"
+
+
+memoize_beam()
+hypothesis.settings.register_profile("ci", derandomize=True)
+if "CI" in os.environ:
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session", autouse=True)
