@@ -90,7 +90,7 @@ def tune_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of stored vectors to search for; the vector itself does not count as a hit "
         "(default: %(default)s)",
     )
-    parser.add_argument("--plot", metavar="FILE", help="write a PNG plot of recall and latency")
+    parser.add_argument("--plot", metavar="FILE", help="write an SVG plot of recall and latency")
     snapshot_argument(parser)
 
 

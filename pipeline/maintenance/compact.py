@@ -1,4 +1,4 @@
-"""``albeam compact``: many segments become few, and dead rows go; no model is needed."""
+"""``albeam compact``: merge segments and drop their dead rows, without a model."""
 
 import time
 from dataclasses import dataclass
@@ -34,24 +34,25 @@ _LIMITS = IndexOptions()
 
 @dataclass(frozen=True)
 class CompactSummary:
-    """What a compaction did.
+    """Result of a compaction.
 
     Attributes:
-        store: the store.
-        snapshot: in which the new segment is live.
-        segments_before: how many there were.
-        segments_after: how many there are.
-        compacted: how many were written again.
-        segment: the new one, or "" where there was nothing to do.
-        documents: in the new segment.
-        passages: theirs.
-        parts: files of the new segment.
-        parts_found_done: of an earlier run that was stopped.
-        bytes: of parts and index.
-        index: FAISS factory, or none.
-        recall: of the index.
-        seconds: in all.
-        notice: what else is worth saying.
+        store: URL of the store.
+        snapshot: number of the snapshot in which the new segment is live.
+        segments_before: number of segments before.
+        segments_after: number of segments after.
+        compacted: number of segments that the new one replaces.
+        segment: name of the new segment, or "" if there was nothing to do.
+        documents: number of documents in the new segment.
+        passages: number of passages in the new segment.
+        parts: number of parts of the new segment.
+        parts_found_done: number of parts that an earlier, stopped run had written.
+        bytes: size of parts and index.
+        index: FAISS factory, or ``none``.
+        index_reason: why the index has that factory.
+        recall: recall@10 of the index, or None.
+        seconds: duration of the command.
+        notice: a remark for the user, or "".
     """
 
     store: str
@@ -82,22 +83,22 @@ def run(
     recall_target: float | None = None,
     limits: IndexOptions = _LIMITS,
 ) -> CompactSummary:
-    """Write the live rows of segments again as one segment, and let it take their place.
+    """Write the live rows of some segments as one new segment, which replaces them.
 
     Args:
-        store: the store.
-        max_segments: how many segments may remain.
-        runner: ``direct``, or a Beam runner's name.
-        beam_args: Beam's own options.
-        rows_per_part: passages of a new part at most; chosen by default.
-        index, recall_target: which index the new segment gets, and what it must reach; by default
-            what was asked for the old ones.
-        limits: of memory, shards and GPUs; what else it says is not looked at.
+        store: URL of the store.
+        max_segments: number of segments that may remain.
+        runner: ``direct``, or the name of a Beam runner.
+        beam_args: options for Beam.
+        rows_per_part: maximum number of passages of a new part; None chooses.
+        index: index of the new segment; None keeps the kind of the old ones.
+        recall_target: recall@10 that the index must reach; None keeps the old target.
+        limits: memory, shards and GPUs of the index; its other fields are ignored.
 
     Raises:
-        BadInput: there is no store, or an option can't be used.
-        Damaged: a file of a segment can't be read.
-        Conflict: a segment was replaced meanwhile, or other writers were faster.
+        BadInput: there is no store, or an option cannot be used.
+        Damaged: a file of a segment cannot be read.
+        Conflict: another writer replaced a segment, or other writers were faster.
     """
     started = time.monotonic()
     check_reachable(runner, store)
@@ -155,7 +156,7 @@ def run(
 
 
 def _committed(store: str, segment: str) -> int:
-    """The snapshot in which a segment is live; the newest where all of it died meanwhile."""
+    """Return the snapshot in which a segment is live; the newest if all its rows died since."""
     try:
         return snapshot_of(store, segment)
     except BadInput:
@@ -180,5 +181,5 @@ def _nothing_to_do(store: str, snapshot: Snapshot, started: float) -> CompactSum
         index_reason="",
         recall=None,
         seconds=round(time.monotonic() - started, 3),
-        notice="no tombstones, and no more segments than may remain: nothing to do",
+        notice="nothing to do: no segment has tombstones, and no more segments than may remain",
     )

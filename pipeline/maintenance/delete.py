@@ -1,4 +1,4 @@
-"""``albeam delete``: documents taken out of a store."""
+"""``albeam delete``: remove documents from a store."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from transforms.transactions.commits import remove_documents
 
 @dataclass(frozen=True)
 class DeleteSummary:
-    """What was taken out.
+    """Result of a deletion.
 
     Attributes:
-        store: the store.
-        snapshot: in which they are gone.
-        documents: how many were live and are no more.
-        passages: theirs.
-        missing: how many of the ids were not live.
-        missing_ids: the first few of those.
+        store: URL of the store.
+        snapshot: number of the snapshot without the documents.
+        documents: number of deleted documents.
+        passages: number of their passages.
+        missing: number of ids that were not in the store.
+        missing_ids: the first few of them.
     """
 
     store: str
@@ -33,7 +33,7 @@ def run(store: str, ids: list[str]) -> DeleteSummary:
     """Put tombstones on documents.
 
     Raises:
-        BadInput: no ids, or no store.
+        BadInput: there are no ids, or there is no store.
         Conflict: other writers were faster.
     """
     store = filesystem.absolute(store)
@@ -51,18 +51,20 @@ def run(store: str, ids: list[str]) -> DeleteSummary:
 
 
 def read_ids(path: str) -> list[str]:
-    """The ids of a text file, one a line; blank lines are left out.
+    """Return the ids of a text file with one id per line; blank lines are skipped.
 
     Raises:
-        BadInput: the file can't be read.
+        BadInput: the file cannot be read.
     """
     try:
-        # Not `splitlines`, for which characters that an id may hold end a line too.
+        # Not `splitlines`: it also ends a line at characters that an id may contain.
         with open(path, encoding="utf-8-sig", newline="") as file:
             lines = file.read().split("\n")
     except OSError as error:
-        raise BadInput(f"ids file {path!r} can't be read: {error.strerror}; name a file") from error
+        raise BadInput(
+            "ids file", path, f"cannot be read: {error.strerror}", "Give a text file"
+        ) from error
     except UnicodeDecodeError as error:
-        raise BadInput(f"ids file {path!r} is not text: {error}; give UTF-8") from error
-    # Of a carriage return only the line ends of Windows are taken away.
+        raise BadInput("ids file", path, f"is not text: {error}", "Give UTF-8 text") from error
+    # Only the line ends of Windows lose their carriage return.
     return [line.removesuffix("\r") for line in lines if line.strip()]

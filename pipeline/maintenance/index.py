@@ -1,10 +1,12 @@
-"""``albeam index``: another index for the vectors that a store has."""
+"""``albeam index``: new indexes for the live segments of a store."""
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from transforms.catalog.index_manifest import IndexFile, IndexInfo
@@ -29,19 +31,22 @@ from transforms.transactions.commits import commit_indexes
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """What was built.
+    """Result of a build.
 
     Attributes:
-        segments: how many got an index.
-        passages: theirs, dead ones counted.
-        factories: FAISS factories, by segment.
-        reasons: why those, by segment.
-        shards: files that hold the rows, of all segments.
-        bytes: of all index files, lexical ones too.
-        recall: recall@10 of the worst segment, on stored vectors.
-        recall_of_questions: the same on the questions that were given, or on made ones; None where
-            search is exact.
-        lexical: the language of the lexical index, or ``none``.
+        store: URL of the store.
+        snapshot: number of the snapshot with the new indexes.
+        segments: number of segments with an index.
+        passages: number of their passages, dead ones included.
+        factories: FAISS factory of each segment.
+        reasons: why each segment has that factory.
+        shards: number of vector index files of all segments.
+        bytes: size of all index files, lexical ones included.
+        recall: recall@10 on stored vectors, of the worst segment.
+        recall_of_questions: recall@10 on the given questions, or on sampled ones; None if search
+            is exact.
+        lexical: language of the lexical index, or ``none``.
+        seconds: duration of the command.
     """
 
     store: str
@@ -64,25 +69,25 @@ def run(
     runner: str = "direct",
     beam_args: tuple[str, ...] = (),
     questions: str | None = None,
-    tell: Callable[[str], object] | None = None,
+    notify: Callable[[str], object] = lambda _: None,
     lexical: LexicalOptions | None = None,
 ) -> IndexSummary:
-    """Build an index of every live segment, and make them live together.
+    """Build indexes for every live segment, and publish all of them in one snapshot.
 
     Args:
-        store: the store.
-        options: which index, and what it must reach; None leaves it as it is.
-        runner: ``direct``, or a Beam runner's name.
-        beam_args: Beam's own options.
-        questions: a file of questions for which it must reach that too.
-        tell: given a line for each segment before its work begins: which index, and why.
-        lexical: gives segments that have no lexical index one, or all where the language is
-            another; None leaves it as it is.
+        store: URL of the store.
+        options: the vector index; None keeps the old one.
+        runner: ``direct``, or the name of a Beam runner.
+        beam_args: options for Beam.
+        questions: a file of questions on which the index must also reach its recall target.
+        notify: gets one line per index before its work begins: which index, and why.
+        lexical: the lexical index of segments that have none, or one of another language; None
+            keeps the old ones.
 
     Raises:
-        BadInput: there is no store, or the options can't be used.
-        Damaged: a part can't be read.
-        RecallMissed: an index does not find what was asked for; the store is as it was.
+        BadInput: there is no store, or an option cannot be used.
+        Damaged: a part cannot be read.
+        RecallMissed: an index misses its recall target; the store is unchanged.
         Conflict: other writers were faster.
     """
     started = time.monotonic()
@@ -91,49 +96,164 @@ def run(
     store = filesystem.absolute(store)
     snapshot = read_snapshot(store)
     filesystem.probe_exclusive(store)
-    rows = max((ref.passages for ref in snapshot.segments), default=0)
+    _check_options(snapshot, options, lexical)
+    vectors = None
+    if questions is not None and options is not None:
+        vectors = _question_vectors(store, snapshot, questions)
+    builder = _Builder(
+        options,
+        _choose_language(store, snapshot, lexical) if lexical is not None else None,
+        vectors,
+        lambda: make_pipeline(runner, beam_options),
+        notify,
+    )
+    segments = [SegmentPaths(store, ref.name) for ref in snapshot.segments]
+    # The claims last until the end: a vacuum must not remove the first index while the last one
+    # is being built.
+    for paths in segments:
+        paths.claim()
+    with renew_claims(*segments):
+        for paths, ref in zip(segments, snapshot.segments, strict=True):
+            builder.build(paths, read_segment(store, ref))
+        number = snapshot.number
+        if builder.vector or builder.lexical:
+            number = commit_indexes(store, builder.vector, "index", builder.lexical).number
+    names = {ref.name for ref in snapshot.segments}
+    refs = [ref for ref in read_snapshot(store, number).segments if ref.name in names]
+    return _summary(store, number, [read_segment(store, ref) for ref in refs], started)
+
+
+def _check_options(
+    snapshot: Snapshot, options: IndexOptions | None, lexical: LexicalOptions | None
+) -> None:
     if options is not None:
         if options.index == "none":
             raise BadInput(
-                "index none builds nothing; give auto, flat, hnsw, ivf, ivfpq or a factory"
+                "index", "none", "builds nothing", "Give auto, flat, hnsw, ivf, ivfpq or a factory"
             )
+        rows = max((ref.passages for ref in snapshot.segments), default=0)
         check_index_options(options, snapshot.identity.dim, rows)
     if lexical is not None and lexical.lexical == "none":
-        raise BadInput("lexical none builds nothing; give auto, or leave --lexical out")
-    vectors = None
-    if questions is not None and options is not None:
-        prompt = snapshot.identity.query_prompt
-        opened = Store.open(store, snapshot.number)
-        vectors = opened.encoder.encode_texts(recall_questions(questions), prompt)
-    made: dict[str, IndexFile] = {}
-    texts: dict[str, IndexFile] = {}
-    language = _language(store, snapshot, lexical) if lexical is not None else None
-    every = [SegmentPaths(store, ref.name) for ref in snapshot.segments]
-    # All of them until the end: a vacuum must not take the first while the last is built.
-    for paths in every:
-        paths.claim()
-    with renew_claims(*every):
-        for paths, ref in zip(every, snapshot.segments, strict=True):
-            info = read_segment(store, ref)
+        raise BadInput("lexical", "none", "builds nothing", "Give auto, or leave --lexical out")
 
-            def pipeline() -> beam.Pipeline:
-                return make_pipeline(runner, beam_options)
 
-            if options is not None:
-                asked = write_questions(paths, vectors) if vectors is not None else None
-                made[ref.name] = _index(paths, info, options, asked, pipeline, tell)
-            if language is not None and not _has_lexical(paths, info, language):
-                texts[ref.name] = _index_texts(paths, info, language, pipeline, tell)
-        number = snapshot.number
-        if made or texts:
-            number = commit_indexes(store, made, "index", texts).number
-    names = {ref.name for ref in snapshot.segments}
-    ours = [ref for ref in read_snapshot(store, number).segments if ref.name in names]
-    infos = [read_segment(store, ref) for ref in ours]
+def _question_vectors(store: str, snapshot: Snapshot, questions: str) -> npt.NDArray[np.float32]:
+    encoder = Store.open(store, snapshot.number).encoder
+    return encoder.encode_texts(recall_questions(questions), snapshot.identity.query_prompt)
+
+
+def _choose_language(store: str, snapshot: Snapshot, options: LexicalOptions) -> str:
+    """Return the given language; without one, that of the first lexical index of the store."""
+    infos = (read_segment(store, ref) for ref in snapshot.segments)
+    existing = (info.lexical.language for info in infos if info.lexical is not None)
+    return options.language or next(existing, DEFAULT_LANGUAGE)
+
+
+@dataclass
+class _Builder:
+    """Builder of the indexes of one segment after another.
+
+    Attributes:
+        options: the vector index; None builds none.
+        language: of the lexical index; None builds none.
+        questions: vectors of the questions that the recall is measured on, too.
+        make_pipeline: returns an empty pipeline.
+        notify: gets a line before a build.
+        vector: the built vector indexes, by segment.
+        lexical: the built lexical indexes, by segment.
+    """
+
+    options: IndexOptions | None
+    language: str | None
+    questions: npt.NDArray[np.float32] | None
+    make_pipeline: Callable[[], beam.Pipeline]
+    notify: Callable[[str], object]
+    vector: dict[str, IndexFile] = field(default_factory=dict)
+    lexical: dict[str, IndexFile] = field(default_factory=dict)
+
+    def build(self, paths: SegmentPaths, info: SegmentInfo) -> None:
+        """Build what a segment lacks."""
+        if self.options is not None:
+            self.vector[info.name] = self._vector_index(paths, info, self.options)
+        if self.language is not None and not _has_lexical(paths, info, self.language):
+            self.lexical[info.name] = self._lexical_index(paths, info, self.language)
+
+    def _vector_index(
+        self, paths: SegmentPaths, info: SegmentInfo, options: IndexOptions
+    ) -> IndexFile:
+        questions = None if self.questions is None else write_questions(paths, self.questions)
+        existing = find_index_info(paths, options, questions)
+        if existing is not None and _is_intact(paths, existing):
+            return existing
+        dim = info.identity.dim
+        plan = plan_index(info.parts, dim, options)
+        if plan is not None:
+            self.notify(f"segment {info.name}: {plan.why}")
+        job = self.make_pipeline()
+        _ = (
+            _parts(job, info)
+            | "IndexParts" >> IndexParts(paths, dim, options, IndexContext((), questions))
+            | "CreateIndexInfo" >> CreateIndexInfo(paths, options, questions)
+        )
+        run_pipeline(job)
+        built = find_index_info(paths, options, questions)
+        assert built is not None
+        if existing is not None and not _is_intact(paths, built):
+            raise Damaged(
+                "index of segment",
+                info.name,
+                "is damaged, and building it with the same options gave other bytes",
+                "Build one with another --index or --recall-target",
+            )
+        return built
+
+    def _lexical_index(self, paths: SegmentPaths, info: SegmentInfo, language: str) -> IndexFile:
+        self.notify(f"segment {info.name}: lexical index of {info.rows:,} passages, {language}")
+        job = self.make_pipeline()
+        _ = (
+            _parts(job, info)
+            | "IndexTexts" >> IndexTexts(paths, language)
+            | "CreateLexicalInfo" >> CreateLexicalInfo(paths)
+        )
+        run_pipeline(job)
+        built = find_lexical_info(paths, language)
+        assert built is not None
+        return built
+
+
+def _parts(job: beam.Pipeline, info: SegmentInfo) -> beam.PCollection[tuple[PartInfo, ...]]:
+    return job | "Parts" >> beam.Create([info.parts]).with_output_types(tuple[PartInfo, ...])
+
+
+def _has_lexical(paths: SegmentPaths, info: SegmentInfo, language: str) -> bool:
+    lexical = info.lexical
+    return (
+        lexical is not None
+        and lexical.language == language
+        and _are_intact(paths.lexical, lexical.files)
+    )
+
+
+def _is_intact(paths: SegmentPaths, described: IndexFile) -> bool:
+    """Return whether all files of an existing vector index have the right bytes."""
+    url = filesystem.join(paths.index, described.name)
+    info = decode(filesystem.read_bytes(url), IndexInfo, url)
+    return _are_intact(paths.index, info.files)
+
+
+def _are_intact(folder: str, files: Iterable[IndexFile]) -> bool:
+    try:
+        for file in files:
+            check_file(filesystem.join(folder, file.name), file.bytes, file.sha256)
+    except Damaged:
+        return False
+    return True
+
+
+def _summary(store: str, number: int, infos: list[SegmentInfo], started: float) -> IndexSummary:
     indexes = {info.name: info.index for info in infos if info.index is not None}
-    recalls = [index.recall_of_questions for index in indexes.values()]
-    of_questions = [each for each in recalls if each is not None]
     lexicals = [info.lexical for info in infos if info.lexical is not None]
+    recalls = [index.recall_of_questions for index in indexes.values()]
     return IndexSummary(
         store=store,
         snapshot=number,
@@ -144,97 +264,7 @@ def run(
         shards=sum(len(index.shards) for index in indexes.values()),
         bytes=sum(i.size for i in indexes.values()) + sum(i.size for i in lexicals),
         recall=min((index.recall for index in indexes.values()), default=1.0),
-        recall_of_questions=min(of_questions, default=None),
+        recall_of_questions=min((each for each in recalls if each is not None), default=None),
         lexical=lexicals[0].language if lexicals else "none",
         seconds=round(time.monotonic() - started, 3),
     )
-
-
-def _index(
-    paths: SegmentPaths,
-    info: SegmentInfo,
-    options: IndexOptions,
-    asked: IndexFile | None,
-    pipeline: Callable[[], beam.Pipeline],
-    tell: Callable[[str], object] | None,
-) -> IndexFile:
-    """Build a segment's index, if it does not stand; the file that says what it is."""
-    existing = find_index_info(paths, options, asked)
-    if existing is not None and _is_whole(paths, existing):
-        return existing
-    dim = info.identity.dim
-    plan = plan_index(info.parts, dim, options)
-    if tell is not None and plan is not None:
-        tell(f"segment {info.name}: {plan.why}")
-    job = pipeline()
-    parts = job | "Parts" >> beam.Create([info.parts]).with_output_types(tuple[PartInfo, ...])
-    _ = (
-        parts
-        | "IndexParts" >> IndexParts(paths, dim, options, IndexContext((), asked))
-        | "CreateIndexInfo" >> CreateIndexInfo(paths, options, asked)
-    )
-    run_pipeline(job)
-    found = find_index_info(paths, options, asked)
-    assert found is not None
-    if existing is not None and not _is_whole(paths, found):
-        raise Damaged(
-            f"segment {info.name} has a damaged index, and the same options gave other "
-            "bytes now; build another with another --index or --recall-target"
-        )
-    return found
-
-
-def _index_texts(
-    paths: SegmentPaths,
-    info: SegmentInfo,
-    language: str,
-    pipeline: Callable[[], beam.Pipeline],
-    tell: Callable[[str], object] | None,
-) -> IndexFile:
-    """Build a segment's lexical index; the file that says what it is."""
-    if tell is not None:
-        tell(f"segment {info.name}: lexical index of {info.rows:,} passages, {language}")
-    job = pipeline()
-    parts = job | "Parts" >> beam.Create([info.parts]).with_output_types(tuple[PartInfo, ...])
-    _ = (
-        parts
-        | "IndexTexts" >> IndexTexts(paths, language)
-        | "CreateLexicalInfo" >> CreateLexicalInfo(paths)
-    )
-    run_pipeline(job)
-    found = find_lexical_info(paths, language)
-    assert found is not None
-    return found
-
-
-def _language(store: str, snapshot: Snapshot, options: LexicalOptions) -> str:
-    """The language that is wanted; without one, that of the first lexical index."""
-    infos = (read_segment(store, ref) for ref in snapshot.segments)
-    theirs = (info.lexical.language for info in infos if info.lexical is not None)
-    return options.language or next(theirs, DEFAULT_LANGUAGE)
-
-
-def _has_lexical(paths: SegmentPaths, info: SegmentInfo, language: str) -> bool:
-    lexical = info.lexical
-    return (
-        lexical is not None
-        and lexical.language == language
-        and _all_whole(paths.lexical, lexical.files)
-    )
-
-
-def _is_whole(paths: SegmentPaths, described: IndexFile) -> bool:
-    """Whether all files of an index that an earlier run built have the bytes that they should."""
-    url = filesystem.join(paths.index, described.name)
-    info = decode(filesystem.read_bytes(url), IndexInfo, url)
-    return _all_whole(paths.index, info.files)
-
-
-def _all_whole(folder: str, files: Iterable[IndexFile]) -> bool:
-    """Whether files have the bytes that they should."""
-    try:
-        for file in files:
-            check_file(filesystem.join(folder, file.name), file.bytes, file.sha256)
-    except Damaged:
-        return False
-    return True

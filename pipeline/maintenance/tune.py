@@ -1,4 +1,4 @@
-"""``albeam tune``: recall against latency of a store's index, setting by setting."""
+"""``albeam tune``: recall and latency of a store's index at each setting."""
 
 import statistics
 import time
@@ -23,13 +23,14 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search-time setting gives.
+    """Measurement of one search-time setting.
 
     Attributes:
-        setting: its value: nprobe or efSearch; 0 where the index has none.
-        recall_at_10, recall_at_100: against exact search.
-        milliseconds: of one search of one vector, the median; without the model and the texts.
-        chosen: whether searches use it while all rows live.
+        setting: value of nprobe or efSearch; 0 if the index has no setting.
+        recall_at_10: recall@10 against exact search.
+        recall_at_100: recall@100 against exact search.
+        milliseconds: median of one search for one vector, without the model and the texts.
+        chosen: whether searches use this setting as long as all rows are live.
     """
 
     setting: int
@@ -41,11 +42,15 @@ class Tuned:
 
 @dataclass(frozen=True)
 class TuneReport:
-    """The settings of a store's indexes, cheapest first.
+    """Measurements of all settings of a store's indexes.
 
     Attributes:
+        store: URL of the store.
+        snapshot: number of the measured snapshot.
+        passages: number of its live passages.
         factories: FAISS factories of the segments.
-        queries: how many stored vectors were searched for, each left out of its own answer.
+        queries: number of stored vectors that were searched for.
+        rows: the settings, cheapest first.
     """
 
     store: str
@@ -57,24 +62,28 @@ class TuneReport:
 
 
 def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport:
-    """Measure every setting of a store's indexes on sampled vectors of the store.
+    """Measure every setting of a store's indexes on a sample of its vectors.
+
+    A vector does not count as a hit of its own search.
 
     Args:
         store: the store.
-        queries: how many vectors.
-        plot: an SVG file to draw recall against latency in.
+        queries: number of vectors.
+        plot: SVG file for a plot of recall and latency; None for no plot.
 
     Raises:
-        BadInput: the store has no live passage, or no index, or there can't be such a plot.
+        BadInput: the store has no live passage, or no index, or the plot cannot be written.
     """
     if queries < 1:
-        raise BadInput(f"queries is {queries}; give 1 or more")
+        raise BadInput("queries", queries, "must be at least 1", "Give a number such as 200")
     if plot is not None:
         _check_plot(Path(plot))
     if not store.snapshot.passages:
-        raise BadInput(f"{store.url!r} has no passage to search for; embed some")
+        raise BadInput("store", store.url, "has no passage to search for", "Embed some")
     if any(segment.index is None for segment in store.segments):
-        raise BadInput(f"{store.url!r} has vectors without an index; build one with albeam index")
+        raise BadInput(
+            "store", store.url, "has vectors without an index", "Build one with albeam index"
+        )
     own = _sample(store, queries)
     vectors = vectors_to_numpy(store.read_rows(own, ["vector"]).column(0))
     exact = store.dense.exact_nearest(vectors, EXACT_AT)
@@ -95,16 +104,11 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
 def _check_plot(path: Path) -> None:
     """Raise BadInput unless a plot can be written to this path."""
     if path.suffix.lower() != ".svg":
-        raise BadInput(
-            "plot",
-            str(path),
-            "a plot is written as SVG only",
-            "give a file name that ends in .svg",
-        )
+        raise BadInput("plot", str(path), "does not end in .svg", "Give a file name that ends in .svg")
     if not path.parent.is_dir():
-        raise BadInput("plot", str(path), "its folder does not exist", "create the folder first")
+        raise BadInput("plot", str(path), "is in a folder that does not exist", "Create the folder")
     if path.is_dir():
-        raise BadInput("plot", str(path), "is a folder", "give the name of a file")
+        raise BadInput("plot", str(path), "is a folder", "Give the name of a file")
 
 
 def _sample(store: Store, most: int) -> Rows:
@@ -114,7 +118,7 @@ def _sample(store: Store, most: int) -> Rows:
 
 
 def _values(store: Store) -> list[int]:
-    """Every setting that is worth trying for some segment; 0 alone where none has any."""
+    """Return all settings worth a try for some segment; only 0 if no index has a setting."""
     values: set[int] = set()
     for segment in store.segments:
         if segment.index is not None and segment.index.settings:
@@ -134,9 +138,9 @@ def _measure(
     at_100 = recall(exact, search(vectors, EXACT_AT), own, 100)
     times = []
     for vector in vectors:
-        began = time.perf_counter()
+        started = time.perf_counter()
         search(vector[None], 10)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - started)
     return Tuned(
         setting=value,
         recall_at_10=round(float(at_10.mean()), 4),

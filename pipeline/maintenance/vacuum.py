@@ -1,4 +1,4 @@
-"""``albeam vacuum``: remove what no kept snapshot needs."""
+"""``albeam vacuum``: remove the files that no kept snapshot needs."""
 
 import time
 from dataclasses import dataclass
@@ -10,13 +10,15 @@ from transforms.transactions.garbage_collection import find_orphans, remove_file
 
 @dataclass(frozen=True)
 class VacuumSummary:
-    """What was removed, or would be in a dry run.
+    """Result of a vacuum.
 
     Attributes:
-        snapshots: their numbers.
-        files: how many.
-        bytes: of the files.
-        names: of the files, paths below the store; in a dry run only.
+        store: URL of the store.
+        snapshots: numbers of the removed snapshots.
+        files: number of removed files.
+        bytes: size of the removed files.
+        dry_run: whether nothing was removed, and the fields describe what would be.
+        names: paths of the files below the store; only in a dry run.
     """
 
     store: str
@@ -31,17 +33,17 @@ def run(store: str, keep: int, older_than: float, dry_run: bool) -> VacuumSummar
     """Remove old snapshots, then files that no snapshot needs.
 
     Args:
-        store: the store.
-        keep: how many of the newest snapshots stay, however old.
-        older_than: seconds; what is younger stays.
+        store: URL of the store.
+        keep: number of the newest snapshots to keep, whatever their age.
+        older_than: age in seconds; everything younger is kept.
         dry_run: remove nothing.
 
     Raises:
         BadInput: there is no store, or keep is 0.
-        Damaged: a kept manifest can't be read; nothing was removed.
+        Damaged: a kept manifest cannot be read; nothing was removed.
     """
     if keep < 1:
-        raise BadInput(f"keep is {keep}; the newest snapshot is the store: give 1 or more")
+        raise BadInput("keep", keep, "would remove the newest snapshot", "Give 1 or more")
     store = filesystem.absolute(store)
     before = time.time() - older_than
     found = find_orphans(store, keep, before)
@@ -49,8 +51,8 @@ def run(store: str, keep: int, older_than: float, dry_run: bool) -> VacuumSummar
         names = tuple(file.path for file in found.files)
         return VacuumSummary(store, found.snapshots, len(names), found.bytes, dry_run, names)
     remove_snapshots(store, found)
-    # Looked for again: a snapshot may have come, or been rolled back to, meanwhile. No more of them
-    # are dropped for it, since that would leave manifests without files.
+    # Search again: another writer may have made a snapshot since, which needs some of the files.
+    # The list of removed snapshots stays, since a longer one would leave manifests without files.
     files = find_orphans(store, keep, before, found.snapshots)
     remove_files(store, files)
     return VacuumSummary(store, found.snapshots, len(files.files), files.bytes, dry_run)
