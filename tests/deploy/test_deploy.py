@@ -153,7 +153,7 @@ def parameters() -> list[dict[str, Any]]:
 def test_the_template_has_the_parameters_that_its_program_takes_and_albeam_knows() -> None:
     names = [parameter["name"] for parameter in parameters()]
     assert sorted(names) == sorted(["inputs", "sdk_container_image", *launch.OPTIONS])
-    known = option_names("embed")
+    known = option_names(build_parser(), "embed")
     for name in launch.OPTIONS:
         assert f"--{name.replace('_', '-')}" in known or name.startswith("accelerator")
     needed = ["inputs", "store", "sdk_container_image"]
@@ -208,7 +208,7 @@ def test_the_template_without_an_image_is_refused() -> None:
 def commands() -> list[str]:
     """What the files of ``deploy/`` tell to run of albeam; ``…`` is what was said before."""
     found = []
-    for path in [DEPLOY / "dataflow" / "README.md", DEPLOY / "scale.md", *YAML]:
+    for path in [DEPLOY / "dataflow" / "README.md", ROOT / "docs" / "benchmarks.md", *YAML]:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".yaml":
             text = re.sub(r"(?m)^#", "", text)

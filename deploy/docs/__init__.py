@@ -1,0 +1,1 @@
+"""Tools for the documentation: generate the reference pages and check every page."""

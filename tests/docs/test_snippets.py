@@ -1,0 +1,172 @@
+"""The code of README and docs runs: each page from top to bottom in a folder of its own.
+
+Blocks with ``<!-- not run: REASON -->`` before them are left out. In a ``console`` block the output
+is compared, except for numbers; a line ``…`` stands for any lines.
+"""
+
+import itertools
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deploy.docs.check import RUN, commands_of
+from deploy.docs.json_reference import keys_of
+from deploy.docs.markdown import Block, Page, pages
+from pipeline.cli import main
+from tests.docs.workbench import make_workbench
+
+#: Pages that begin with nothing: they make their own corpus.
+FROM_NOTHING = ("README.md", "docs/quickstart.md")
+#: Keys that only some outputs of a command have.
+SOMETIMES = {
+    "search": {"answer"},
+    "evaluate": {"metrics", "modes", "intervals", "success", "latency"},
+    "snapshots": {"damaged"},
+}
+PAGES = [page for page in pages() if any(b.language in RUN and not b.not_run for b in page.blocks)]
+
+
+@pytest.fixture(scope="session")
+def workbench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, questions, a store and tiny models."""
+    folder = make_workbench(tmp_path_factory.mktemp("workbench") / "base")
+    store = str(folder / "store")
+    assert main(["embed", str(folder / "corpus"), "--store", store, "--all-columns"]) == 0
+    return folder
+
+
+def test_the_guides_have_snippets_that_run() -> None:
+    names = {page.name for page in PAGES}
+    guides = ("ingest", "vector-index", "lexical-and-hybrid", "maintenance", "evaluation")
+    assert names >= {*FROM_NOTHING, *(f"docs/{name}.md" for name in guides)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_snippets_of_a_page_run(
+    page: Page,
+    workbench: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "work"
+    if page.name in FROM_NOTHING:
+        folder.mkdir()
+    else:
+        shutil.copytree(workbench, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "100")
+    for block in page.blocks:
+        if block.language not in RUN or block.not_run:
+            continue
+        where = f"{page.name}:{block.line}"
+        if block.language == "python":
+            exec(compile(block.code, where, "exec"), {"__name__": "__main__"})
+            continue
+        outputs = []
+        for command in commands_of(block):
+            capsys.readouterr()
+            code = main(arguments_of(command))
+            printed = capsys.readouterr()
+            assert code == 0, f"{where}: {command} exits with {code}: {printed.err}"
+            check_json(arguments_of(command), printed.out)
+            outputs.append(printed.out)
+        if block.language == "console":
+            for shown, printed_text in zip(shown_outputs(block), outputs, strict=True):
+                assert alike(shown, printed_text), f"{where} shows {shown}, printed {printed_text}"
+
+
+def arguments_of(command: str) -> list[str]:
+    """The words of a command after ``albeam``; unquoted globs are for the shell."""
+    words = shlex.split(command, comments=True)
+    assert words[0] == "albeam"
+    return words[1:]
+
+
+def shown_outputs(block: Block) -> list[str]:
+    """What a console block shows below each of its commands."""
+    outputs: list[list[str]] = []
+    continued = False
+    for line in block.code.splitlines():
+        if line.startswith("$ "):
+            outputs.append([])
+        elif not continued:
+            outputs[-1].append(line)
+        continued = line.endswith("\\")
+    return ["\n".join(lines) for lines in outputs]
+
+
+def alike(shown: str, printed: str) -> bool:
+    """Whether output is as shown, numbers and blanks apart."""
+    if not shown.strip():
+        return True
+    parts = [re.escape(_plain(part)) for part in re.split(r"^…$", shown, flags=re.MULTILINE)]
+    return re.fullmatch(r"\s*" + r".*".join(parts) + r"\s*", _plain(printed), re.DOTALL) is not None
+
+
+def _plain(text: str) -> str:
+    lines = [" ".join(re.sub(r"\d+(?:[.,]\d+)*", "0", line).split()) for line in text.splitlines()]
+    return "\n".join(line for line in lines if line)
+
+
+def check_json(arguments: list[str], printed: str) -> None:
+    """Compare the keys of a JSON output with those that docs/reference/json.md lists."""
+    command = arguments[0]
+    if "--json" not in arguments:
+        return
+    for option in ("--output", "--tune"):
+        command += f" {option}" if option in arguments and command in ("search", "evaluate") else ""
+    values = [json.loads(line) for line in printed.splitlines()]
+    rows = list(itertools.chain(*(v if isinstance(v, list) else [v] for v in values)))
+    assert rows
+    known = keys_of(command)
+    for row in rows:
+        assert known - SOMETIMES.get(command, set()) <= set(row) <= known, command
+
+
+def test_outputs_are_compared_but_for_numbers() -> None:
+    assert alike("1. 0.8  doc\n…\nend", "1. 0.75 doc\nmore\nlines\nend\n")
+    assert not alike("1. 0.8  doc", "1. 0.75 other")
+    assert not alike("a", "a\nb")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "search store river --json",
+        "search store river --reader READER --json",
+        "search store --questions questions.parquet --output run.parquet --json",
+        "evaluate store questions.parquet --json",
+        "evaluate store questions.parquet --modes all --json",
+        "evaluate store questions.parquet --tune --json",
+        "compare bm25.trec bm25.trec --questions questions.parquet --json",
+        "delete store chess --json",
+        "snapshots store --json",
+        "rollback store 1 --json",
+        "vacuum store --dry-run --json",
+        "compact store --json",
+        "index store --index flat --json",
+        "tune store --queries 5 --json",
+        "verify store --json",
+        "plan corpus --json",
+        "embed corpus --store store --json",
+        "doctor --json",
+    ],
+)
+def test_the_keys_of_json_are_those_of_the_reference(
+    command: str,
+    workbench: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(workbench, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    capsys.readouterr()
+    words = command.split()
+    assert main(words) == 0
+    check_json(words, capsys.readouterr().out)
