@@ -104,7 +104,9 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
 def _check_plot(path: Path) -> None:
     """Raise BadInput unless a plot can be written to this path."""
     if path.suffix.lower() != ".svg":
-        raise BadInput("plot", str(path), "does not end in .svg", "Give a file name that ends in .svg")
+        raise BadInput(
+            "plot", str(path), "does not end in .svg", "Give a file name that ends in .svg"
+        )
     if not path.parent.is_dir():
         raise BadInput("plot", str(path), "is in a folder that does not exist", "Create the folder")
     if path.is_dir():

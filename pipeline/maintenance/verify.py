@@ -1,8 +1,10 @@
-"""``albeam verify``: every file of the newest snapshot against what the manifests say."""
+"""``albeam verify``: check every file of a snapshot against the manifests."""
 
 import json
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap64
 
+from pipeline.command_line.console import counted
 from pipeline.maintenance.verify_deep import DeepReport, check_deeply
+from transforms.catalog.index_manifest import IndexInfo
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.lexical_manifest import LexicalInfo
 from transforms.catalog.parts import MODEL_KEY, PartFormat, open_part
 from transforms.catalog.segment import PartInfo, SegmentInfo
-from transforms.catalog.snapshot import read_segment, read_snapshot
+from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment, read_snapshot
 from transforms.catalog.tombstones import live_mask, read_tombstones
 from transforms.errors import Damaged
 from transforms.index.lexical.open import open_lexical
@@ -25,10 +29,23 @@ from transforms.search.store import Store
 from transforms.storage import filesystem
 from transforms.storage.file_cache import INDEX_REMEDY, LEXICAL_REMEDY, FileCache, check_file
 
+_SNAPSHOT_REMEDY = "Roll back, or embed again"
+_PART_REMEDY = "Restore it, or embed again into a new store"
+_STORE_REMEDY = "Embed again into a new store"
+
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was checked and found sound."""
+    """Result of a check that found no damage.
+
+    Attributes:
+        store: URL of the store.
+        snapshot: number of the checked snapshot.
+        segments: number of its segments.
+        files: number of checked files.
+        passages: number of its live passages.
+        deep: what the deep check found; None without one.
+    """
 
     store: str
     snapshot: int
@@ -44,130 +61,148 @@ def run(
     """Check manifests, sizes, digests, schemas, counts, ids and index files.
 
     Args:
-        store: the store.
-        deep: check a sample of vectors against their texts, and the index against exact search.
-        model: where the store's model lies now, if it has moved.
-        number: of the snapshot, the newest by default.
+        store: URL of the store.
+        deep: also check a sample of vectors against their texts, and the index against exact
+            search.
+        model: new place of the store's model, if it has moved.
+        number: number of the snapshot; None is the newest.
 
     Raises:
         BadInput: there is no store, or no such snapshot.
-        Damaged: the damages found, one a sentence.
+        Damaged: the check found damage; the error lists all of it.
     """
     store = filesystem.absolute(store)
     snapshot = read_snapshot(store, number)
-    problems: list[str] = []
-    files = 1
-    seen: set[str] = set()
+    check = _Check(store, snapshot)
     for ref in snapshot.segments:
-        try:
-            info = read_segment(store, ref)
-        except Damaged as error:
-            problems.append(str(error))
-            continue
-        paths = SegmentPaths(store, ref.name)
-        try:
-            dead = read_tombstones(paths, ref.tombstones, info.rows)
-        except Damaged as error:
-            problems.append(str(error))
-            continue
-        files += 1 + (ref.tombstones is not None)
-        sound, before = len(problems), len(seen)
-        files += _check_segment(paths, info, dead, seen, problems)
-        live = (len(seen) - before, info.rows - len(dead))
-        said = (ref.live_documents, ref.live_passages)
-        if len(problems) == sound and live != said:
-            problems.append(
-                f"segment {ref.name}: {live} live documents and passages, and the snapshot says "
-                f"{said}; roll back or embed again"
-            )
-        if difference := info.identity.difference(snapshot.identity):
-            problems.append(
-                f"segment {ref.name} is of another model than the snapshot: {difference}; "
-                "embed again into a new store"
-            )
-        counted = (info.total("documents"), info.rows)
-        if counted != (ref.documents, ref.passages):
-            problems.append(
-                f"segment {ref.name}: {counted} documents and passages, and the snapshot says "
-                f"{(ref.documents, ref.passages)}; roll back or embed again"
-            )
-    if problems:
-        raise Damaged(f"{len(problems)} damaged: " + " | ".join(problems))
-    found = None
+        with check.collecting():
+            check.check_segment(ref)
+    _raise_if_damaged(store, check.damages)
+    report = None
     if deep:
-        # Not before: what is read below must be what the manifests say.
-        found, problems = check_deeply(Store.open(store, snapshot.number, model))
-        if problems:
-            raise Damaged(f"{len(problems)} damaged: " + " | ".join(problems))
+        # Only a store without damage: this reads what the manifests describe.
+        report, damages = check_deeply(Store.open(store, snapshot.number, model))
+        _raise_if_damaged(store, damages)
     return VerifyReport(
-        store, snapshot.number, len(snapshot.segments), files, snapshot.passages, found
+        store,
+        snapshot.number,
+        len(snapshot.segments),
+        check.files,
+        snapshot.passages,
+        report,
     )
 
 
-def _check_segment(
-    paths: SegmentPaths, info: SegmentInfo, dead: BitMap64, seen: set[str], problems: list[str]
-) -> int:
-    files = first = 0
-    form = PartFormat(info.identity, info.vector_dtype, info.metadata)
-    for part in info.parts:
-        files += 2 if part.rejects_name else 1
+def _raise_if_damaged(store: str, damages: list[Damaged]) -> None:
+    if damages:
+        listed = " | ".join(map(str, damages))
+        raise Damaged("store", store, f"has {counted(len(damages), 'damage')}: {listed}")
+
+
+@dataclass
+class _Check:
+    """A check of one snapshot, segment after segment.
+
+    Attributes:
+        store: URL of the store.
+        snapshot: the snapshot.
+        files: number of checked files; the snapshot's own file is the first.
+        documents: ids of all live documents so far.
+        damages: all damage so far.
+    """
+
+    store: str
+    snapshot: Snapshot
+    files: int = 1
+    documents: set[str] = field(default_factory=set)
+    damages: list[Damaged] = field(default_factory=list)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Note damage that the block raises, and continue after the block."""
         try:
-            _check_part(paths, part, form, live_mask(dead, first, first + part.rows), seen)
-            if part.rejects_name:
-                url = filesystem.join(paths.rejects, part.rejects_name)
-                check_file(
-                    url, filesystem.size(url) if filesystem.exists(url) else 0, part.rejects_sha256
-                )
+            yield
         except Damaged as error:
-            problems.append(str(error))
-        first += part.rows
-    if info.index is not None:
-        with tempfile.TemporaryDirectory() as cache:
-            index = SegmentIndex(paths, info.index, info.identity.dim, FileCache(Path(cache)))
-            files += len(list(info.index.files))
-            for shard in info.index.shards:
-                try:
-                    index.open(shard)
-                except Damaged as error:
-                    problems.append(str(error))
-            if (trained := info.index.trained) is not None:
-                try:
-                    url = filesystem.join(paths.index, trained.name)
-                    check_file(url, trained.bytes, trained.sha256, INDEX_REMEDY)
-                except Damaged as error:
-                    problems.append(str(error))
-        indexed = sum(shard.rows for shard in info.index.shards)
-        if indexed != info.rows:
-            problems.append(
-                f"segment {info.name}: its index has {indexed} rows, its parts {info.rows}; "
-                f"{INDEX_REMEDY}"
+            self.damages.append(error)
+
+    def check_segment(self, ref: SegmentRef) -> None:
+        """Check all files of a segment, and its numbers in the snapshot.
+
+        Raises:
+            Damaged: the manifest or the tombstones cannot be read.
+        """
+        info = read_segment(self.store, ref)
+        paths = SegmentPaths(self.store, ref.name)
+        dead = read_tombstones(paths, ref.tombstones, info.rows)
+        self.files += 1 + (ref.tombstones is not None)
+        damages, documents = len(self.damages), len(self.documents)
+        self._check_parts(paths, info, dead)
+        if info.index is not None:
+            self._check_index(paths, info, info.index)
+        if info.lexical is not None:
+            self._check_lexical(paths, info, info.lexical)
+        if len(self.damages) == damages:
+            live = (len(self.documents) - documents, info.rows - len(dead))
+            self._compare(ref, "live ", live, (ref.live_documents, ref.live_passages))
+        if difference := info.identity.difference(self.snapshot.identity):
+            problem = f"has another model than the snapshot: {difference}"
+            self.damages.append(Damaged("segment", ref.name, problem, _STORE_REMEDY))
+        total = (info.total("documents"), info.rows)
+        self._compare(ref, "", total, (ref.documents, ref.passages))
+
+    def _compare(
+        self, ref: SegmentRef, kind: str, found: tuple[int, int], recorded: tuple[int, int]
+    ) -> None:
+        if found != recorded:
+            problem = (
+                f"has {found[0]} {kind}documents and {found[1]} {kind}passages, but the snapshot "
+                f"records {recorded[0]} and {recorded[1]}"
             )
-    if info.lexical is not None:
-        files += len(list(info.lexical.files))
-        problems += _lexical_problems(paths, info, info.lexical)
-    return files
+            self.damages.append(Damaged("segment", ref.name, problem, _SNAPSHOT_REMEDY))
 
+    def _check_parts(self, paths: SegmentPaths, info: SegmentInfo, dead: BitMap64) -> None:
+        form = PartFormat(info.identity, info.vector_dtype, info.metadata)
+        first = 0
+        for part in info.parts:
+            self.files += 2 if part.rejects_name else 1
+            with self.collecting():
+                live = live_mask(dead, first, first + part.rows)
+                _check_part(paths, part, form, live, self.documents)
+                if part.rejects_name:
+                    url = filesystem.join(paths.rejects, part.rejects_name)
+                    size = filesystem.size(url) if filesystem.exists(url) else 0
+                    check_file(url, size, part.rejects_sha256)
+            first += part.rows
 
-def _lexical_problems(paths: SegmentPaths, info: SegmentInfo, lexical: LexicalInfo) -> list[str]:
-    problems = []
-    if lexical.rows != info.rows:
-        problems.append(
-            f"segment {info.name}: its lexical index has {lexical.rows} rows, its parts "
-            f"{info.rows}; {LEXICAL_REMEDY}"
-        )
-    for file in lexical.files:
-        try:
-            url = filesystem.join(paths.lexical, file.name)
-            check_file(url, file.bytes, file.sha256, LEXICAL_REMEDY)
-        except Damaged as error:
-            problems.append(str(error))
-    if not problems:
+    def _check_index(self, paths: SegmentPaths, info: SegmentInfo, index: IndexInfo) -> None:
+        self.files += len(list(index.files))
         with tempfile.TemporaryDirectory() as cache:
-            try:
+            opened = SegmentIndex(paths, index, info.identity.dim, FileCache(Path(cache)))
+            for shard in index.shards:
+                with self.collecting():
+                    opened.open(shard)
+        if (trained := index.trained) is not None:
+            with self.collecting():
+                url = filesystem.join(paths.index, trained.name)
+                check_file(url, trained.bytes, trained.sha256, INDEX_REMEDY)
+        rows = sum(shard.rows for shard in index.shards)
+        if rows != info.rows:
+            problem = f"has {rows} rows in its index, but {info.rows} in its parts"
+            self.damages.append(Damaged("segment", info.name, problem, INDEX_REMEDY))
+
+    def _check_lexical(self, paths: SegmentPaths, info: SegmentInfo, lexical: LexicalInfo) -> None:
+        self.files += len(list(lexical.files))
+        damages = len(self.damages)
+        if lexical.rows != info.rows:
+            problem = f"has {lexical.rows} rows in its lexical index, but {info.rows} in its parts"
+            self.damages.append(Damaged("segment", info.name, problem, LEXICAL_REMEDY))
+        for file in lexical.files:
+            with self.collecting():
+                url = filesystem.join(paths.lexical, file.name)
+                check_file(url, file.bytes, file.sha256, LEXICAL_REMEDY)
+        if len(self.damages) == damages:
+            with self.collecting(), tempfile.TemporaryDirectory() as cache:
                 open_lexical(paths.store, [info], FileCache(Path(cache)))
-            except Damaged as error:
-                problems.append(f"segment {info.name}: {error}")
-    return problems
 
 
 def _check_part(
@@ -177,30 +212,25 @@ def _check_part(
     live: npt.NDArray[np.bool_],
     seen: set[str],
 ) -> None:
+    """Check a part, and add its live documents to those that were seen before."""
     url = filesystem.join(paths.vectors, part.name)
     check_file(url, part.bytes, part.sha256)
     file = open_part(paths, part)
     schema: pa.Schema = file.schema_arrow
     if not schema.equals(form.schema):
-        raise Damaged(
-            f"{url} has columns {schema.names}, and {form.schema.names} were expected; restore it, "
-            "or embed again into a new store"
-        )
+        problem = f"has columns {schema.names}, but the manifest needs {form.schema.names}"
+        raise Damaged("part", url, problem, _PART_REMEDY)
     identity = json.loads((schema.metadata or {}).get(MODEL_KEY, b"null"))
     if identity != form.identity.to_dict():
-        raise Damaged(
-            f"{url} was made by model {identity}, and the manifest says otherwise; restore it, or "
-            "embed again into a new store"
-        )
+        problem = f"has vectors of model {identity}, but the manifest names another one"
+        raise Damaged("part", url, problem, _PART_REMEDY)
     table = file.read(columns=["document_id", "passage"])
     documents = set(pc.unique(table.column("document_id").filter(pa.array(live))).to_pylist())
     twice = sorted(documents & seen)
     if twice:
-        raise Damaged(
-            f"{url}: {len(twice)} documents are in another part too, {twice[0]!r} among them; "
-            "embed again into a new store"
-        )
+        problem = f"shares {counted(len(twice), 'document')} with other parts, such as {twice[0]!r}"
+        raise Damaged("part", url, problem, _STORE_REMEDY)
     seen |= documents
     pairs = table.group_by(["document_id", "passage"]).aggregate([])
     if pairs.num_rows != table.num_rows:
-        raise Damaged(f"{url} has a passage of a document twice; embed again into a new store")
+        raise Damaged("part", url, "has the same passage of a document twice", _STORE_REMEDY)
