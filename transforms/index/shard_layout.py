@@ -1,4 +1,4 @@
-"""Which parts share an index shard."""
+"""The grouping of parts into index shards."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 from transforms.catalog.segment import PartInfo
 from transforms.index.top_k import Rows
 
-#: Text of a lexical shard at most, in bytes; it bounds how long one worker is at it.
-MOST_TEXT_BYTES = 1 << 27
+#: The most bytes of text in a lexical shard; this bounds the time that one worker needs for it.
+MAX_TEXT_BYTES = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,15 @@ class ShardPlan:
 
     @property
     def rows(self) -> int:
-        """Rows of all its parts."""
+        """The number of rows of all its parts."""
         return sum(part.rows for part in self.parts)
 
 
 def plan_shards(parts: tuple[PartInfo, ...], most: int) -> list[ShardPlan]:
-    """Group parts, in order, into as few shards of at most ``most`` rows as can be, evenly.
+    """Group parts, in order, into the fewest shards of at most ``most`` rows, as even as possible.
 
-    A part is never split, so one alone may exceed it; a part without rows joins its neighbours.
+    A part is never split, so a single part may exceed the limit. A part without rows joins its
+    neighbours.
     """
     fewest = len(_pack(parts, most, _rows))
     low, high = 0, most
@@ -61,15 +62,15 @@ def _pack(parts: Iterable[PartInfo], most: int, size: Callable[[PartInfo], int])
 
 
 def even_shards(parts: tuple[PartInfo, ...], count: int) -> list[ShardPlan]:
-    """Group parts, in order, into about ``count`` shards of about as many rows.
+    """Group parts, in order, into about ``count`` shards with about the same number of rows.
 
-    A part is never split, so there are fewer where there are fewer parts with rows.
+    A part is never split, so there are at most as many shards as parts with rows.
     """
     total = sum(part.rows for part in parts)
     groups: dict[int, list[PartInfo]] = {}
     before = 0
     for part in parts:
-        # By its middle row, so that a shard ends at the part edge nearest to its share.
+        # The middle row decides, so that a shard ends at the part boundary nearest to its share.
         groups.setdefault((2 * before + part.rows) * count // max(2 * total, 1), []).append(part)
         before += part.rows
     shards: list[ShardPlan] = []
@@ -83,12 +84,12 @@ def even_shards(parts: tuple[PartInfo, ...], count: int) -> list[ShardPlan]:
 
 
 def even_rows(rows: int, most: int) -> Rows:
-    """At most ``most`` of ``rows`` places, evenly spaced, both ends among them."""
+    """Return at most ``most`` of ``rows`` row numbers, evenly spaced, including both ends."""
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
 
 
 def plan_lexical(
-    parts: tuple[PartInfo, ...], most_bytes: int = MOST_TEXT_BYTES
+    parts: tuple[PartInfo, ...], max_bytes: int = MAX_TEXT_BYTES
 ) -> tuple[ShardPlan, ...]:
-    """Group parts, in order, into shards of at most so much text; a part is never split."""
-    return tuple(_pack(parts, most_bytes, lambda part: part.text_bytes))
+    """Group parts, in order, into shards of at most ``max_bytes`` of text; never split a part."""
+    return tuple(_pack(parts, max_bytes, lambda part: part.text_bytes))

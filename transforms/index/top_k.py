@@ -1,4 +1,4 @@
-"""Top-k lists: merge those of shards, and fold passages into documents."""
+"""Top-k lists: merging those of shards, and reducing passages to documents."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,24 +9,23 @@ import numpy.typing as npt
 Scores = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-
-#: Of so few of the rows the scores are taken out before they are compared.
+#: If a smaller share of the rows is live, their scores are copied before they are compared.
 _FEW = 0.2
 
 
 def no_hits(queries: int) -> tuple[Scores, Rows]:
-    """Lists without a place for so many queries: what a merge begins with."""
+    """Return empty lists for so many queries, with which a merge starts."""
     return np.empty((queries, 0), np.float32), np.empty((queries, 0), np.int64)
 
 
 def moved(lists: tuple[Scores, Rows], first: int) -> tuple[Scores, Rows]:
-    """Lists whose row 0 is row ``first`` of something larger; row -1 stays."""
+    """Add ``first`` to the row numbers of lists; row -1 stays."""
     scores, rows = lists
     return scores, np.where(rows < 0, rows, rows + first)
 
 
 def stack(lists: Sequence[tuple[Scores, Rows]]) -> tuple[Scores, Rows]:
-    """Lists of different questions, one below the other; short ones get empty places at the end."""
+    """Stack the lists of different questions; fill shorter ones with empty places."""
     width = max(scores.shape[1] for scores, _ in lists)
     count = sum(len(scores) for scores, _ in lists)
     all_scores = np.full((count, width), -np.inf, np.float32)
@@ -40,15 +39,15 @@ def stack(lists: Sequence[tuple[Scores, Rows]]) -> tuple[Scores, Rows]:
 
 
 def merge_top_k(lists: list[tuple[Scores, Rows]], k: int) -> tuple[Scores, Rows]:
-    """The best ``k`` of several result lists of the same questions.
+    """Merge several result lists of the same questions, and keep the best ``k``.
 
     Args:
         lists: scores and row ids, each ``[questions, n]``; row -1 marks an empty place.
         k: how many to keep.
 
     Returns:
-        Scores and rows ``[questions, min(k, sum of n)]``, best first, equal scores by row; empty
-        places come last, with row -1 and score minus infinity.
+        Scores and rows ``[questions, min(k, sum of n)]``, best first, and by row if scores are
+        equal. Empty places come last, with row -1 and score minus infinity.
     """
     scores = np.concatenate([scores for scores, _ in lists], axis=1)
     rows = np.concatenate([rows for _, rows in lists], axis=1)
@@ -65,16 +64,16 @@ def raise_top_k(
     k: int,
     live: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Scores, Rows]:
-    """The best ``k`` of what was the best until now and of further rows, which come after those.
+    """Merge the scores of further rows into the best ``k`` so far.
 
-    Only scores above the least of the best are sorted, which are few after the first rows.
+    Only scores above the lowest of the best are sorted. After the first rows these are few.
 
     Args:
-        best: as `merge_top_k` returns them.
-        scores: of the further rows, ``[questions, n]``.
-        first: the number of the first of them.
+        best: the best so far, as `merge_top_k` returns them; their rows precede the further rows.
+        scores: those of the further rows, ``[questions, n]``.
+        first: the number of the first further row.
         k: how many to keep.
-        live: which of them count; all by default.
+        live: selects the further rows that count; by default all.
     """
     numbers = np.arange(first, first + scores.shape[1])
     if live is not None and np.count_nonzero(live) < _FEW * len(live):
@@ -85,7 +84,7 @@ def raise_top_k(
         alive = scores if live is None else np.where(live, scores, -np.inf)
         few = min(k, scores.shape[1])
         better = alive >= np.partition(alive, -few, 1)[:, [-few]] if few else alive > 0
-    # Much faster than `nonzero` of two dimensions.
+    # This is much faster than a two-dimensional `nonzero`.
     questions, columns = np.divmod(np.flatnonzero(better), max(1, scores.shape[1]))
     if live is not None:
         counted = live[columns]
@@ -100,7 +99,7 @@ def raise_top_k(
 
 
 def best_of_each(keys: list[Any], most: int) -> list[int]:
-    """The places of the first occurrences in ``keys``, in order, at most ``most``."""
+    """Return the positions of the first occurrences in ``keys``, in order, at most ``most``."""
     seen: set[Any] = set()
     places: list[int] = []
     for place, key in enumerate(keys):

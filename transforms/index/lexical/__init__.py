@@ -1,1 +1,1 @@
-"""The lexical index, on tantivy."""
+"""The lexical index, based on tantivy."""

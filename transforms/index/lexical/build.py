@@ -12,7 +12,7 @@ from transforms.catalog.layout import SegmentPaths, segment_name
 from transforms.catalog.lexical_manifest import LexicalInfo, LexicalPiece, LexicalShard
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.errors import BadInput, Damaged
-from transforms.index.lexical import tantivy_index
+from transforms.index.lexical import tantivy_files
 from transforms.index.options import DEFAULT_LANGUAGE, LexicalOptions
 from transforms.index.shard_layout import ShardPlan, plan_lexical
 from transforms.storage import filesystem
@@ -53,7 +53,7 @@ def build_lexical_shard(paths: SegmentPaths, shard: ShardPlan, language: str) ->
     paths.claim()
     # One of tantivy's threads, which watches for changes, may lock the folder while it is removed.
     with tempfile.TemporaryDirectory(prefix="albeam-", ignore_cleanup_errors=True) as folder:
-        written = tantivy_index.write_index(Path(folder), _texts(paths, shard), language)
+        written = tantivy_files.write_index(Path(folder), _texts(paths, shard), language)
         pieces = tuple(
             LexicalPiece(
                 piece.rows,
@@ -116,7 +116,7 @@ def find_lexical_info(paths: SegmentPaths, language: str) -> IndexFile | None:
 
 
 def _info_url(paths: SegmentPaths, language: str) -> str:
-    name = segment_name({"language": language, "tantivy": tantivy_index.VERSION})
+    name = segment_name({"language": language, "tantivy": tantivy_files.VERSION})
     return filesystem.join(paths.lexical, f"lexical-{name}.json")
 
 

@@ -1,4 +1,4 @@
-"""The lexical indexes of a store's segments, opened as one."""
+"""Opening the lexical indexes of a store's segments as one index."""
 
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -6,42 +6,45 @@ from pathlib import PurePath
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.segment import SegmentInfo
 from transforms.errors import BadInput
-from transforms.index.lexical.tantivy_index import LexicalIndex, OpenPiece
+from transforms.index.lexical.tantivy_files import OpenPiece
+from transforms.index.lexical.tantivy_index import LexicalIndex
 from transforms.storage import filesystem
 from transforms.storage.file_cache import LEXICAL_REMEDY, FileCache
 
 
 def open_lexical(url: str, segments: Sequence[SegmentInfo], cache: FileCache) -> LexicalIndex:
-    """Open the lexical indexes of segments, which all have one, as one index.
+    """Open the lexical indexes of segments, which must all have one, as one index.
 
     Args:
-        url: the store's.
-        segments: in the order of their global rows.
+        url: the store's URL.
+        segments: the segments, in the order of their global rows.
         cache: checks the files, and keeps copies of remote ones.
 
     Raises:
-        BadInput: they are of different languages.
+        BadInput: the indexes have different languages.
         Damaged: a file is missing, differs from its digest, or can't be read.
     """
     language = lexical_language(url, segments)
     try:
         return LexicalIndex(_pieces(url, segments, cache), language)
     except FileNotFoundError:
-        # Another process took a copy between; it is fetched again.
+        # Another process removed a cached copy meanwhile.
         return LexicalIndex(_pieces(url, segments, cache), language)
 
 
 def lexical_language(url: str, segments: Sequence[SegmentInfo]) -> str:
-    """The language of the lexical indexes of segments, ``none`` where there are none.
+    """Return the language of the lexical indexes of segments; ``none`` if there are no indexes.
 
     Raises:
-        BadInput: they are of different languages.
+        BadInput: the indexes have different languages.
     """
     languages = {each.lexical.language for each in segments if each.lexical is not None}
     if len(languages) > 1:
         raise BadInput(
-            f"{url!r} has lexical indexes of several languages, {', '.join(sorted(languages))}; "
-            "build them anew: albeam index STORE --lexical auto --language LANGUAGE"
+            "store",
+            url,
+            f"has lexical indexes of several languages: {', '.join(sorted(languages))}",
+            "Rebuild them: albeam index STORE --lexical auto --language LANGUAGE",
         )
     return min(languages, default="none")
 

@@ -1,1 +1,1 @@
-"""The vector index, on FAISS."""
+"""The vector index, based on FAISS."""

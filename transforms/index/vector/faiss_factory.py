@@ -1,4 +1,4 @@
-"""What FAISS makes of a factory string: looked up, and tried on a small index of the same make."""
+"""The properties of a FAISS factory string, read from an empty index or tried on a small one."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from transforms.errors import BadInput
+from transforms.index.options import INDEX_NAMES
 from transforms.index.vector.faiss_search import (
     Vectors,
     count_lists,
@@ -19,40 +20,41 @@ from transforms.index.vector.faiss_search import (
 )
 from transforms.index.vector.faiss_training import train_quietly
 
-#: Rows that a list's centre is trained on: what FAISS asks for at least, and what is worth reading.
+#: Training rows per list: the fewest that FAISS accepts without a warning, and as many as help.
 LEAST_PER_LIST, TRAINING_PER_LIST = 39, 64
-#: Rows that codes are trained on.
+#: Training rows of codes.
 _TRAINING_ROWS = 65_536
-#: A toy index on which a factory is probed.
-_TOY_ROWS = 320
-_MOST_EF = 1_024
-#: Rows of a graph that a search looks at for each row that it keeps, about.
+#: Rows of the small index on which a factory string is tried.
+_TRIAL_ROWS = 320
+_MAX_EF = 1_024
+#: About how many rows a graph search compares for each row that it keeps.
 _ROWS_PER_EF = 32
-#: Codes of more bits have books of gigabytes.
-_MOST_BITS = 16
-#: Codes of fewer bits than these are rough.
+#: Codes of more bits have codebooks of gigabytes.
+_MAX_BITS = 16
+#: Codes of fewer bits are coarse.
 _FINE_BITS = 8
-#: From so many lists on half-way numbers are tried too: a search takes up to a quarter less.
+#: From this nprobe on, values half-way between powers of two are tried too. They make a search up
+#: to a quarter faster.
 _FINE_FROM = 16
 _BOOKS = re.compile(r"(?<!O)(P?RQ|P?LSQ|PQ)((?:\d+[x_]?)*)")
-#: The codes that an OPQ rotation is trained for have 8 bits.
+#: An OPQ rotation is trained for codes of 8 bits.
 _OPQ_ROWS = 256
-#: Transforms that are trained, or that change the width.
+#: Transforms that need training or change the width.
 _TRANSFORM = re.compile(r"(?:(?<=^)|(?<=,))(?:OPQ|PCA|ITQ|RR|Pad)[^,]*(?=,)")
 _NEEDS_WIDTH = re.compile(r"OPQ|PCA|ITQ|RQ")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What FAISS makes of a factory string.
+    """The properties of the index that a factory string describes.
 
     Attributes:
-        lists: of an inverted file; 0 where there are none.
-        setting: what is raised for recall: ``nprobe``, ``efSearch``, or "" where nothing is.
-        training: rows worth training on; 0 where it needs no training.
-        least: rows that it can be trained on at least.
-        selects: whether it can leave rows out of a search.
-        rough: whether its codes have so few bits that many candidates are worth their exact scores.
+        lists: number of lists of an inverted file; 0 for other indexes.
+        setting: the search parameter that trades speed for recall: ``nprobe``, ``efSearch`` or "".
+        training: number of training rows; 0 if it needs no training.
+        least: the fewest rows that it can be trained on.
+        selects: whether a search can exclude rows.
+        rough: whether its codes are so coarse that many candidates should be re-ranked.
     """
 
     lists: int
@@ -63,68 +65,66 @@ class Kind:
     rough: bool
 
     def candidates(self, k: int) -> int:
-        """How many rows a shard is asked for, of which exact scores choose the best ``k``."""
+        """Return how many candidates to fetch, of which exact scores select the best ``k``."""
         return max(400, 8 * k) if self.rough else max(100, 4 * k)
 
 
 def check_factory(option: str, dim: int) -> None:
-    """Raise BadInput where FAISS can't make an index of inner products of a factory string."""
-    wrong = _crashes(option)
-    if wrong:
-        raise BadInput(
-            f"index {option!r} {wrong}; give auto, flat, hnsw, ivf, ivfpq, none or a string such "
-            "as 'IVF256,SQ8'"
-        )
+    """Raise BadInput if FAISS can't build and search an inner-product index of a factory string."""
+    problem = _unsafe(option)
+    if problem:
+        raise BadInput("index", option, problem, _remedy("IVF256,SQ8"))
     try:
         index = empty_index(option, dim)
     except RuntimeError as error:
-        raise BadInput(
-            f"index {option!r} is no FAISS factory for {dim} dimensions "
-            f"({reason(error)}); give auto, flat, hnsw, ivf, ivfpq, none or a string such as "
-            "'IVF256,Flat'"
-        ) from error
+        problem = f"is not a FAISS factory string for {dim} dimensions ({reason(error)})"
+        raise BadInput("index", option, problem, _remedy("IVF256,Flat")) from error
     except ValueError as error:
-        raise BadInput(
-            f"index {option!r} knows no inner product; give auto, flat or IVF256,Flat"
-        ) from error
+        problem = "does not support the inner product"
+        raise BadInput("index", option, problem, _remedy("IVF256,Flat")) from error
     inner = re.search(r"\((.+)\)", option)
     if inner and count_lists(index) < 1 << _bits(inner[1]):
+        bits = _bits(inner[1])
         raise BadInput(
-            f"index {option!r} has too few lists to train codes of {_bits(inner[1])} bits on "
-            f"their centres; give {1 << _bits(inner[1])} at least, or a string such as 'IVF256,SQ8'"
+            "index",
+            option,
+            f"has too few lists to train codes of {bits} bits on their centres",
+            f"Give at least {1 << bits} lists, or a string such as IVF256,SQ8",
         )
     try:
-        search_index(_toy(option, dim), _toy_vectors(4, dim), 8, None, 1)
+        search_index(_trial_index(option, dim), _trial_vectors(4, dim), 8, None, 1)
     except (RuntimeError, TypeError, AssertionError) as error:
-        raise BadInput(
-            f"index {option!r} can't be trained, filled and searched by albeam ({reason(error)}); "
-            "give auto, flat, hnsw, ivf, ivfpq, none or a string such as 'IVF256,SQ8'"
-        ) from error
+        problem = f"can't be trained, filled and searched by albeam ({reason(error)})"
+        raise BadInput("index", option, problem, _remedy("IVF256,SQ8")) from error
 
 
-def _crashes(option: str) -> str:
-    """What FAISS would crash of, as it does not look, or albeam; "" where it is nothing."""
+def _remedy(example: str) -> str:
+    return f"Give {', '.join(INDEX_NAMES)} or a FAISS factory string such as {example}"
+
+
+def _unsafe(option: str) -> str:
+    """Return why FAISS or albeam would crash on a factory string; "" if they would not."""
     if re.search(r"(?<!\d)0+(?!\d)", option):
-        return "has a 0 for a number"
+        return "contains the number 0"
     if re.search(r"HNSW0*1(?!\d)", option):
-        return "is a graph of one link a row, and needs two at least"
+        return "is a graph with one link per row, but needs at least two"
     if "Dedup" in option:
-        return "keeps equal rows once, in a file that can't be mapped"
-    if _bits(option) > _MOST_BITS:
-        return f"has codes of {_bits(option)} bits, and {_MOST_BITS} are the most"
+        return "stores equal rows once, in a file that can't be memory-mapped"
+    if _bits(option) > _MAX_BITS:
+        return f"has codes of {_bits(option)} bits, but at most {_MAX_BITS} are possible"
     return ""
 
 
 @lru_cache(64)
 def kind_of(factory: str, dim: int) -> Kind:
-    """Find out what a factory string makes, on a toy index where that must be tried."""
+    """Determine the properties of a factory string, some of them on a small index."""
     index = empty_index(factory, dim)
     lists = count_lists(index)
     setting = "nprobe" if lists else "efSearch" if graph_of(index) is not None else ""
     try:
-        toy = _toy(factory, dim)
-        live = np.arange(toy.ntotal) % 2 == 0
-        _, rows = search_index(toy, _toy_vectors(4, dim), 8, live)
+        trial = _trial_index(factory, dim)
+        live = np.arange(trial.ntotal) % 2 == 0
+        _, rows = search_index(trial, _trial_vectors(4, dim), 8, live)
         selects = bool((rows[rows >= 0] % 2 == 0).all())
     except (RuntimeError, TypeError, AssertionError):
         selects = False
@@ -140,8 +140,8 @@ def kind_of(factory: str, dim: int) -> Kind:
 
 
 @lru_cache(2)
-def _toy(factory: str, dim: int) -> Any:
-    """A small index of the same make: neither counts nor trained transforms decide what it can do.
+def _trial_index(factory: str, dim: int) -> Any:
+    """Build a small index of the same type, with fewer lists and codes and no trained transforms.
 
     It is filled in two steps, as a shard is.
     """
@@ -150,22 +150,23 @@ def _toy(factory: str, dim: int) -> Any:
     small = re.sub(r"(?<=IVF)\d+[kM]?(?=\()", "32", small)
     small = re.sub(r"(?<=IVF)\d+[kM]?(?!\d|\()", "1", small)
     small = _BOOKS.sub(lambda found: found[1] + _small_books(found[1], count), small)
-    toy = empty_index(small, dim)
-    # Books of residuals are trained on as many rows as there are dimensions at least.
-    vectors = _toy_vectors(max(_TOY_ROWS, dim if "RQ" in small else 1), dim)
-    if not toy.is_trained:
-        train_quietly(toy, vectors)
+    trial = empty_index(small, dim)
+    # Residual codebooks need at least as many training rows as there are dimensions.
+    vectors = _trial_vectors(max(_TRIAL_ROWS, dim if "RQ" in small else 1), dim)
+    if not trial.is_trained:
+        train_quietly(trial, vectors)
     for half in np.array_split(vectors, 2):
-        toy.add(half)
-    return toy
+        trial.add(half)
+    return trial
 
 
 def _small_books(name: str, count: int) -> str:
+    """Return the smallest numbers of a codebook's name."""
     return f"{count}x4" if name in ("PQ", "RQ", "LSQ") else f"{count}x2x4"
 
 
 def _bits(factory: str) -> int:
-    """The most bits of a code of a factory string's codebooks; 0 where it has none."""
+    """Return the largest number of bits of a factory string's codebooks; 0 if it has none."""
     bits = [0]
     for name, numbers in _BOOKS.findall(factory):
         last = [int(found) for found in re.findall(r"x(\d+)(?:_|$)", numbers)]
@@ -173,18 +174,18 @@ def _bits(factory: str) -> int:
     return max(bits)
 
 
-def _toy_vectors(rows: int, dim: int) -> Vectors:
+def _trial_vectors(rows: int, dim: int) -> Vectors:
     return np.random.default_rng(0).normal(size=(rows, dim)).astype(np.float32)
 
 
 @lru_cache(256)
 def bytes_of_row(factory: str, dim: int) -> int:
-    """What a row takes in an index of a factory string, mapped lists included."""
+    """Return the bytes that a row takes in such an index, including memory-mapped lists."""
     return row_bytes(empty_index(factory, dim))
 
 
 def ladder(factory: str, dim: int, rows: int) -> tuple[int, ...]:
-    """The search-time settings that are worth trying, cheapest first; (1,) where none matters."""
+    """Return the search-time settings to try, cheapest first; (1,) if the index has no setting."""
     kind = kind_of(factory, dim)
     if kind.setting == "nprobe":
         doubled = [1 << power for power in range((kind.lists - 1).bit_length())]
@@ -192,13 +193,13 @@ def ladder(factory: str, dim: int, rows: int) -> tuple[int, ...]:
         return tuple(sorted({v for v in doubled + between if v < kind.lists} | {kind.lists}))
     if kind.setting == "efSearch":
         return tuple(
-            16 << power for power in range(7) if 16 << power <= max(16, min(rows, _MOST_EF))
+            16 << power for power in range(7) if 16 << power <= max(16, min(rows, _MAX_EF))
         )
     return (1,)
 
 
 def cost(kind: Kind, value: int, rows: int) -> float:
-    """How many rows a search with a setting looks at, about."""
+    """Estimate how many rows a search with this setting compares."""
     if kind.setting == "nprobe":
         return rows * value / kind.lists
     return _ROWS_PER_EF * value if kind.setting else rows

@@ -1,10 +1,10 @@
-"""Make and search FAISS indexes.
+"""Search FAISS indexes, and inspect their structure.
 
 `faiss_training` trains and fills indexes, `faiss_files` writes and reads them, and `faiss_factory`
-finds out what a factory string makes.
+determines the properties of a factory string.
 
-Row ids are places in the index: a shard's index holds its rows in order. Cosine is the inner
-product of normalized vectors.
+Row ids are positions in the index, because a shard's index holds its rows in order. Cosine is the
+inner product of normalized vectors.
 """
 
 import re
@@ -32,26 +32,26 @@ METRIC = "inner_product"
 EXACT = "Flat"
 #: Rows scored at once by `exact_search`.
 _BLOCK = 16_384
-#: The place in its code that FAISS' message begins with.
+#: The source location at the start of FAISS's messages.
 _PLACE = re.compile(r"^.*?\.(?:cpp|h):\d+: ")
 _LEVEL_BYTES = 16
 
 
 def empty_index(factory: str, dim: int) -> Any:
-    """What a factory string makes: an index by inner product, neither trained nor filled.
+    """Return an untrained, empty inner-product index of a factory string.
 
     Raises:
-        RuntimeError: FAISS does not know it, or not for so many dimensions.
-        ValueError: it makes an index that knows no inner product.
+        RuntimeError: FAISS does not know the string, or not for so many dimensions.
+        ValueError: the index does not support the inner product.
     """
     index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise ValueError(f"{factory} knows no inner product")
+        raise ValueError(f"{factory} does not support the inner product")
     return index
 
 
 def transforms_of(index: Any) -> list[Any]:
-    """What an index does to vectors before it takes them, in order."""
+    """Return the transforms that an index applies to its vectors, in order."""
     make: Any = faiss
     if not isinstance(index, make.IndexPreTransform):
         return []
@@ -60,21 +60,21 @@ def transforms_of(index: Any) -> list[Any]:
 
 
 def transformed(index: Any, vectors: Vectors) -> Vectors:
-    """Vectors as what is behind an index' transforms takes them."""
+    """Apply an index's transforms to vectors."""
     for transform in transforms_of(index):
         vectors = transform.apply(np.ascontiguousarray(vectors))
     return np.ascontiguousarray(vectors)
 
 
 def inner_of(index: Any) -> Any:
-    """What is behind an index' transforms; the index itself where it has none."""
+    """Return the index behind an index's transforms; the index itself if it has none."""
     make: Any = faiss
     behind = isinstance(index, make.IndexPreTransform)
     return make.downcast_index(index.index) if behind else index
 
 
 def gpus() -> int:
-    """How many GPUs FAISS sees."""
+    """Return how many GPUs FAISS sees."""
     count: Callable[[], int] | None = getattr(faiss, "get_num_gpus", None)
     return count() if count is not None else 0
 
@@ -85,9 +85,9 @@ def exact_search(
     k: int,
     live: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Scores, Rows]:
-    """The best ``k`` rows of all chunks for each query; see `merge_top_k` for what is returned.
+    """Return the best ``k`` rows of all chunks for each query, as `merge_top_k` does.
 
-    ``live`` says which rows may be found, all by default.
+    ``live`` selects the rows that may be found; by default all.
     """
     best = no_hits(len(queries))
     first = 0
@@ -108,12 +108,12 @@ def exact_search(
 
 
 def vectors_of(index: Any, rows: Rows) -> Vectors:
-    """The vectors of rows of an exact index, float32 ``[n, dim]``."""
+    """Return the vectors of some rows of an exact index, float32 ``[n, dim]``."""
     return np.asarray(index.reconstruct_batch(np.ascontiguousarray(rows, np.int64)), np.float32)
 
 
 def row_lists(index: Any, rows: int) -> npt.NDArray[np.int32] | None:
-    """In which list of a plain inverted file each row is; None for any other index."""
+    """Return the list of each row of a plain inverted file; None for any other index."""
     index = inner_of(index)
     if not has_plain_lists(index):
         return None
@@ -131,10 +131,17 @@ def row_lists(index: Any, rows: int) -> npt.NDArray[np.int32] | None:
 def assign_lists(
     index: Any, queries: Vectors, nprobe: int, filled: npt.NDArray[np.bool_] | None = None
 ) -> tuple[Scores, Rows] | None:
-    """The lists that a plain inverted file is to search, for all shards that share its centres.
+    """Choose the lists to search in a plain inverted file, for all shards with the same centres.
 
-    ``filled`` says which lists are worth it: the nearest of those are taken, as many as there are.
-    None where the index is of another kind, or its centres can't be chosen among.
+    Args:
+        index: the inverted file.
+        queries: float32 ``[queries, dim]``.
+        nprobe: how many lists to search.
+        filled: the lists that may be chosen; by default all.
+
+    Returns:
+        Scores and list numbers, ``[queries, n]``. None if the index is of another type, or if its
+        centres can't be filtered.
     """
     queries, index = transformed(index, queries), inner_of(index)
     if not has_plain_lists(index):
@@ -143,14 +150,14 @@ def assign_lists(
     centres = make.downcast_index(index.quantizer)
     if filled is not None and not isinstance(centres, (make.IndexFlat, make.IndexHNSW)):
         return None
-    # FAISS takes lists beyond those that there are for those of the next query.
+    # If more lists are requested than exist, FAISS reads those of the next query.
     most = index.nlist if filled is None else max(1, int(filled.sum()))
     count = min(nprobe, most)
     return search_index(centres, queries, count, filled)
 
 
 def has_plain_lists(index: Any) -> bool:
-    """Whether an index is an inverted file whose lists can be chosen before it is searched."""
+    """Return whether an index is an inverted file whose lists can be chosen before the search."""
     return type(index).__name__.startswith("IndexIVF") and hasattr(index, "search_preassigned")
 
 
@@ -163,16 +170,16 @@ def search_index(
     lists: tuple[Scores, Rows] | None = None,
     alone: bool = False,
 ) -> tuple[Scores, Rows]:
-    """The best ``k`` rows of an index, ``[queries, k]``; row -1 where it found fewer.
+    """Return the best ``k`` rows of an index, ``[queries, k]``; row -1 marks an empty place.
 
     Args:
-        index: what to search.
+        index: the index to search.
         queries: float32 ``[queries, dim]``.
         k: how many rows.
-        live: which of the index's rows may be found; all by default.
-        setting: nprobe or efSearch; 0 leaves it as the index has it.
-        lists: what `assign_lists` gave, to search these and no others.
-        alone: whether a single query may have every core for these lists.
+        live: selects the index's rows that may be found; by default all.
+        setting: nprobe or efSearch; 0 keeps the index's own value.
+        lists: the only lists to search, from `assign_lists`.
+        alone: whether a single query may use all cores for these lists.
     """
     queries = np.ascontiguousarray(queries)
     if lists is not None:
@@ -180,7 +187,7 @@ def search_index(
     chosen = None if live is None or live.all() else live
     params = _parameters(index, chosen, setting if lists is None else lists[0].shape[1])
     if lists is not None:
-        # Queries side by side, or lists: by default it is left to the caller.
+        # 1 searches the lists of a query in parallel; 3 leaves parallelism to the caller.
         index.parallel_mode = 1 if alone and len(queries) == 1 else 3
         scores, rows = _search_assigned(index, queries, k, lists, params)
     else:
@@ -190,18 +197,20 @@ def search_index(
 
 @contextmanager
 def searching(url: str) -> Iterator[None]:
-    """What FAISS can't do with the index file at ``url`` becomes Damaged."""
+    """Convert FAISS's errors during a search of the index file at ``url`` to Damaged."""
     try:
         yield
     except (RuntimeError, IndexError) as error:
         raise Damaged(
-            f"{url} can't be searched: {reason(error)}; its digest is right, so it was written "
-            "wrong: build another with albeam index"
+            "index file",
+            url,
+            f"can't be searched: {reason(error)}; its digest is correct, so it was written wrongly",
+            "Build another with albeam index",
         ) from error
 
 
 def check_rows(rows: Rows, count: int) -> None:
-    """Raise IndexError where an index of ``count`` rows found one that it can't have."""
+    """Raise IndexError if an index of ``count`` rows returned a row that it can't have."""
     wrong = rows[(rows < -1) | (rows >= count)]
     if len(wrong):
         raise IndexError(f"it has {count} rows and found row {wrong[0]}")
@@ -210,21 +219,21 @@ def check_rows(rows: Rows, count: int) -> None:
 def _search_assigned(
     index: Any, queries: Vectors, k: int, lists: tuple[Scores, Rows], params: Any
 ) -> tuple[Scores, Rows]:
-    """FAISS' own function for it: the one for arrays takes no parameters."""
+    """Call FAISS's C++ function, because the one for arrays takes no parameters."""
     make: Any = faiss
     scores = np.empty((len(queries), k), np.float32)
     rows = np.empty((len(queries), k), np.int64)
     near, numbers = (np.ascontiguousarray(each) for each in lists)
     pointers = (make.swig_ptr(each) for each in (numbers, near, scores, rows))
     if isinstance(index, make.IndexIVFFastScan):
-        # One query is answered sooner list by list than in groups of lists; 0 lets FAISS choose.
+        # For one query, 10 (list by list) is faster than groups of lists. 0 lets FAISS choose.
         index.implem = 10 if len(queries) == 1 else 0
     index.search_preassigned_c(len(queries), make.swig_ptr(queries), k, *pointers, False, params)
     return scores, rows
 
 
 def _parameters(index: Any, live: npt.NDArray[np.bool_] | None, setting: int) -> Any:
-    """Search parameters of the kind that the index wants; None where nothing is asked."""
+    """Return search parameters of the type that the index needs; None if none are needed."""
     make: Any = faiss
     if live is None and not setting:
         return None
@@ -243,27 +252,27 @@ def _parameters(index: Any, live: npt.NDArray[np.bool_] | None, setting: int) ->
 
 
 def row_bytes(index: Any) -> int:
-    """What a row takes in an index of this make: its code, its number in a list, its links."""
+    """Return the bytes of a row in such an index: its code, its id in a list, its links."""
     make: Any = faiss
     inner, graph = inner_of(index), graph_of(index)
     if count_lists(inner):
         return int(make.extract_index_ivf(inner).code_size) + np.dtype(np.int64).itemsize
     if graph is not None:
-        # On the lowest level; few rows have links on others. Then where a row's begin, its level.
+        # Few rows have links above the lowest level. `_LEVEL_BYTES` are a row's offset and level.
         links = np.dtype(np.int32).itemsize * int(graph.nb_neighbors(0))
         return links + _LEVEL_BYTES + row_bytes(make.downcast_index(inner.storage))
     return int(inner.sa_code_size())
 
 
 def graph_of(index: Any) -> Any:
-    """The graph of an index that is one; None for any other."""
+    """Return the graph of an HNSW index; None for any other index."""
     make: Any = faiss
     index = inner_of(index)
     return index.hnsw if isinstance(index, make.IndexHNSW) else None
 
 
 def count_lists(index: Any) -> int:
-    """Lists of an inverted file; 0 for any other index."""
+    """Return the number of lists of an inverted file; 0 for any other index."""
     try:
         return int(faiss.extract_index_ivf(index).nlist)
     except RuntimeError:
@@ -271,7 +280,7 @@ def count_lists(index: Any) -> int:
 
 
 def reason(error: Exception) -> str:
-    """FAISS' message without the C++ place that it starts with."""
+    """Return FAISS's message without the C++ source location at its start."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -1,6 +1,6 @@
-"""Train FAISS indexes, fill them, and see how well rows fit them.
+"""Training and filling of FAISS indexes, and the measurement of how well rows fit them.
 
-Centres and lists are found by `transforms.index.vector.kmeans` where that is faster than FAISS.
+`transforms.index.vector.kmeans` finds centres and lists where it is faster than FAISS.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,9 @@ from transforms.index.vector.faiss_search import (
 
 
 def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> Any:
-    """An empty index, trained on a sample ``[n, dim]``; with ``gpu`` on the GPUs that FAISS sees.
+    """Return an empty index that is trained on a sample ``[n, dim]``.
+
+    If ``gpu`` is true, it is trained on the GPUs that FAISS sees.
 
     Raises:
         BadInput: FAISS can't train on these vectors.
@@ -34,31 +36,29 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
     if gpu and count_lists(index) and gpus():
         make: Any = faiss
         lists = make.extract_index_ivf(index)
-        # Behind transforms that change the width it has another than the index.
+        # Transforms may change the width, so that the lists' width differs from the index's.
         lists.clustering_index = make.index_cpu_to_all_gpus(make.IndexFlatIP(lists.d))
     if not index.is_trained:
         try:
             train_quietly(index, sample)
         except RuntimeError as error:
-            raise BadInput(
-                f"index {factory!r} can't be trained on {len(sample)} rows ({reason(error)}); "
-                "give --index flat"
-            ) from error
+            problem = f"can't be trained on {len(sample)} rows ({reason(error)})"
+            raise BadInput("index", factory, problem, "Give --index flat") from error
     return index
 
 
 def train_quietly(index: Any, sample: Vectors) -> None:
-    """Train without what is not needed.
+    """Train an index without superfluous warnings and work.
 
-    That is a warning a codebook of small samples, as the recall is measured anyway, and an order
-    of codes for a search that nothing here does: minutes of annealing.
+    FAISS warns about each codebook with a small sample, but recall is measured anyway. It also
+    spends minutes on ordering codes for a polysemous search, which albeam does not use.
     """
     make: Any = faiss
     rotations = []
     inner = inner_of(index)
     for transform in transforms_of(index):
         if isinstance(transform, make.OPQMatrix):
-            # It trains by codes of its own; what it is given it uses, and does not keep.
+            # The rotation uses these codes during training; they are removed below.
             codes = make.ProductQuantizer(transform.d_out, transform.M, 8)
             codes.cp.min_points_per_centroid = 1
             transform.pq = codes
@@ -75,7 +75,7 @@ def train_quietly(index: Any, sample: Vectors) -> None:
     sample = np.ascontiguousarray(sample)
     try:
         if _place_centres(index, sample):
-            # FAISS would choose as many, but of a transformed copy of all.
+            # FAISS would choose as many rows, but from a transformed copy of all of them.
             most = inner.train_encoder_num_vectors() or len(sample)
             inner.train(transformed(index, sample[:: max(1, len(sample) // most)]))
             index.is_trained = True
@@ -87,7 +87,7 @@ def train_quietly(index: Any, sample: Vectors) -> None:
 
 
 def _place_centres(index: Any, rows: Vectors) -> bool:
-    """Give an inverted file its centres where they are found faster than FAISS finds them."""
+    """Find and set an inverted file's centres; return False if FAISS should find them."""
     make: Any = faiss
     transforms, lists = transforms_of(index), inner_of(index)
     if not has_plain_lists(lists) or lists.clustering_index is not None:
@@ -97,34 +97,35 @@ def _place_centres(index: Any, rows: Vectors) -> bool:
         return False
     if len(rows) < lists.nlist or not kmeans.worthwhile(len(rows), lists.nlist, lists.d):
         return False
-    # Rows and centres may be turned after they were compared: the same are near, and there is no
-    # second copy of the rows.
-    turned = len(transforms) <= 1 and all(map(_turns, transforms))
+    # A rotation keeps all distances, so the centres can be found first and rotated afterwards. This
+    # avoids a second copy of the rows.
+    rotated = len(transforms) <= 1 and all(map(_is_rotation, transforms))
     for transform in transforms:
         if not transform.is_trained:
             transform.train(rows)
-        if not turned:
+        if not rotated:
             rows = transform.apply(rows)
     found = kmeans.cluster(rows, lists.nlist)
-    centres.add(transformed(index, found) if turned else found)
+    centres.add(transformed(index, found) if rotated else found)
     return True
 
 
-def _turns(transform: Any) -> bool:
-    """Whether a transform leaves all inner products as they are."""
+def _is_rotation(transform: Any) -> bool:
+    """Return whether a transform preserves all inner products."""
     rotation = isinstance(transform, (faiss.RandomRotationMatrix, faiss.OPQMatrix))
     return rotation and transform.d_in == transform.d_out and not transform.have_bias
 
 
 def fill_index(index: Any, rows: int, chunks: Iterable[Vectors]) -> None:
-    """Add so many rows, chunks of float32 ``[n, dim]``, to a trained index that has none."""
+    """Add so many rows, in float32 chunks ``[n, dim]``, to an empty trained index."""
     inner = inner_of(index)
     found = _centres(inner, rows)
     if found is None:
         for chunk in chunks:
             index.add(np.ascontiguousarray(chunk))
         return
-    # Rows whose list is known can't be added to codes in blocks; these are made of plain ones.
+    # Rows with given lists can't be added to fast-scan codes, which store rows in blocks. They are
+    # added to plain codes first, and then converted.
     make: Any = faiss
     packed = type(inner) is make.IndexIVFPQFastScan
     target = _unpacked(inner) if packed else inner
@@ -138,7 +139,7 @@ def fill_index(index: Any, rows: int, chunks: Iterable[Vectors]) -> None:
 
 
 def _centres(index: Any, rows: int) -> kmeans.Centres | None:
-    """The centres of an inverted file, where the lists of so many rows are found faster by them."""
+    """Return an inverted file's centres; None if FAISS finds the lists of so many rows faster."""
     make: Any = faiss
     kinds = (
         make.IndexIVFFlat,
@@ -157,7 +158,7 @@ def _centres(index: Any, rows: int) -> kmeans.Centres | None:
 
 
 def _unpacked(index: Any) -> Any:
-    """An empty index of the same codes as one of fast scans, each row's in a place of its own."""
+    """Return an empty index with the same codes as a fast-scan index, but without its blocks."""
     make: Any = faiss
     codes = index.pq
     plain = make.IndexIVFPQ(
@@ -168,9 +169,10 @@ def _unpacked(index: Any) -> Any:
 
 
 def fit_error(index: Any, vectors: Vectors) -> float | None:
-    """Mean squared distance of vectors from what a trained index takes them for, if it can say.
+    """Return the mean squared distance of vectors from their approximations in a trained index.
 
-    That is the nearest centre of an inverted file, and otherwise the vector that a code stands for.
+    The approximation is the nearest centre in an inverted file, else the decoded vector. Returns
+    None if the index can't decode.
     """
     vectors, index = transformed(index, vectors), inner_of(index)
     try:

@@ -1,8 +1,8 @@
-"""The centres of an inverted file's lists, and each row's nearest, in the CPU's bfloat16 units.
+"""The centres of an inverted file's lists, and each row's nearest centre, in bfloat16 on the CPU.
 
-Spherical k-means (Dhillon and Modha, 2001). Most of an index's building is products of rows and
-centres, for which FAISS has float32 alone; which of two centres that are equally near gets a row
-matters to no search.
+This is spherical k-means (Dhillon and Modha, 2001). Building an index mostly means multiplying rows
+and centres, which FAISS does in float32 only. The lower precision is harmless: it does not matter
+to a search which of two equally near centres gets a row.
 """
 
 from typing import Any
@@ -17,25 +17,25 @@ from transforms.runtime.devices import best_dtype
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
-#: What FAISS takes for an inverted file.
+#: FAISS's own number of rounds for an inverted file.
 _ROUNDS = 10
-#: Scores held at once by a thread.
+#: Scores that a thread holds at once.
 _SCORES = 1 << 22
-#: Fewer products are not worth a copy in bfloat16.
+#: With fewer products, a copy in bfloat16 does not pay off.
 _FEW = 1 << 32
-#: What tells the halves of a list that is split.
+#: Relative difference between the two halves of a list that is split.
 _APART = 1 / 1024
 
 
 def worthwhile(rows: int, lists: int, dim: int) -> bool:
-    """Whether so much work goes faster here than in FAISS."""
+    """Return whether this module is faster than FAISS for so much work."""
     return rows * lists * dim >= _FEW and best_dtype("cpu") == "bfloat16"
 
 
 class Centres:
-    """Centres ``[lists, dim]``, to be asked which is nearest.
+    """Centres ``[lists, dim]`` in bfloat16, which find the nearest centre of each row.
 
-    They are kept off their mean, which changes no order and leaves bfloat16 less to round.
+    Their mean is subtracted first. This changes no ranking, and reduces the rounding error.
     """
 
     def __init__(self, centres: Vectors, cores: Cores | None = None) -> None:
@@ -44,14 +44,14 @@ class Centres:
         self._cores = cores or Cores("cpu")
 
     def nearest(self, rows: Vectors) -> Numbers:
-        """The number of each row's most similar centre by inner product, int64 ``[rows]``."""
+        """Return the number of each row's nearest centre by inner product, int64 ``[rows]``."""
         pieces = np.array_split(rows, self._cores.count)
         return np.concatenate(self._cores.map(self._nearest, pieces))
 
     def _nearest(self, rows: Vectors) -> Numbers:
         step = max(64, _SCORES // self._turned.shape[1])
         found = np.empty(len(rows), np.int64)
-        # One for all blocks: new ones, and what lives between them, would take gigabytes.
+        # One buffer for all blocks. New buffers would fragment the memory by gigabytes.
         kept = torch.empty(min(step, len(rows)), self._turned.shape[1], dtype=torch.bfloat16)
         for start in range(0, len(rows), step):
             block = torch.from_numpy(rows[start : start + step]).to(torch.bfloat16)
@@ -62,12 +62,12 @@ class Centres:
 
 
 def cluster(rows: Vectors, lists: int, seed: int = 1234) -> Vectors:
-    """Centres of unit length that the rows gather round.
+    """Find centres of unit length around which the rows cluster.
 
     Args:
-        rows: float32 ``[n, dim]``, as many as lists at least.
+        rows: float32 ``[n, dim]``, at least as many as lists.
         lists: how many centres.
-        seed: of the rows that they start from.
+        seed: of the random choice of the initial centres.
 
     Returns:
         float32 ``[lists, dim]``.
@@ -85,7 +85,7 @@ def cluster(rows: Vectors, lists: int, seed: int = 1234) -> Vectors:
 
 
 def _split(sums: Vectors, counts: npt.NDArray[Any]) -> Vectors:
-    """Give each centre without rows half of the list that has most, of those not split yet."""
+    """Replace each centre without rows by half of the largest list that is not yet split."""
     empty = np.flatnonzero(counts == 0)
     largest = np.argsort(-counts, kind="stable")[: max(1, len(counts) - len(empty))]
     sides = np.where(np.arange(sums.shape[1]) % 2, 1 - _APART, 1 + _APART).astype(np.float32)

@@ -1,7 +1,7 @@
 """Recall of an index against exact search, and the search-time settings that reach a target.
 
-Each shard reports what exact search and each setting find in it; lists of all shards are merged
-here, so that recall is that of the whole segment, and no stage holds more than a shard.
+Each shard reports what exact search and each setting find in it. The lists of all shards are merged
+here, so that recall is that of the whole segment although no stage holds more than a shard.
 """
 
 from collections.abc import Sequence
@@ -21,34 +21,37 @@ Vectors = npt.NDArray[np.float32]
 #: The shares of live rows for which recall is measured.
 LIVE_SHARES = (1.0, 0.9, 0.5, 0.25, 0.1, 0.01, 0.001)
 QUERIES = 256
-#: How long what is added to a row is beside it, to make a question.
-_OFF = 1.25
-#: So few live rows are scanned for long lists rather than searched with less recall.
+#: Length of the vector that is added to a row to make a question, relative to the row's length.
+_OFFSET = 1.25
+#: If so few rows are live, long result lists come from a scan rather than from a search whose
+#: recall is below the target.
 _FEW = 0.25
-#: Neighbours that exact search keeps: a hundred, the query's own row, and one that tells whether
-#: there are more rows as near as the last.
+#: Neighbours that exact search keeps: a hundred, the query's own row, and one more that shows
+#: whether other rows are as near as the last.
 EXACT_AT = 102
-#: Equal scores may differ by such a share of the greatest when they are summed in another order.
+#: Equal scores may differ by this share of the largest score if they are summed in another order.
 TIE = 1e-5
 
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What is found in a shard for the queries that are `asked`, with the segment's row numbers.
+    """The results of the queries in a shard, with the segment's row numbers; see `asked`.
 
     Attributes:
-        exact: share of live rows to lists of `EXACT_AT`, those of the first half above the others.
-        found: share and setting to lists of ten and of a hundred.
+        exact: maps a share of live rows to lists of `EXACT_AT` rows, the first half of the queries
+            above the second.
+        found: maps a share and a setting to lists of ten and of a hundred rows.
     """
 
     exact: dict[float, Lists]
     found: dict[tuple[float, int], tuple[Lists, Lists]]
 
     def at(self, live: float, value: int) -> tuple[Lists, Lists]:
-        """What a setting finds; the highest that was tried stands for those above it.
+        """Return what a setting finds.
 
-        Where none was tried a scan is cheaper, and finds all; one that was not kept counts as if it
-        found nothing.
+        For a setting above the highest that was tried, the latter's results are returned. If none
+        was tried, a scan is cheaper and finds everything. A setting that was not kept counts as if
+        it found nothing.
         """
         tried = [v for share, v in self.found if share == live]
         scores, rows = self.exact[live]
@@ -61,10 +64,10 @@ class ShardReport:
 
 
 def asked(live: float) -> tuple[slice, slice]:
-    """Which of the queries are asked, in two halves of which each must reach the target.
+    """Return which queries are asked, in two halves that must each reach the target.
 
-    Where all rows live, every other one tunes a setting and the rest confirm it. Where fewer do,
-    the first half is asked while random rows live, the second while rows that are alike do.
+    If all rows are live, every other query tunes a setting and the rest confirm it. If fewer are,
+    the first half is asked with random live rows, and the second with live rows that are similar.
     """
     return (
         (slice(0, None, 2), slice(1, None, 2))
@@ -74,39 +77,40 @@ def asked(live: float) -> tuple[slice, slice]:
 
 
 def made_questions(rows: Vectors) -> Vectors:
-    """Vectors that lie off the rows as people's questions do: each a row and more of the others.
+    """Return synthetic question vectors, which lie as far from the rows as real questions do.
 
-    Questions are harder for an index than rows: their nearest rows are farther away, and in more
-    lists. To each of the sampled ``rows``, ``[n, dim]``, a random mixture of what sets them apart
-    is added that is a quarter longer than it; with that, settings that reach a recall for these
-    reached it for real questions on real vectors (`deploy.bench.index_recall`).
+    Questions are harder for an index than rows, because their nearest rows are farther away and in
+    more lists. Each of the sampled ``rows``, ``[n, dim]``, gets a random mixture of the centred
+    rows added, which is a quarter longer than the row. On real vectors, settings that reached a
+    recall for these also reached it for real questions (`deploy.bench.index_recall`).
     """
     mixture = np.random.default_rng(len(rows)).normal(size=(len(rows), len(rows)))
     mixed = mixture @ (rows - rows.mean(axis=0))
     lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
-    wanted = _OFF * np.linalg.norm(rows, axis=1, keepdims=True)
+    wanted = _OFFSET * np.linalg.norm(rows, axis=1, keepdims=True)
     share = np.divide(wanted, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     made: Vectors = (rows + mixed * share).astype(np.float32)
     return made
 
 
 def random_rows(share: float, rows: int, shard: int) -> Bools:
-    """Live rows of a shard, as deletes leave them."""
+    """Choose the live rows of a shard at random, as after deletes."""
     dice = np.random.default_rng([shard, round(share * 1_000_000)])
     return dice.random(rows) < share
 
 
 def alike_rows(share: float, similarities: Scores) -> Bools:
-    """Live rows of a shard as a filter on a topic leaves them: those most similar to one vector."""
+    """Choose the live rows most similar to one vector, as a filter on a topic does."""
     count = max(1, round(share * len(similarities)))
     least = np.partition(similarities, -count)[-count]
     return np.asarray(similarities >= least)
 
 
 def recall(exact: Lists, found: Lists, own: Rows, at: int) -> npt.NDArray[np.float64]:
-    """For each query the share of its nearest ``at`` rows that were found, its own left out.
+    """Return for each query the share of its nearest ``at`` rows that were found.
 
-    A row that scores as well as the last of the nearest counts: of equal ones any may be found.
+    The query's own row is excluded. A row with the same score as the last of the nearest counts
+    too, because any of several equal rows may be found.
     """
     best, names = _others(exact, own, at)
     ours, rows = _others(found, own, at)
@@ -121,7 +125,7 @@ def recall(exact: Lists, found: Lists, own: Rows, at: int) -> npt.NDArray[np.flo
 
 
 def _others(lists: Lists, own: Rows, at: int) -> Lists:
-    """Each query's best rows, its own left out; row -1 where there are fewer."""
+    """Return each query's best rows without its own; row -1 marks an empty place."""
     scores, rows = lists
     left_out = (rows < 0) | (rows == own[:, None])
     order = np.argsort(left_out, axis=1, kind="stable")[:, :at]
@@ -133,13 +137,13 @@ def _others(lists: Lists, own: Rows, at: int) -> Lists:
 
 @dataclass(frozen=True)
 class Figures:
-    """Mean recall of queries, and the least of the halves by which a setting is judged.
+    """Recall figures of a setting.
 
     Attributes:
-        least, least_at_100: recall of the worse half of those that `asked` tells, of the stored
-            vectors and of the questions.
-        at_10, at_100: of the stored vectors.
-        questions: recall@10 of the questions; None where there are none.
+        least, least_at_100: recall@10 and recall@100 of the worst group. The groups are the halves
+            of `asked`, for stored vectors and questions separately.
+        at_10, at_100: mean recall of the stored vectors.
+        questions: mean recall@10 of the questions; None if there are none.
     """
 
     least: float
@@ -150,7 +154,7 @@ class Figures:
 
 
 def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) -> Figures:
-    """The recall of a setting over all shards; queries whose ``own`` is -1 are questions."""
+    """Measure the recall of a setting over all shards; ``own`` is -1 for questions."""
     halves = [own[some] for some in asked(live)]
     own, half = np.concatenate(halves), np.repeat([0, 1], [len(each) for each in halves])
     exact = merge_top_k([report.exact[live] for report in reports], EXACT_AT)
@@ -173,19 +177,20 @@ def measure(reports: Sequence[ShardReport], own: Rows, live: float, value: int) 
 def choose_settings(
     reports: Sequence[ShardReport], own: Rows, target: float, factory: str
 ) -> tuple[Setting, ...]:
-    """The cheapest settings that reach the target on each half of the queries.
+    """Choose the cheapest settings that reach the target on each half of the queries.
 
-    A share of live rows for which none does is scanned exactly. For long lists the target is one
-    for recall@100; where that can't be reached, and many rows live, the best setting has to do.
+    If no setting reaches it for a share of live rows, searches scan these rows exactly. For long
+    result lists the target applies to recall@100. If that can't be reached and many rows are live,
+    the best setting is used.
 
     Args:
-        reports: of all shards.
-        own: the row of each query in the segment, -1 for a question.
-        target: recall@10, and for long lists recall@100.
+        reports: those of all shards.
+        own: the row of each query in the segment; -1 for a question.
+        target: recall@10 to reach, and for long lists recall@100.
         factory: the index's factory string, for errors.
 
     Raises:
-        RecallMissed: with all rows live, no setting reaches the target at 10.
+        RecallMissed: no setting reaches the target for recall@10 with all rows live.
     """
     settings = []
     for live in sorted({share for report in reports for share in report.exact}, reverse=True):
@@ -220,9 +225,9 @@ def choose_settings(
 
 
 def setting_for(settings: Sequence[Setting], live: float) -> Setting:
-    """The setting measured for the largest share of live rows that is not above this one.
+    """Return the setting for the largest measured share of live rows that is at most ``live``.
 
-    Where fewer live than in any, they are scanned exactly.
+    If the share is below all measured ones, the live rows are scanned exactly.
     """
     fitting = [setting for setting in settings if setting.live <= live]
     return max(fitting, key=_share) if fitting else Setting(live, 0, 1.0, 1.0)

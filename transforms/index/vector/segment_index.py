@@ -1,4 +1,4 @@
-"""Search the index of one segment: all its shards together."""
+"""Search the index of one segment, across all its shards."""
 
 import functools
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from transforms.storage.file_cache import FileCache
 Bools = npt.NDArray[np.bool_]
 Vectors = npt.NDArray[np.float32]
 
-#: Of longer lists than this the recall at 100 is what matters.
+#: Result lists longer than this use the setting for recall@100.
 _SHORT_LIST = 25
 
 
 class SegmentIndex:
-    """The index files of a segment, opened when they are first needed."""
+    """The index of a segment, whose files are opened when they are first needed."""
 
     def __init__(self, paths: SegmentPaths, info: IndexInfo, dim: int, cache: FileCache) -> None:
-        """``cache`` checks the files, and keeps copies of remote ones."""
+        """Prepare the index; ``cache`` checks the files, and keeps copies of remote ones."""
         self._paths, self._info, self._dim, self._cache = paths, info, dim, cache
         self._open: dict[int, tuple[object, Raw | None]] = {}
         self._row_lists: dict[int, npt.NDArray[np.int32] | None] = {}
@@ -37,13 +37,13 @@ class SegmentIndex:
     def search(
         self, queries: Vectors, k: int, live: Bools | None = None, value: int | None = None
     ) -> tuple[Scores, Rows]:
-        """The best ``k`` live rows of the segment by their scores; row -1 where there are fewer.
+        """Return the best ``k`` live rows of the segment; row -1 marks an empty place.
 
         Args:
             queries: float32 ``[queries, dim]``.
             k: how many rows.
-            live: which of the segment's rows may be found; all by default.
-            value: the search-time setting; by default the one that was measured for so many live.
+            live: selects the segment's rows that may be found; by default all.
+            value: the search-time setting; by default the one chosen for this share of live rows.
 
         Raises:
             Damaged: a file is missing, differs from its digest, or can't be searched.
@@ -60,18 +60,18 @@ class SegmentIndex:
             if mine is not None and not mine.any():
                 continue
             index, raw = self.open(shard)
-            worth, chosen = 0, None
+            setting, chosen = 0, None
             if raw is not None:
-                worth = self._worth(value, shard, mine)
+                setting = self._setting(value, shard, mine)
                 with faiss_search.searching(self._url(shard.file)):
-                    filled = self._lists_of(shard, index, live) if worth else None
+                    filled = self._filled_lists(shard, index, live) if setting else None
                     if filled is not None:
-                        chosen = faiss_search.assign_lists(index, queries, worth, filled)
-                    elif worth:
-                        lists = lists or faiss_search.assign_lists(index, queries, worth)
+                        chosen = faiss_search.assign_lists(index, queries, setting, filled)
+                    elif setting:
+                        lists = lists or faiss_search.assign_lists(index, queries, setting)
                         chosen = lists
-            work.append(_Work(shard, self._url(shard.file), index, raw, mine, worth, chosen))
-        # FAISS gives several questions all cores; one question gets them by shards or by lists.
+            work.append(_Work(shard, self._url(shard.file), index, raw, mine, setting, chosen))
+        # FAISS spreads several questions over all cores. One question is spread by shards or lists.
         apart = len(queries) == 1 and len(work) > 1
         wanted = kind.candidates(k)
         search = functools.partial(_search, queries=queries, k=k, wanted=wanted, alone=not apart)
@@ -79,7 +79,7 @@ class SegmentIndex:
         return merge_top_k([no_hits(len(queries)), *found], k)
 
     def vectors(self, rows: Rows) -> Vectors:
-        """The vectors of the segment's rows ``[n]``, float32 ``[n, dim]``."""
+        """Return the vectors of the segment's rows ``[n]``, float32 ``[n, dim]``."""
         found = np.empty((len(rows), self._dim), np.float32)
         for shard in self._info.shards:
             mine = (rows >= shard.first_row) & (rows < shard.first_row + shard.rows)
@@ -92,16 +92,16 @@ class SegmentIndex:
                     )
         return found
 
-    def _worth(self, value: int, shard: IndexShard, live: Bools | None) -> int:
-        """The setting, or 0 where what lives in a shard must be scanned, or that costs less."""
+    def _setting(self, value: int, shard: IndexShard, live: Bools | None) -> int:
+        """Return the setting; 0 if a scan of the shard's live rows is needed or cheaper."""
         kind = faiss_factory.kind_of(self._info.factory, self._dim)
         count = shard.rows if live is None else int(live.sum())
         if count < shard.rows and not kind.selects:
             return 0
         return value if faiss_factory.cost(kind, value, shard.rows) <= count else 0
 
-    def _lists_of(self, shard: IndexShard, index: object, live: Bools | None) -> Bools | None:
-        """Which lists of a shard have live rows, kept for the next search; None for all."""
+    def _filled_lists(self, shard: IndexShard, index: object, live: Bools | None) -> Bools | None:
+        """Return which lists of a shard have live rows; None for all. The result is cached."""
         if live is None:
             return None
         if shard.number not in self._row_lists:
@@ -114,12 +114,12 @@ class SegmentIndex:
         return last[1]
 
     def open(self, shard: IndexShard) -> tuple[object, Raw | None]:
-        """A shard's index and its bare vectors, if it has some; digests are checked first."""
+        """Return a shard's index and its bare vectors, if it has any; check digests first."""
         if shard.number not in self._open:
             try:
                 self._open[shard.number] = self._read(shard)
             except FileNotFoundError:
-                # Another process took the copy between; it is fetched again.
+                # Another process removed the cached copy meanwhile.
                 self._open[shard.number] = self._read(shard)
         return self._open[shard.number]
 
@@ -139,7 +139,7 @@ class SegmentIndex:
 
 @dataclass(frozen=True)
 class _Work:
-    """A shard that is to be searched; see `search_shard`."""
+    """The input of one shard's search; see `search_shard`."""
 
     shard: IndexShard
     url: str
@@ -151,7 +151,7 @@ class _Work:
 
 
 def _search(work: _Work, queries: Vectors, k: int, wanted: int, alone: bool) -> tuple[Scores, Rows]:
-    """The best live rows of a shard, as the segment numbers them."""
+    """Return the best live rows of a shard, with the segment's row numbers."""
     rows_there = work.shard.rows
     with faiss_search.searching(work.url):
         if work.raw is None:
@@ -165,7 +165,7 @@ def _search(work: _Work, queries: Vectors, k: int, wanted: int, alone: bool) -> 
 
 
 def filled_lists(row_lists: npt.NDArray[np.int32] | None, live: Bools) -> Bools | None:
-    """Which lists of a shard have live rows; None where all have, or rows are in no lists."""
+    """Return which lists of a shard have live rows; None if all have, or if there are no lists."""
     if row_lists is None:
         return None
     filled = np.bincount(row_lists[live], minlength=int(row_lists.max(initial=0)) + 1) > 0
@@ -183,18 +183,18 @@ def search_shard(
     lists: tuple[Scores, Rows] | None = None,
     alone: bool = False,
 ) -> tuple[Scores, Rows]:
-    """The best ``k`` live rows of a shard, candidates of its index by exact scores.
+    """Return the best ``k`` live rows of a shard: its index's candidates, ranked by exact scores.
 
     Args:
-        index: the shard's.
-        raw: its vectors.
+        index: the shard's index.
+        raw: the shard's vectors.
         queries: float32 ``[queries, dim]``.
         k: how many rows.
         wanted: how many candidates.
-        live: which rows may be found; all by default.
+        live: selects the rows that may be found; by default all.
         value: nprobe or efSearch; 0 scans the live rows.
         lists: see `transforms.index.vector.faiss_search.assign_lists`.
-        alone: whether nothing else is searched beside.
+        alone: whether no other shard is searched at the same time.
     """
     count = len(raw) if live is None else int(live.sum())
     k = min(k, count)

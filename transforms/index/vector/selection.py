@@ -1,4 +1,4 @@
-"""Choose a segment's index from its rows, their width, the memory and what the user wants."""
+"""The choice of a segment's index, by its rows, their width, the memory and the options."""
 
 import os
 from dataclasses import dataclass
@@ -10,29 +10,29 @@ from transforms.index.options import INDEX_NAMES, IndexOptions
 from transforms.index.vector import faiss_factory, faiss_search
 from transforms.index.vector.kmeans import worthwhile
 
-#: Up to so many bytes of float32 vectors, exact search takes some 20 ms on a laptop.
+#: Up to so many bytes of float32 vectors, an exact search takes about 20 ms on a laptop.
 _EXACT_BYTES = 320_000_000
-#: Up to so many rows a graph is built in bearable time.
+#: Up to so many rows, building a graph takes an acceptable time.
 _GRAPH_ROWS = 1_000_000
 _GRAPH_LINKS = 32
-#: Lists of scalar codes and of product codes, by the root of the rows: a centre takes as long to
-#: compare as 4 of those and as 24 of these.
+#: Number of lists divided by the square root of the rows, for scalar and for product codes.
+#: Comparing a centre takes as long as comparing 4 scalar or 24 product codes.
 _LISTS, _CODE_LISTS = 4, 1.5
-#: Multiply-adds a second of one core, about; it tells minutes from hours.
+#: A rough estimate of one core's multiply-adds per second.
 _RATE = 2.5e10
-#: Times so many where rows and centres are compared in bfloat16.
-_NARROW = 3
+#: Speed-up from comparing rows and centres in bfloat16.
+_BFLOAT16_SPEEDUP = 3
 _KMEANS_ITERATIONS = 10
-#: Multiply-adds for each number of a row that is added, its list's choice apart, or as long as they
-#: take: what a graph compares it with; the words of a codebook; codes of lists, and their recall.
+#: Multiply-adds, or work that takes as long, per number of an added row, besides the choice of its
+#: list. By setting: comparisons in a graph, codebook entries, codes of lists with their recall.
 _ROW_WORK = {"efSearch": 15_000, "": 256, "nprobe": 6_000}
-#: A product code may be so many times wider or narrower than it should.
-_NEAR = 1.5
+#: A product code may be so many times wider or narrower than the intended width.
+_MAX_WIDTH_RATIO = 1.5
 
 
 @dataclass(frozen=True)
 class IndexChoice:
-    """A FAISS factory, or None for no index, and why it was chosen, in one line."""
+    """A FAISS factory string, or None for no index, and a one-line reason."""
 
     factory: str | None
     why: str
@@ -64,7 +64,7 @@ def check_index_options(options: IndexOptions, dim: int, rows: int | None = None
 
 
 def choose_index(options: IndexOptions, dim: int, rows: int) -> IndexChoice:
-    """Choose the FAISS factory for so many rows; see `check_index_options`."""
+    """Choose the FAISS factory string for so many rows, after `check_index_options`."""
     if options.index == "none":
         return IndexChoice(None, "no index was asked for: searches scan the vectors")
     factory, reason = _factory(options, dim, rows)
@@ -72,12 +72,12 @@ def choose_index(options: IndexOptions, dim: int, rows: int) -> IndexChoice:
 
 
 def fits(factory: str, dim: int, rows: int) -> bool:
-    """Whether so many rows are enough to train such an index."""
+    """Return whether so many rows are enough to train such an index."""
     return faiss_factory.kind_of(factory, dim).least <= rows
 
 
 def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
-    """The factory, and why it was chosen where it was not asked for."""
+    """Return the factory string, and why it was chosen if the user did not ask for it."""
     exact = faiss_search.EXACT
     if options.index not in INDEX_NAMES:
         return _plain(options.index), ""
@@ -116,21 +116,21 @@ def _factory(options: IndexOptions, dim: int, rows: int) -> tuple[str, str]:
 
 
 def _widths(dim: int) -> list[int]:
-    """Pieces of a row's product code: divisors near a third, a sixth, a twelfth of ``dim``."""
+    """Return widths of a product code: divisors near a third, a sixth and a twelfth of ``dim``."""
     divisors = [width for width in range(2, dim) if dim % width == 0]
     found = []
     for aim in (dim / 3, dim / 6, dim / 12):
         ratios = [(max(width / aim, aim / width), width) for width in divisors]
         off, width = min(ratios, default=(np.inf, 0))
-        if off <= _NEAR and width not in found:
+        if off <= _MAX_WIDTH_RATIO and width not in found:
             found.append(width)
     return found
 
 
 def lists_for(rows: int, times: float = _LISTS) -> int:
-    """Lists of an inverted file: the power of two nearest to so many times the root of the rows.
+    """Return the number of lists: the largest power of two up to ``times`` the root of the rows.
 
-    Fewer where a list's centre could not be trained on as many rows as FAISS asks for.
+    There are fewer if a list would have fewer training rows than FAISS asks for.
     """
     lists, least = 1, faiss_factory.LEAST_PER_LIST
     while lists * lists * 2 <= times * times * rows and 2 * lists * least <= rows:
@@ -143,25 +143,25 @@ def _plain(option: str) -> str:
 
 
 def index_bytes(factory: str, dim: int, rows: int) -> int:
-    """What an index takes in memory, lists that are mapped included."""
+    """Return the bytes of an index in memory, including memory-mapped lists."""
     return rows * faiss_factory.bytes_of_row(factory, dim)
 
 
 def build_seconds(factory: str, dim: int, rows: int) -> float:
-    """About how long training and filling take on one machine with as many cores as this one."""
+    """Estimate how long training and filling take on a machine with as many cores as this one."""
     if factory == faiss_search.EXACT:
         return 0.0
     kind = faiss_factory.kind_of(factory, dim)
     train = min(kind.training, rows) * kind.lists * dim * _KMEANS_ITERATIONS
     products: float = train + rows * dim * kind.lists
     if kind.lists and worthwhile(rows, kind.lists, dim):
-        products /= _NARROW
+        products /= _BFLOAT16_SPEEDUP
     work = products + rows * dim * _ROW_WORK[kind.setting]
     return work / (_RATE * (os.cpu_count() or 1))
 
 
 def explain(factory: str, reason: str, options: IndexOptions, dim: int, rows: int) -> str:
-    """Say in one line what is built, why, how large it gets and how long it takes."""
+    """Describe in one line what is built, why, its size and the time to build it."""
     size = index_bytes(factory, dim, rows)
     words = [f"{factory} for {rows:,} × {dim}: {size_words(size)}"]
     if factory == faiss_search.EXACT:
@@ -185,7 +185,7 @@ def _share(size: float, options: IndexOptions) -> str:
 
 
 def size_words(count: float) -> str:
-    """A number of bytes for people, such as ``320 MB``."""
+    """Format a number of bytes for people, such as ``320 MB``."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""What exact search and each search-time setting find in a shard, for the recall of the whole."""
+"""The results of exact search and of each search-time setting in a shard, to measure recall."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,27 +26,34 @@ from transforms.index.vector.recall import (
 from transforms.index.vector.segment_index import filled_lists
 
 Vectors = npt.NDArray[np.float32]
-#: Which rows live while each half of the queries is asked; None for all.
+#: The live rows for each half of the queries; None for all.
 Halves = tuple[Bools | None, Bools | None]
 
-#: Rows that a search for ten asks for, as one may be the query's own.
+#: Rows that a search for ten requests, because one may be the query's own.
 _TEN = 11
-#: Queries whose candidates are compared at once.
+#: Number of queries whose candidates are compared at once.
 _COMPARED = 128
-#: A setting that misses the target in one shard by so much is not taken for all of them. What it
-#: finds is not kept: reports of many shards come together in one place.
+#: A setting that misses the target in one shard by so much is not used for the segment. Its results
+#: are dropped, because the reports of all shards are collected in one process.
 _HOPELESS = 0.1
 
 
 def report_shard(
     plan: IndexPlan, shard: ShardPlan, index: Any, raw: Raw, queries: Vectors, own: Rows
 ) -> ShardReport:
-    """What exact search and each setting worth trying find in a shard, with the segment's rows.
+    """Search a shard exactly and with each useful setting; return the results.
 
-    A setting is not tried where it costs more than to scan the live rows, nor after one that
-    reaches the target, or finds more than that where other shards may find less. Of those that are
-    hopeless only the last is kept. ``own`` are the segment's rows that the queries are, -1 for
-    questions.
+    A setting is skipped if it costs more than a scan of the live rows. No further setting is tried
+    after one that reaches the target, or exceeds it if there are other shards, which may find less.
+    Of the settings that clearly miss the target, only the last is kept.
+
+    Args:
+        plan: the plan of the segment's index.
+        shard: the plan of this shard.
+        index: the shard's index.
+        raw: the shard's vectors.
+        queries: float32 ``[queries, dim]``.
+        own: the segment's row of each query; -1 for a question.
     """
     enough = plan.target if len(plan.shards) == 1 else (1 + plan.target) / 2
     is_row = own >= 0
@@ -86,7 +93,7 @@ def report_shard(
 
 @dataclass(frozen=True)
 class _Searched:
-    """Candidates, and the lists that they come from where the index is made of lists."""
+    """Candidates, and the lists that they come from if the index has lists."""
 
     lists: Lists | None
     found: Lists
@@ -94,7 +101,7 @@ class _Searched:
 
 @dataclass(frozen=True)
 class _Search:
-    """Queries to an index of which some rows live; ``filled`` says which lists have any of them."""
+    """Queries to an index; ``live`` selects its rows, and ``filled`` the lists that have any."""
 
     index: Any
     queries: Vectors
@@ -102,7 +109,7 @@ class _Search:
     filled: Bools | None
 
     def widen(self, wanted: int, value: int, before: _Searched | None) -> _Searched:
-        """What a setting finds; of lists that one before it searched, nothing is read again."""
+        """Search with a setting, except for the lists that an earlier setting searched."""
         lists = faiss_search.assign_lists(self.index, self.queries, value, self.filled)
         if lists is None:
             return _Searched(None, self._find(wanted, value))
@@ -116,7 +123,7 @@ class _Search:
         return _Searched(lists, merge_top_k([before.found, more], wanted))
 
     def narrow(self, wanted: int, value: int) -> Rows:
-        """The rows that a setting finds where so few are asked for."""
+        """Return the rows that a setting finds when only so many are requested."""
         return self._find(wanted, value)[1]
 
     def _find(self, wanted: int, value: int, lists: Lists | None = None) -> Lists:
@@ -126,12 +133,12 @@ class _Search:
 def _find(
     search: _Search, raw: Raw, value: int, fewest: int, searched: _Searched, exact: Lists
 ) -> tuple[Lists, Lists]:
-    """What searches for ten, of the ``fewest`` candidates, and for a hundred rows find.
+    """Return the results of searches for ten rows, from ``fewest`` candidates, and for a hundred.
 
-    A query's own row is one more.
+    Each has one more row, because the query's own row may be among them.
     """
     many = searched.found[1]
-    # A graph is searched the more widely the more is asked for; lists are not.
+    # The number of requested rows widens the search of a graph, but not that of lists.
     few = many[:, :fewest] if searched.lists is not None else search.narrow(fewest, value)
     ten, hundred = (
         rank_candidates(raw, search.queries, rows, exact, k)
@@ -141,10 +148,10 @@ def _find(
 
 
 def rank_candidates(raw: Raw, queries: Vectors, rows: Rows, exact: Lists, k: int) -> Lists:
-    """The best ``k`` of each query's candidates, as far as they matter for its recall.
+    """Return the best ``k`` of each query's candidates, as far as they matter for its recall.
 
-    Exact scores rank candidates; those of the nearest rows are known, and others matter only where
-    they equal the last of these. Whoever has too few candidates scans, as in
+    The exact scores of the nearest rows are known. Other candidates matter only if they score the
+    same as the last of these. A query with too few candidates scans all rows, as in
     `transforms.index.vector.segment_index.search_shard`.
     """
     scores, names = exact
@@ -160,7 +167,7 @@ def rank_candidates(raw: Raw, queries: Vectors, rows: Rows, exact: Lists, k: int
 
 
 def _rescore_picked(raw: Raw, queries: Vectors, rows: Rows, k: int) -> Lists:
-    """`rescore`, with no more of a mapped file in memory than these rows."""
+    """Do what `rescore` does, but load only these rows of a mapped file."""
     needed, places = np.unique(rows, return_inverse=True)
     none = np.searchsorted(needed, 0)
     scores, found = rescore(pick(raw, needed[none:]), queries, places.reshape(rows.shape) - none, k)
@@ -168,7 +175,7 @@ def _rescore_picked(raw: Raw, queries: Vectors, rows: Rows, k: int) -> Lists:
 
 
 def _members(names: Rows, rows: Rows) -> Bools:
-    """Which of each query's ``names`` are among its ``rows``."""
+    """Return which of each query's ``names`` are among its ``rows``."""
     found = np.empty(names.shape, np.bool_)
     for start in range(0, len(names), _COMPARED):
         some = slice(start, start + _COMPARED)
@@ -177,7 +184,7 @@ def _members(names: Rows, rows: Rows) -> Bools:
 
 
 def _ties(scores: Scores) -> Bools:
-    """Whose nearest rows end with equal ones, so that there may be more of them."""
+    """Return for which queries the nearest rows end with equal scores, so that more may follow."""
     if scores.shape[1] < EXACT_AT:
         return np.zeros(len(scores), np.bool_)
     full = np.isfinite(scores[:, -1])
@@ -187,7 +194,7 @@ def _ties(scores: Scores) -> Bools:
 
 
 def _masks(raw: Raw, queries: Vectors, shard: int) -> dict[float, Halves]:
-    """Which rows live at each share: random ones, and those most like the middle query."""
+    """Choose the live rows for each share: at random, and those most similar to one query."""
     middle = queries[len(queries) // 2]
     alike = np.concatenate([np.empty(0, np.float32), *(block @ middle for block in blocks(raw))])
     return {
@@ -199,7 +206,7 @@ def _masks(raw: Raw, queries: Vectors, shard: int) -> dict[float, Halves]:
 
 
 def _exact(raw: Raw, queries: Vectors, masks: dict[float, Halves]) -> dict[float, list[Lists]]:
-    """Exact search among several sets of live rows, in one pass over them."""
+    """Search several sets of live rows exactly, in one pass over the vectors."""
     found = {share: [no_hits(len(queries[some])) for some in asked(share)] for share in masks}
     start = 0
     for block in blocks(raw):
