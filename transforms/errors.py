@@ -23,10 +23,11 @@ class AlbeamError(Exception):
         self.option, self.problem, self.remedy = option, problem, remedy
         # An error must survive pickling, whatever it was raised about.
         self.value = value if isinstance(value, _PLAIN) else repr(value)
-        super().__init__(option, self.value, problem, remedy)
+        # One argument: Beam appends the name of the step to the first.
+        super().__init__(self.describe(option))
 
-    def __str__(self) -> str:
-        return self.describe(self.option)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.option, self.value, self.problem, self.remedy)
 
     def describe(self, option: str) -> str:
         """Return the text with another name of the option, such as ``--recall-target``."""

@@ -171,10 +171,9 @@ def run_pipeline(pipeline: beam.Pipeline) -> Any:
         if "KeyboardInterrupt" in str(error):
             # Beam wraps the interrupt of the user that stopped its worker.
             raise KeyboardInterrupt from error
-        name = f"transforms.errors.{type(error).__name__}: "
-        found = worker_error(f"{name}{error}" if isinstance(error, AlbeamError) else str(error))
         raise (
-            found
+            _own_error(error)
+            or worker_error(str(error))
             or flink.failure(str(error))
             or AlbeamError(
                 "Beam job", None, f"failed: {_last_line(error)}", "Run again, or with -v"
@@ -199,6 +198,18 @@ def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
     return text.split(" [while running", maxsplit=1)[0]
+
+
+def _own_error(error: BaseException) -> AlbeamError | None:
+    """Return the error of albeam that a worker in this process raised, with its fields."""
+    found = None
+    while error is not None:
+        if isinstance(error, AlbeamError) and (found is None or error.problem):
+            found = error
+        error = error.__cause__ or error.__context__
+    if found is None or found.problem:
+        return found
+    return type(found).from_message(str(found).split(" [while running", maxsplit=1)[0])
 
 
 def worker_error(message: str) -> AlbeamError | None:
