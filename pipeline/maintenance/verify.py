@@ -27,7 +27,8 @@ from transforms.index.lexical.open import open_lexical
 from transforms.index.vector.segment_index import SegmentIndex
 from transforms.search.store import Store
 from transforms.storage import filesystem
-from transforms.storage.file_cache import INDEX_REMEDY, LEXICAL_REMEDY, FileCache, check_file
+from transforms.storage.file_cache import FileCache, check_file
+from transforms.storage.remedies import BUILD_INDEX, BUILD_LEXICAL
 
 _SNAPSHOT_REMEDY = "Roll back, or embed again"
 _PART_REMEDY = "Restore it, or embed again into a new store"
@@ -184,22 +185,22 @@ class _Check:
         if (trained := index.trained) is not None:
             with self.collecting():
                 url = filesystem.join(paths.index, trained.name)
-                check_file(url, trained.bytes, trained.sha256, INDEX_REMEDY)
+                check_file(url, trained.bytes, trained.sha256, BUILD_INDEX)
         rows = sum(shard.rows for shard in index.shards)
         if rows != info.rows:
             problem = f"has {rows} rows in its index, but {info.rows} in its parts"
-            self.damages.append(Damaged("segment", info.name, problem, INDEX_REMEDY))
+            self.damages.append(Damaged("segment", info.name, problem, BUILD_INDEX))
 
     def _check_lexical(self, paths: SegmentPaths, info: SegmentInfo, lexical: LexicalInfo) -> None:
         self.files += len(list(lexical.files))
         damages = len(self.damages)
         if lexical.rows != info.rows:
             problem = f"has {lexical.rows} rows in its lexical index, but {info.rows} in its parts"
-            self.damages.append(Damaged("segment", info.name, problem, LEXICAL_REMEDY))
+            self.damages.append(Damaged("segment", info.name, problem, BUILD_LEXICAL))
         for file in lexical.files:
             with self.collecting():
                 url = filesystem.join(paths.lexical, file.name)
-                check_file(url, file.bytes, file.sha256, LEXICAL_REMEDY)
+                check_file(url, file.bytes, file.sha256, BUILD_LEXICAL)
         if len(self.damages) == damages:
             with self.collecting(), tempfile.TemporaryDirectory() as cache:
                 open_lexical(paths.store, [info], FileCache(Path(cache)))

@@ -12,6 +12,7 @@ from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment, was_
 from transforms.errors import Conflict, Damaged
 from transforms.storage import filesystem, remedies
 from transforms.storage.file_cache import check_file
+from transforms.storage.network import in_threads
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ def intact_parts(paths: SegmentPaths) -> set[int]:
         return None
 
     numbers = sorted(paths.finished_parts())
-    found = dict(zip(numbers, filesystem.in_threads(damage, numbers), strict=True))
+    found = dict(zip(numbers, in_threads(damage, numbers), strict=True))
     broken = {number: problem for number, problem in found.items() if problem}
     if broken and was_committed(paths.store, paths.name):
         number, problem = next(iter(broken.items()))

@@ -16,6 +16,7 @@ from transforms.catalog.snapshot import SegmentRef, read_segment
 from transforms.errors import Damaged
 from transforms.models.identity import ModelIdentity
 from transforms.storage import filesystem, remedies
+from transforms.storage.network import in_threads
 from transforms.storage.parquet_files import open_parquet, reading
 from transforms.storage.schema import PASSAGE_FIELDS, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
@@ -34,7 +35,7 @@ def complete_parts(
     """
     infos = {info.number: info for info in known}
     others = [number for number in range(count) if number not in infos]
-    for number, info in zip(others, filesystem.in_threads(paths.read_marker, others), strict=True):
+    for number, info in zip(others, in_threads(paths.read_marker, others), strict=True):
         if info is None:
             url = paths.marker(number)
             raise Damaged("file", url, "is missing", "Run the same command again")

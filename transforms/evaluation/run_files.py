@@ -14,7 +14,7 @@ from transforms.evaluation.metrics import Runs
 from transforms.evaluation.questions import Question
 from transforms.storage import filesystem
 from transforms.storage.output_files import write_text
-from transforms.storage.parquet_files import reading_given
+from transforms.storage.parquet_files import reading_input
 
 Run = dict[str, list[tuple[str, float]]]
 
@@ -69,7 +69,7 @@ def questions_of(name: str) -> list[Question] | None:
     url, mode = _split_mode(name)
     if not url.endswith(".parquet"):
         return None
-    with reading_given(url, "run"), filesystem.open_input(url) as source:
+    with reading_input(url, "run"), filesystem.open_input(url) as source:
         file = pq.ParquetFile(source, page_checksum_verification=True)
         if not set(_ASKED) <= set(file.schema_arrow.names):
             return None
@@ -173,7 +173,7 @@ def _trec_rows(url: str) -> Iterator[tuple[str, str, float, float]]:
 
 
 def _parquet_rows(url: str, mode: str | None) -> Iterator[tuple[str, str, float, float]]:
-    with reading_given(url, "run"), filesystem.open_input(url) as source:
+    with reading_input(url, "run"), filesystem.open_input(url) as source:
         file = pq.ParquetFile(source, page_checksum_verification=True)
         names = file.schema_arrow.names
         wanted = next((each for each in (_LINES, _LISTS) if set(each) <= set(names)), None)

@@ -20,7 +20,7 @@ from transforms.search.options import RankOptions
 from transforms.search.store import Store
 from transforms.storage import filesystem, input_files
 from transforms.storage.output_files import writing
-from transforms.storage.parquet_files import reading_given
+from transforms.storage.parquet_files import reading_input
 
 #: The columns of a run; ranks count from 1.
 RUN_SCHEMA: pa.Schema = pa.schema(
@@ -98,7 +98,7 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
         if file.url.lower().endswith(_OTHER_KINDS):
             remedy = f"Write it as Parquet with a column {_QUESTION!r}, or leave --output out"
             raise BadInput("questions", file.url, "is not Parquet, which --output needs", remedy)
-        with reading_given(file.url, "questions"), filesystem.open_input(file.url) as source:
+        with reading_input(file.url, "questions"), filesystem.open_input(file.url) as source:
             parquet = pq.ParquetFile(source, page_checksum_verification=True)
             if _QUESTION not in parquet.schema_arrow.names:
                 names = ", ".join(parquet.schema_arrow.names)
@@ -147,7 +147,7 @@ def read_slice(piece: QuestionSlice) -> tuple[list[str], list[str]]:
     Raises:
         BadInput: a question or an id is null or blank.
     """
-    with reading_given(piece.url, "questions"), filesystem.open_input(piece.url) as source:
+    with reading_input(piece.url, "questions"), filesystem.open_input(piece.url) as source:
         parquet = pq.ParquetFile(source, page_checksum_verification=True)
         names = [name for name in (_ID, _QUESTION) if name in parquet.schema_arrow.names]
         table = parquet.read_row_group(piece.group, columns=names).slice(piece.start, piece.rows)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.storage.parquet_files import reading_given
+from transforms.storage.parquet_files import reading_input
 
 #: The option or thing that errors name.
 _THING = "questions"
@@ -54,7 +54,7 @@ def read_rows(url: str, needed: tuple[str, ...]) -> list[dict[str, object]]:
     if url.endswith((".jsonl", ".json")):
         rows = _json_rows(url)
     elif url.endswith(".parquet"):
-        with reading_given(url, _THING), filesystem.open_input(url) as source:
+        with reading_input(url, _THING), filesystem.open_input(url) as source:
             rows = pq.read_table(source, page_checksum_verification=True).to_pylist()
     else:
         remedy = "Write the questions as one of them"

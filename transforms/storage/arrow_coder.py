@@ -1,33 +1,33 @@
-"""How Beam moves an Arrow table: Arrow IPC, registered for every ``PCollection[pa.Table]``."""
+"""Beam's coder for Arrow tables: Arrow IPC, registered for every ``PCollection[pa.Table]``."""
 
 import apache_beam as beam
 import pyarrow as pa
 
 
 class ArrowTableCoder(beam.coders.Coder):
-    """Arrow IPC for a ``pa.Table``, so that a slice ships its own rows and not its parent's."""
+    """A coder by Arrow IPC, so that a slice is sent without its parent's other rows."""
 
     def encode(self, value: pa.Table) -> bytes:
-        """The table as one IPC stream."""
+        """Return the table as one IPC stream."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, value.schema) as writer:
             writer.write_table(value)
         return bytes(sink.getvalue())
 
     def decode(self, encoded: bytes) -> pa.Table:
-        """The table of an IPC stream."""
+        """Return the table of an IPC stream."""
         return pa.ipc.open_stream(encoded).read_all()
 
     def estimate_size(self, value: pa.Table) -> int:
-        """The bytes of the rows; asked for every element, so it must not encode."""
+        """Return the bytes of the rows; Beam calls this per element, so it must not encode."""
         return int(value.nbytes)
 
     def is_deterministic(self) -> bool:
-        """Whether equal tables give equal bytes: no, chunking shows in the stream."""
+        """Return False: equal tables give different bytes if their chunks differ."""
         return False
 
     def to_type_hint(self) -> type:
-        """The element type."""
+        """Return the element type."""
         return pa.Table  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""Arrow values as Python values, and back."""
+"""Conversion of Arrow values to Python values and back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ import pyarrow.types as pt
 
 
 def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows as Python values; times with nanoseconds, which Python lacks, as text."""
+    """Return the rows as Python values; times with nanoseconds, which Python lacks, as text."""
     for place, field in enumerate(table.schema):
         kind = map_type(field.type, _time_as_text)
         if kind != field.type:
@@ -18,7 +18,7 @@ def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def plain_column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """A column of what `plain_rows` made of one; a dictionary's values are counted anew."""
+    """Return the column whose values `plain_rows` returned; dictionaries are encoded again."""
     if pt.is_dictionary(kind):
         return plain_column(values, kind.value_type).dictionary_encode().cast(kind)
     numbers = map_type(kind, _time_as_number)
@@ -28,7 +28,7 @@ def plain_column(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def without_views(kind: pa.DataType) -> pa.DataType:
-    """The type with string views as strings: Arrow can neither filter nor take from views."""
+    """Return the type with views as strings: Arrow can neither filter views nor take from them."""
     return map_type(kind, _without_view)
 
 
@@ -55,7 +55,7 @@ def _time_as_number(kind: pa.DataType) -> pa.DataType:
 
 
 def _text_as_number(value: Any, kind: pa.DataType) -> Any:
-    """A value in which `_time_as_text` was done, with the nanoseconds of such times instead."""
+    """Return a value of `plain_rows` with its texts of times as integer nanoseconds."""
     if value is None:
         return None
     if pt.is_dictionary(kind):
@@ -75,7 +75,7 @@ def _text_as_number(value: Any, kind: pa.DataType) -> Any:
 
 
 def map_type(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """The type with ``change`` made to each of its leaves; dictionaries become their values."""
+    """Return the type with ``change`` applied to each leaf; dictionaries become their values."""
     if pt.is_dictionary(kind):
         return map_type(kind.value_type, change)
     if pt.is_struct(kind):

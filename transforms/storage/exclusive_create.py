@@ -1,6 +1,6 @@
-"""Exclusive creation: of two writers of one name exactly one wins, and knows it.
+"""Exclusive creation: of two writers of one name exactly one wins, and knows that it has won.
 
-On a local disk a temporary file is linked to its name; on S3 and Google Cloud Storage one
+On a local disk, a temporary file is linked to its name. On S3 and Google Cloud Storage, one
 conditional put is made (``If-None-Match: *``, ``ifGenerationMatch=0``).
 """
 
@@ -17,36 +17,39 @@ from transforms.errors import BadInput
 
 #: Filesystems whose exclusive create is one conditional request (or a lock in this process).
 _CONDITIONAL_PUT = frozenset({"s3", "s3a", "gs", "gcs", "memory"})
-#: What S3 answers where the name is taken, by its error code.
+#: S3's error codes for a name that is taken.
 _TAKEN = frozenset({"PreconditionFailed", "412"})
-#: What S3 answers to the slower of two conditional puts that are under way: ask again.
+#: S3's error codes for the slower of two simultaneous conditional puts: it must be repeated.
 _UNDECIDED = frozenset({"ConditionalRequestConflict", "409"})
-#: What the link of a filesystem without hard links fails with.
+#: The error numbers of a link on a filesystem without hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
-#: fsspec's memory filesystem looks first and writes then; under this it is one step.
+#: fsspec's memory filesystem checks and then writes; this lock makes it one step.
 _MEMORY_LOCK = threading.Lock()
 
 
 def is_local_fs(fs: Any) -> bool:
-    """Whether a filesystem is this machine's disk."""
+    """Return whether a filesystem is this machine's disk."""
     return isinstance(fs, LocalFileSystem)
 
 
 def check_kind(fs: Any, url: str) -> None:
-    """Raise BadInput where a filesystem of this kind has no exclusive create; ``url`` is named."""
+    """Raise BadInput, which names ``url``, if the kind of filesystem has no exclusive create."""
     if not is_local_fs(fs) and not _protocols(fs) & _CONDITIONAL_PUT:
+        kind = "/".join(sorted(_protocols(fs)))
         raise BadInput(
-            f"{url!r}: the {'/'.join(sorted(_protocols(fs)))} filesystem can't create a file "
-            "exclusively, so two writers could destroy each other's work; "
-            "use a local folder, s3:// or gs://"
+            "store",
+            url,
+            f"is on a filesystem ({kind}) without exclusive creation, so two writers could "
+            "destroy each other's work",
+            "Use a local folder, s3:// or gs://",
         )
 
 
 def put_conditionally(fs: Any, path: str, content: bytes) -> bool:
-    """One conditional put; False where the name is taken.
+    """Make one conditional put; return False if the name is taken.
 
     Raises:
-        ConnectionError: the server could not decide between two puts; try again.
+        ConnectionError: another put of the name is in progress; try again.
     """
     lock = _MEMORY_LOCK if "memory" in _protocols(fs) else contextlib.nullcontext()
     try:
@@ -55,18 +58,18 @@ def put_conditionally(fs: Any, path: str, content: bytes) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        # s3fs knows a lost race by a field that only some servers fill in.
+        # s3fs detects a lost race by a field that only some servers set.
         code = _code(error)
         if code in _TAKEN:
             return False
         if code in _UNDECIDED:
-            raise ConnectionError(f"{path}: another put is under way") from error
+            raise ConnectionError(f"{path}: another put is in progress") from error
         raise
     return True
 
 
 def link_exclusively(path: str, content: bytes) -> bool:
-    """Create a local file, whole or not at all; False where the name is taken."""
+    """Create a local file atomically; return False if the name is taken."""
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     temporary = temporary_name(folder)
@@ -83,8 +86,11 @@ def link_exclusively(path: str, content: bytes) -> bool:
             if error.errno not in _NO_LINKS:
                 raise
             raise BadInput(
-                f"the filesystem of {folder!r} has no hard links ({error.strerror}), without which "
-                "two writers could destroy each other's work; use another disk, s3:// or gs://"
+                "folder",
+                folder,
+                f"is on a filesystem without hard links ({error.strerror}), so two writers could "
+                "destroy each other's work",
+                "Use another disk, s3:// or gs://",
             ) from error
         sync_folder(folder)
         return True
@@ -94,7 +100,7 @@ def link_exclusively(path: str, content: bytes) -> bool:
 
 
 def sync_folder(path: str) -> None:
-    """Make the names in a local folder survive a crash."""
+    """Flush the names in a local folder to disk, so that they survive a crash."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -103,7 +109,7 @@ def sync_folder(path: str) -> None:
 
 
 def temporary_name(folder: str) -> str:
-    """A path in a local folder that nobody else uses."""
+    """Return a new unique path in a local folder."""
     return os.path.join(folder, f".tmp-{uuid.uuid4().hex}")
 
 
@@ -112,6 +118,6 @@ def _protocols(fs: Any) -> set[str]:
 
 
 def _code(error: BaseException) -> str:
-    """The error code of an S3 answer, or nothing."""
+    """Return the error code of an S3 response, or ""."""
     response = getattr(error.__cause__, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

@@ -1,10 +1,10 @@
-"""Files whose content is known by its digest: checked once, and copied once where they are remote.
+"""A local cache of files that are identified by their digests.
 
-A folder on this machine remembers which version of a local file had which digest, and keeps copies
-of remote files under their digests, the least used of which go when they grow too many. A copy is
-checked as a local file is, and fetched again where it has other bytes than its name says. Several
-processes may use one folder: files come by renaming and go by unlinking, which does no harm to a
-process that has one open or mapped.
+A folder on this machine records which version of a local file had which digest, and holds copies
+of remote files under their digests. The least recently used copies are removed when the folder
+grows too large. A copy is checked as a local file is, and fetched again if it is corrupt. Several
+processes may share one folder: files appear by renaming and disappear by unlinking, which does not
+affect a process that has one open or mapped.
 """
 
 import hashlib
@@ -19,21 +19,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from transforms.errors import AlbeamError, Damaged
-from transforms.storage import filesystem
+from transforms.storage import filesystem, remedies
 
 _CHUNK = 1 << 20
 _MOST_MARKS = 10_000
-#: A copy that nobody has written to for so long was given up.
+#: An unfinished copy that nobody has written to for so long is abandoned.
 _ABANDONED_SECONDS = 86_400.0
-_REMEDY = "restore it, or embed again into a new store"
-#: Of what a cache is asked for: index files.
-INDEX_REMEDY = "restore it, or build the index anew: albeam index STORE"
-#: Of lexical index files.
-LEXICAL_REMEDY = f"{INDEX_REMEDY} --lexical auto"
 
 
 def default_folder() -> Path:
-    """Where files are kept unless another place is given."""
+    """Return the folder that is used if the user gives none."""
     try:
         home = Path.home()
     except RuntimeError:
@@ -43,27 +38,27 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True)
 class FileCache:
-    """A folder of copies and of marks; it is made when first needed.
+    """A folder of copies and of records of checked files, created when first needed.
 
     Attributes:
-        folder: where.
-        most_bytes: of the copies; at least the one that was fetched last stays.
+        folder: the folder.
+        most_bytes: the limit for all copies; the copy that was fetched last always stays.
     """
 
     folder: Path
     most_bytes: int = 50_000_000_000
 
-    def fetch(self, url: str, size: int, sha256: str, remedy: str = INDEX_REMEDY) -> Path:
-        """A local path with the content of an index file, whose digest is right.
+    def fetch(self, url: str, size: int, sha256: str, remedy: str = remedies.BUILD_INDEX) -> Path:
+        """Return a local path with the content of an index file, after a check of its digest.
 
         Raises:
-            Damaged: it is missing, or has other bytes than was said.
-            AlbeamError: it is remote, and there can't be a copy of it.
+            Damaged: the file is missing, or its size or digest is wrong.
+            AlbeamError: the file is remote, and its copy can't be written.
         """
         if filesystem.is_local(url):
             path = Path(filesystem.local_path(url))
             mark = self._mark(path)
-            if not mark or not _says(mark, sha256):
+            if not mark or not _records(mark, sha256):
                 check_file(url, size, sha256, remedy)
                 if mark:
                     self._remember(mark, sha256)
@@ -74,11 +69,11 @@ class FileCache:
         return copy
 
     def _has(self, copy: Path, size: int, sha256: str) -> bool:
-        """Whether a copy is there; one that has other bytes than it should is removed."""
+        """Return whether there is an intact copy; a corrupt one is removed."""
         mark = self._mark(copy)
         if not mark:
             return False
-        if not _says(mark, sha256):
+        if not _records(mark, sha256):
             try:
                 check_file(str(copy), size, sha256)
             except (Damaged, OSError):
@@ -87,7 +82,7 @@ class FileCache:
                 return False
             self._remember(mark, sha256)
         with suppress(OSError):
-            # It was used now; the time by which its version is known stays.
+            # Only the access time changes: the modification time identifies the version.
             os.utime(copy, ns=(time.time_ns(), copy.stat().st_mtime_ns))
         return True
 
@@ -97,10 +92,9 @@ class FileCache:
             try:
                 sink = stack.enter_context(_replacing(copy))
             except OSError as error:
-                raise AlbeamError(
-                    f"a copy of {url} can't be kept in {self.folder}: {error}; make that a folder "
-                    "that can be written to"
-                ) from error
+                problem = f"can't hold a copy of {url}: {error}"
+                remedy = "Choose a folder that can be written to"
+                raise AlbeamError("cache folder", str(self.folder), problem, remedy) from error
             try:
                 source = stack.enter_context(filesystem.open_input(url))
                 while chunk := source.read(_CHUNK):
@@ -108,7 +102,7 @@ class FileCache:
                     count += len(chunk)
                     sink.write(chunk)
             except FileNotFoundError as error:
-                raise Damaged(f"{url} is missing; {remedy}") from error
+                raise Damaged("file", url, "is missing", remedy) from error
             _compare(url, count, size, found.hexdigest(), sha256, remedy)
             sink.flush()
             os.fsync(sink.fileno())
@@ -118,7 +112,7 @@ class FileCache:
         self._evict(copy)
 
     def _evict(self, newest: Path) -> None:
-        """Remove the least used copies until the rest fit."""
+        """Remove the least recently used copies until the others fit."""
         kept = []
         for path in newest.parent.iterdir():
             with suppress(FileNotFoundError):
@@ -136,18 +130,18 @@ class FileCache:
                 total -= size
 
     def _mark(self, path: Path) -> Path | None:
-        """Where it is noted which digest this version of a file has; None where it is not there."""
+        """Return the path of the record of a file's version; None if the file does not exist."""
         try:
             stat = path.stat()
         except OSError:
             return None
-        # That a copy was used is written down, which changes its last time.
+        # `_has` sets a copy's access time, which changes its ctime.
         changed = 0 if path.parent == self.folder / "files" else stat.st_ctime_ns
         version = (str(path), stat.st_size, stat.st_mtime_ns, changed, stat.st_ino)
         return self.folder / "checked" / filesystem.digest(repr(version).encode())
 
     def _remember(self, mark: Path, sha256: str) -> None:
-        # A cache that can't be written to costs time, and nothing else.
+        # Without a record the file is only checked again.
         with suppress(OSError):
             with _replacing(mark) as sink:
                 sink.write(sha256.encode())
@@ -157,25 +151,27 @@ class FileCache:
                     old.unlink(missing_ok=True)
 
 
-def check_file(url: str, size: int, sha256: str, remedy: str = _REMEDY) -> None:
-    """Raise Damaged where a file is missing, or has other bytes than its manifest says."""
+def check_file(url: str, size: int, sha256: str, remedy: str = remedies.EMBED_AGAIN) -> None:
+    """Raise Damaged if a file is missing, or its size or digest differs from the manifest."""
     try:
         found = filesystem.size(url)
-        # A file of another size need not be read.
+        # A file of another size does not have to be read.
         digest = filesystem.sha256(url) if found == size else ""
     except FileNotFoundError as error:
-        raise Damaged(f"{url} is missing; {remedy}") from error
+        raise Damaged("file", url, "is missing", remedy) from error
     _compare(url, found, size, digest, sha256, remedy)
 
 
 def _compare(url: str, found: int, size: int, digest: str, sha256: str, remedy: str) -> None:
     if found != size:
-        raise Damaged(f"{url} has {found} bytes, and the manifest says {size}; {remedy}")
+        problem = f"has {found} bytes, but the manifest records {size}"
+        raise Damaged("file", url, problem, remedy)
     if digest != sha256:
-        raise Damaged(f"{url} has SHA-256 {digest}, and the manifest says {sha256}; {remedy}")
+        problem = f"has SHA-256 {digest}, but the manifest records {sha256}"
+        raise Damaged("file", url, problem, remedy)
 
 
-def _says(mark: Path, sha256: str) -> bool:
+def _records(mark: Path, sha256: str) -> bool:
     try:
         return mark.read_text() == sha256
     except OSError:
@@ -191,7 +187,7 @@ def _age(path: Path) -> float:
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Write a file that takes its place when it is whole."""
+    """Write a file that replaces ``target`` when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}-{os.getpid()}-{threading.get_ident()}")
     try:

@@ -13,17 +13,17 @@ from transforms.storage.schema import HASH
 
 
 def text_hashes(texts: pa.Array) -> pa.Array:
-    """BLAKE2b-128 of each text's UTF-8 bytes; null for null."""
+    """Return BLAKE2b-128 of each text's UTF-8 bytes; null for null."""
     values = texts.cast(pa.large_binary()).to_pylist()
     return pa.array([None if value is None else _digest(value) for value in values], HASH)
 
 
 def metadata_hashes(columns: dict[str, pa.Array], rows: int) -> pa.Array:
-    """BLAKE2b-128 of each row's metadata, from names, types and values; column order is ignored.
+    """Return BLAKE2b-128 of each row's metadata: names, types and values, in any column order.
 
     Args:
-        columns: name to values, each of ``rows`` values.
-        rows: how many rows there are, with or without columns.
+        columns: the columns by name, each of ``rows`` values.
+        rows: the number of rows; there may be no columns.
     """
     names = sorted(columns)
     types = {name: str(columns[name].type) for name in names}
@@ -54,7 +54,7 @@ def _plain_values(column: pa.Array) -> list[Any]:
 
 
 def _without_time(kind: pa.DataType) -> pa.DataType:
-    """The type with times as integers: a nanosecond has no Python value without pandas."""
+    """Return the type with times as integers: Python has no nanoseconds without pandas."""
     return map_type(kind, _time_as_integer)
 
 

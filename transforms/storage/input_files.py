@@ -1,32 +1,31 @@
-"""List the input files that paths, folders and globs name."""
+"""List and check the input files of a command."""
 
 from typing import Any
 
 from transforms.errors import BadInput
 from transforms.storage.exclusive_create import is_local_fs
-from transforms.storage.filesystem import FileInfo, open_filesystem, retry, version_of
+from transforms.storage.filesystem import FileInfo, open_filesystem, version_of
+from transforms.storage.network import retry
 
 
 def list_inputs(
     patterns: tuple[str, ...], suffix: str = ".parquet", empty: bool = False
 ) -> list[FileInfo]:
-    """The files that paths, folders and globs name, each once, ordered by URL.
+    """Return the files of paths, folders and globs, each once, ordered by URL.
 
-    A folder gives every file below it that ends in ``suffix``; names that start with ``_`` or ``.``
-    are left out there, as Spark and Hive do.
+    A folder means all files below it that end in ``suffix``, except names that start with ``_`` or
+    ``.``, as in Spark and Hive.
 
     Raises:
-        BadInput: a pattern matches no file, unless it may be ``empty``.
+        BadInput: a pattern matches no file, and ``empty`` is false.
     """
     found: dict[str, FileInfo] = {}
     for pattern in patterns:
         fs, path = open_filesystem(pattern)
         matches = retry(lambda fs=fs, path=path: _match(fs, path, suffix))  # type: ignore[misc]
         if not matches and not empty:
-            raise BadInput(
-                f"input {pattern!r} matches no file; "
-                f"name a {suffix} file, a folder of them, or a glob in quotes"
-            )
+            remedy = f"Give a {suffix} file, a folder of them, or a glob in quotes"
+            raise BadInput("input", pattern, "matches no file", remedy)
         for info in matches:
             name = fs.unstrip_protocol(info["name"]) if not is_local_fs(fs) else info["name"]
             found[name] = FileInfo(name, int(info["size"] or 0), version_of(info))
@@ -34,22 +33,23 @@ def list_inputs(
 
 
 def check_unchanged(file: FileInfo) -> None:
-    """Raise BadInput where an input file is not what it was when it was listed."""
+    """Raise BadInput if an input file was changed or removed since it was listed."""
     fs, path = open_filesystem(file.url)
     try:
         info = retry(lambda: fs.info(path))
     except FileNotFoundError as error:
-        raise BadInput(
-            f"input {file.url!r} was removed while this run worked; restore it and run again"
-        ) from error
+        problem = "was removed during this run"
+        raise BadInput("input", file.url, problem, "Restore it and run again") from error
     if _same(info, file):
         return
-    # A listing and a look at one file may say different things of the same version.
+    # A listing and a request for one file may report the same version differently.
     listed = retry(lambda: fs.ls(fs._parent(path), detail=True))
     if not any(each["name"] == info["name"] and _same(each, file) for each in listed):
         raise BadInput(
-            f"input {file.url!r} was changed while this run worked; run again, and it is read "
-            "and compared anew: write changed data under a new name, or while no run reads it"
+            "input",
+            file.url,
+            "was changed during this run",
+            "Run again; write changed data under a new name, or while no run reads it",
         )
 
 

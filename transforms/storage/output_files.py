@@ -1,4 +1,4 @@
-"""Files that a user asks a command for: looked at before any work, written whole or not at all."""
+"""Output files of commands: checked before the work starts, and written atomically."""
 
 import os
 from contextlib import AbstractContextManager
@@ -7,25 +7,26 @@ from transforms.errors import BadInput
 from transforms.storage import filesystem
 
 
-def check_writable(what: str, url: str, suffix: str) -> None:
-    """Raise BadInput where there can't be a file ``url``; ``what`` is the option that named it."""
+def check_writable(option: str, url: str, suffix: str) -> None:
+    """Raise BadInput if a file ``url`` can't be written; ``option`` is the option that names it."""
     if not url.endswith(suffix):
-        raise BadInput(f"{what} {url!r} does not end in {suffix}; name such a file")
+        raise BadInput(option, url, f"does not end in {suffix}", f"Give a {suffix} file")
     if not filesystem.is_local(url):
         filesystem.open_filesystem(url)
         return
     path = filesystem.local_path(filesystem.absolute(url))
     if os.path.isdir(path):
-        raise BadInput(f"{what} {url!r} is a folder; give a file's name")
+        raise BadInput(option, url, "is a folder", "Give the name of a file")
     folder = os.path.dirname(path)
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise BadInput(f"{what} {url!r} can't be written: {folder!r} is no folder to write in")
+        problem = f"can't be written: {folder!r} is not a folder that can be written to"
+        raise BadInput(option, url, problem, "Give a file in another folder")
 
 
 def writing(url: str) -> AbstractContextManager[str]:
-    """A local path to write to; the file stands at ``url`` when the block has ended well."""
+    """Yield a local path to write to; the file appears at ``url`` if the block succeeds."""
     folder, _, name = filesystem.absolute(url).rpartition("/")
     return filesystem.put_atomically(folder or "/", lambda _: name)
 

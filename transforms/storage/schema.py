@@ -1,13 +1,13 @@
-"""Arrow schemas of the tables that travel between stages.
+"""Arrow schemas of the tables that stages pass on.
 
-Columns whose name starts with an underscore belong to the pipeline and are never written.
+Columns with names that start with an underscore belong to the pipeline and are never written.
 """
 
 import pyarrow as pa
 
 HASH = pa.binary(16)
 
-#: The columns of a passage before embedding, in the order in which they are written.
+#: The columns of a passage before embedding, in the order of a part's file.
 PASSAGE_FIELDS: tuple[pa.Field, ...] = (
     pa.field("document_id", pa.string()),
     pa.field("passage", pa.int32()),
@@ -17,7 +17,7 @@ PASSAGE_FIELDS: tuple[pa.Field, ...] = (
     pa.field("text_hash", HASH),
     pa.field("metadata_hash", HASH),
 )
-#: The pipeline's own columns: where a row came from, why it is refused, its token ids.
+#: The pipeline's own columns: input file, row in it, reason for rejection, token ids.
 FILE, ROW, REJECT, TOKENS = "_file", "_row", "_reject", "_tokens"
 SOURCE_FIELDS: tuple[pa.Field, ...] = (
     pa.field(FILE, pa.string()),
@@ -40,8 +40,8 @@ REJECT_SCHEMA: pa.Schema = pa.schema(
 )
 #: The columns of a chunk that `REJECT_SCHEMA` names, in its order.
 REJECT_COLUMNS = ("document_id", FILE, ROW, REJECT, "text_hash")
-#: Why a text is rejected that is all blanks to the tokenizer: known only once it is tokenized.
+#: The reason for rejecting a text in which the tokenizer finds no token.
 NO_TOKENS = "no tokens"
 
-#: Where Beam counts what albeam does.
+#: The namespace of albeam's Beam metrics.
 METRICS = "albeam"

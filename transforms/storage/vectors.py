@@ -1,4 +1,4 @@
-"""Vectors between Arrow columns and numpy arrays."""
+"""Conversion of vectors between Arrow columns and numpy arrays."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from transforms.errors import BadInput
 
 
 def vectors_to_arrow(vectors: npt.NDArray[np.floating[Any]], dtype: pa.DataType) -> pa.Array:
-    """Vectors of shape ``[rows, dim]`` as a fixed-size list array of ``dtype``, float32 or float16.
+    """Return vectors ``[rows, dim]`` as a fixed-size list array of ``dtype``, float32 or float16.
 
     A row with a value that is not finite in ``dtype`` becomes null.
     """
@@ -25,7 +25,7 @@ def vectors_to_arrow(vectors: npt.NDArray[np.floating[Any]], dtype: pa.DataType)
 
 
 def vectors_to_numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float32]:
-    """A vector column without nulls as a float32 array of shape ``[rows, dim]``."""
+    """Return a vector column without nulls as a float32 array of shape ``[rows, dim]``."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     dim = column.type.list_size
@@ -35,24 +35,23 @@ def vectors_to_numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float
 
 
 def question_vectors(vectors: npt.ArrayLike, dim: int) -> npt.NDArray[np.float32]:
-    """Vectors to search for, as float32 ``[n, dim]`` that lies in one piece.
+    """Return question vectors as a contiguous float32 array ``[n, dim]``.
 
     Raises:
-        BadInput: they have another shape, are no numbers, or one is not finite.
+        BadInput: the shape is wrong, a value is not a number, or a number is not finite.
     """
+    remedy = f"Give an array of numbers of shape [n, {dim}]"
     try:
-        # What float32 can't hold becomes infinite, which is told below.
+        # Values that float32 can't hold become infinite and are rejected below.
         with np.errstate(over="ignore"):
             found = np.ascontiguousarray(vectors, np.float32)
     except (TypeError, ValueError) as error:
-        raise BadInput(
-            f"question vectors can't be taken for numbers: {error}; the store needs [n, {dim}]"
-        ) from error
+        problem = f"are not numbers: {error}"
+        raise BadInput("question vectors", None, problem, remedy) from error
     if found.ndim != 2 or found.shape[1] != dim:
-        raise BadInput(f"question vectors of shape {found.shape}; the store needs [n, {dim}]")
+        raise BadInput("question vectors", None, f"have shape {found.shape}", remedy)
     wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
     if len(wrong):
-        raise BadInput(
-            f"question vector {int(wrong[0])} has a number that is not finite; leave it out"
-        )
+        problem = "has a number that is not finite"
+        raise BadInput("question vector", int(wrong[0]), problem, "Leave the vector out")
     return found

@@ -9,7 +9,8 @@ from transforms.errors import BadInput
 from transforms.index.lexical.tantivy_files import OpenPiece
 from transforms.index.lexical.tantivy_index import LexicalIndex
 from transforms.storage import filesystem
-from transforms.storage.file_cache import LEXICAL_REMEDY, FileCache
+from transforms.storage.file_cache import FileCache
+from transforms.storage.remedies import BUILD_LEXICAL
 
 
 def open_lexical(url: str, segments: Sequence[SegmentInfo], cache: FileCache) -> LexicalIndex:
@@ -58,7 +59,7 @@ def _pieces(url: str, segments: Sequence[SegmentInfo], cache: FileCache) -> list
             for piece in shard.pieces:
                 files = {
                     PurePath(file.name).suffix: cache.fetch(
-                        filesystem.join(folder, file.name), file.bytes, file.sha256, LEXICAL_REMEDY
+                        filesystem.join(folder, file.name), file.bytes, file.sha256, BUILD_LEXICAL
                     )
                     for file in piece.files
                 }

@@ -12,7 +12,7 @@ import numpy as np
 from transforms.errors import AlbeamError, Damaged
 from transforms.index.vector.faiss_factory import kind_of
 from transforms.index.vector.faiss_search import EXACT, reason
-from transforms.storage.file_cache import INDEX_REMEDY
+from transforms.storage.remedies import BUILD_INDEX
 
 _READING = threading.Lock()
 #: FAISS's messages about types of index and of lists that it does not know.
@@ -51,7 +51,7 @@ def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = Tru
     """
     size = path.stat().st_size
 
-    def damaged(problem: str, remedy: str = INDEX_REMEDY) -> Damaged:
+    def damaged(problem: str, remedy: str = BUILD_INDEX) -> Damaged:
         return Damaged("index file", str(path), problem, remedy)
 
     # FAISS 1.15 crashes on a mapped file that ends inside its header.
@@ -71,9 +71,9 @@ def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = Tru
         fit = flags != faiss.IO_FLAG_MMAP or _lists_fit(index, factory, dim, size)
     except (RuntimeError, MemoryError) as error:
         why = reason(error)
-        newer = "Install the newer FAISS that wrote it, or " if _UNKNOWN.search(why) else ""
+        newer = "Install the newer FAISS that wrote it. " if _UNKNOWN.search(why) else ""
         problem = f"can't be read by FAISS {faiss.__version__} ({why})"
-        raise damaged(problem, newer + INDEX_REMEDY) from error
+        raise damaged(problem, newer + BUILD_INDEX) from error
     if flags == faiss.IO_FLAG_MMAP and fit and size <= _memory():
         # FAISS's read-ahead threads only pay off for data that memory can't hold.
         ivf: Any = faiss.extract_index_ivf(index)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from transforms.errors import BadInput, Damaged
 from transforms.index.top_k import Rows, Scores, merge_top_k, no_hits
 from transforms.runtime.search_pool import searchers
-from transforms.storage.file_cache import INDEX_REMEDY
+from transforms.storage.remedies import BUILD_INDEX
 
 Vectors = npt.NDArray[np.float32]
 Raw = npt.NDArray[np.float16]
@@ -82,7 +82,7 @@ def open_raw(path: Path, rows: int, dim: int) -> Raw:
             "index file",
             str(path),
             f"has {size} bytes, but {rows} rows of {dim} dimensions have {wanted}",
-            INDEX_REMEDY,
+            BUILD_INDEX,
         )
     if not rows:
         return np.empty((0, dim), np.float16)
