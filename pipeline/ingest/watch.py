@@ -9,31 +9,23 @@ from typing import Any
 
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.ingest.options import EmbedOptions
+from pipeline.ingest.options import WATCH_MAX_SEGMENTS, EmbedOptions
+from pipeline.ingest.resolve import check_places, new_pipeline, resolve
 from pipeline.maintenance import compact
-from pipeline.runners.launch import (
-    check_reachable,
-    make_pipeline,
-    pipeline_options,
-    run_in_background,
-)
+from pipeline.runners.launch import run_in_background
 from transforms.catalog.snapshot import newest_snapshot
-from transforms.encoder.placement import expected_rate, resolve_placement
 from transforms.errors import AlbeamError, BadInput, Conflict
-from transforms.index.vector.selection import check_index_options
-from transforms.ingest.embed_passages import AlbertEmbeddingHandler
+from transforms.ingest.embed_passages import AlbertTableHandler
 from transforms.ingest.options import PassageOptions
-from transforms.ingest.passages import check_passage_options
-from transforms.models.resolve import find_model, options_for
-from transforms.models.tokenizer import load_tokenizer
 from transforms.storage import filesystem
 from transforms.streaming.file_intake import WatchOptions, language_of, list_new
-from transforms.streaming.journal import Entry
+from transforms.streaming.journal_entries import Closing, Entry
 from transforms.streaming.messages import MessageOptions
 from transforms.streaming.watch import WatchFiles, WatchMessages
 from transforms.transactions.commits import check_identity
 
-_POLL_SECONDS = 0.5
+#: Seconds between two checks of the job, which ask nothing of the store.
+_CHECK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,11 +33,11 @@ class WatchSummary:
     """What a watch did until it ended.
 
     Attributes:
-        files: that were taken.
-        rejected: of those, which could not be read: URL to reason.
-        entries: how many segments they made.
-        compactions: how often small segments were joined.
-        freshness: seconds from when a file was first seen until it was searchable, at worst.
+        files: number of files that were taken.
+        rejected: files that could not be read: URL to reason.
+        entries: number of segments that the files made.
+        compactions: number of times that small segments were joined.
+        freshness: the most seconds from when a file was first seen until it was searchable.
     """
 
     store: str
@@ -62,18 +54,18 @@ def run(
     options: EmbedOptions,
     every: float,
     until_idle: float | None = None,
-    max_segments: int = 8,
-    tell: Callable[[str], object] | None = None,
+    max_segments: int = WATCH_MAX_SEGMENTS,
+    notify: Callable[[str], object] | None = None,
 ) -> WatchSummary:
-    """Take new files into a store until nothing has come for a while, or for ever.
+    """Take new files into a store, without end or until no file has come for a while.
 
     Args:
         options: as for ``albeam embed``; the mode is always append, and of ids that occur twice the
             last counts.
-        every: seconds between two looks.
-        until_idle: seconds without anything new after which it ends.
+        every: seconds between two polls of the inputs, in the job and in this process.
+        until_idle: seconds without anything new after which the watch ends.
         max_segments: live segments above which they are compacted to half as many.
-        tell: given a line for each entry.
+        notify: called with a line for each entry.
 
     Raises:
         BadInput: options, model or store can't be used as given.
@@ -81,60 +73,36 @@ def run(
     """
     started = time.monotonic()
     if options.runner == "direct":
-        raise BadInput("the direct runner ends with its input; give --runner prism or flink")
-    check_reachable(options.runner, options.store, *options.inputs)
-    _check_there(options.inputs)
-    watched, passages, handler = _prepare(options, every)
-    beam_options = pipeline_options(options.runner, options.beam_args, streaming=True)
-    pipeline = make_pipeline(options.runner, beam_options)
+        raise BadInput("runner", "direct", "ends with its input", "Give --runner prism or flink")
+    check_places(options)
+    _check_inputs(options.inputs)
+    watched, passages, handler = resolve_watch(options, every)
+    pipeline = new_pipeline(options, streaming=True)
     _ = pipeline | "WatchFiles" >> WatchFiles(watched, passages, handler)
-    ledger = watched.ledger
-    known = {entry.number for entry in ledger.entries() if ledger.closing(entry.number) is not None}
-    done: list[Entry] = []
-    compactions, limit, freshness = 0, max_segments, 0.0
+    observer = _Observer(watched, max_segments, notify)
     with run_in_background(pipeline) as job:
-        quiet_since = time.monotonic()
-        while True:
-            _check_runs(job)
-            entries = ledger.entries()
-            for entry in entries:
-                closing = ledger.closing(entry.number)
-                if entry.number in known or closing is None:
-                    continue
-                known.add(entry.number)
-                done.append(entry)
-                freshness = max(freshness, closing.seconds if not closing.reason else 0.0)
-                if tell is not None:
-                    tell(_line(entry, closing.snapshot, closing.reason, closing.seconds))
-            working = any(entry.number not in known for entry in entries)
-            if working or list_new(watched, ledger.taken()):
-                quiet_since = time.monotonic()
-            else:
-                joined, limit = _compact(options.store, max_segments, limit, tell)
-                compactions += joined
-            if until_idle is not None and time.monotonic() - quiet_since >= until_idle:
-                break
-            time.sleep(_POLL_SECONDS)
+        _observe(job, observer, every, until_idle)
     newest = newest_snapshot(watched.store)
+    done = observer.done
     return WatchSummary(
         store=watched.store,
         snapshot=newest.number if newest is not None else 0,
         files=sum(len(entry.files) - len(entry.rejected) for entry in done),
         rejected={url: why for entry in done for url, why in entry.rejected.items()},
         entries=len(done),
-        compactions=compactions,
-        freshness=round(freshness, 3),
+        compactions=observer.compactions,
+        freshness=round(observer.freshness, 3),
         seconds=round(time.monotonic() - started, 3),
     )
 
 
 def store_messages(options: EmbedOptions, messages: MessageOptions) -> WatchMessages:
-    """What brings a ``PCollection[Message]`` into a store, in a pipeline of one's own.
+    """Return the transform from a ``PCollection[Message]`` to a store, for a pipeline of your own.
 
     Args:
-        options: as for ``albeam embed``; its inputs, columns and mode don't count, and the store is
-            that of the messages.
-        messages: how they are gathered.
+        options: as for ``albeam embed``. Inputs, columns and mode are ignored, and the store is
+            that of ``messages``.
+        messages: how messages are gathered.
 
     Raises:
         BadInput: options, model or store can't be used as given.
@@ -142,63 +110,142 @@ def store_messages(options: EmbedOptions, messages: MessageOptions) -> WatchMess
     options = replace(
         options, inputs=(messages.folder,), store=messages.store, columns=messages.columns
     )
-    watched, passages, handler = _prepare(options, messages.every)
+    watched, passages, handler = resolve_watch(options, messages.every)
     return WatchMessages(messages, replace(watched, messages=True), passages, handler)
 
 
-def _check_there(inputs: Sequence[str]) -> None:
-    """Raise BadInput for a local folder that is not there: it may be misspelt."""
+def _check_inputs(inputs: Sequence[str]) -> None:
+    """Raise BadInput if a local folder does not exist: its name may be misspelt."""
     for url in map(filesystem.absolute, inputs):
         named = filesystem.is_local(url) and not glob.has_magic(url)
         if named and not os.path.exists(filesystem.local_path(url)):
-            raise BadInput(f"input {url!r} is not there; make the folder, or name another")
+            raise BadInput("input", url, "does not exist", "Make the folder, or name another")
 
 
-def _prepare(options: EmbedOptions, every: float) -> tuple[WatchOptions, PassageOptions, Any]:
-    if every <= 0:
-        raise BadInput(f"every is {every}; give a time such as 30s")
-    store = filesystem.absolute(options.store)
-    filesystem.probe_exclusive(store)
-    model = find_model(options.model)
-    placement = resolve_placement(options.placement, model)
-    identity = model.identity
-    passages = PassageOptions(identity.max_tokens, options.stride, identity.passage_prompt)
-    check_passage_options(passages, load_tokenizer(model))
-    check_index_options(options.index, identity.dim)
-    newest = newest_snapshot(store)
+def resolve_watch(
+    options: EmbedOptions, every: float
+) -> tuple[WatchOptions, PassageOptions, AlbertTableHandler]:
+    """Resolve the options of a watch, and check that they fit the store.
+
+    Raises:
+        BadInput: the options, the model or the store can't be used.
+    """
+    job = resolve(options)
+    filesystem.probe_exclusive(job.store)
+    newest = newest_snapshot(job.store)
     if newest is not None:
-        check_identity(store, newest.identity, identity)
+        check_identity(job.store, newest.identity, job.identity)
     watched = WatchOptions(
-        inputs=tuple(filesystem.absolute(url) for url in options.inputs),
-        store=store,
+        inputs=job.inputs,
+        store=job.store,
         columns=options.columns,
-        identity=identity,
+        identity=job.identity,
         vector_dtype=options.vector_dtype,
         index=options.index,
-        rate=expected_rate(model, placement),
+        rate=job.rate,
         every=every,
         lexical=options.lexical,
         rows_per_part=options.rows_per_part,
     )
     language_of(watched)
-    handler = AlbertEmbeddingHandler(
-        options_for(identity), placement.device, placement.dtype
-    ).for_tables()
-    return watched, passages, handler
+    return watched, job.passages, job.handler()
 
 
-def _check_runs(job: Any) -> None:
-    if PipelineState.is_terminal(job.state):
-        raise AlbeamError(f"the job ended by itself: {job.state}; run the same command again")
+class _Observer:
+    """The view that the command has of a running watch.
+
+    Attributes:
+        done: the entries that were closed since the start.
+        compactions: number of compactions.
+        freshness: the most seconds that an entry took.
+    """
+
+    def __init__(
+        self,
+        watched: WatchOptions,
+        max_segments: int,
+        notify: Callable[[str], object] | None,
+    ) -> None:
+        self.done: list[Entry] = []
+        self.compactions = 0
+        self.freshness = 0.0
+        self._watched, self._max_segments, self._notify = watched, max_segments, notify
+        self._limit = max_segments
+        state = watched.journal.read()
+        self._reported = state.last_number - (state.open_entry is not None)
+
+    def poll(self) -> bool:
+        """Report closed entries, compact the store, and return whether there is or was work."""
+        state = self._watched.journal.read(after=self._reported)
+        entries = [each for each in state.entries if each.entry.number > self._reported]
+        for each in entries:
+            if each.closing is not None:
+                self._report(each.entry, each.closing)
+        active = bool(entries) or bool(list_new(self._watched, state))
+        if state.open_entry is None:
+            self._compact()
+        return active
+
+    def _report(self, entry: Entry, closing: Closing) -> None:
+        self._reported = entry.number
+        self.done.append(entry)
+        if not closing.reason:
+            self.freshness = max(self.freshness, closing.seconds)
+        if self._notify is not None:
+            self._notify(_line(entry, closing))
+
+    def _compact(self) -> None:
+        joined, self._limit = _compact(
+            self._watched.store, self._max_segments, self._limit, self._notify
+        )
+        self.compactions += joined
+
+
+def _observe(job: Any, observer: _Observer, every: float, until_idle: float | None) -> None:
+    """Poll until the watch has been idle for ``until_idle`` seconds.
+
+    Raises:
+        AlbeamError: the job ended by itself.
+    """
+    idle_since: float | None = None
+    while True:
+        _check_running(job)
+        now = time.monotonic()
+        if observer.poll():
+            idle_since = None
+        elif idle_since is None:
+            idle_since = now
+        wait = every
+        if until_idle is not None and idle_since is not None:
+            if now - idle_since >= until_idle:
+                return
+            # The last poll comes when the time is up.
+            wait = min(every, idle_since + until_idle - time.monotonic())
+        _wait(job, wait)
+
+
+def _wait(job: Any, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(left, _CHECK_SECONDS))
+        _check_running(job)
+
+
+def _check_running(job: Any) -> None:
+    state = job.state
+    if PipelineState.is_terminal(state):
+        raise AlbeamError("job", state, "ended by itself", "Run the same command again")
 
 
 def _compact(
-    store: str, most: int, limit: int, tell: Callable[[str], object] | None
+    store: str, most: int, limit: int, notify: Callable[[str], object] | None
 ) -> tuple[bool, int]:
-    """Join small segments if there are more than ``limit``; whether that was done, and the next.
+    """Compact a store that has more than ``limit`` segments.
 
-    One that fails costs no file its place in the store, so the watch goes on, and tries again when
-    there are twice as many.
+    A compaction that fails does not end the watch: no file depends on it.
+
+    Returns:
+        Whether segments were joined, and the next limit; twice as many segments after a failure.
     """
     newest = newest_snapshot(filesystem.absolute(store))
     if newest is None or len(newest.segments) <= limit:
@@ -206,19 +253,23 @@ def _compact(
     try:
         compact.run(store, max(most // 2, 1))
     except Conflict:
-        # Another writer was faster; there is another time.
+        # Another writer was faster; the next poll tries again.
         return False, limit
     except AlbeamError as error:
-        if tell is not None:
-            tell(f"{len(newest.segments)} segments are left as they are: {error}")
+        if notify is not None:
+            notify(f"the compaction of {len(newest.segments)} segments failed: {error}")
         return False, 2 * len(newest.segments)
     return True, most
 
 
-def _line(entry: Entry, snapshot: int, reason: str, seconds: float) -> str:
+def _line(entry: Entry, closing: Closing) -> str:
     taken = len(entry.files) - len(entry.rejected)
     words = [f"{taken} file{'s' if taken != 1 else ''}"]
-    words += [f"in snapshot {snapshot}, {seconds:.1f} s after they were seen"] if not reason else []
-    words += [f"given up: {reason}"] if reason else []
+    if closing.reason:
+        words.append(f"given up: {closing.reason}")
+    else:
+        words.append(
+            f"in snapshot {closing.snapshot}, {closing.seconds:.1f} s after they were seen"
+        )
     words += [f"rejected {url}: {why}" for url, why in entry.rejected.items()]
     return ", ".join(words)

@@ -1,6 +1,5 @@
-"""New files of a watched folder: which are whole, which rows of them count, and their commit."""
+"""New files of a watched folder: which can be read, which rows of them count, and their commit."""
 
-from collections.abc import Set
 from dataclasses import asdict, dataclass
 
 from pyroaring import BitMap64
@@ -16,36 +15,39 @@ from transforms.index.lexical.build import build_lexical, choose_language
 from transforms.index.options import IndexOptions, LexicalOptions
 from transforms.ingest.partitioning import plan_parts
 from transforms.ingest.read_parts import read_ids, read_slice
-from transforms.ingest.survey import Survey, slices_of, survey_input
+from transforms.ingest.survey import Footer, Survey, read_footer, slices_of, survey_footers
 from transforms.models.identity import ModelIdentity
 from transforms.storage import filesystem, input_files
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.schema import ROW
-from transforms.streaming.journal import Entry, Ledger
-from transforms.streaming.message_versions import newest_rows, news, rows_to_embed
-from transforms.transactions.commits import commit_segment, remove_documents
+from transforms.streaming.checkpoint_writer import condense
+from transforms.streaming.journal import Journal, JournalState
+from transforms.streaming.journal_entries import Entry
+from transforms.streaming.message_versions import newest_rows, rows_to_embed, without_known
+from transforms.transactions.commits import commit_segment
+from transforms.transactions.removal import remove_documents
 
-#: Files of one entry at most: more wait for the next.
+#: The most files of one entry; the others wait for the next one.
 FILES_PER_ENTRY = 64
 
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """What is watched, and what becomes of it.
+    """Options of a watch.
 
     Attributes:
         inputs: folders or globs.
         store: the store's URL.
         columns: which columns hold what.
-        identity: of the model.
+        identity: the identity of the model.
         vector_dtype: ``float32`` or ``float16``.
-        index: which index each segment gets.
-        rate: tokens a second that a worker embeds, as expected.
-        every: seconds between two looks.
-        lexical: whether each segment gets a lexical index, and for which language.
-        rows_per_part: input rows of a part, or None to choose.
-        messages: the files are those of `LandMessages`: each is whole when it appears, versions
-            say which rows count, and it is removed once its rows are in the store.
+        index: the index of each segment.
+        rate: expected tokens per second of a worker.
+        every: seconds between two polls.
+        lexical: the lexical index of each segment.
+        rows_per_part: input rows of a part; None chooses.
+        messages: the files are those of `LandMessages`. Each is complete when it appears, versions
+            decide which rows count, and a file is removed once its rows are in the store.
     """
 
     inputs: tuple[str, ...]
@@ -60,34 +62,45 @@ class WatchOptions:
     rows_per_part: int | None = None
     messages: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise BadInput if the interval is not positive."""
+        if self.every <= 0:
+            raise BadInput("every", self.every, "must be above 0", "Give a time such as 30s")
+
     @property
-    def ledger(self) -> Ledger:
-        """Of these inputs."""
-        return Ledger.of(self.store, self.inputs)
+    def journal(self) -> Journal:
+        """The journal of these inputs."""
+        return Journal.of(self.store, self.inputs)
 
 
-def list_new(options: WatchOptions, taken: Set[FileInfo]) -> list[FileInfo]:
-    """The files that are not among those which were taken, by their identities."""
-    # In an empty folder nothing has come yet.
+def list_new(options: WatchOptions, state: JournalState) -> list[FileInfo]:
+    """Return the files that the journal has not taken, by their identities."""
+    # An empty folder is not an error: its first file may still come.
     files = input_files.list_inputs(options.inputs, empty=True)
+    taken = state.taken_files()
     if options.messages:
-        # Named after its content: what is written again is the same.
+        # These files are named after their content: one that is written again is the same.
         urls = {file.url for file in taken}
         return [file for file in files if file.url not in urls]
     return [file for file in files if file not in taken]
 
 
-def plan_entry(options: WatchOptions, files: list[FileInfo], number: int, seen: float) -> Entry:
-    """Survey files and settle the plan of their segment.
+def plan_entry(
+    options: WatchOptions, state: JournalState, files: list[FileInfo], seen: float
+) -> Entry:
+    """Survey files, create the plan of their segment, and return the next entry of the journal.
 
     A file that can't be read, or whose columns don't fit, is rejected with its reason. Of rows with
-    one id the last counts, in the order of files and rows.
+    one id the last counts, in the order of files and rows. The journal is condensed if that is due.
     """
+    # The number of the state that had no open entry: another watch may have added one since.
+    number = state.last_number + 1
+    state = condense(state)
     survey, rejected = survey_files(options, files)
     name = segment_name(
         {
             "watch": [asdict(file) for file in files],
-            # Files that are taken again meet nothing of a segment that was given up.
+            # Files that are taken again must not find a segment that was given up.
             "entry": number,
             "columns": asdict(options.columns),
             "identity": {**options.identity.to_dict(), "name": "", "revision": ""},
@@ -98,25 +111,28 @@ def plan_entry(options: WatchOptions, files: list[FileInfo], number: int, seen: 
     if survey is not None:
         paths = SegmentPaths(options.store, name)
         paths.claim()
-        choose = _choose_messages if options.messages else _choose_files
-        chosen = choose(options.ledger, name, survey)
+        choose = _choose_messages if options.messages else _choose_rows
+        chosen = choose(state, name, survey)
         if any(chosen):
             plan = plan_parts(survey, options.rows_per_part, options.rate, chosen)
             parts = len(paths.create_plan(plan).parts)
     return Entry(number, name, parts, tuple(files), rejected, seen)
 
 
-def _choose_files(ledger: Ledger, segment: str, survey: Survey) -> list[BitMap64]:
-    places = last_places(survey)
-    ledger.write_ids(
-        segment, {survey.files[file].url: ids for file, ids in _by_file(places).items()}
-    )
-    return chosen_rows(survey, places)
+def _choose_rows(state: JournalState, segment: str, survey: Survey) -> list[BitMap64]:
+    """Return the rows that count of each file, and write their ids to the journal."""
+    last, rows = last_rows(survey)
+    ids: dict[str, list[str]] = {}
+    for name, file in last.items():
+        ids.setdefault(survey.files[file].url, []).append(name)
+    state.journal.write_ids(segment, ids)
+    return rows
 
 
-def _choose_messages(ledger: Ledger, segment: str, survey: Survey) -> list[BitMap64]:
-    new = news(ledger, newest_rows(survey))
-    ledger.write_versions(
+def _choose_messages(state: JournalState, segment: str, survey: Survey) -> list[BitMap64]:
+    """Return the rows that count of each file, and write their versions to the journal."""
+    new = without_known(state, newest_rows(survey))
+    state.journal.write_versions(
         segment, {name: (each.version, each.deleted) for name, each in new.items()}
     )
     return rows_to_embed(survey, new.values())
@@ -125,98 +141,84 @@ def _choose_messages(ledger: Ledger, segment: str, survey: Survey) -> list[BitMa
 def survey_files(
     options: WatchOptions, files: list[FileInfo]
 ) -> tuple[Survey | None, dict[str, str]]:
-    """The survey of those files that can be read whole and fit, and why the others don't."""
+    """Return the survey of the files that can be read and fit, and why the others can't be used."""
     newest = newest_snapshot(options.store)
     refs = newest.segments if newest is not None else ()
-    theirs = [(ref.name, read_segment(options.store, ref).metadata) for ref in refs]
+    others = [(ref.name, read_segment(options.store, ref).metadata) for ref in refs]
     good: list[FileInfo] = []
+    footers: list[Footer] = []
     found: Survey | None = None
     rejected = {}
     for file in files:
         try:
-            survey = survey_input([*good, file], options.columns)
-            check_metadata(survey.schema, theirs)
-            alone = survey_input([file], options.columns)
-            for piece in slices_of(alone):
-                for _ in read_slice(alone, piece):
-                    pass
+            footer = read_footer(file, options.columns.text_column)
+            survey = survey_footers([*good, file], [*footers, footer], options.columns)
+            check_metadata(survey.schema, others)
+            _check_readable(survey_footers([file], [footer], options.columns))
         except BadInput as error:
             rejected[file.url] = str(error)
         else:
             good.append(file)
+            footers.append(footer)
             found = survey
     return found, rejected
 
 
-def last_places(survey: Survey) -> dict[str, tuple[int, int]]:
-    """Where each id stands last: its file and row."""
-    places: dict[str, tuple[int, int]] = {}
+def _check_readable(survey: Survey) -> None:
+    """Read all rows of a survey's files; raises BadInput if that fails."""
     for piece in slices_of(survey):
-        for table in read_ids(survey, piece):
-            names = table.column("document_id").to_pylist()
-            for name, row in zip(names, table.column(ROW).to_pylist(), strict=True):
-                if name is not None:
-                    places[name] = (piece.file, row)
-    return places
+        for _ in read_slice(survey, piece):
+            pass
 
 
-def chosen_rows(survey: Survey, places: dict[str, tuple[int, int]]) -> list[BitMap64]:
-    """For each file the rows that count: of one id the last, and all rows without an id."""
+def last_rows(survey: Survey) -> tuple[dict[str, int], list[BitMap64]]:
+    """Return the rows that count: of one id the last, and all rows without an id.
+
+    Returns:
+        The file in which each id occurs last, and the rows of each file.
+    """
+    last: dict[str, tuple[int, int]] = {}
     rows = [BitMap64() for _ in survey.files]
     for piece in slices_of(survey):
         for table in read_ids(survey, piece):
             names = table.column("document_id").to_pylist()
             for name, row in zip(names, table.column(ROW).to_pylist(), strict=True):
-                if name is None or places[name] == (piece.file, row):
+                if name is None:
                     rows[piece.file].add(row)
-    return rows
+                else:
+                    last[name] = (piece.file, row)
+    for file, row in last.values():
+        rows[file].add(row)
+    return {name: file for name, (file, _) in last.items()}, rows
 
 
-def _by_file(places: dict[str, tuple[int, int]]) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
-    for name, (file, _) in places.items():
-        found.setdefault(file, []).append(name)
-    return found
-
-
-def replaced_ids(ledger: Ledger, entry: Entry) -> set[str]:
-    """The ids that earlier versions of an entry's files brought, that no other file has brought
-    since, and that the files lack now."""
-    earlier = [each for each in ledger.taken_entries() if each.number < entry.number]
-    before = {file.url for each in earlier for file in each.files}
-    again = before & ({file.url for file in entry.files} - entry.rejected.keys())
+def replaced_ids(state: JournalState, entry: Entry) -> set[str]:
+    """Return the ids that an earlier version of the entry's files brought, and no file has now."""
+    again = state.stored_urls() & ({file.url for file in entry.files} - entry.rejected.keys())
     if not again:
         return set()
-    owners: dict[str, str] = {}
-    for each in earlier:
-        for url, ids in ledger.read_ids(each.segment).items():
-            owners.update(dict.fromkeys(ids, url))
-    ours = ledger.read_ids(entry.segment)
-    now = {name for ids in ours.values() for name in ids}
-    return {name for name, url in owners.items() if url in again} - now
+    ids = state.journal.read_ids(entry.segment)
+    return state.documents_of(again).difference(*ids.values())
 
 
 def language_of(options: WatchOptions) -> str | None:
-    """The language of the next segment's lexical index; see `choose_language`."""
+    """Return the language of the next segment's lexical index; see `choose_language`."""
     newest = newest_snapshot(options.store)
     refs = newest.segments if newest is not None else ()
     return choose_language(options.lexical, [read_segment(options.store, ref) for ref in refs])
 
 
-def commit_entry(options: WatchOptions, entry: Entry) -> int:
-    """Index and commit an entry's segment, whose parts are all done; the newest snapshot.
+def commit_entry(options: WatchOptions, state: JournalState, entry: Entry) -> int:
+    """Index and commit the segment of the open entry; return the newest snapshot.
 
-    A segment that was committed before, by a try that was killed, is not committed again. What the
-    files had before and lack now, or can't be embedded now, and what messages take away, goes in a
-    second snapshot.
+    All parts of the segment are done. If an attempt that was killed has committed the segment, it
+    is not committed again. A second snapshot removes the documents that the files no longer have or
+    that can't be embedded any more, and those that messages delete.
     """
-    paths = options.ledger.paths(entry)
+    paths = state.journal.paths(entry)
     parts = complete_parts(paths, entry.parts, [])
-    # Entries follow one another: this one's snapshot came after those of the others.
-    ledger = options.ledger
-    closings = (ledger.closing(each.number) for each in ledger.taken_entries())
-    last = max((closing.snapshot for closing in closings if closing is not None), default=0)
-    committed = was_committed(options.store, entry.segment, last)
+    # Entries are committed in order, so an earlier attempt came after their snapshots.
+    committed = was_committed(options.store, entry.segment, state.last_snapshot)
     if not committed and any(part.rows for part in parts):
         plan = paths.read_plan()
         assert plan is not None
@@ -229,25 +231,24 @@ def commit_entry(options: WatchOptions, entry: Entry) -> int:
     newest = newest_snapshot(options.store)
     if newest is None:
         return 0
-    gone = _gone(options, entry) | rejected_ids(
-        paths, parts, {reason for part in parts for reason in part.rejects}
-    )
+    reasons = {reason for part in parts for reason in part.rejects}
+    gone = _removed_ids(options, state, entry) | rejected_ids(paths, parts, reasons)
     return (
         remove_documents(options.store, sorted(gone), "watch").snapshot if gone else newest.number
     )
 
 
-def _gone(options: WatchOptions, entry: Entry) -> set[str]:
+def _removed_ids(options: WatchOptions, state: JournalState, entry: Entry) -> set[str]:
     if not options.messages:
-        return replaced_ids(options.ledger, entry)
-    versions = options.ledger.read_versions(entry.segment)
+        return replaced_ids(state, entry)
+    versions = state.journal.read_versions(entry.segment)
     return set(versions.filter(versions.column("deleted")).column("document_id").to_pylist())
 
 
 def remove_taken(options: WatchOptions) -> None:
     """Remove the files of messages whose rows are in the store."""
-    taken = {file.url for entry in options.ledger.taken_entries() for file in entry.files}
-    # Entries have their files as they are listed, which may be under another scheme's name.
+    stored = options.journal.read().stored_urls()
+    # Entries name files as listings do, which may differ from the input's scheme.
     for file in input_files.list_inputs(options.inputs, empty=True):
-        if file.url in taken:
+        if file.url in stored:
             filesystem.remove(file.url)

@@ -1,4 +1,4 @@
-"""Which version of each document a stream has brought, and which rows of new files are newer."""
+"""Versions of messages: which row of a file is the newest of its document, and which is news."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from transforms.catalog.plan import Slice
 from transforms.ingest.read_parts import read_columns
 from transforms.ingest.survey import Survey, slices_of
 from transforms.storage.schema import ROW
-from transforms.streaming.journal import Ledger
+from transforms.streaming.journal import JournalState
 
 #: The column of a message's version: of one document the greatest counts.
 VERSION = "_version"
 
 
 class Newest(NamedTuple):
-    """Where a document's newest message stands, and what it says."""
+    """The newest message of a document: its version, its place, and whether it deletes."""
 
     version: int
     file: int
@@ -27,7 +27,7 @@ class Newest(NamedTuple):
 
 
 def newest_rows(survey: Survey) -> dict[str, Newest]:
-    """The newest message of each document in files that `LandMessages` wrote, by id."""
+    """Return the newest message of each document in files of `LandMessages`, by document id."""
     newest: dict[str, Newest] = {}
     for piece in slices_of(survey):
         for table in _read(survey, piece):
@@ -39,15 +39,9 @@ def newest_rows(survey: Survey) -> dict[str, Newest]:
     return newest
 
 
-def news(ledger: Ledger, newest: dict[str, Newest]) -> dict[str, Newest]:
-    """Those that are newer than what closed entries of the ledger have brought."""
-    names = pa.array(list(newest), pa.string())
-    known: dict[str, int] = {}
-    for entry in ledger.taken_entries():
-        table = ledger.read_versions(entry.segment)
-        table = table.filter(pc.is_in(table.column("document_id"), names))
-        for name, version in zip(*(c.to_pylist() for c in table.columns[:2]), strict=True):
-            known[name] = max(version, known.get(name, version))
+def without_known(state: JournalState, newest: dict[str, Newest]) -> dict[str, Newest]:
+    """Return the messages whose version is above the one that the journal has."""
+    known = state.versions_of(newest)
     return {
         name: each
         for name, each in newest.items()
@@ -56,7 +50,7 @@ def news(ledger: Ledger, newest: dict[str, Newest]) -> dict[str, Newest]:
 
 
 def rows_to_embed(survey: Survey, newest: Iterable[Newest]) -> list[BitMap64]:
-    """For each file the rows of messages that bring a document."""
+    """Return for each file the rows of the messages that bring a document."""
     rows = [BitMap64() for _ in survey.files]
     for each in newest:
         if not each.deleted:
@@ -65,7 +59,7 @@ def rows_to_embed(survey: Survey, newest: Iterable[Newest]) -> list[BitMap64]:
 
 
 def _read(survey: Survey, piece: Slice) -> Iterator[pa.Table]:
-    """``document_id, _row, version, deleted``."""
+    """Yield ``document_id, _row, version, deleted``."""
     columns = survey.columns
     for table in read_columns(survey, piece, [columns.id_column, VERSION, columns.text_column]):
         name, version, text = (table.column(number) for number in range(3))

@@ -1,9 +1,8 @@
 """Files that appear under a folder become segments of a store, for as long as a job runs.
 
-Ticks make a look at the folder; what is new and whole becomes an entry of the `Ledger`, and its
-parts go the road of a batch: read, split, embed, write. When the last part is done, the entry's
-segment is indexed and committed. Everything that may happen twice may: the files in the store
-decide.
+Each poll lists the folder. New files that no longer change become an entry of the `Journal`. Their
+rows take the same way as those of a batch: read, split, embed, write. After the last part, the
+segment is indexed and committed. Every step may happen twice: the files in the store decide.
 """
 
 import functools
@@ -44,17 +43,17 @@ from transforms.streaming.file_intake import (
     plan_entry,
     remove_taken,
 )
-from transforms.streaming.journal import Entry
+from transforms.streaming.journal_entries import Entry
 from transforms.streaming.messages import LandMessages, Message, MessageOptions
 
-#: So long an entry may make no progress before its parts are sent again.
+#: The parts of an entry that makes no progress for so long are sent again.
 _PATIENCE_SECONDS = 300.0
 _CLAIM_SECONDS = 60.0
 _NO_PART = -1
 
 
-class _Looks:
-    """What the looks of one job in this process remember; Beam may use a `_LookFn` for each."""
+class _PollState:
+    """The memory of all polls of one job in this process; Beam may use several `_PollFn`."""
 
     def __init__(self) -> None:
         self.before: set[FileInfo] = set()
@@ -64,12 +63,12 @@ class _Looks:
 
 
 @functools.cache
-def _looks(job: int) -> _Looks:  # noqa: ARG001
-    return _Looks()
+def _poll_state(job: int) -> _PollState:  # noqa: ARG001
+    return _PollState()
 
 
-class _LookFn(beam.DoFn):
-    """Ticks to the parts that are to be done, ``(segment, part)``; ``_NO_PART`` where all are."""
+class _PollFn(beam.DoFn):
+    """From polls to the parts to do, ``(segment, part)``; ``_NO_PART`` if all parts are done."""
 
     def __init__(self, options: WatchOptions) -> None:
         self._options = options
@@ -78,69 +77,67 @@ class _LookFn(beam.DoFn):
 
     def setup(self) -> None:
         check_version(self._version)
-        # The runner may have begun anew, and lost what was under way.
-        _looks(self._job).sent = 0
+        # The runner may have restarted and lost the parts that were sent.
+        _poll_state(self._job).sent = 0
         if self._options.messages:
             remove_taken(self._options)
 
     def process(self, element: object) -> Iterator[tuple[str, int]]:  # noqa: ARG002
-        options, ledger, looks = self._options, self._options.ledger, _looks(self._job)
-        entries = ledger.entries()
-        new = list_new(options, ledger.taken())
+        options, polls = self._options, _poll_state(self._job)
+        state = options.journal.read()
+        new = list_new(options, state)
         now = time.time()
-        looks.seen = {file: looks.seen.get(file, now) for file in new}
-        whole = [file for file in new if options.messages or file in looks.before]
-        stable = whole[:FILES_PER_ENTRY]
-        looks.before = set(new)
-        oldest = min(looks.seen.values(), default=now)
-        last = entries[-1] if entries else None
-        if last is not None and ledger.closing(last.number) is None:
-            oldest = min(oldest, last.seen)
-            yield from self._go_on(last, looks)
+        polls.seen = {file: polls.seen.get(file, now) for file in new}
+        complete = [file for file in new if options.messages or file in polls.before]
+        stable = complete[:FILES_PER_ENTRY]
+        polls.before = set(new)
+        oldest = min(polls.seen.values(), default=now)
+        if state.open_entry is not None:
+            oldest = min(oldest, state.open_entry.seen)
+            yield from self._resume(state.open_entry, polls)
         elif stable:
-            number = last.number + 1 if last is not None else 1
-            seen = min(looks.seen[file] for file in stable)
-            entry = plan_entry(options, stable, number, seen)
-            if ledger.add(entry):
+            seen = min(polls.seen[file] for file in stable)
+            entry = plan_entry(options, state, stable, seen)
+            if options.journal.add(entry):
                 Metrics.counter(METRICS, "files").inc(len(stable) - len(entry.rejected))
                 Metrics.counter(METRICS, "files_rejected").inc(len(entry.rejected))
-                yield from self._go_on(entry, looks)
+                yield from self._resume(entry, polls)
         Metrics.gauge(METRICS, "files_waiting").set(len(new))
         Metrics.gauge(METRICS, "lag_seconds").set(int(now - oldest))
 
-    def _go_on(self, entry: Entry, looks: _Looks) -> Iterator[tuple[str, int]]:
-        """Send what is not done of an entry, unless it was sent and moves on."""
-        ledger = self._options.ledger
+    def _resume(self, entry: Entry, polls: _PollState) -> Iterator[tuple[str, int]]:
+        """Send the parts of an entry that are not done, unless they were sent and make progress."""
+        journal = self._options.journal
         if len(entry.rejected) == len(entry.files):
-            ledger.close(entry, reason="no file could be read")
+            journal.close(entry, reason="no file could be read")
             return
-        paths = ledger.paths(entry)
+        paths = journal.paths(entry)
         done = paths.finished_parts()
         Metrics.gauge(METRICS, "parts_waiting").set(entry.parts - len(done))
         if len(done) == entry.parts:
             yield entry.segment, _NO_PART
             return
-        if looks.sent != entry.number and not filesystem.exists(paths.plan):
-            # The watch was down for so long that a vacuum took it.
-            ledger.close(entry, reason="its plan is gone; its files are taken again")
+        if polls.sent != entry.number and not filesystem.exists(paths.plan):
+            # The watch was down for so long that a vacuum removed the plan.
+            journal.close(entry, reason="its plan is gone; its files are taken again")
             return
         now = time.time()
-        if now - looks.claimed > _CLAIM_SECONDS:
-            # A vacuum sees that there is work.
-            looks.claimed = now
+        if now - polls.claimed > _CLAIM_SECONDS:
+            # The claim keeps the segment from a vacuum.
+            polls.claimed = now
             paths.claim()
-        if (looks.sent, looks.done) != (entry.number, len(done)):
-            looks.moved = now
-        # What a killed worker had is lost; sending it twice does no harm.
-        if looks.sent != entry.number or now - looks.moved > _PATIENCE_SECONDS:
-            looks.moved = now
+        if (polls.sent, polls.done) != (entry.number, len(done)):
+            polls.moved = now
+        # A killed worker has lost its parts; sending a part twice does no harm.
+        if polls.sent != entry.number or now - polls.moved > _PATIENCE_SECONDS:
+            polls.moved = now
             for part in sorted(set(range(entry.parts)) - done):
                 yield entry.segment, part
-        looks.sent, looks.done = entry.number, len(done)
+        polls.sent, polls.done = entry.number, len(done)
 
 
 class _FinishedFn(beam.DoFn):
-    """The segments of which no part is left to be done."""
+    """The segments that have no part left to do."""
 
     def process(self, element: tuple[str, int]) -> Iterator[str]:
         segment, part = element
@@ -149,31 +146,31 @@ class _FinishedFn(beam.DoFn):
 
 
 class _ReadFn(beam.DoFn):
-    """``(segment, part)`` to the part's tables, unless it is done."""
+    """From ``(segment, part)`` to the part's tables, unless the part is done."""
 
     def __init__(self, options: WatchOptions) -> None:
         self._options = options
 
     def process(self, element: tuple[str, int]) -> Iterator[pa.Table]:
         segment, part = element
-        ledger = self._options.ledger
-        entry = ledger.open_entry()
-        if part == _NO_PART or entry is None or entry.segment != segment:
+        journal = self._options.journal
+        entry = None if part == _NO_PART else journal.read().open_entry
+        if entry is None or entry.segment != segment:
             return
-        paths = ledger.paths(entry)
+        paths = journal.paths(entry)
         plan = paths.read_plan()
         if plan is None or paths.read_marker(part) is not None:
             return
         try:
             yield from mark_chunks(part, read_chunks(plan, plan.parts[part]), segment)
         except BadInput as error:
-            # A file went away or was changed under our hands; what replaced it is a new file.
-            ledger.close(entry, reason=str(error))
+            # A file was removed or changed while it was read; its next version is a new file.
+            journal.close(entry, reason=str(error))
             Metrics.counter(METRICS, "files_rejected").inc(len(entry.files))
 
 
 class _WriteFn(WritePartsFn):
-    """Tables with vectors to files; gives the segment of each part that is done."""
+    """From tables with vectors to files; yields the segment of each part that is done."""
 
     def __init__(self, options: WatchOptions) -> None:
         super().__init__(SegmentPaths(options.store, ""), _format(options, pa.schema([])))
@@ -182,7 +179,7 @@ class _WriteFn(WritePartsFn):
     def process(self, element: pa.Table) -> Iterator[Any]:
         chunk = chunk_of(element)
         if chunk.number == 0:
-            # The part before was given up in its middle, with its entry.
+            # The part before may have ended in its middle, when its entry was given up.
             self._give_up()
             self._paths = SegmentPaths(self._options.store, chunk.segment)
             plan = self._paths.read_plan()
@@ -200,32 +197,33 @@ def _format(options: WatchOptions, metadata: pa.Schema) -> PartFormat:
 
 
 class _KeyFn(beam.DoFn):
-    """Segments under the one key of all commits."""
+    """From segments to pairs with the one key of all commits."""
 
     def process(self, element: str) -> Iterator[tuple[str, str]]:
         yield "store", element
 
 
-#: State makes a runner send the elements of a key, and so the commits, one after another.
+#: A runner processes the elements of a key one after another if the step has state.
 _LAST = beam.DoFn.StateParam(ReadModifyWriteStateSpec("last", VarIntCoder()))
 
 
 class _CommitFn(beam.DoFn):
-    """A segment of which a part is done, to the snapshot that its last part brings."""
+    """From segments that have a new part to the snapshots after their last parts."""
 
     def __init__(self, options: WatchOptions) -> None:
         self._options = options
 
     def process(self, element: tuple[str, str], last: Any = _LAST) -> Iterator[int]:
         _, segment = element
-        ledger = self._options.ledger
-        entry = ledger.open_entry()
+        journal = self._options.journal
+        state = journal.read()
+        entry = state.open_entry
         if entry is None or entry.segment != segment:
             return
-        if len(ledger.paths(entry).finished_parts()) < entry.parts:
+        if len(journal.paths(entry).finished_parts()) < entry.parts:
             return
-        number = commit_entry(self._options, entry)
-        closing = ledger.close(entry, number)
+        number = commit_entry(self._options, state, entry)
+        closing = journal.close(entry, number)
         if self._options.messages:
             remove_taken(self._options)
         Metrics.counter(METRICS, "entries").inc()
@@ -235,7 +233,7 @@ class _CommitFn(beam.DoFn):
 
 
 class WatchFiles(beam.PTransform):
-    """A pipeline's begin to the numbers of the snapshots that new files bring, without end."""
+    """Unbounded source of the numbers of the snapshots that new files bring."""
 
     def __init__(
         self, options: WatchOptions, passages: PassageOptions, handler: AlbertTableHandler
@@ -244,17 +242,17 @@ class WatchFiles(beam.PTransform):
         self._options, self._passages, self._handler = options, passages, handler
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[int]:
-        """Wire looks, the road of a batch, and commits."""
+        """Wire polls, the steps of a batch, and commits."""
         options = self._options
         pinned = options_for(options.identity)
-        looks = (
+        parts = (
             pbegin
             | "Ticks" >> PeriodicImpulse(Timestamp.now(), fire_interval=options.every)
-            | "Look" >> beam.ParDo(_LookFn(options)).with_output_types(tuple[str, int])
+            | "Poll" >> beam.ParDo(_PollFn(options)).with_output_types(tuple[str, int])
         )
-        finished = looks | "Finished" >> beam.ParDo(_FinishedFn()).with_output_types(str)
+        finished = parts | "Finished" >> beam.ParDo(_FinishedFn()).with_output_types(str)
         written = (
-            looks
+            parts
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_ReadFn(options)).with_output_types(pa.Table)
             | "SplitPassages" >> SplitPassages(pinned, self._passages)
@@ -270,7 +268,7 @@ class WatchFiles(beam.PTransform):
 
 
 class WatchMessages(beam.PTransform):
-    """A ``PCollection[Message]`` to the numbers of the snapshots that messages bring."""
+    """From a ``PCollection[Message]`` to the numbers of the snapshots that messages bring."""
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
-"""Messages of a stream: versions, files, and the whole road on a real engine."""
+"""Messages of a stream: versions, files, and the whole way into a store on a real engine."""
 
+import os
 import random
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.maintenance.verify import run as verify
 from pipeline.runners.launch import make_pipeline, pipeline_options, run_in_background
 from tests.support.engines import prism_args
 from tests.support.models import make_texts
+from tests.support.watched import counted_requests
 from transforms import Store
 from transforms.catalog.snapshot import newest_snapshot
 from transforms.errors import BadInput, Damaged
@@ -28,10 +30,13 @@ from transforms.index.options import IndexOptions
 from transforms.ingest.read_parts import read_chunks
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
-from transforms.storage.filesystem import list_names
+from transforms.storage import filesystem
+from transforms.storage.filesystem import FileInfo, list_names
 from transforms.storage.input_files import list_inputs
 from transforms.storage.schema import METRICS
+from transforms.streaming.checkpoint_writer import condense
 from transforms.streaming.file_intake import WatchOptions, list_new, plan_entry, remove_taken
+from transforms.streaming.journal_entries import Entry
 from transforms.streaming.messages import LandMessages, Message, MessageOptions, land, sort_out
 
 on_engines = pytest.mark.engines
@@ -149,23 +154,24 @@ def make_watched(folder: Path, albert: Path) -> WatchOptions:
 
 
 def take(watched: WatchOptions, documents: dict[str, str]) -> None:
-    """Take what has landed into a dict, as a watch takes it into a store."""
-    ledger = watched.ledger
-    files = list_new(watched, ledger.taken())
+    """Take new files into a dict, as a watch takes them into a store."""
+    journal = watched.journal
+    state = journal.read()
+    files = list_new(watched, state)
     if not files:
         return
-    entry = plan_entry(watched, files, len(ledger.entries()) + 1, time.time())
+    entry = plan_entry(watched, state, files, time.time())
     assert entry.rejected == {}
-    assert ledger.add(entry)
-    plan = ledger.paths(entry).read_plan() if entry.parts else None
+    assert journal.add(entry)
+    plan = journal.paths(entry).read_plan() if entry.parts else None
     for part in plan.parts if plan is not None else ():
         for table in read_chunks(plan, part):
             documents.update(zip(*(table.column(n).to_pylist() for n in range(2)), strict=True))
-    versions = ledger.read_versions(entry.segment)
+    versions = journal.read_versions(entry.segment)
     for name, _, deleted in zip(*(c.to_pylist() for c in versions.columns), strict=True):
         if deleted:
             documents.pop(name, None)
-    ledger.close(entry)
+    journal.close(entry)
     remove_taken(watched)
 
 
@@ -173,6 +179,40 @@ _BATCHES = st.lists(
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 6), st.booleans()), max_size=6),
     max_size=6,
 )
+
+
+def test_a_batch_reads_as_little_after_many_batches_as_after_few(
+    tmp_path: Path, albert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    options, watched = options_in(tmp_path), make_watched(tmp_path, albert)
+    journal = watched.journal
+
+    def age(first: int, last: int) -> None:
+        for number in range(first, last + 1):
+            condense(journal.read())
+            entry = Entry(number, f"s{number}", 0, (FileInfo(f"f{number}", 1, "v"),), {}, 0.0)
+            journal.write_versions(entry.segment, {"a": (number, False)})
+            assert journal.add(entry)
+            journal.close(entry, number)
+
+    def requests(version: int) -> int:
+        land([Message("a", "text", version)], options)
+        with counted_requests() as found:
+            state = journal.read()
+            files = list_new(watched, state)
+            entry = plan_entry(watched, state, files, time.time())
+        # Only a version above the last entry's is new.
+        assert entry.parts == (version > state.last_number)
+        filesystem.remove(files[0].url)
+        return found.total()
+
+    age(1, 10)
+    early = [requests(10), requests(11)]
+    age(11, 200)
+    late = [requests(200), requests(201)]
+    assert late[0] <= early[0]
+    assert late[1] <= early[1]
 
 
 @settings(max_examples=25, deadline=None)

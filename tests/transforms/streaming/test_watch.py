@@ -1,5 +1,6 @@
 """A watched folder on Prism and Flink: new files, replaced ones, poison, a kill in the middle."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,10 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import apache_beam as beam
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from apache_beam.runners.runner import PipelineState
 
 from pipeline.ingest import watch
 from pipeline.ingest.options import EmbedOptions
@@ -21,37 +24,24 @@ from pipeline.maintenance import compact
 from pipeline.maintenance.verify import run as verify
 from pipeline.runners import flink
 from tests.support.engines import flink_args, prism_args
-from tests.support.models import make_texts
 from tests.support.stores import add_segment, live_ids
+from tests.support.watched import put, some
 from transforms import Store
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import AlbeamError, BadInput, Conflict, Damaged
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
+from transforms.storage import input_files
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.input_files import list_inputs
-from transforms.streaming.file_intake import WatchOptions, list_new, plan_entry, replaced_ids
-from transforms.streaming.journal import Entry, Ledger
-from transforms.streaming.watch import _LookFn
+from transforms.streaming.file_intake import WatchOptions
+from transforms.streaming.journal import Journal
+from transforms.streaming.journal_entries import Entry
+from transforms.streaming.watch import _PollFn
 
 ROOT = Path(__file__).resolve().parents[3]
 on_engines = pytest.mark.engines
-
-
-def put(folder: Path, name: str, documents: dict[str, str | None]) -> Path:
-    """Write a file as a careful producer does: under another name first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = pa.table(
-        {"id": list(documents), "text": pa.array(list(documents.values()), pa.string())}
-    )
-    pq.write_table(table, folder / f"_{name}", row_group_size=10)
-    return (folder / f"_{name}").rename(folder / name)
-
-
-def some(first: int, count: int) -> dict[str, str | None]:
-    texts = make_texts(count, seed=first)
-    return {f"doc-{first + number:04d}": text for number, text in enumerate(texts)}
 
 
 @pytest.fixture
@@ -115,7 +105,7 @@ def test_files_come_are_replaced_and_one_is_poison(
     producer = threading.Thread(target=produce)
     producer.start()
     said: list[str] = []
-    done = watch.run(options, every=1.0, until_idle=8.0, tell=said.append)
+    done = watch.run(options, every=1.0, until_idle=8.0, notify=said.append)
     producer.join()
     flink.stop_servers()
     assert (done.files, done.entries, list(done.rejected)) == (3, 3, [str(folder / "c.parquet")])
@@ -179,8 +169,8 @@ def test_killed_at_any_moment_a_file_is_in_once(
     assert {name: text.startswith(texts_of(store)[name]) for name, text in expected.items()
             if text} == dict.fromkeys(expected, True)  # fmt: skip
     verify(store)
-    ledger = Ledger.of(store, [str(folder)])
-    files = [file.url for entry in ledger.entries() for file in entry.files]
+    journal = Journal.of(store, [str(folder)])
+    files = [file.url for each in journal.read().entries for file in each.entry.files]
     assert len(files) == len(set(files)) == 3
     soon(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
 
@@ -206,12 +196,12 @@ def test_small_segments_are_compacted_while_it_runs(options: EmbedOptions, tmp_p
     assert len(live_ids(options.store)) == 20
 
 
-def test_a_compaction_that_fails_is_told_and_tried_again_at_twice_as_many_segments(
+def test_a_compaction_that_fails_is_reported_and_tried_again_at_twice_as_many_segments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = str(tmp_path / "store")
     tried: list[tuple[int, int]] = []
-    told: list[str] = []
+    lines: list[str] = []
 
     def fail(store: str, most: int) -> None:
         tried.append((len(read_snapshot(store).segments), most))
@@ -222,58 +212,103 @@ def test_a_compaction_that_fails_is_told_and_tried_again_at_twice_as_many_segmen
     error: AlbeamError = Damaged("part-00000 is cut short")
     for number in range(7):
         add_segment(store, f"s{number}", {f"d{number}": 1}, seed=number)
-        joined, limit = watch._compact(store, 2, limit, told.append)
+        joined, limit = watch._compact(store, 2, limit, lines.append)
         assert not joined
     assert tried == [(3, 1), (7, 1)]
-    assert told[0] == "3 segments are left as they are: part-00000 is cut short"
+    assert lines[0] == "the compaction of 3 segments failed: part-00000 is cut short"
     error = Conflict("another writer was faster")
-    assert watch._compact(store, 2, 2, told.append) == (False, 2)
-    assert len(told) == 2
+    assert watch._compact(store, 2, 2, lines.append) == (False, 2)
+    assert len(lines) == 2
     monkeypatch.setattr(compact, "run", lambda *_: None)
     assert watch._compact(store, 2, 6, None) == (True, 2)
 
 
-def test_ids_of_earlier_files_are_read_only_for_one_that_comes_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledger = Ledger.of(str(tmp_path / "store"), [str(tmp_path / "in")])
-
-    def entry(number: int, *names: str) -> Entry:
-        files = tuple(FileInfo(name, 10, f"v{number}") for name in names)
-        made = Entry(number, f"s{number}", 1, files, {}, 0.0)
-        assert ledger.add(made)
-        return made
-
-    ledger.write_ids("s0", {"a": ["1", "2"], "b": ["3"]})
-    ledger.close(entry(0, "a", "b"), 1)
-    ledger.write_ids("s1", {"c": ["4"]})
-    other = entry(1, "c")
-    with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "read_ids", lambda *_: pytest.fail("ids were read"))
-        assert replaced_ids(ledger, other) == set()
-    ledger.close(other, 2)
-    ledger.write_ids("s2", {"a": ["2"]})
-    again = entry(2, "a")
-    assert replaced_ids(ledger, again) == {"1"}
-    ledger.close(again, 3)
-    # One that has no rows now, and one that can't be read.
-    ledger.write_ids("s3", {})
-    empty = entry(3, "b")
-    assert replaced_ids(ledger, empty) == {"3"}
-    assert replaced_ids(ledger, replace(empty, rejected={"b": "torn"})) == set()
-
-
 def test_the_direct_runner_can_t_watch(options: EmbedOptions) -> None:
-    with pytest.raises(BadInput, match="give --runner prism or flink"):
+    with pytest.raises(BadInput) as caught:
         watch.run(options, every=1.0)
+    assert (caught.value.option, caught.value.value) == ("runner", "direct")
 
 
-def test_a_folder_that_is_not_there_is_said_at_once(options: EmbedOptions, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_at_once(options: EmbedOptions, tmp_path: Path) -> None:
     missing = str(tmp_path / "incomin")
-    options = EmbedOptions(**{**vars(options), "runner": "prism", "inputs": (missing,)})
-    with pytest.raises(BadInput, match=r"incomin' is not there; make the folder"):
+    options = replace(options, runner="prism", inputs=(missing,))
+    with pytest.raises(BadInput) as caught:
         watch.run(options, every=1.0)
+    assert (caught.value.option, caught.value.value) == ("input", missing)
     assert not Path(options.store).exists()
+
+
+class FakeJob:
+    """A job that does nothing until it ends."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
+    """The job that ``watch.run`` gets in place of a real one."""
+    job = FakeJob(PipelineState.RUNNING)
+    monkeypatch.setattr(watch, "make_pipeline", lambda *_: beam.Pipeline(runner="FnApiRunner"))
+    monkeypatch.setattr(watch, "run_in_background", lambda _: contextlib.nullcontext(job))
+    return job
+
+
+def test_the_command_polls_as_often_as_it_was_asked_to(
+    options: EmbedOptions, running: FakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    calls: list[float] = []
+
+    def listing(*arguments: Any, **more: Any) -> list[FileInfo]:
+        calls.append(time.monotonic())
+        return list_inputs(*arguments, **more)
+
+    monkeypatch.setattr(input_files, "list_inputs", listing)
+    options = replace(options, runner="prism")
+    started = time.monotonic()
+    done = watch.run(options, every=2.0, until_idle=5.0)
+    # At 0, 2 and 4 seconds, and once more before the end.
+    assert len(calls) == 4
+    assert 5.0 <= time.monotonic() - started
+    assert calls[-1] - calls[0] < 6.0
+    assert (done.files, done.entries) == (0, 0)
+    calls.clear()
+    watch.run(options, every=60.0, until_idle=1.0)
+    assert len(calls) == 2
+    assert calls[-1] - calls[0] < 2.0
+    running.state = PipelineState.FAILED
+    with pytest.raises(AlbeamError) as caught:
+        watch.run(options, every=60.0)
+    assert (caught.value.option, caught.value.value) == ("job", PipelineState.FAILED)
+
+
+def test_entries_that_close_between_two_polls_are_reported_and_put_off_the_end(
+    options: EmbedOptions, running: FakeJob, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    journal = Journal.of(options.store, options.inputs)
+
+    def work() -> None:
+        for number in (1, 2):
+            time.sleep(1.2)
+            files = (FileInfo(f"f{number}", 1, "v"), FileInfo("bad", 1, f"v{number}"))
+            entry = Entry(number, f"s{number}", 1, files, {"bad": "torn"}, time.time())
+            assert journal.add(entry)
+            journal.close(entry, number)
+
+    worker = threading.Thread(target=work)
+    lines: list[str] = []
+    # The store is prepared before the first poll.
+    options = replace(options, runner="prism")
+    started = time.monotonic()
+    worker.start()
+    done = watch.run(options, every=0.5, until_idle=2.0, notify=lines.append)
+    worker.join()
+    assert time.monotonic() - started >= 2.4 + 2.0
+    assert (done.files, done.entries, done.rejected) == (2, 2, {"bad": "torn"})
+    assert "in snapshot 1" in lines[0]
+    assert "in snapshot 2" in lines[1]
 
 
 @pytest.fixture
@@ -285,111 +320,38 @@ def watched(options: EmbedOptions) -> WatchOptions:
     )  # fmt: skip
 
 
-def test_of_rows_with_one_id_the_last_counts(watched: WatchOptions, tmp_path: Path) -> None:
-    put(tmp_path / "in", "a.parquet", {"x": "one", "y": "one"})
-    put(tmp_path / "in", "b.parquet", {"y": "two", "z": "two"})
-    entry = plan_entry(watched, list_inputs(watched.inputs), 1, 0.0)
-    plan = watched.ledger.paths(entry).read_plan()
-    assert plan is not None
-    assert plan.rows == 3
-    ids = watched.ledger.read_ids(entry.segment)
-    assert {Path(url).name: names for url, names in ids.items()} == {
-        "a.parquet": ["x"],
-        "b.parquet": ["y", "z"],
-    }
-
-
-def test_files_that_do_not_fit_are_rejected_and_the_others_taken(
+def test_a_file_is_taken_at_the_second_poll_and_one_that_changes_waits(
     watched: WatchOptions, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "in"
-    put(folder, "a.parquet", some(0, 3))
-    pq.write_table(pa.table({"other": [1]}), folder / "b.parquet")
-    whole = put(folder, "c.parquet", some(10, 30))
-    content = bytearray(whole.read_bytes())
-    content[60:200] = bytes(140)
-    whole.write_bytes(content)
-    entry = plan_entry(watched, list_inputs(watched.inputs), 1, 0.0)
-    assert {Path(url).name for url in entry.rejected} == {"b.parquet", "c.parquet"}
-    assert "has no id column 'id'" in entry.rejected[str(folder / "b.parquet")]
-    assert entry.parts == 1
-
-
-def test_a_file_goes_to_work_at_the_second_look_and_one_that_changes_waits(
-    watched: WatchOptions, tmp_path: Path
-) -> None:
-    look = _LookFn(watched)
-    look.setup()
+    poll = _PollFn(watched)
+    poll.setup()
     put(tmp_path / "in", "a.parquet", some(0, 15))
-    assert list(look.process(None)) == []
-    sent = list(look.process(None))
+    assert list(poll.process(None)) == []
+    sent = list(poll.process(None))
     assert [part for _, part in sent] == [0, 1]
-    watched.ledger.close(watched.ledger.entries()[0], 1)
+    watched.journal.close(watched.journal.read().entries[0].entry, 1)
     put(tmp_path / "in", "b.parquet", some(100, 5))
-    assert list(look.process(None)) == []
+    assert list(poll.process(None)) == []
     put(tmp_path / "in", "b.parquet", some(100, 8))
-    assert list(look.process(None)) == []
-    assert [part for _, part in look.process(None)] == [0]
+    assert list(poll.process(None)) == []
+    assert [part for _, part in poll.process(None)] == [0]
 
 
 def test_files_of_an_entry_whose_plan_a_vacuum_took_are_taken_again(
     watched: WatchOptions, tmp_path: Path
 ) -> None:
     put(tmp_path / "in", "a.parquet", some(0, 15))
-    look = _LookFn(watched)
-    look.setup()
-    first = [list(look.process(None)) for _ in range(2)][1]
+    poll = _PollFn(watched)
+    poll.setup()
+    first = [list(poll.process(None)) for _ in range(2)][1]
     shutil.rmtree(Path(watched.store) / "segments" / first[0][0])
-    again = _LookFn(watched)
+    again = _PollFn(watched)
     again.setup()
     sent = [list(again.process(None)) for _ in range(3)]
-    closing = watched.ledger.closing(1)
+    closing = watched.journal.read().entries[0].closing
     assert closing is not None
     assert "its plan is gone" in str(closing.reason)
     [second] = [parts for parts in sent if parts]
     assert [part for _, part in second] == [0, 1]
     assert second[0][0] != first[0][0]
     assert (Path(watched.store) / "segments" / second[0][0] / "plan.json").exists()
-
-
-def test_an_entry_is_added_once_and_closed_once(tmp_path: Path) -> None:
-    ledger = Ledger.of(str(tmp_path), ["in"])
-    entry = Entry(1, "segment", 2, (FileInfo("a", 1, "v"),), {"b": "why"}, time.time())
-    other = Entry(1, "another", 2, (), {}, time.time())
-    assert ledger.add(entry)
-    assert not ledger.add(other)
-    assert ledger.entries() == [entry]
-    assert ledger.open_entry() == entry
-    ledger.close(entry, 7)
-    assert ledger.close(entry, 8).snapshot == 7
-    assert ledger.open_entry() is None
-
-
-def test_what_the_ledger_has_is_not_new(watched: WatchOptions, tmp_path: Path) -> None:
-    assert list_new(watched, set()) == []
-    put(tmp_path / "in", "a.parquet", some(0, 3))
-    [file] = list_new(watched, set())
-    assert list_new(watched, {file}) == []
-    put(tmp_path / "in", "a.parquet", some(0, 4))
-    assert [each.url for each in list_new(watched, {file})] == [file.url]
-
-
-def test_an_empty_input_hides_no_other(watched: WatchOptions, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    put(tmp_path / "in", "a.parquet", some(0, 3))
-    both = replace(watched, inputs=(str(tmp_path / "empty"), *watched.inputs))
-    assert [Path(file.url).name for file in list_new(both, set())] == ["a.parquet"]
-    unknown = replace(watched, inputs=("nothing://of/that/kind", *watched.inputs))
-    with pytest.raises(BadInput, match="nothing"):
-        list_new(unknown, set())
-
-
-def test_an_entry_that_was_given_up_keeps_no_file_but_those_rejected(tmp_path: Path) -> None:
-    ledger = Ledger.of(str(tmp_path), ["in"])
-    good, bad = FileInfo("good", 1, "v"), FileInfo("bad", 1, "v")
-    entry = Entry(1, "segment", 1, (good, bad), {"bad": "why"}, 0.0)
-    assert ledger.add(entry)
-    assert ledger.taken() == {good, bad}
-    ledger.close(entry, reason="good was changed while it was read")
-    assert ledger.taken() == {bad}
-    assert ledger.taken_entries() == []

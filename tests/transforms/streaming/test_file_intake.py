@@ -1,0 +1,96 @@
+"""New files: which are taken, which rows of them count, and how often they are read."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.stores import make_identity
+from tests.support.watched import counted_requests, put, some
+from transforms.catalog.options import ColumnOptions
+from transforms.errors import BadInput
+from transforms.index.options import IndexOptions
+from transforms.storage.input_files import list_inputs
+from transforms.streaming.file_intake import WatchOptions, list_new, plan_entry, survey_files
+from transforms.streaming.journal_entries import Entry
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> WatchOptions:
+    return WatchOptions(
+        (str(tmp_path / "in"),), str(tmp_path / "store"), ColumnOptions(), make_identity(),
+        "float32", IndexOptions(), rate=1000.0, every=1.0, rows_per_part=10,
+    )  # fmt: skip
+
+
+def plan(watched: WatchOptions) -> Entry:
+    return plan_entry(watched, watched.journal.read(), list_inputs(watched.inputs), 0.0)
+
+
+def test_of_rows_with_one_id_the_last_counts(watched: WatchOptions, tmp_path: Path) -> None:
+    put(tmp_path / "in", "a.parquet", {"x": "one", "y": "one"})
+    put(tmp_path / "in", "b.parquet", {"y": "two", "z": "two"})
+    entry = plan(watched)
+    stored = watched.journal.paths(entry).read_plan()
+    assert stored is not None
+    assert stored.rows == 3
+    ids = watched.journal.read_ids(entry.segment)
+    assert {Path(url).name: names for url, names in ids.items()} == {
+        "a.parquet": ["x"],
+        "b.parquet": ["y", "z"],
+    }
+
+
+def test_files_that_do_not_fit_are_rejected_and_the_others_taken(
+    watched: WatchOptions, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    put(folder, "a.parquet", some(0, 3))
+    pq.write_table(pa.table({"other": [1]}), folder / "b.parquet")
+    whole = put(folder, "c.parquet", some(10, 30))
+    content = bytearray(whole.read_bytes())
+    content[60:200] = bytes(140)
+    whole.write_bytes(content)
+    entry = plan(watched)
+    assert {Path(url).name for url in entry.rejected} == {"b.parquet", "c.parquet"}
+    assert "id column" in entry.rejected[str(folder / "b.parquet")]
+    assert entry.parts == 1
+
+
+def test_each_footer_is_surveyed_once(watched: WatchOptions, tmp_path: Path) -> None:
+    urls = [str(put(tmp_path / "in", f"{n:02d}.parquet", some(n * 9, 9))) for n in range(20)]
+    with counted_requests() as requests:
+        survey, rejected = survey_files(watched, list_inputs(watched.inputs))
+    assert survey is not None
+    assert (survey.rows, rejected) == (180, {})
+    # One for the footer, and one for the rows of the only row group.
+    assert {url: requests[url] for url in urls} == dict.fromkeys(urls, 2)
+
+
+def test_what_the_journal_has_is_not_new(watched: WatchOptions, tmp_path: Path) -> None:
+    journal = watched.journal
+    assert list_new(watched, journal.read()) == []
+    put(tmp_path / "in", "a.parquet", some(0, 3))
+    [file] = list_new(watched, journal.read())
+    assert journal.add(Entry(1, "segment", 1, (file,), {}, 0.0))
+    assert list_new(watched, journal.read()) == []
+    put(tmp_path / "in", "a.parquet", some(0, 4))
+    assert [each.url for each in list_new(watched, journal.read())] == [file.url]
+
+
+def test_an_empty_input_hides_no_other(watched: WatchOptions, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    put(tmp_path / "in", "a.parquet", some(0, 3))
+    both = replace(watched, inputs=(str(tmp_path / "empty"), *watched.inputs))
+    assert [Path(file.url).name for file in list_new(both, both.journal.read())] == ["a.parquet"]
+    unknown = replace(watched, inputs=("nothing://of/that/kind", *watched.inputs))
+    with pytest.raises(BadInput, match="nothing"):
+        list_new(unknown, unknown.journal.read())
+
+
+def test_an_interval_must_be_positive(watched: WatchOptions) -> None:
+    with pytest.raises(BadInput) as caught:
+        replace(watched, every=0.0)
+    assert (caught.value.option, caught.value.value) == ("every", 0.0)
