@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.ingest.options import DEFAULT_STRIDE
 from transforms.errors import BadInput
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.windows import cut
@@ -157,7 +156,7 @@ def framed_ids(tokenizer: Tokenizer, texts: Sequence[str], model: Model) -> list
 def cut_texts(tokenizer: Tokenizer, texts: Sequence[str], model: Model) -> list[str]:
     """The passages that ``albeam embed`` cuts texts into, as the model sees them."""
     identity = model.identity
-    options = PassageOptions(identity.max_tokens, DEFAULT_STRIDE, identity.passage_prompt)
+    options = PassageOptions(identity.max_tokens, prompt=identity.passage_prompt)
     tokens = tokenizer.encode([options.prompt + text for text in texts])
     return [
         options.prompt + text[window.start : window.end]

@@ -1,10 +1,10 @@
-"""The options of a run that embeds, which planning one shares."""
+"""The options of ``albeam embed``, ``plan`` and ``watch``."""
 
 import argparse
-from typing import Any
 
 from pipeline.command_line.argument_types import seconds, whole_number
 from pipeline.command_line.shared_arguments import (
+    Container,
     lexical_arguments,
     model_arguments,
     placement_arguments,
@@ -12,89 +12,125 @@ from pipeline.command_line.shared_arguments import (
     runner_argument,
     vector_index_arguments,
 )
-from transforms.models.options import POOLINGS
+from pipeline.ingest.options import (
+    MODES,
+    ON_DUPLICATE,
+    VECTOR_DTYPES,
+    WATCH_EVERY,
+    WATCH_MAX_SEGMENTS,
+    EmbedOptions,
+    PlanOptions,
+)
+from transforms.catalog.options import ColumnOptions
+from transforms.models.options import DEFAULT_MAX_TOKENS, POOLINGS, ModelOptions
 
 
-def embed_arguments(sub: argparse.ArgumentParser) -> None:
-    """The options of ``albeam embed``."""
-    sub.usage = "albeam embed INPUT... --store STORE [options] [Beam options]"
-    input_argument(sub)
-    _store_argument(sub)
-    model_arguments(sub)
-    sub.add_argument(
+def embed_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``albeam embed``."""
+    parser.usage = "albeam embed INPUT... --store STORE [options] [Beam options]"
+    _input_argument(parser)
+    _store_argument(parser)
+    model_arguments(parser)
+    parser.add_argument(
         "--mode",
-        choices=("append", "sync", "replace"),
-        default="append",
-        help="add and replace documents; or also remove those that the input lacks; or start the "
-        "store anew (default: append)",
+        choices=MODES,
+        default=EmbedOptions.mode,
+        help="append: add and replace documents; sync: also remove documents that the input lacks; "
+        "replace: start from an empty store (default: %(default)s)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--on-duplicate",
-        choices=("error", "first", "last"),
-        default="error",
-        help="which of several rows of one id counts (default: error)",
+        choices=ON_DUPLICATE,
+        default=EmbedOptions.on_duplicate,
+        help="which of several rows with the same id counts (default: %(default)s)",
     )
-    vectors = embedding_arguments(sub)
+    vectors = _embedding_arguments(parser)
     vector_index_arguments(vectors)
     recall_questions_argument(vectors)
     lexical_arguments(vectors)
-    running = _running_arguments(sub)
+    running = _running_arguments(parser)
     running.add_argument(
         "--no-resume",
         action="store_true",
-        help="start afresh, whatever an earlier run of this command has left",
+        help="start again instead of resuming an earlier run of this command",
     )
     runner_argument(running)
 
 
-def watch_arguments(sub: argparse.ArgumentParser) -> None:
-    """The options of ``albeam watch``."""
-    sub.usage = "albeam watch INPUT... --store STORE --runner prism|flink [options] [Beam options]"
-    sub.add_argument(
+def watch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``albeam watch``."""
+    parser.usage = (
+        "albeam watch INPUT... --store STORE --runner prism|flink [options] [Beam options]"
+    )
+    parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="folders, or globs in quotes; any fsspec URL"
     )
-    _store_argument(sub)
-    model_arguments(sub)
-    sub.add_argument(
+    _store_argument(parser)
+    model_arguments(parser)
+    parser.add_argument(
         "--every",
         type=seconds,
-        default="30s",
+        default=WATCH_EVERY,
         metavar="TIME",
-        help="between two looks; a file is taken when two found it the same (default: 30s)",
+        help="time between two looks at the inputs; a file is read if it did not change between "
+        f"two of them (default: {WATCH_EVERY:g}s)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--until-idle",
         type=seconds,
         metavar="TIME",
-        help="end when nothing has come for so long, such as 5m (default: never)",
+        help="stop after this time without a new file, such as 5m (default: never)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--max-segments",
         type=whole_number,
-        default=8,
+        default=WATCH_MAX_SEGMENTS,
         metavar="N",
-        help="compact to half as many when there are more (default: 8)",
+        help="compact to half as many segments if there are more (default: %(default)s)",
     )
-    vectors = embedding_arguments(sub)
+    vectors = _embedding_arguments(parser)
     vector_index_arguments(vectors)
     lexical_arguments(vectors)
-    runner_argument(_running_arguments(sub))
+    runner_argument(_running_arguments(parser))
 
 
-def _store_argument(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--store", required=True, help="where to write; any fsspec URL")
+def plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``albeam plan``."""
+    parser.usage = "albeam plan INPUT... [options] [Beam options]"
+    _input_argument(parser)
+    model_arguments(parser)
+    parser.add_argument(
+        "--rows",
+        type=whole_number,
+        metavar="N",
+        help="plan as if the input had N rows like its own (default: the rows that it has)",
+    )
+    parser.add_argument(
+        "--parallel",
+        type=whole_number,
+        default=PlanOptions.parallel,
+        metavar="N",
+        help="workers that embed at the same time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tokens-per-second",
+        type=float,
+        metavar="R",
+        help="speed of one worker (default: the measured speed of this machine)",
+    )
+    parser.add_argument(
+        "--price-per-hour", type=float, metavar="P", help="price of one worker, in any currency"
+    )
+    vectors = _embedding_arguments(parser)
+    vector_index_arguments(vectors)
+    recall_questions_argument(vectors)
+    _part_argument(parser)
+    placement_arguments(parser)
+    runner_argument(parser)
 
 
-def _running_arguments(sub: argparse.ArgumentParser) -> Any:
-    running = sub.add_argument_group("running")
-    placement_arguments(running)
-    part_argument(running)
-    return running
-
-
-def input_argument(sub: argparse.ArgumentParser) -> None:
-    """Which files."""
-    sub.add_argument(
+def _input_argument(parser: Container) -> None:
+    parser.add_argument(
         "inputs",
         nargs="+",
         metavar="INPUT",
@@ -102,109 +138,94 @@ def input_argument(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def embedding_arguments(sub: argparse.ArgumentParser) -> Any:
-    """Which columns, and how they become vectors; the group of the latter's options."""
-    columns = sub.add_argument_group("columns")
+def _store_argument(parser: Container) -> None:
+    parser.add_argument("--store", required=True, help="folder of the store; any fsspec URL")
+
+
+def _running_arguments(parser: argparse.ArgumentParser) -> Container:
+    """Add the options of the run itself, and return their group."""
+    running = parser.add_argument_group("running")
+    placement_arguments(running)
+    _part_argument(running)
+    return running
+
+
+def _part_argument(parser: Container) -> None:
+    def auto_or_whole(value: str) -> int | None:
+        return None if value == "auto" else whole_number(value)
+
+    parser.add_argument(
+        "--rows-per-part",
+        type=auto_or_whole,
+        default=EmbedOptions.rows_per_part,
+        metavar="N",
+        help="input rows of an output file, or auto for about half a minute of work "
+        "(default: auto)",
+    )
+
+
+def _embedding_arguments(parser: argparse.ArgumentParser) -> Container:
+    """Add the options of columns, passages and vectors, and return the group of the latter two."""
+    columns = parser.add_argument_group("columns")
     columns.add_argument(
-        "--id-column", default="id", metavar="NAME", help="string or integer ids (default: id)"
+        "--id-column",
+        default=ColumnOptions.id_column,
+        metavar="NAME",
+        help="column of the ids, strings or integers (default: %(default)s)",
     )
     columns.add_argument(
-        "--text-column", default="text", metavar="NAME", help="the text (default: text)"
+        "--text-column",
+        default=ColumnOptions.text_column,
+        metavar="NAME",
+        help="column of the texts (default: %(default)s)",
     )
     which = columns.add_mutually_exclusive_group()
     which.add_argument(
         "--metadata-columns",
         default="",
         metavar="A,B",
-        help="further columns to keep; new=old renames",
+        help="further columns to keep; new=old renames one",
     )
     which.add_argument("--all-columns", action="store_true", help="keep every further column")
-    vectors = sub.add_argument_group("passages and vectors")
+    vectors = parser.add_argument_group("passages and vectors")
     vectors.add_argument(
         "--max-tokens",
         type=whole_number,
         metavar="N",
-        help="tokens of a passage at most, special tokens counted "
-        "(default: the model's own, else 256)",
+        help="most tokens of a passage, including special tokens "
+        f"(default: the model's own, else {DEFAULT_MAX_TOKENS})",
     )
     vectors.add_argument(
         "--stride",
         type=whole_number,
-        default=32,
+        default=EmbedOptions.stride,
         metavar="N",
-        help="tokens that neighbouring passages share at least (default: 32)",
+        help="fewest tokens that neighbouring passages share (default: %(default)s)",
     )
     vectors.add_argument(
         "--pooling",
         choices=POOLINGS,
-        help="token states to one vector (default: the model's own, else mean)",
+        help="how token states become one vector (default: the model's own, else mean)",
     )
     vectors.add_argument(
         "--layer",
         type=int,
-        default=-1,
+        default=ModelOptions.layer,
         metavar="N",
-        help="which hidden states: 0 embeddings, -1 last layer (default: -1)",
+        help="hidden states to pool: 0 for the embeddings, -1 for the last layer "
+        "(default: %(default)s)",
     )
     vectors.add_argument(
         "--no-normalize",
         action="store_true",
-        help="keep the vectors' lengths; the score is then the inner product",
+        help="keep the lengths of the vectors; scores are then inner products",
     )
-    vectors.add_argument("--query-prompt", metavar="TEXT", help="put before each question")
-    vectors.add_argument("--passage-prompt", metavar="TEXT", help="put before each passage")
+    vectors.add_argument("--query-prompt", metavar="TEXT", help="text before each question")
+    vectors.add_argument("--passage-prompt", metavar="TEXT", help="text before each passage")
     vectors.add_argument(
         "--vector-dtype",
-        choices=("float32", "float16"),
-        default="float32",
-        help="as written (default: float32)",
+        choices=VECTOR_DTYPES,
+        default=EmbedOptions.vector_dtype,
+        help="dtype of the stored vectors (default: %(default)s)",
     )
     return vectors
-
-
-def part_argument(running: Any) -> None:
-    """How large parts are."""
-
-    def auto_or_whole(value: str) -> int | None:
-        return None if value == "auto" else whole_number(value)
-
-    running.add_argument(
-        "--rows-per-part",
-        type=auto_or_whole,
-        default=None,
-        metavar="N",
-        help="input rows of an output file, or auto: half a minute's work",
-    )
-
-
-def plan_arguments(sub: argparse.ArgumentParser) -> None:
-    """The options of ``albeam plan``."""
-    sub.usage = "albeam plan INPUT... [options] [Beam options]"
-    input_argument(sub)
-    model_arguments(sub)
-    sub.add_argument(
-        "--rows",
-        type=whole_number,
-        metavar="N",
-        help="as if the input had N rows like those it has",
-    )
-    sub.add_argument(
-        "--parallel",
-        type=whole_number,
-        default=1,
-        metavar="N",
-        help="workers that embed at once (default: 1)",
-    )
-    sub.add_argument(
-        "--tokens-per-second",
-        type=float,
-        metavar="R",
-        help="of one worker (default: this machine is measured)",
-    )
-    sub.add_argument("--price-per-hour", type=float, metavar="P", help="of one worker")
-    vectors = embedding_arguments(sub)
-    vector_index_arguments(vectors)
-    recall_questions_argument(vectors)
-    part_argument(sub)
-    placement_arguments(sub)
-    runner_argument(sub)

@@ -6,6 +6,9 @@ from functools import partial
 from typing import Any
 
 from pipeline.command_line.shared_arguments import index_options, lexical_options, model_options
+from pipeline.ingest.options import EmbedOptions, PlanOptions
+from transforms.catalog.options import ColumnOptions
+from transforms.models.options import Placement
 
 
 def run_embed(arguments: Any) -> None:
@@ -14,9 +17,7 @@ def run_embed(arguments: Any) -> None:
     from pipeline.ingest.report import print_summary
 
     options = replace(
-        _embed_options(arguments),
-        store=arguments.store,
-        lexical=lexical_options(arguments),
+        _store_options(arguments),
         recall_questions=arguments.recall_questions,
         mode=arguments.mode,
         on_duplicate=arguments.on_duplicate,
@@ -27,24 +28,39 @@ def run_embed(arguments: Any) -> None:
 
 def run_plan(arguments: Any) -> None:
     """Run ``albeam plan``."""
-    from pipeline.ingest.options import PlanOptions
     from pipeline.ingest.plan import run
     from pipeline.ingest.report import print_plan
 
-    given = arguments
-    how = (given.rows, given.parallel, given.tokens_per_second, given.price_per_hour)
-    print_plan(run(PlanOptions(_embed_options(arguments), *how)), arguments.json)
+    options = PlanOptions(
+        _embed_options(arguments),
+        arguments.rows,
+        arguments.parallel,
+        arguments.tokens_per_second,
+        arguments.price_per_hour,
+    )
+    print_plan(run(options), arguments.json)
 
 
-def _embed_options(arguments: Any) -> Any:
-    """What embedding and planning it are both told."""
-    from pipeline.ingest.options import EmbedOptions
-    from transforms.catalog.options import ColumnOptions
-    from transforms.models.options import Placement
+def run_watch(arguments: Any) -> None:
+    """Run ``albeam watch``."""
+    from pipeline.ingest.report import print_watched
+    from pipeline.ingest.watch import run
 
+    done = run(
+        _store_options(arguments),
+        arguments.every,
+        arguments.until_idle,
+        arguments.max_segments,
+        partial(print, file=sys.stderr, flush=True),
+    )
+    print_watched(done, arguments.json)
+
+
+def _embed_options(arguments: Any) -> EmbedOptions:
+    """Return the options that embed, plan and watch share."""
     return EmbedOptions(
         inputs=tuple(arguments.inputs),
-        store=getattr(arguments, "store", ""),
+        store="",
         model=model_options(arguments),
         columns=ColumnOptions(
             arguments.id_column,
@@ -62,23 +78,11 @@ def _embed_options(arguments: Any) -> Any:
     )
 
 
-def run_watch(arguments: Any) -> None:
-    """Run ``albeam watch``."""
-    from pipeline.ingest.report import print_watched
-    from pipeline.ingest.watch import run
-
-    done = run(
-        replace(
-            _embed_options(arguments),
-            store=arguments.store,
-            lexical=lexical_options(arguments),
-        ),
-        arguments.every,
-        arguments.until_idle,
-        arguments.max_segments,
-        partial(print, file=sys.stderr, flush=True),
-    )
-    print_watched(done, arguments.json)
+def _store_options(arguments: Any) -> EmbedOptions:
+    """Return the options that embed and watch share."""
+    lexical = lexical_options(arguments)
+    assert lexical is not None
+    return replace(_embed_options(arguments), store=arguments.store, lexical=lexical)
 
 
 def _metadata(value: str) -> tuple[tuple[str, str], ...]:

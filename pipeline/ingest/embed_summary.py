@@ -1,30 +1,31 @@
-"""What ``albeam embed`` says when it is done."""
+"""The summary of ``albeam embed``."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from pipeline.command_line.console import counted
+from pipeline.ingest.resolve import ResolvedJob
 from transforms.catalog.segment import SegmentInfo
-from transforms.transactions.change_set import Changes
+from transforms.transactions.change_set import ChangeSet
 
 
 @dataclass(frozen=True)
 class EmbedSummary:
-    """What a run did, and what the store holds now of this input.
+    """What a run did, and what the store now holds of its input.
 
     Attributes:
-        documents: of the input that the store holds now; ``passages`` are theirs.
+        documents: documents of the input that the store now holds.
         new, changed: documents that were embedded.
-        metadata: documents whose metadata alone changed; their vectors were carried over.
-        unchanged: documents that the store had.
-        removed: live documents that the input lacks and that are gone now.
-        tokens, bytes, parts: what was written for the input's changes.
-        tokens_per_second: of the tokens that this run embedded; parts found done are left out.
+        metadata: documents of which only the metadata changed; their vectors were carried over.
+        unchanged: documents that the store already had.
+        removed: live documents that the input lacks and that were removed.
+        passages: the passages of ``documents``.
+        tokens, bytes, parts: what was written for the changes of the input.
+        tokens_per_second: the speed of this run; parts of an earlier run are not counted.
         recall: recall@10 of the index on stored vectors; None without an index.
-        recall_of_questions: the same on the questions that were given, or on made ones; None where
-            search is exact.
+        recall_of_questions: recall@10 on given or generated questions; None if search is exact.
         lexical: the language of the lexical index, or ``none``.
     """
 
@@ -57,27 +58,95 @@ class EmbedSummary:
     notice: str
 
 
-def change_notices(changes: Changes, late: Mapping[str, int]) -> list[str]:
-    """What a person should know of a comparison."""
-    said = []
-    gave_way = changes.counts["duplicate"]
-    if gave_way:
-        said.append(f"{counted(gave_way, 'input row')} gave way to others of their ids")
-    lost = changes.lost + late.get("changed", 0)
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has written.
+
+    Attributes:
+        snapshot: the snapshot that holds the result.
+        info: the segment that was written, if one was.
+        done_before: the parts of it that an earlier run had finished.
+        model_loads: how often workers loaded the model.
+        late_rejects: kind of change to number of documents that were rejected while they were
+            embedded, after the comparison.
+        notices: sentences for the user.
+        embedded: whether the run embedded anything.
+    """
+
+    snapshot: int
+    info: SegmentInfo | None = None
+    done_before: Collection[int] = ()
+    model_loads: int = 0
+    late_rejects: Mapping[str, int] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    embedded: bool = False
+
+
+def summarize(
+    job: ResolvedJob, changes: ChangeSet, outcome: Outcome, seconds: float
+) -> EmbedSummary:
+    """Return the summary of a run that took so many seconds."""
+    counts, info, late = changes.counts, outcome.info, outcome.late_rejects
+    written = info.total("documents") if info is not None else 0
+    tokens = info.total("tokens") if info is not None else 0
+    parts = info.parts if info is not None else ()
+    embedded = tokens - sum(part.tokens for part in parts if part.number in outcome.done_before)
+    index = info.index if info is not None else None
+    lexical = info.lexical if info is not None else None
+    notices = (job.model.notice, *change_notices(changes, late), *outcome.notices)
+    return EmbedSummary(
+        documents=written + counts["unchanged"],
+        # Against an empty store all rows are new, except those that were rejected later.
+        new=counts["new"] - late.get("new", 0) if changes.base else written,
+        changed=counts["changed"] - late.get("changed", 0),
+        metadata=counts["metadata"],
+        unchanged=counts["unchanged"],
+        removed=counts["removed"],
+        passages=(info.rows if info is not None else 0) + changes.kept_passages,
+        tokens=tokens,
+        rejects=info.rejects if info is not None else changes.rejects,
+        bytes=info.size if info is not None else 0,
+        seconds=round(seconds, 3),
+        tokens_per_second=round(embedded / seconds, 1) if outcome.embedded else 0.0,
+        parts=len(parts),
+        parts_found_done=len(outcome.done_before),
+        model=job.identity.name,
+        model_loads=outcome.model_loads,
+        device=job.placement.device,
+        dtype=job.placement.dtype,
+        index=index.factory if index is not None else "none",
+        index_reason=index.why if index is not None else "",
+        recall=index.recall if index is not None else None,
+        recall_of_questions=index.recall_of_questions if index is not None else None,
+        lexical=lexical.language if lexical is not None else "none",
+        store=job.store,
+        segment=info.name if info is not None else "",
+        snapshot=outcome.snapshot,
+        notice="; ".join(filter(None, notices)),
+    )
+
+
+def change_notices(changes: ChangeSet, late_rejects: Mapping[str, int]) -> list[str]:
+    """Return what the user should know about a comparison."""
+    notices = []
+    ignored = changes.counts["duplicate"]
+    if ignored:
+        notices.append(f"{counted(ignored, 'input row')} ignored in favour of others of their ids")
+    lost = changes.lost + late_rejects.get("changed", 0)
     if lost:
-        said.append(f"{counted(lost, 'document')} that lived, rejected now and gone")
-    return said
+        notices.append(f"{counted(lost, 'live document')} rejected in this input and removed")
+    return notices
 
 
-def columns_left_out(
-    changes: Changes, metadata: pa.Schema, live: Iterable[SegmentInfo]
-) -> list[str]:
-    """A notice of the columns that documents lose, as this input was read without them."""
-    had = {name for info in live for name in info.metadata.names}
-    lost = sorted(had - set(metadata.names))
+def lost_columns(
+    changes: ChangeSet, metadata: pa.Schema, live: Iterable[SegmentInfo]
+) -> tuple[str, ...]:
+    """Return a notice about metadata columns that replaced documents lose, if there are any."""
+    before = {name for info in live for name in info.metadata.names}
+    lost = sorted(before - set(metadata.names))
     if not lost or not changes.counts["metadata"] + changes.counts["changed"]:
-        return []
-    return [
-        f"the store's metadata {', '.join(lost)} was not read from this input and is gone from "
-        "the documents that were replaced; give --metadata-columns or --all-columns to keep it"
-    ]
+        return ()
+    return (
+        f"the metadata {', '.join(lost)} of the store was not read from this input, so the "
+        "replaced documents have lost it; to keep it, give --metadata-columns or --all-columns",
+    )

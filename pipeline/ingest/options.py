@@ -1,43 +1,51 @@
-"""What the ingest commands are asked to do."""
+"""Options of embed, plan and watch; nothing heavy is imported here, so that argparse reads them."""
 
+import math
 from dataclasses import dataclass
 
 from transforms.catalog.options import ColumnOptions
+from transforms.errors import BadInput
 from transforms.index.options import IndexOptions, LexicalOptions
+from transforms.ingest.options import PassageOptions
 from transforms.models.options import ModelOptions, Placement
 
 MODES = ("append", "sync", "replace")
-DEFAULT_STRIDE = 32
+ON_DUPLICATE = ("error", "first", "last")
+VECTOR_DTYPES = ("float32", "float16")
+#: The default of ``watch --every``: seconds between two looks at the inputs.
+WATCH_EVERY = 30.0
+#: The default of ``watch --max-segments``: a watch compacts a store with more segments.
+WATCH_MAX_SEGMENTS = 8
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """``albeam embed``.
+    """Options of ``albeam embed``, most of which plan and watch share.
 
     Attributes:
         inputs: Parquet files, folders or globs.
-        store: the store's URL.
-        model: which model, and how it makes vectors.
+        store: the store's URL; "" for a plan.
+        model: the model, and how it makes vectors.
         columns: which columns hold what.
-        stride: tokens that neighbouring passages share.
-        placement: device and dtype.
-        vector_dtype: ``float32`` or ``float16``, as written.
-        index: which index, and what it must reach.
-        recall_questions: a file of questions for which it must reach that too.
-        lexical: whether a lexical index is built beside it, and of which language.
-        rows_per_part: input rows of a part, or None to choose.
-        mode: ``append``, ``sync`` or ``replace``.
-        on_duplicate: ``error``, or which of several rows of one id counts: ``first`` or ``last``.
-        resume: go on with what an earlier run of the same command left.
-        runner: ``direct`` or a Beam runner's name.
-        beam_args: options for Beam, as given.
+        stride: the fewest tokens that neighbouring passages share.
+        placement: device and dtype of the model.
+        vector_dtype: the dtype of stored vectors, one of `VECTOR_DTYPES`.
+        index: the vector index of the new segment.
+        recall_questions: a file of questions on which the index must also reach its recall target.
+        lexical: the lexical index of the new segment.
+        rows_per_part: input rows of a part; None to choose automatically.
+        mode: one of `MODES`.
+        on_duplicate: which of several rows of one id counts, one of `ON_DUPLICATE`.
+        resume: whether to resume what an earlier run of the same command left.
+        runner: ``direct`` or the name of a Beam runner.
+        beam_args: options for Beam, as they were given.
     """
 
     inputs: tuple[str, ...]
     store: str
     model: ModelOptions
     columns: ColumnOptions = ColumnOptions()
-    stride: int = DEFAULT_STRIDE
+    stride: int = PassageOptions.stride
     placement: Placement = Placement()
     vector_dtype: str = "float32"
     index: IndexOptions = IndexOptions()
@@ -50,21 +58,56 @@ class EmbedOptions:
     runner: str = "direct"
     beam_args: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise BadInput if an option is out of range."""
+        for url in self.inputs:
+            if not url.strip():
+                raise BadInput("input", url, "is blank", "Give a file, a folder or a URL")
+        _check_choice("mode", self.mode, MODES)
+        _check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)
+        _check_choice("vector_dtype", self.vector_dtype, VECTOR_DTYPES)
+        _check_positive("rows_per_part", self.rows_per_part)
+
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """``albeam plan``.
+    """Options of ``albeam plan``.
 
     Attributes:
-        embed: the run that is planned; its store is not looked at.
-        rows: plan as if the input had so many rows like its own; None for those it has.
-        workers: machines or processes that embed side by side, each as fast as this one.
-        tokens_per_second: of one worker; None to measure this machine.
-        price_per_hour: of one worker, in any currency; None where no cost is wanted.
+        embed: the run to plan; its store is ignored.
+        rows: plan as if the input had this many rows; None for the rows that it has.
+        parallel: workers that embed at the same time, each as fast as this machine.
+        tokens_per_second: the speed of one worker; None to measure this machine.
+        price_per_hour: the price of one worker, in any currency; None to leave out the cost.
     """
 
     embed: EmbedOptions
     rows: int | None = None
-    workers: int = 1
+    parallel: int = 1
     tokens_per_second: float | None = None
     price_per_hour: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise BadInput if an option is out of range."""
+        _check_positive("rows", self.rows)
+        _check_positive("parallel", self.parallel)
+        speed, price = self.tokens_per_second, self.price_per_hour
+        if speed is not None and not 0 < speed < math.inf:
+            raise BadInput(
+                "tokens_per_second", speed, "must be above 0", "Give the measured speed of a worker"
+            )
+        if price is not None and not 0 <= price < math.inf:
+            raise BadInput(
+                "price_per_hour", price, "must not be negative", "Give the price of one worker"
+            )
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(choices)
+        raise BadInput(option, value, f"must be one of {listed}", f"Give {choices[0]}, for example")
+
+
+def _check_positive(option: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise BadInput(option, value, "must be at least 1", "Give 1 or more")

@@ -1,4 +1,4 @@
-"""What `embed`, `plan` and `watch` print."""
+"""Print the results of `embed`, `plan` and `watch`."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,7 +7,7 @@ from pipeline.command_line.console import counted, duration, format_recalls, pri
 
 
 def print_summary(summary: Any, as_json: bool) -> None:
-    """An `EmbedSummary`."""
+    """Print an `EmbedSummary`."""
     value = asdict(summary)
     if as_json:
         print_json(value)
@@ -18,7 +18,7 @@ def print_summary(summary: Any, as_json: bool) -> None:
         if summary.recall is None
         else f" ({format_recalls(summary.recall, summary.recall_of_questions)})"
     )
-    done = f" ({summary.parts_found_done} found done)" if summary.parts_found_done else ""
+    done = f" ({summary.parts_found_done} already done)" if summary.parts_found_done else ""
     kinds = ("new", "changed", "metadata", "unchanged", "removed")
     became = ", ".join(f"{value[kind]:,} {kind}" for kind in kinds if value[kind])
     indexes = [
@@ -36,7 +36,7 @@ def print_summary(summary: Any, as_json: bool) -> None:
         ("tokens/s", f"{summary.tokens_per_second:,.0f}"),
         ("model", summary.model),
         ("device, dtype", f"{summary.device}, {summary.dtype}"),
-        # Those of a segment that was written, where one was.
+        # Only a written segment has indexes.
         *(indexes if summary.segment else ()),
         ("store", summary.store),
         ("snapshot", str(summary.snapshot)),
@@ -47,7 +47,7 @@ def print_summary(summary: Any, as_json: bool) -> None:
 
 
 def print_plan(report: Any, as_json: bool) -> None:
-    """A `PlanReport`."""
+    """Print a `PlanReport`."""
     from transforms.index.vector.selection import size_words as words
 
     if as_json:
@@ -81,7 +81,7 @@ def print_plan(report: Any, as_json: bool) -> None:
 
 
 def print_watched(done: Any, as_json: bool) -> None:
-    """A `WatchSummary`."""
+    """Print a `WatchSummary`."""
     if as_json:
         print_json(asdict(done))
         return

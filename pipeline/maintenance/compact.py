@@ -17,8 +17,6 @@ from transforms.index.vector.selection import check_index_options
 from transforms.ingest.write_parts import WriteParts
 from transforms.storage import filesystem
 from transforms.transactions.compaction import (
-    CommitCompaction,
-    ReadLive,
     Source,
     choose_segments,
     compacted_format,
@@ -27,6 +25,8 @@ from transforms.transactions.compaction import (
     compacted_name,
     plan_compaction,
 )
+from transforms.transactions.compaction_commit import CommitCompaction
+from transforms.transactions.compaction_rows import ReadLive
 from transforms.transactions.resume import free_name
 
 _LIMITS = IndexOptions()

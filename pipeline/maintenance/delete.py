@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.transactions.commits import remove_documents
+from transforms.transactions.removal import remove_documents
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from tests.support.stores import add_segment, live_ids
 from transforms.catalog.snapshot import read_snapshot, snapshot_numbers
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.transactions.commits import remove_documents
+from transforms.transactions.removal import remove_documents
 
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -23,7 +23,8 @@ from transforms.catalog.snapshot import read_snapshot, snapshot_numbers
 from transforms.errors import AlbeamError, Damaged
 from transforms.search.store import Store
 from transforms.storage import filesystem
-from transforms.transactions.commits import remove_documents, roll_back
+from transforms.transactions.commits import roll_back
+from transforms.transactions.removal import remove_documents
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,44 +1,35 @@
-"""What a run is to change in a store, frozen before work: ``changes.json`` and ``changes/``.
+"""The change set of a run: what it changes in a store, written down before it embeds anything.
 
-The files in ``segments/<segment>/changes/`` are, for each bucket of ids, what becomes of its
-documents (see `compare`), and for each live segment two sets of rows: those that die and those that
-the comparison found unchanged.
+It is ``changes.json`` in the segment's folder. The files that it names are in ``changes/``. Each
+bucket of ids has a file with the changes of its documents, see `transforms.transactions.buckets`.
+Each live segment has two sets of rows: those that die, and those that are unchanged.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyroaring import BitMap64
 
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.manifest_json import check_name, convert
-from transforms.catalog.snapshot import SegmentRef, Snapshot
-from transforms.catalog.tombstones import TombstoneRef, write_rows
-from transforms.errors import Damaged, Stale
-from transforms.storage import filesystem
+from transforms.catalog.snapshot import SegmentRef
+from transforms.catalog.tombstones import TombstoneRef
+from transforms.storage import filesystem, remedies
 from transforms.storage.checksummed_json import seal, unseal
-from transforms.storage.parquet_files import reading
-from transforms.transactions.diff import CHANGES
+from transforms.transactions.diff import CHANGE_KINDS
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """What became of the documents of one bucket.
+    """The changes of the documents of one bucket.
 
     Attributes:
-        number: the bucket's.
+        number: the number of the bucket.
         name: the file in ``changes/``.
-        sha256: the file's digest.
-        counts: how many documents became what; see `transforms.transactions.diff.CHANGES`.
+        sha256: the digest of the file.
+        counts: how many documents have each kind of change; see `CHANGE_KINDS`.
         rejects: reason to number of rejected input rows.
         lost: rejected documents that were live.
         twice: ids that occur more than once in the input.
-        examples: the first few of those.
+        examples: the first few of those ids.
     """
 
     number: int
@@ -57,7 +48,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class SegmentChange:
-    """A live segment of the base: as it was there, which of its rows die, which are unchanged."""
+    """A live segment of the base, the rows of it that die, and the rows that are unchanged."""
 
     base: SegmentRef
     dead: TombstoneRef | None
@@ -65,15 +56,15 @@ class SegmentChange:
 
 
 @dataclass(frozen=True)
-class Changes:
+class ChangeSet:
     """The content of ``changes.json``.
 
     Attributes:
-        base: the number of the snapshot that the input was compared with; 0 for an empty one.
+        base: the number of the snapshot that the input was compared with; 0 for an empty store.
         mode: ``append``, ``sync`` or ``replace``.
-        rows: of the input.
-        segments: those of the base, in order; records name them by their places here.
-        buckets: files of documents.
+        rows: the rows of the input.
+        segments: the segments of the base, in order; change records refer to them by place.
+        buckets: the files with the changes of documents.
     """
 
     base: int
@@ -84,15 +75,15 @@ class Changes:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many documents became what; every name of `CHANGES` is there."""
+        """How many documents have each kind of change; every kind is present."""
         found: Counter[str] = Counter()
         for bucket in self.buckets:
             found.update(bucket.counts)
-        return {name: found[name] for name in CHANGES}
+        return {name: found[name] for name in CHANGE_KINDS}
 
     @property
     def rejects(self) -> dict[str, int]:
-        """Reason to number of input rows that the comparison found rejected."""
+        """Reason to number of input rows that the comparison rejected."""
         found: Counter[str] = Counter()
         for bucket in self.buckets:
             found.update(bucket.rejects)
@@ -109,182 +100,55 @@ class Changes:
         return sum(each.kept.passages for each in self.segments if each.kept is not None)
 
     @property
-    def kills(self) -> bool:
-        """Whether any row dies."""
+    def removes_rows(self) -> bool:
+        """Whether any live row dies."""
         return any(each.dead is not None for each in self.segments)
 
     @property
-    def writes(self) -> bool:
-        """Whether documents are to be embedded or carried over."""
+    def writes_documents(self) -> bool:
+        """Whether documents are embedded or carried over."""
         counts = self.counts
         return any(counts[name] for name in ("new", "changed", "metadata"))
 
     def to_json(self) -> bytes:
-        """The changes as JSON."""
+        """Return the change set as JSON."""
         return seal(asdict(self) | {"counts": self.counts})
 
     @classmethod
-    def from_json(cls, content: bytes, where: str) -> "Changes":
-        """The changes that `to_json` wrote; ``where`` names the file in errors."""
+    def from_json(cls, content: bytes, where: str) -> "ChangeSet":
+        """Parse what `to_json` wrote; ``where`` names the file in errors."""
         value = unseal(content, where)
-        # Derived from the buckets; there for people who read the file.
+        # Derived from the buckets; it is there for people who read the file.
         value.pop("counts", None)
-        return convert(value, cls, where)
+        return convert(value, cls, where, remedies.NO_RESUME)
 
 
-def changes_url(paths: SegmentPaths) -> str:
-    """Where ``changes.json`` of a segment lies."""
+#: The change set of a run that compared its input with nothing.
+EMPTY = ChangeSet(0, "append", 0, (), ())
+
+
+def change_set_url(paths: SegmentPaths) -> str:
+    """Return the URL of a segment's ``changes.json``."""
     return filesystem.join(paths.root, "changes.json")
 
 
-def read_changes(paths: SegmentPaths) -> Changes | None:
-    """The changes that were frozen for a segment, if any."""
-    url = changes_url(paths)
+def read_change_set(paths: SegmentPaths) -> ChangeSet | None:
+    """Read the change set of a segment; None if it has none.
+
+    Raises:
+        Damaged: the file can't be read.
+    """
+    url = change_set_url(paths)
     try:
-        return Changes.from_json(filesystem.read_bytes(url), url)
+        return ChangeSet.from_json(filesystem.read_bytes(url), url)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def settle_changes(paths: SegmentPaths, changes: Changes) -> Changes:
-    """Freeze the changes, or adopt those that stand."""
-    if filesystem.create_exclusively(changes_url(paths), changes.to_json()):
+def create_change_set(paths: SegmentPaths, changes: ChangeSet) -> ChangeSet:
+    """Create ``changes.json``, or return the existing change set."""
+    if filesystem.create_exclusively(change_set_url(paths), changes.to_json()):
         return changes
-    standing = read_changes(paths)
-    assert standing is not None
-    return standing
-
-
-def write_bucket(paths: SegmentPaths, number: int, table: pa.Table) -> Bucket:
-    """Write what became of the documents of a bucket; the same rows give the same file."""
-    with filesystem.put_by_content(paths.changes, f"bucket-{number:05d}", ".parquet") as written:
-        pq.write_table(table, written.path, compression="zstd", write_page_checksum=True)
-    kinds = table.column("change")
-    rejected = table.filter(pc.equal(kinds, "rejected"))
-    twice = pc.unique(table.filter(pc.equal(kinds, "duplicate")).column("document_id"))
-    return Bucket(
-        number,
-        written.name,
-        written.sha256,
-        counts=_counted(kinds),
-        rejects=_counted(rejected.column("reason")),
-        lost=rejected.num_rows - rejected.column("segment").null_count,
-        twice=len(twice),
-        examples=tuple(twice[:5].to_pylist()),
-    )
-
-
-def _counted(column: pa.ChunkedArray) -> dict[str, int]:
-    return dict(sorted(Counter(column.to_pylist()).items()))
-
-
-def read_buckets(
-    paths: SegmentPaths, buckets: Iterable[Bucket], columns: list[str] | None = None
-) -> Iterator[pa.Table]:
-    """What became of the documents, a table a bucket.
-
-    Raises:
-        Damaged: a file has other bytes than its run wrote.
-        Stale: a file is missing.
-    """
-    for bucket in buckets:
-        url = filesystem.join(paths.changes, bucket.name)
-        try:
-            content = filesystem.read_bytes(url)
-        except FileNotFoundError as error:
-            raise Stale(f"{url} is gone; run again, and the input is compared anew") from error
-        found = filesystem.digest(content)
-        if found != bucket.sha256:
-            raise Damaged(
-                f"{url} has SHA-256 {found}, and its run says {bucket.sha256}; run again with "
-                "--no-resume"
-            )
-        with reading(url):
-            yield pq.read_table(pa.BufferReader(content), columns=columns)
-
-
-def gather_changes(
-    paths: SegmentPaths, base: Snapshot | None, mode: str, rows: int, buckets: tuple[Bucket, ...]
-) -> Changes:
-    """Collect which rows of each live segment die and which are unchanged, and write both down.
-
-    Args:
-        paths: of the segment in whose ``changes/`` the buckets lie.
-        base: what the input was compared with.
-        mode: ``append``, ``sync`` or ``replace``.
-        rows: of the input.
-        buckets: what the comparison wrote.
-    """
-    refs = base.segments if base is not None else ()
-    sets = {kept: [_Rows() for _ in refs] for kept in (False, True)}
-    columns = ["change", "segment", "first", "rows"]
-    for records in read_buckets(paths, buckets, columns) if refs else ():
-        table = records.filter(pc.is_valid(records.column("segment")))
-        unchanged = pc.equal(table.column("change"), "unchanged")
-        for kept, chosen in ((True, unchanged), (False, pc.invert(unchanged))):
-            part = table.filter(chosen)
-            segments = part.column("segment").to_numpy()
-            for number in np.unique(segments).tolist():
-                sets[kept][number].add(part.filter(pa.array(segments == number)))
-    segments = tuple(
-        SegmentChange(ref, dead.write(paths), kept.write(paths))
-        for ref, dead, kept in zip(refs, sets[False], sets[True], strict=True)
-    )
-    number = base.number if base is not None else 0
-    return Changes(number, mode, rows, segments, buckets)
-
-
-class _Rows:
-    """Rows of one segment and how many documents they are."""
-
-    def __init__(self) -> None:
-        self._rows, self._documents = BitMap64(), 0
-
-    def add(self, records: pa.Table) -> None:
-        for first, count in zip(
-            records.column("first").to_pylist(), records.column("rows").to_pylist(), strict=True
-        ):
-            self._rows.add_range(first, first + count)
-        self._documents += records.num_rows
-
-    def write(self, paths: SegmentPaths) -> TombstoneRef | None:
-        return write_rows(paths.changes, self._rows, self._documents) if self._documents else None
-
-
-def chosen_rows(
-    paths: SegmentPaths, changes: Changes, files: int, kinds: frozenset[str]
-) -> list[BitMap64]:
-    """Of each of so many input files, the rows whose documents became one of ``kinds``."""
-    chosen = [BitMap64() for _ in range(files)]
-    wanted = pa.array(sorted(kinds))
-    for table in read_buckets(paths, changes.buckets, ["change", "file", "row"]):
-        part = table.filter(pc.is_in(table.column("change"), value_set=wanted))
-        numbers, rows = part.column("file").to_numpy(), part.column("row").to_numpy()
-        for file in np.unique(numbers).tolist():
-            chosen[file].update(rows[numbers == file].tolist())
-    return chosen
-
-
-def count_changes(paths: SegmentPaths, changes: Changes, ids: set[str]) -> Counter[str]:
-    """How many of the documents became what in the comparison."""
-    found: Counter[str] = Counter()
-    wanted = pa.array(sorted(ids), pa.string())
-    for table in read_buckets(paths, changes.buckets, ["document_id", "change"]):
-        chosen = table.filter(pc.is_in(table.column("document_id"), value_set=wanted))
-        found.update(chosen.column("change").to_pylist())
-    return found
-
-
-def remove_buckets(paths: SegmentPaths) -> None:
-    """Remove the files of a comparison that led to nothing; frozen ones stay."""
-    if read_changes(paths) is not None:
-        return
-    for name in filesystem.list_names(paths.changes):
-        filesystem.remove(filesystem.join(paths.changes, name))
-    for folder in (
-        paths.changes,
-        paths.root,
-        filesystem.join(paths.store, "segments"),
-        paths.store,
-    ):
-        filesystem.remove_folder(folder)
+    existing = read_change_set(paths)
+    assert existing is not None
+    return existing

@@ -9,7 +9,7 @@ from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Snapshot
 from transforms.index.lexical.build import create_lexical_info
 from transforms.index.vector.index_files import write_index_info
-from transforms.transactions.change_set import read_changes
+from transforms.transactions.change_set import read_change_set
 from transforms.transactions.commits import commit_segment
 
 
@@ -20,8 +20,8 @@ class _CommitFn(beam.DoFn):
     def process(self, element: SegmentInfo) -> Iterator[Snapshot]:
         paths = SegmentPaths(self._store, element.name)
         info, digest = paths.create_manifest(element)
-        changes = read_changes(paths)
-        # Where a manifest stood already, its index may be gone: what was built now is there.
+        changes = read_change_set(paths)
+        # An earlier attempt's manifest may describe an index that is gone; the new one exists.
         index = lexical = None
         if element.index is not None and element.index != info.index:
             index = write_index_info(paths, element.index)
@@ -32,7 +32,7 @@ class _CommitFn(beam.DoFn):
 
 
 class CommitSnapshot(beam.PTransform):
-    """A `SegmentInfo` to the `Snapshot` in which it is live; see `commit_segment`."""
+    """The transform from a segment to the snapshot in which it is live; see `commit_segment`."""
 
     def __init__(self, store: str, mode: str = "append", command: str = "embed") -> None:
         super().__init__()

@@ -1,37 +1,37 @@
-"""What changes a store: each function makes one new snapshot."""
+"""Commits of segments, indexes and rollbacks: each function makes one new snapshot."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyroaring import BitMap64
 
 from transforms.catalog.commit import commit
 from transforms.catalog.index_manifest import IndexFile
 from transforms.catalog.integrity import check_files, claim_segment
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.parts import live_document_ids
 from transforms.catalog.segment import SegmentInfo, check_metadata
 from transforms.catalog.snapshot import Content, SegmentRef, Snapshot, read_segment, read_snapshot
-from transforms.catalog.tombstones import read_tombstones, write_tombstones
+from transforms.catalog.tombstones import read_tombstones
 from transforms.errors import BadInput, Conflict
 from transforms.models.identity import ModelIdentity
-from transforms.storage import filesystem
-from transforms.storage.parquet_files import open_parquet, reading
-from transforms.transactions.change_set import Changes
-from transforms.transactions.rebase import NOTHING, Work, rebase
+from transforms.transactions.change_set import EMPTY, ChangeSet
+from transforms.transactions.rebase import Work, rebase
+from transforms.transactions.removal import add_tombstones_to_all, require_snapshot
 
 
 def check_identity(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
-    """Raise BadInput where vectors of two models would meet; both sides are named."""
+    """Raise BadInput if vectors of two models would be mixed; the error names both."""
     difference = ours.difference(theirs)
     if difference:
         raise BadInput(
-            f"model {ours.name!r} does not fit {store!r}, which was made with {theirs.name!r} "
-            f"({difference}); use the store's model and options, or another store"
+            "model",
+            ours.name,
+            f"does not fit {store}, which was made with {theirs.name} ({difference})",
+            "Use the model and the options of the store, or another store",
         )
 
 
@@ -41,31 +41,29 @@ def commit_segment(
     digest: str,
     mode: str,
     command: str,
-    changes: Changes | None = None,
+    changes: ChangeSet | None = None,
     index: IndexFile | None = None,
     lexical: IndexFile | None = None,
 ) -> Snapshot:
-    """Make a segment live, in a new snapshot after whichever is the newest.
+    """Make a segment live in a new snapshot; return an existing one if it is live already.
 
     Args:
         store: the store's URL.
-        info: the segment, whose ``segment.json`` stands.
+        info: the segment, which already has a ``segment.json``.
         digest: the SHA-256 of that file.
-        mode: ``replace`` the live segments, or put the changes on them: see `rebase`.
-        command: what to record as the reason.
-        changes: what the run compared; without, its documents replace live ones of the same ids.
-        index, lexical: files that say what its indexes are, where they are not those of its
-            manifest.
-
-    A segment that is live already is left as it is, and the snapshot that has it is returned.
+        mode: ``replace`` the live segments, or apply the change set to them: see `rebase`.
+        command: the command to record in the snapshot.
+        changes: the change set of the run; without one, the segment's documents replace live ones
+            of the same ids.
+        index, lexical: files that describe the indexes, if they are not those of the manifest.
 
     Raises:
-        Conflict: other writers were faster twenty times over, or what they did can't be joined
-            with this.
+        Conflict: other writers committed first in every attempt, or committed something that this
+            segment can't be combined with.
     """
     made = SegmentRef(info.name, digest, info.total("documents"), info.rows, info.rejects)
     ref = replace(made, index=index, lexical=lexical)
-    work = Work(store, info.name, mode, changes or NOTHING, ref)
+    work = Work(store, info.name, mode, changes or EMPTY, ref)
 
     def build(parent: Snapshot | None) -> Content | None:
         live = parent.segments if parent is not None else ()
@@ -77,66 +75,69 @@ def commit_segment(
         _check_model(store, parent.identity, info.identity)
         if ref.name in {segment.name for segment in live}:
             return None
-        known = {each.base.name for each in work.changes.segments}
-        _check_metadata(store, info, [each for each in live if each.name not in known])
+        newest = OpenSnapshot(store, parent)
+        _check_metadata(info, newest, {each.base.name for each in work.changes.segments})
         if changes is None and mode == "append":
-            # Nothing else needs more of the store than its ids.
-            segments, _ = _bury_in_all(store, live, _ids_of(store, ref))
+            # This needs nothing but the ids of the store.
+            segments, _ = add_tombstones_to_all(store, live, _ids_of(store, ref))
         else:
-            segments = rebase(work, parent)
+            segments = rebase(work, newest)
         return Content(info.identity, (*segments, ref), parent.weight)
 
     return commit(store, command, build)
 
 
 def _check_model(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
-    """Raise Conflict where another writer has brought another model meanwhile."""
+    """Raise Conflict if another writer has changed the model of the store meanwhile."""
     try:
         check_identity(store, theirs, ours)
     except BadInput as error:
-        raise Conflict(f"another writer was faster, and now {error}") from error
+        raise _conflict(error) from error
 
 
-def _check_metadata(store: str, info: SegmentInfo, others: Iterable[SegmentRef]) -> None:
-    """Raise Conflict where another writer has brought columns of other types meanwhile."""
-    schemas = ((ref.name, read_segment(store, ref).metadata) for ref in others)
+def _check_metadata(info: SegmentInfo, newest: OpenSnapshot, known: set[str]) -> None:
+    """Raise Conflict if a segment that is not known has metadata columns of other types."""
+    schemas = (
+        (ref.name, newest.info(place).metadata)
+        for place, ref in enumerate(newest.segments)
+        if ref.name not in known
+    )
     try:
         check_metadata(info.metadata, schemas)
     except BadInput as error:
-        raise Conflict(f"another writer was faster, and now {error}") from error
+        raise _conflict(error) from error
+
+
+def _conflict(error: BadInput) -> Conflict:
+    problem = f"another writer committed first, and now this fails: {error.problem}"
+    return Conflict(error.option, error.value, problem, error.remedy)
 
 
 def commit_removals(
-    store: str, name: str, mode: str, command: str, identity: ModelIdentity, changes: Changes
+    store: str, name: str, mode: str, command: str, identity: ModelIdentity, changes: ChangeSet
 ) -> Snapshot:
-    """Make a new snapshot with tombstones alone, where a run has nothing to write.
+    """Make a new snapshot that adds only tombstones, for a run that writes no documents.
 
     Args:
         store: the store's URL.
-        name: the segment in whose ``changes/`` the changes' files lie.
+        name: the segment with the files of the change set.
         mode: ``append`` or ``sync``.
-        command: what to record as the reason.
-        identity: of the run's model.
-        changes: what the run compared.
+        command: the command to record in the snapshot.
+        identity: the model of the run.
+        changes: the change set of the run.
 
     Raises:
-        Conflict: as `commit_segment`.
+        Conflict: as for `commit_segment`.
     """
     work = Work(store, name, mode, changes)
 
     def build(parent: Snapshot | None) -> Content | None:
-        parent = _there(store, parent)
+        parent = require_snapshot(store, parent)
         _check_model(store, parent.identity, identity)
-        segments = rebase(work, parent)
+        segments = rebase(work, OpenSnapshot(store, parent))
         return None if segments == parent.segments else replace(parent.content, segments=segments)
 
     return commit(store, command, build)
-
-
-def _there(store: str, parent: Snapshot | None) -> Snapshot:
-    if parent is None:
-        raise Conflict(f"{store!r} has no snapshot any more; run again")
-    return parent
 
 
 def commit_indexes(
@@ -145,14 +146,14 @@ def commit_indexes(
     command: str,
     lexical: Mapping[str, IndexFile] = MappingProxyType({}),
 ) -> Snapshot:
-    """Give segments other indexes, in a new snapshot; those that live no more are passed over.
+    """Make a new snapshot in which segments have other indexes; skip segments no longer live.
 
     Raises:
-        Conflict: other writers were faster twenty times over.
+        Conflict: other writers committed first in every attempt.
     """
 
     def build(parent: Snapshot | None) -> Content | None:
-        parent = _there(store, parent)
+        parent = require_snapshot(store, parent)
         refs = tuple(
             replace(
                 ref,
@@ -172,121 +173,24 @@ def commit_indexes(
 
 
 def commit_weight(store: str, weight: float, command: str) -> Snapshot:
-    """Keep the weight of the cosine in hybrid scores, in a new snapshot.
+    """Make a new snapshot with a weight of the cosine in hybrid scores.
 
     Raises:
-        Conflict: other writers were faster twenty times over.
+        Conflict: other writers committed first in every attempt.
     """
 
     def build(parent: Snapshot | None) -> Content | None:
-        parent = _there(store, parent)
+        parent = require_snapshot(store, parent)
         return None if parent.weight == weight else replace(parent.content, weight=weight)
 
     return commit(store, command, build)
 
 
-@dataclass(frozen=True)
-class Removal:
-    """What `remove_documents` did.
-
-    Attributes:
-        snapshot: the number of the snapshot in which the documents are gone.
-        documents: how many were live and are no more.
-        passages: theirs.
-        missing: ids that were not live.
-    """
-
-    snapshot: int
-    documents: int
-    passages: int
-    missing: tuple[str, ...]
-
-
-def remove_documents(store: str, ids: list[str], command: str = "delete") -> Removal:
-    """Put tombstones on documents; ids that are not live are counted and do no harm.
-
-    Raises:
-        BadInput: there is no store, or no id.
-        Conflict: other writers were faster twenty times over.
-    """
-    if not ids:
-        raise BadInput("no ids to delete; give some, or --ids FILE with one a line")
-    for name in ids:
-        if not _is_text(name):
-            raise BadInput(f"id {name!r} is not Unicode text and so in no store; leave it out")
-    wanted = pa.array(sorted(set(ids)), pa.string())
-    gone = wanted[:0]
-    before = after = read_snapshot(store)
-
-    def build(parent: Snapshot | None) -> Content | None:
-        nonlocal before, gone
-        before = _there(store, parent)
-        segments, gone = _bury_in_all(store, before.segments, wanted)
-        return replace(before.content, segments=segments) if len(gone) else None
-
-    after = commit(store, command, build)
-    missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=gone))).to_pylist()
-    return Removal(
-        after.number,
-        before.documents - after.documents,
-        before.passages - after.passages,
-        tuple(missing),
-    )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _bury_in_all(
-    store: str, refs: Iterable[SegmentRef], ids: pa.Array
-) -> tuple[tuple[SegmentRef, ...], pa.ChunkedArray]:
-    """`bury` in each segment; one that loses its last row is left out."""
-    left, died = [], []
-    for ref in refs:
-        buried, documents = bury(store, ref, ids)
-        left += [buried] if buried is ref or buried.live_passages else []
-        died.append(documents)
-    return tuple(left), pa.chunked_array(died, pa.string())
-
-
 def _ids_of(store: str, ref: SegmentRef) -> pa.Array:
-    """The ids of a segment's documents, each once."""
+    """Return the ids of a segment's documents, each once."""
     columns = live_document_ids(store, [ref])
     chunks = [chunk for column in columns for chunk in column.chunks]
     return pc.unique(pa.chunked_array(chunks, pa.string()))
-
-
-def bury(store: str, ref: SegmentRef, ids: pa.Array) -> tuple[SegmentRef, pa.Array]:
-    """Put tombstones on a segment's rows of some documents.
-
-    Returns:
-        The segment with more tombstones (the same where none of ``ids`` lives in it), and the ids
-        of the documents that died.
-    """
-    paths = SegmentPaths(store, ref.name)
-    info = read_segment(store, ref)
-    dead = read_tombstones(paths, ref.tombstones, info.rows)
-    fallen = []
-    first, died = 0, BitMap64()
-    for part in info.parts:
-        url = filesystem.join(paths.vectors, part.name)
-        with reading(url):
-            names = open_parquet(url).read(columns=["document_id"]).column(0).combine_chunks()
-        hit = np.flatnonzero(pc.is_in(names, value_set=ids).to_numpy(zero_copy_only=False))
-        rows = [row for row in (hit + first).tolist() if row not in dead]
-        died.update(rows)
-        fallen.append(names.take(pa.array(np.array(rows, np.int64) - first)))
-        first += part.rows
-    if not died:
-        return ref, pa.array([], pa.string())
-    documents = pc.unique(pa.chunked_array(fallen, pa.string()))
-    count = len(documents) + (ref.tombstones.documents if ref.tombstones else 0)
-    return replace(ref, tombstones=write_tombstones(paths, dead | died, count)), documents
 
 
 def roll_back(store: str, number: int) -> Snapshot:
@@ -294,19 +198,19 @@ def roll_back(store: str, number: int) -> Snapshot:
 
     Raises:
         BadInput: there is no such snapshot.
-        Damaged: a file of it is gone.
-        Conflict: a vacuum is removing what it needs.
+        Damaged: a file of the snapshot is missing.
+        Conflict: a vacuum is removing what the snapshot needs.
     """
     wanted = read_snapshot(store, number)
     for ref in wanted.segments:
         SegmentPaths(store, ref.name).claim()
-    # Once more: now no vacuum takes what it needs.
+    # Read it again: from here on no vacuum removes what it needs.
     wanted = read_snapshot(store, number)
     for ref in wanted.segments:
         read_tombstones(
             SegmentPaths(store, ref.name), ref.tombstones, read_segment(store, ref).rows
         )
-    check_files(store, wanted, "restore it, or go back to another one; see albeam snapshots")
+    check_files(store, wanted, "Restore it, or go back to another one; see albeam snapshots")
     content = wanted.content
 
     def build(parent: Snapshot | None) -> Content | None:

@@ -1,7 +1,7 @@
 """Compare the documents of an input with the live ones, by id and by content hash.
 
-A document is one small record: its id, the hashes of its text and its metadata, and where it lies.
-Records are split into buckets by their ids, so that a bucket of both sides fits in memory.
+A document is one small record: its id, the hashes of its text and its metadata, and its address.
+Records are split into buckets by id, so that a bucket of both sides fits into memory.
 """
 
 import zlib
@@ -16,15 +16,14 @@ from transforms.errors import BadInput
 from transforms.storage.hashing import text_hashes
 from transforms.storage.schema import HASH, NO_TOKENS, REJECT, ROW
 
-ON_DUPLICATE = ("error", "first", "last")
-#: What may become of a document. A duplicate is one that gave way to another of its id.
-CHANGES = ("new", "changed", "metadata", "unchanged", "removed", "rejected", "duplicate", "copy")
-#: Those of them that are records of the store alone.
-STORED = frozenset({"removed", "copy"})
+#: The kinds of change of a document. A duplicate was ignored in favour of another of the same id.
+CHANGE_KINDS = (
+    *("new", "changed", "metadata", "unchanged", "removed", "rejected", "duplicate", "copy"),
+)
 
-#: A record of either side: an input document has ``file`` and ``row``, and the reason why it can't
-#: be embedded; a live one has the number of its segment, its first row there and how many it has.
-#: One with a reason and no place is a reject of the store, see `refuse`.
+#: A record of either side. An input document has ``file`` and ``row``, and a reason if it can't be
+#: embedded. A live document has the number of its segment, its first row there and its number of
+#: rows. A record with a reason but no address is a known reject, see `apply_known_rejects`.
 RECORD_SCHEMA: pa.Schema = pa.schema(
     [
         ("document_id", pa.string()),
@@ -38,28 +37,28 @@ RECORD_SCHEMA: pa.Schema = pa.schema(
         ("rows", pa.int32()),
     ]
 )
-#: The result: records of both sides joined, and what becomes of the document.
+#: The result of a comparison: records of both sides joined, and the kind of change.
 CHANGE_SCHEMA: pa.Schema = RECORD_SCHEMA.append(pa.field("change", pa.string()))
 
 Ints = npt.NDArray[np.int64]
 
 
 def compare(inputs: pa.Table, live: pa.Table, mode: str, on_duplicate: str) -> pa.Table:
-    """What becomes of each document of a bucket.
+    """Return the change of each document of a bucket.
 
     Args:
         inputs: records of the input, in any order.
-        live: records of the store; an id should be there once.
-        mode: with ``sync`` a live document that the input lacks is removed.
-        on_duplicate: which of several input documents of one id counts: the ``last`` in the input's
-            order, otherwise the first.
+        live: records of the store; an id should occur once.
+        mode: ``sync`` removes live documents that the input lacks.
+        on_duplicate: which of several input documents of one id counts: the ``last`` one in the
+            order of the input, otherwise the first one.
 
     Returns:
-        Rows of `CHANGE_SCHEMA`, ordered by id. Each input record is there once: ``new``,
-        ``changed`` or ``metadata`` (that alone changed) with the live record that it replaces,
-        ``unchanged`` with the one that stays, ``rejected`` with the one that goes, if any, or
-        ``duplicate``. Live records that go besides are ``removed``, or a ``copy`` where another
-        one of the same id was met. Hashes are the input's, or the live one's where it stands alone.
+        Rows of `CHANGE_SCHEMA`, ordered by id. Each input record occurs once. ``new``,
+        ``changed`` and ``metadata`` (only that changed) come with the live record that they
+        replace, ``unchanged`` with the one that stays, ``rejected`` with the one that dies.
+        A further live record that dies is ``removed``, or a ``copy`` of another one of its id.
+        Hashes are those of the input; a removed record has its own.
     """
     inputs = inputs.sort_by([("file", "ascending"), ("row", "ascending")]).combine_chunks()
     live = live.sort_by([("segment", "ascending"), ("first", "ascending")]).combine_chunks()
@@ -71,7 +70,7 @@ def compare(inputs: pa.Table, live: pa.Table, mode: str, on_duplicate: str) -> p
     counts = codes < 0
     counts[chosen[chosen >= 0]] = True
 
-    # Of several live records of one id, the one that is most like the input's stays.
+    # Of several live records of one id, the one most similar to the input's stays.
     partner = chosen[live_codes]
     same_text, same_metadata = (
         _equal(live.column(name), inputs.column(name), partner)
@@ -105,20 +104,20 @@ def compare(inputs: pa.Table, live: pa.Table, mode: str, on_duplicate: str) -> p
     )
 
 
-def refuse(inputs: pa.Table, refusals: pa.Table) -> pa.Table:
-    """The input's records with the reasons of those that were rejected before for their text.
+def apply_known_rejects(inputs: pa.Table, rejects: pa.Table) -> pa.Table:
+    """Reject the input's records whose texts an earlier run rejected for good.
 
     Args:
         inputs: records of the input.
-        refusals: id, text's hash and reason of rejects that no later run can take.
+        rejects: id, text hash and reason of rejects that no later run can embed.
     """
-    known = pc.unique(refusals.column("document_id"))
+    known = pc.unique(rejects.column("document_id"))
     places = np.flatnonzero(pc.is_in(inputs.column("document_id"), value_set=known).to_numpy())
     if not len(places):
         return inputs
     names = ("document_id", "text_hash")
-    keys = zip(*(refusals.column(name).to_pylist() for name in names), strict=True)
-    why = dict(zip(keys, refusals.column("reason").to_pylist(), strict=True))
+    keys = zip(*(rejects.column(name).to_pylist() for name in names), strict=True)
+    why = dict(zip(keys, rejects.column("reason").to_pylist(), strict=True))
     reasons = inputs.column("reason").to_pylist()
     chosen = inputs.take(pa.array(places))
     theirs = zip(*(chosen.column(name).to_pylist() for name in names), strict=True)
@@ -130,7 +129,7 @@ def refuse(inputs: pa.Table, refusals: pa.Table) -> pa.Table:
 
 
 def _codes(ids: pa.ChunkedArray, others: pa.ChunkedArray) -> tuple[Ints, Ints, int]:
-    """A number for each id, the same for the same one; -1 for null; and how many there are."""
+    """Number the ids of both columns, equal ids alike and null as -1; also return the count."""
     both = pa.chunked_array([*ids.chunks, *others.chunks], pa.string()).combine_chunks()
     encoded = pc.dictionary_encode(both)
     codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -138,7 +137,7 @@ def _codes(ids: pa.ChunkedArray, others: pa.ChunkedArray) -> tuple[Ints, Ints, i
 
 
 def _equal(column: pa.ChunkedArray, other: pa.ChunkedArray, places: Ints) -> npt.NDArray[np.bool_]:
-    """Whether each value is that of ``other`` at a place; not where the place is -1 or null."""
+    """Return whether each value equals that of ``other`` at a place; False if the place is -1."""
     taken = other.take(pa.array(places, mask=places < 0))
     same = pc.fill_null(pc.equal(column, taken), False)
     return same.to_numpy().astype(np.bool_)  # type: ignore[no-any-return]
@@ -154,11 +153,11 @@ def _join(inputs: pa.Table, live: pa.Table, found: Ints, kind: npt.NDArray[np.ob
 
 
 def input_records(table: pa.Table, file: int) -> pa.Table:
-    """Records of input rows.
+    """Return the records of input rows.
 
     Args:
-        table: ``document_id, _row`` and, where hashes are wanted, ``text, metadata_hash, _reject``.
-        file: the file's number.
+        table: ``document_id, _row`` and, if hashes are needed, ``text, metadata_hash, _reject``.
+        file: the number of the file.
     """
     rows = table.num_rows
     columns = {"document_id": table.column("document_id"), "row": table.column(ROW)}
@@ -172,11 +171,11 @@ def input_records(table: pa.Table, file: int) -> pa.Table:
     return _records(columns, rows)
 
 
-def refusal_records(table: pa.Table) -> pa.Table:
-    """Records of rejects that no later run can take, for `refuse`; they have no place.
+def reject_records(table: pa.Table) -> pa.Table:
+    """Return records without an address for `apply_known_rejects`.
 
     Args:
-        table: ``document_id, text_hash, reason`` of rejects.
+        table: ``document_id, text_hash, reason`` of a part's rejects.
     """
     table = table.filter(pc.equal(table.column("reason"), NO_TOKENS))
     columns = {name: table.column(name) for name in ("document_id", "text_hash", "reason")}
@@ -184,12 +183,12 @@ def refusal_records(table: pa.Table) -> pa.Table:
 
 
 def live_records(table: pa.Table, rows: Ints, segment: int) -> pa.Table:
-    """Records of live passages.
+    """Return the records of live documents.
 
     Args:
-        table: ``document_id, text_hash, metadata_hash`` of passages in order.
-        rows: their numbers in the segment; those of a document follow each other.
-        segment: its number.
+        table: ``document_id, text_hash, metadata_hash`` of passages, in order.
+        rows: their row numbers in the segment; a document's rows are consecutive.
+        segment: the number of the segment.
     """
     ids = table.column("document_id").combine_chunks()
     if not len(ids):
@@ -215,7 +214,7 @@ def _records(columns: dict[str, pa.ChunkedArray | pa.Array], rows: int) -> pa.Ta
 
 
 def split_records(table: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Table]]:
-    """The records of each bucket; which one depends on the id alone, null ids go to the first."""
+    """Yield the records of each bucket, chosen by the id alone; null ids are in the first."""
     ids = table.column("document_id").to_pylist()
     numbers = np.array(
         [zlib.crc32(name.encode()) % buckets if name is not None else 0 for name in ids], np.int64
@@ -227,10 +226,12 @@ def split_records(table: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Table
 
 
 def check_duplicates(ids: list[str], count: int, column: str) -> None:
-    """Raise BadInput where ``count`` ids, ``ids`` among them, occur more than once."""
+    """Raise BadInput if ``count`` ids, among them ``ids``, occur more than once."""
     if count:
         some = ", ".join(map(repr, ids[:5])) + (", …" if count > len(ids[:5]) else "")
         raise BadInput(
-            f"{count} ids of column {column!r} occur more than once: {some}; give each document "
-            "an id of its own, or say which one counts with --on-duplicate first or last"
+            "id_column",
+            column,
+            f"{count} ids occur more than once: {some}",
+            "Give each document its own id, or choose one with --on-duplicate first or last",
         )

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.leases import lease_url
 from transforms.catalog.manifest_json import decode
+from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.plan import Slice
-from transforms.catalog.snapshot import Snapshot, read_segment
-from transforms.catalog.tombstones import live_mask, read_tombstones
+from transforms.catalog.tombstones import live_mask
 from transforms.errors import Stale
 from transforms.ingest.read_parts import read_ids, read_slice
 from transforms.ingest.survey import Survey
@@ -27,66 +27,63 @@ from transforms.storage import (
 )
 from transforms.storage.parquet_files import open_parquet, reading
 from transforms.storage.schema import NO_TOKENS
-from transforms.transactions.change_set import Bucket, write_bucket
+from transforms.transactions.buckets import write_bucket
+from transforms.transactions.change_set import Bucket
 from transforms.transactions.diff import (
     RECORD_SCHEMA,
+    apply_known_rejects,
     compare,
     input_records,
     live_records,
-    refusal_records,
-    refuse,
+    reject_records,
     split_records,
 )
 
-#: So many buckets, but of no fewer and no more records than these on average.
+#: The number of buckets, and the fewest and the most records of one on average.
 _BUCKETS, _FEWEST_RECORDS, _MOST_RECORDS = 64, 1 << 12, 1 << 18
 _LIVE = ["document_id", "text_hash", "metadata_hash"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared with what.
+    """The two sides of a comparison, and where its result goes.
 
     Attributes:
-        paths: of the segment in whose ``changes/`` the result goes.
-        survey: of the input.
-        base: the store's snapshot; None compares with nothing, and finds duplicates alone.
+        paths: the segment; the result is written to its ``changes/``.
+        survey: the survey of the input.
+        base: the snapshot of the store; against an empty one only duplicates are found.
         mode: ``append``, ``sync`` or ``replace``.
         on_duplicate: ``error``, ``first`` or ``last``.
     """
 
     paths: SegmentPaths
     survey: Survey
-    base: Snapshot | None
+    base: OpenSnapshot
     mode: str
     on_duplicate: str
 
     @property
     def buckets(self) -> int:
-        """Into how many buckets the ids are split."""
-        records = self.survey.rows + (self.base.passages if self.base is not None else 0)
+        """The number of buckets into which the ids are split."""
+        records = self.survey.rows + self.base.passages
         few = min(records // _FEWEST_RECORDS, _BUCKETS)
         return max(1, few, records // _MOST_RECORDS)
 
     @property
     def lease(self) -> str:
-        """A file that says that the base is in use: vacuum keeps it for a run under way."""
-        number = self.base.number if self.base is not None else 0
-        return lease_url(self.paths, number, self.mode)
+        """The URL of the file by which a vacuum knows that a run needs the base."""
+        return lease_url(self.paths, self.base.number, self.mode)
 
     def marker(self, bucket: int) -> str:
-        """Where what a finished bucket holds is written."""
-        return filesystem.join(self.paths.changes, f"{self._prefix}{bucket:05d}.json")
-
-    @property
-    def _prefix(self) -> str:
-        return f"{self.base.number if self.base is not None else 0:08d}-{self.mode}-"
+        """Return the URL of the marker of a finished bucket."""
+        name = f"{self.base.number:08d}-{self.mode}-{bucket:05d}.json"
+        return filesystem.join(self.paths.changes, name)
 
     def finished(self) -> tuple[Bucket, ...]:
-        """All buckets.
+        """Return all buckets.
 
         Raises:
-            Stale: a marker is missing: another run has removed it.
+            Stale: a marker is missing because another run removed it.
         """
         found = []
         for number in range(self.buckets):
@@ -94,20 +91,20 @@ class Comparison:
             try:
                 found.append(decode(filesystem.read_bytes(url), Bucket, url))
             except FileNotFoundError as error:
-                raise Stale(f"{url} is gone; run again") from error
+                raise Stale("marker", url, "is missing", "Run again") from error
         return tuple(found)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What one worker reads at once: a row group of an input file, or a part of a live segment.
+    """What a worker reads at once: a row group of an input file, or a part of a live segment.
 
     Attributes:
-        kind: ``input``, ``live``, or ``rejects`` of a part.
-        place: the file's or the segment's number.
-        number: the row group's or the part's.
-        first: the number of its first row in the file or the segment.
-        rows: how many it has.
+        kind: ``input``, ``live``, or the ``rejects`` of a part.
+        place: the number of the file or of the segment.
+        number: the number of the row group or of the part.
+        first: the number of its first row in the file or in the segment.
+        rows: the number of its rows.
     """
 
     kind: str
@@ -118,63 +115,56 @@ class Unit:
 
 
 def units_of(comparison: Comparison) -> list[Unit]:
-    """All that is to be read."""
+    """Return everything that a comparison reads."""
     units = []
     for place, groups in enumerate(comparison.survey.groups):
         first = 0
         for number, group in enumerate(groups):
             units += [Unit("input", place, number, first, group.rows)] if group.rows else []
             first += group.rows
-    base = comparison.base
-    for place, ref in enumerate(base.segments if base is not None else ()):
+    for place, info in enumerate(comparison.base.infos()):
         first = 0
-        for part in read_segment(comparison.paths.store, ref).parts:
+        for part in info.parts:
             units += [Unit("live", place, part.number, first, part.rows)] if part.rows else []
-            refused = part.rejects.get(NO_TOKENS, 0)
-            units += [Unit("rejects", place, part.number, 0, refused)] if refused else []
+            rejects = part.rejects.get(NO_TOKENS, 0)
+            units += [Unit("rejects", place, part.number, 0, rejects)] if rejects else []
             first += part.rows
     return units
 
 
 def read_records(comparison: Comparison, unit: Unit) -> pa.Table:
-    """The records of one unit; without a base their hashes are null, since nothing is compared."""
+    """Read the records of a unit; against an empty snapshot their hashes are null."""
     if unit.kind == "live":
-        return _live_records(comparison, unit)
+        return _live_records(comparison.base, unit)
     if unit.kind == "rejects":
-        return _refusal_records(comparison, unit)
+        return _reject_records(comparison.base, unit)
     survey = comparison.survey
     piece = Slice(unit.place, unit.number, 0, unit.rows, unit.first)
-    read = read_slice if comparison.base is not None else read_ids
+    read = read_slice if comparison.base.snapshot is not None else read_ids
     tables = [input_records(table, unit.place) for table in read(survey, piece)]
     return pa.concat_tables(tables).combine_chunks()
 
 
-def _live_records(comparison: Comparison, unit: Unit) -> pa.Table:
-    assert comparison.base is not None
-    ref = comparison.base.segments[unit.place]
-    paths = SegmentPaths(comparison.paths.store, ref.name)
-    info = read_segment(paths.store, ref)
-    url = filesystem.join(paths.vectors, info.parts[unit.number].name)
+def _live_records(base: OpenSnapshot, unit: Unit) -> pa.Table:
+    part = base.info(unit.place).parts[unit.number]
+    url = filesystem.join(base.paths(unit.place).vectors, part.name)
     with reading(url):
         table = open_parquet(url).read(columns=_LIVE)
-    dead = read_tombstones(paths, ref.tombstones, info.rows)
-    live = live_mask(dead, unit.first, unit.first + unit.rows)
+    live = live_mask(base.tombstones(unit.place), unit.first, unit.first + unit.rows)
     return live_records(table.filter(pa.array(live)), np.flatnonzero(live) + unit.first, unit.place)
 
 
-def _refusal_records(comparison: Comparison, unit: Unit) -> pa.Table:
-    assert comparison.base is not None
-    ref = comparison.base.segments[unit.place]
-    paths = SegmentPaths(comparison.paths.store, ref.name)
-    part = read_segment(paths.store, ref).parts[unit.number]
-    url = filesystem.join(paths.rejects, part.rejects_name)
+def _reject_records(base: OpenSnapshot, unit: Unit) -> pa.Table:
+    part = base.info(unit.place).parts[unit.number]
+    url = filesystem.join(base.paths(unit.place).rejects, part.rejects_name)
     with reading(url):
         table = open_parquet(url).read(columns=["document_id", "text_hash", "reason"])
-    return refusal_records(table)
+    return reject_records(table)
 
 
 class _ReadFn(beam.DoFn):
     def __init__(self, comparison: Comparison) -> None:
+        # Each copy of this function keeps the manifests that it has read; see `OpenSnapshot`.
         self._comparison = comparison
 
     def process(self, element: Unit) -> Iterator[tuple[int, pa.Table]]:
@@ -191,9 +181,9 @@ class _CompareFn(beam.DoFn):
         records = pa.concat_tables([RECORD_SCHEMA.empty_table(), *tables]).combine_chunks()
         ours = records.column("file").is_valid()
         live = records.column("segment").is_valid()
-        refused = pc.invert(pc.or_(ours, live))
+        rejects = pc.invert(pc.or_(ours, live))
         result = compare(
-            refuse(records.filter(ours), records.filter(refused)),
+            apply_known_rejects(records.filter(ours), records.filter(rejects)),
             records.filter(live),
             self._comparison.mode,
             self._comparison.on_duplicate,
@@ -205,9 +195,9 @@ class _CompareFn(beam.DoFn):
 
 
 class CompareDocuments(beam.PTransform):
-    """An input and a store to files that say what becomes of each document; gives their numbers.
+    """The transform that writes the change of each document to files, and yields bucket numbers.
 
-    `Comparison.finished` finds them.
+    `Comparison.finished` reads the result.
     """
 
     def __init__(self, comparison: Comparison) -> None:
@@ -224,7 +214,7 @@ class CompareDocuments(beam.PTransform):
             | "Read"
             >> beam.ParDo(_ReadFn(self._comparison)).with_output_types(tuple[int, pa.Table])
         )
-        # Each bucket says that it was compared, also where it has no record.
+        # A bucket without records needs a marker too.
         empty = pbegin | "EveryBucket" >> beam.Create(
             [(number, RECORD_SCHEMA.empty_table()) for number in every]
         ).with_output_types(tuple[int, pa.Table])

@@ -1,10 +1,12 @@
-"""What a store holds that no kept snapshot needs, and its removal in an order that a kill survives.
+"""Find the files that no kept snapshot needs, and remove them in an order that a kill can't break.
 
-A segment that no snapshot names may be under way. Its youngest file is its heartbeat: a run writes
-a part every half minute or so, its driver says once a minute that it is there, and one that takes
-up old files first claims their segment. What it was compared with stays as long as it does. Vacuum
-marks a segment before it looks at its heartbeat for the last time, and who claims it looks for the
-mark afterwards: one of both sees the other.
+A segment that no snapshot names may belong to a running job. The youngest file of a segment is its
+heartbeat: a job writes a part about every half minute, and its driver renews its claim once a
+minute. A job that resumes old files claims their segment first. The snapshot that a job compared
+its input with stays as long as the job's segment does.
+
+A vacuum marks a segment before it checks the heartbeat for the last time. A job that claims the
+segment checks for the mark afterwards. So one of the two always notices the other.
 """
 
 import time
@@ -24,13 +26,13 @@ _OURS = ("segments/", "snapshots/")
 
 @dataclass(frozen=True)
 class Orphans:
-    """What may go.
+    """What a vacuum may remove.
 
     Attributes:
-        snapshots: numbers of those that are not kept.
-        files: other files that nothing kept needs, in the order in which they are to go.
-        before: what is younger stays.
-        live: segments of kept snapshots.
+        snapshots: the numbers of the snapshots that are not kept.
+        files: other files that no kept snapshot needs, in the order of their removal.
+        before: younger files stay; in seconds since the epoch.
+        live: the segments of kept snapshots.
     """
 
     snapshots: tuple[int, ...]
@@ -40,30 +42,30 @@ class Orphans:
 
     @property
     def bytes(self) -> int:
-        """Of the files."""
+        """The size of the files."""
         return sum(file.size for file in self.files)
 
 
 def find_orphans(
-    store: str, keep: int, before: float, settled: tuple[int, ...] | None = None
+    store: str, keep: int, before: float, dropped: tuple[int, ...] | None = None
 ) -> Orphans:
-    """Find what may go.
+    """Find what a vacuum may remove.
 
     Args:
         store: the store's URL.
-        keep: how many of the newest snapshots stay, however old; at least 1.
-        before: seconds since the epoch. What is younger stays: snapshots that were the newest
-            since, and files that no snapshot names together with the rest of their segment and
-            the snapshot that they were compared with.
-        settled: numbers of the snapshots that are not kept, where that was found before.
+        keep: how many of the newest snapshots stay, however old they are; at least 1.
+        before: seconds since the epoch. Snapshots that were the newest one since then stay. A
+            younger file that no snapshot names stays, with the rest of its segment and the
+            snapshot that it was compared with.
+        dropped: the numbers of the snapshots that are not kept, if an earlier call found them.
 
     Raises:
         BadInput: there is no store.
-        Damaged: a kept manifest can't be read, so that what it needs is not known; or older
-            snapshots would go while the newest lacks files.
+        Damaged: a kept manifest can't be read, so what it needs is unknown; or older snapshots
+            would be removed while the newest one lacks files.
     """
     newest = read_snapshot(store).number
-    # What else lies in the folder is not the store's.
+    # Other files in the folder do not belong to the store.
     listed = {f.path: f for f in filesystem.list_files(store) if f.path.startswith(_OURS)}
     numbers = [number for number in snapshot_numbers(store) if number <= newest]
     heartbeat: dict[str, float] = {}
@@ -71,7 +73,7 @@ def find_orphans(
     for file in listed.values():
         segment = _segment(file.path)
         if file.path.endswith("/" + VACUUMED):
-            # An earlier vacuum's mark; it was not the run.
+            # It is the mark of an earlier vacuum, not the work of a run.
             continue
         heartbeat[segment] = max(heartbeat.get(segment, 0.0), file.modified)
         if file.path.endswith("/" + HEARTBEAT):
@@ -79,8 +81,7 @@ def find_orphans(
     compared = {
         leased_snapshot(path) for path in listed if heartbeat.get(_segment(path), 0.0) >= before
     }
-    # A snapshot is as old as its successor: until that came, it was the store.
-    dropped = settled
+    # A snapshot is as old as its successor: until then it was the store.
     if dropped is None:
         dropped = tuple(
             number
@@ -89,16 +90,16 @@ def find_orphans(
         )
     kept = [read_snapshot(store, number) for number in numbers if number not in dropped]
     if dropped:
-        # They may be all that is left to go back to.
+        # If the newest one is damaged, they may be all that is left to go back to.
         check_files(
             store,
             kept[-1],
-            "nothing was removed: restore it, or go back to a whole snapshot with albeam rollback",
+            "Nothing was removed. Restore it, or go back to a snapshot with albeam rollback",
         )
     needed = {NEWEST, *(_manifest(number) for number in snapshot_numbers(store))}
     needed |= _needed(store, (ref for snapshot in kept for ref in snapshot.segments))
     live = {ref.name for snapshot in kept for ref in snapshot.segments}
-    gone = [
+    unneeded = [
         file
         for path, file in listed.items()
         if path not in needed
@@ -109,7 +110,7 @@ def find_orphans(
         )
         < before
     ]
-    return Orphans(dropped, tuple(sorted(gone, key=_turn)), before, frozenset(live))
+    return Orphans(dropped, tuple(sorted(unneeded, key=_removal_order)), before, frozenset(live))
 
 
 def remove_snapshots(store: str, orphans: Orphans) -> None:
@@ -119,7 +120,7 @@ def remove_snapshots(store: str, orphans: Orphans) -> None:
 
 
 def remove_files(store: str, orphans: Orphans) -> None:
-    """Remove the files that nothing kept needs, and the folders that they leave empty."""
+    """Remove the files that no kept snapshot needs, and the folders that are then empty."""
     folders = set()
     for segment, files in groupby(orphans.files, lambda file: _segment(file.path)):
         if "/" not in segment:
@@ -134,9 +135,9 @@ def remove_files(store: str, orphans: Orphans) -> None:
 
 
 def _unclaimed(store: str, segment: str, paths: list[str], orphans: Orphans) -> Iterator[str]:
-    """The paths, marked before the first of them; none where somebody has claimed the segment."""
+    """Mark a segment and yield the paths of its files; stop if a run has claimed the segment."""
     if "/" in segment:
-        # In no segment.
+        # These files are in no segment.
         yield from paths
         return
     folder = SegmentPaths(store, segment)
@@ -147,7 +148,7 @@ def _unclaimed(store: str, segment: str, paths: list[str], orphans: Orphans) -> 
         if _is_young(filesystem.join(folder.root, HEARTBEAT), orphans.before):
             filesystem.remove(filesystem.join(store, mark))
             return
-        # On what lives, a mark is what a killed vacuum left.
+        # On a live segment, the mark is left over from a killed vacuum.
         if path != mark or segment in orphans.live:
             yield path
     if segment not in orphans.live:
@@ -155,7 +156,7 @@ def _unclaimed(store: str, segment: str, paths: list[str], orphans: Orphans) -> 
 
 
 def _removed(url: str, before: float) -> bool:
-    """Remove a file, if it was not written again since it was listed."""
+    """Remove a file unless it was written again since it was listed; return whether it was."""
     if _is_young(url, before):
         return False
     filesystem.remove(url)
@@ -170,18 +171,18 @@ def _is_young(url: str, before: float) -> bool:
 
 
 def _modified(listed: dict[str, StoredFile], path: str) -> float:
-    """When a file was changed; now, where the listing is too old to have it."""
+    """Return when a file was changed; now, if the listing is too old to have it."""
     return listed[path].modified if path in listed else time.time()
 
 
 def _needed(store: str, refs: Iterable[SegmentRef]) -> set[str]:
-    """The paths of all files that segments are made of, and of how they came about."""
+    """Return the paths of all files of segments, including their plans and change sets."""
     paths, read = set(), set()
     for ref in refs:
         root = SegmentPaths("", ref.name)
         if ref.tombstones is not None:
             paths.add(filesystem.join(root.tombstones, ref.tombstones.name).lstrip("/"))
-        # Many snapshots have the same segment: its manifest is read once.
+        # Many snapshots share a segment: its manifest is read once.
         written = (ref.name, ref.sha256, ref.index, ref.lexical)
         if written not in read:
             read.add(written)
@@ -196,13 +197,13 @@ def _manifest(number: int) -> str:
 
 
 def _segment(path: str) -> str:
-    """The segment's name, or the path of a file that is in none."""
+    """Return the name of a file's segment; its path if it is in none."""
     pieces = path.split("/")
     return pieces[1] if pieces[0] == "segments" and len(pieces) > 2 else path
 
 
-def _turn(file: StoredFile) -> tuple[str, int, str]:
-    """A marker goes before its part, so that what a kill leaves is not taken for done."""
+def _removal_order(file: StoredFile) -> tuple[str, int, str]:
+    """Return the sort key: a marker goes before its part, so no marker is left without one."""
     name = file.path.rsplit("/", 1)[-1]
     if name == "plan.json":
         return _segment(file.path), 2, file.path

@@ -1,7 +1,7 @@
-"""Put a run's changes on the newest snapshot, whatever was committed since the run compared.
+"""Apply a run's change set to the newest snapshot, whatever was committed since the run compared.
 
 The later commit wins: after it, each document of the run's input is as that input has it. Documents
-that the input lacks are as the newest snapshot has them, or gone in mode ``sync``.
+that the input lacks stay as the newest snapshot has them, or die in mode ``sync``.
 """
 
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ import pyarrow.compute as pc
 from pyroaring import BitMap64
 
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.parts import live_document_ids
 from transforms.catalog.segment import SegmentInfo
-from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment
+from transforms.catalog.snapshot import SegmentRef, read_segment
 from transforms.catalog.tombstones import read_rows, read_tombstones, write_tombstones
 from transforms.errors import Conflict, Damaged, Stale
 from transforms.storage import filesystem
 from transforms.storage.parquet_files import open_parquet, reading
-from transforms.transactions.change_set import Changes, SegmentChange, read_buckets
+from transforms.transactions.buckets import add_rows, read_buckets
+from transforms.transactions.change_set import ChangeSet, SegmentChange
 from transforms.transactions.diff import RECORD_SCHEMA, live_records
 
 Bools = npt.NDArray[np.bool_]
-#: Where nothing was compared.
-NOTHING = Changes(0, "append", 0, (), ())
 _KEY = ("document_id", "text_hash", "metadata_hash")
-_LOST = (*_KEY, "segment", "first", "rows")
+_ADDRESSED_KEY = (*_KEY, "segment", "first", "rows")
 
 
 @dataclass(frozen=True)
@@ -37,150 +37,160 @@ class Work:
 
     Attributes:
         store: the store's URL.
-        name: the segment in whose ``changes/`` the changes' files lie.
+        name: the segment with the files of the change set.
         mode: ``append`` or ``sync``.
-        changes: what it compared.
-        segment: what it wrote, if anything.
+        changes: the change set.
+        segment: the segment that the run wrote, if it wrote one.
     """
 
     store: str
     name: str
     mode: str
-    changes: Changes
+    changes: ChangeSet
     segment: SegmentRef | None = None
 
     @property
-    def folder(self) -> str:
-        """Where the changes' files lie."""
-        return SegmentPaths(self.store, self.name).changes
+    def paths(self) -> SegmentPaths:
+        """The paths of the segment with the files of the change set."""
+        return SegmentPaths(self.store, self.name)
 
 
-def rebase(work: Work, newest: Snapshot) -> tuple[SegmentRef, ...]:
-    """The newest snapshot's segments with the tombstones that a run's changes ask for.
+def rebase(work: Work, newest: OpenSnapshot) -> tuple[SegmentRef, ...]:
+    """Return the segments of the newest snapshot with the tombstones of a run's change set.
 
-    Planned tombstones are joined with those that stand. Rows that the comparison found unchanged
-    live, also where somebody buried them since. In segments that came since, the run's documents
-    die (with ``sync`` all die), but those that are unchanged ones of a segment that has vanished:
-    they were moved there. Where they were not, the segment comes back for them alone. A segment
-    that loses its last row is left out.
+    - Tombstones of the change set are added to existing ones.
+    - Rows that the comparison found unchanged live, even if another writer removed them since.
+    - In segments that were added since, the run's documents die; with ``sync`` all documents die.
+    - Exception: unchanged documents of a segment that is gone may have been moved to a new segment.
+      They live there. If they were not moved, their old segment comes back for them alone.
+    - A segment without live rows is left out.
 
     Raises:
-        Stale: an unchanged document's segment was removed by a vacuum, or is being removed.
+        Stale: a vacuum removed, or is removing, the segment of an unchanged document.
         Damaged: a file of the store can't be read.
     """
     changes = work.changes
     base = {each.base.name: each for each in changes.segments}
     found: dict[str, SegmentRef] = {}
-    added = [ref for ref in newest.segments if ref.name not in base]
-    lost = _lost(work, changes, {ref.name for ref in newest.segments})
-    back: list[SegmentRef] = []
+    added = [place for place, ref in enumerate(newest.segments) if ref.name not in base]
+    lost = _unchanged_in_lost_segments(work, {ref.name for ref in newest.segments})
+    restored: list[SegmentRef] = []
     if added or len(lost):
-        found, missing = _added(work, added, lost)
+        found, missing = _rebase_added(work, newest, added, lost)
         numbers = missing.column("segment").to_numpy()
         for number in np.unique(numbers).tolist():
             rows = missing.filter(pa.array(numbers == number))
-            back.append(_revive(work, changes.segments[number].base, rows))
-    for ref in newest.segments:
+            restored.append(_restore(work, changes.segments[number].base, rows))
+    for place, ref in enumerate(newest.segments):
         if ref.name in base:
-            found[ref.name] = _shared(work, base[ref.name], ref)
-    stay = (
+            found[ref.name] = _rebase_shared(work, newest, place, base[ref.name])
+    remaining = (
         found[ref.name]
         for ref in newest.segments
         if found[ref.name] == ref or found[ref.name].live_passages
     )
-    return (*back, *stay)
+    return (*restored, *remaining)
 
 
-def _shared(work: Work, change: SegmentChange, ref: SegmentRef) -> SegmentRef:
-    """A segment of the base as it is to be."""
-    paths = SegmentPaths(work.store, ref.name)
+def _rebase_shared(
+    work: Work, newest: OpenSnapshot, place: int, change: SegmentChange
+) -> SegmentRef:
+    """Return a segment that both the base and the newest snapshot have, with its tombstones."""
+    ref, paths = newest.segments[place], newest.paths(place)
     before = read_tombstones(paths, change.base.tombstones, ref.passages)
-    now = read_tombstones(paths, ref.tombstones, ref.passages)
-    kill = read_rows(work.folder, change.dead, ref.passages)
-    kept = read_rows(work.folder, change.kept, ref.passages)
-    dead = (now | kill) - kept
-    # A rollback has brought these back; the comparison has not seen them.
-    back = before - now
-    if back and work.mode == "sync":
-        dead |= back
-    elif back:
-        records = _read_records(paths, read_segment(work.store, ref), 0)
-        places = np.array([first in back for first in records.column("first").to_pylist()])
+    now = newest.tombstones(place)
+    planned = read_rows(work.paths.changes, change.dead, ref.passages)
+    kept = read_rows(work.paths.changes, change.kept, ref.passages)
+    dead = (now | planned) - kept
+    # A rollback restored these rows; the comparison did not see them.
+    restored = before - now
+    if restored and work.mode == "sync":
+        dead |= restored
+    elif restored:
+        records = _read_records(paths, newest.info(place), 0)
+        places = np.array([first in restored for first in records.column("first").to_pylist()])
         records = records.filter(pa.array(places, pa.bool_()))
-        _add(dead, records.filter(pa.array(_is_ours(work, records))))
+        add_rows(dead, records.filter(pa.array(_in_input(work, records))))
     if dead == now:
         return ref
-    if dead == before | kill:
-        fallen = (change.base.tombstones, change.dead)
-        documents = sum(each.documents for each in fallen if each is not None)
+    if dead == before | planned:
+        known = (change.base.tombstones, change.dead)
+        documents = sum(each.documents for each in known if each is not None)
     else:
-        documents = _count_documents(paths, read_segment(work.store, ref), dead)
-    return _bury(paths, ref, dead, documents)
+        documents = _count_documents(paths, newest.info(place), dead)
+    return _with_tombstones(paths, ref, dead, documents)
 
 
-def _revive(work: Work, ref: SegmentRef, records: pa.Table) -> SegmentRef:
-    """A segment that is no longer in the store, with these documents alone."""
+def _restore(work: Work, ref: SegmentRef, records: pa.Table) -> SegmentRef:
+    """Return a segment that the newest snapshot lacks, with these documents alone."""
     paths = SegmentPaths(work.store, ref.name)
     try:
         paths.claim()
         read_segment(work.store, ref)
     except (Conflict, Damaged) as error:
-        name = records.column("document_id")[0].as_py()
         raise Stale(
-            f"{work.store!r}: another writer changed {name!r} and perhaps more of these documents "
-            "while this command ran, and a vacuum took what they were; run again"
+            "document",
+            records.column("document_id")[0].as_py(),
+            "was changed by another writer while this command ran, perhaps with others, and a "
+            "vacuum removed its old version",
+            "Run again",
         ) from error
     dead, alive = BitMap64(), BitMap64()
     dead.add_range(0, ref.passages)
-    _add(alive, records)
-    return _bury(paths, ref, dead - alive, ref.documents - records.num_rows)
+    add_rows(alive, records)
+    return _with_tombstones(paths, ref, dead - alive, ref.documents - records.num_rows)
 
 
-def _added(
-    work: Work, added: list[SegmentRef], lost: pa.Table
+def _rebase_added(
+    work: Work, newest: OpenSnapshot, added: list[int], lost: pa.Table
 ) -> tuple[dict[str, SegmentRef], pa.Table]:
-    """The segments that came since, as they are to be, and the lost documents not found there."""
-    infos = [read_segment(work.store, ref) for ref in added]
+    """Return the segments that were added since, and the lost documents that they do not hold."""
     tables = [RECORD_SCHEMA.empty_table()]
-    for number, info in enumerate(infos):
-        tables.append(_read_records(SegmentPaths(work.store, info.name), info, number))
+    for place in added:
+        tables.append(_read_records(newest.paths(place), newest.info(place), place))
     records = pa.concat_tables(tables).combine_chunks()
-    dead = [
-        read_tombstones(SegmentPaths(work.store, ref.name), ref.tombstones, ref.passages)
-        for ref in added
-    ]
     segments, first = (records.column(name).to_pylist() for name in ("segment", "first"))
-    lives = np.array([row not in dead[s] for s, row in zip(segments, first, strict=True)], np.bool_)
-    moved, missing = _moved(records, lives, lost)
-    stays = moved | (lives & (work.mode != "sync") & ~_is_ours(work, records))
+    lives = np.array(
+        [row not in newest.tombstones(s) for s, row in zip(segments, first, strict=True)], np.bool_
+    )
+    moved, missing = _find_moved(records, lives, lost)
+    stays = moved | (lives & (work.mode != "sync") & ~_in_input(work, records))
     result = {}
-    for number, ref in enumerate(added):
-        mine = np.array(segments, np.int64) == number
-        fallen = BitMap64()
-        gone = records.filter(pa.array(mine & ~stays))
-        _add(fallen, gone)
-        paths = SegmentPaths(work.store, ref.name)
+    for place in added:
+        ref = newest.segments[place]
+        mine = np.array(segments, np.int64) == place
+        dead = BitMap64()
+        dying = records.filter(pa.array(mine & ~stays))
+        add_rows(dead, dying)
         same = bool((stays == lives)[mine].all())
-        result[ref.name] = ref if same else _bury(paths, ref, fallen, gone.num_rows)
+        result[ref.name] = (
+            ref if same else _with_tombstones(newest.paths(place), ref, dead, dying.num_rows)
+        )
     return result, missing
 
 
-def _lost(work: Work, changes: Changes, names: set[str]) -> pa.Table:
-    """Unchanged documents whose segments have vanished."""
-    gone = [i for i, each in enumerate(changes.segments) if each.base.name not in names]
-    gone = [number for number in gone if changes.segments[number].kept is not None]
-    tables = [RECORD_SCHEMA.empty_table().select(_LOST)]
-    if gone:
-        paths = SegmentPaths(work.store, work.name)
-        for table in read_buckets(paths, changes.buckets, ["change", *_LOST]):
-            there = pc.is_in(table.column("segment"), value_set=pa.array(gone, pa.int32()))
-            chosen = pc.and_(pc.equal(table.column("change"), "unchanged"), there)
-            tables.append(table.filter(chosen).select(_LOST))
+def _unchanged_in_lost_segments(work: Work, names: set[str]) -> pa.Table:
+    """Return the unchanged documents whose segments are not among these names."""
+    lost = [
+        number
+        for number, each in enumerate(work.changes.segments)
+        if each.base.name not in names and each.kept is not None
+    ]
+    tables = [RECORD_SCHEMA.empty_table().select(_ADDRESSED_KEY)]
+    if lost:
+        columns = ["change", *_ADDRESSED_KEY]
+        for table in read_buckets(work.paths, work.changes.buckets, columns):
+            inside = pc.is_in(table.column("segment"), value_set=pa.array(lost, pa.int32()))
+            chosen = pc.and_(pc.equal(table.column("change"), "unchanged"), inside)
+            tables.append(table.filter(chosen).select(_ADDRESSED_KEY))
     return pa.concat_tables(tables).combine_chunks()
 
 
-def _moved(records: pa.Table, lives: Bools, lost: pa.Table) -> tuple[Bools, pa.Table]:
-    """Which documents are the lost ones, of several the same one that lives; those not found."""
+def _find_moved(records: pa.Table, lives: Bools, lost: pa.Table) -> tuple[Bools, pa.Table]:
+    """Return which records are lost documents, and the lost documents without a record.
+
+    Of several records of one document, a live one is preferred.
+    """
     found = np.zeros(records.num_rows, np.bool_)
     if not len(lost):
         return found, lost
@@ -194,32 +204,31 @@ def _moved(records: pa.Table, lives: Bools, lost: pa.Table) -> tuple[Bools, pa.T
 
 
 def _keys(table: pa.Table) -> pa.Array:
-    """Id and hashes as one value; the hashes' length is fixed."""
+    """Return id and hashes joined to one value; the hashes have a fixed length."""
     values = [table.column(name).cast(pa.binary()) for name in _KEY]
     return pc.binary_join_element_wise(*values, b"").combine_chunks()
 
 
-def _is_ours(work: Work, records: pa.Table) -> Bools:
-    """Which documents the run's input has, as good ones or as rejects."""
+def _in_input(work: Work, records: pa.Table) -> Bools:
+    """Return which documents the run's input has, including its rejects."""
     ids = records.column("document_id")
     found = np.zeros(len(ids), np.bool_)
     if not len(ids):
         return found
-    for known in _our_ids(work):
+    for known in _input_ids(work):
         found |= pc.is_in(ids, value_set=known).to_numpy()
     return found
 
 
-def _our_ids(work: Work) -> Iterator[pa.ChunkedArray]:
+def _input_ids(work: Work) -> Iterator[pa.ChunkedArray]:
     if work.segment is not None:
         yield from live_document_ids(work.store, [work.segment])
-    paths = SegmentPaths(work.store, work.name)
-    for table in read_buckets(paths, work.changes.buckets, ["document_id", "file"]):
+    for table in read_buckets(work.paths, work.changes.buckets, ["document_id", "file"]):
         yield table.filter(pc.is_valid(table.column("file"))).column("document_id")
 
 
 def _read_records(paths: SegmentPaths, info: SegmentInfo, number: int) -> pa.Table:
-    """The documents of a segment, dead ones too."""
+    """Return the records of all documents of a segment, including dead ones."""
     tables = [RECORD_SCHEMA.empty_table()]
     first = 0
     for part in info.parts:
@@ -231,19 +240,14 @@ def _read_records(paths: SegmentPaths, info: SegmentInfo, number: int) -> pa.Tab
     return pa.concat_tables(tables)
 
 
-def _add(rows: BitMap64, records: pa.Table) -> None:
-    for first, count in zip(
-        records.column("first").to_pylist(), records.column("rows").to_pylist(), strict=True
-    ):
-        rows.add_range(first, first + count)
-
-
 def _count_documents(paths: SegmentPaths, info: SegmentInfo, dead: BitMap64) -> int:
     first = _read_records(paths, info, 0).column("first").to_pylist()
     return sum(row in dead for row in first)
 
 
-def _bury(paths: SegmentPaths, ref: SegmentRef, dead: BitMap64, documents: int) -> SegmentRef:
+def _with_tombstones(
+    paths: SegmentPaths, ref: SegmentRef, dead: BitMap64, documents: int
+) -> SegmentRef:
     if not dead:
         return replace(ref, tombstones=None)
     return replace(ref, tombstones=write_tombstones(paths, dead, documents))

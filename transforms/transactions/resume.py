@@ -1,8 +1,8 @@
-"""Which folder a run works in: the fingerprint of its command, and a number where that is taken.
+"""Choose the folder that a run works in, so that it resumes its own unfinished work.
 
-A command that finds its own unfinished work goes on with it. One whose work was committed once, and
-who finds that the store has changed since, works in the next free folder; unless a rollback has
-brought back what its work was compared with.
+The folder is named by the fingerprint of the command. A run resumes what an earlier run of the same
+command left there. If that work was committed once and the store has changed since, the run takes
+the next free number, unless a rollback restored the snapshot that the work was compared with.
 """
 
 import contextlib
@@ -13,65 +13,65 @@ from transforms.catalog.layout import VACUUMED, SegmentPaths
 from transforms.catalog.snapshot import Snapshot, read_snapshot, snapshot_numbers, was_committed
 from transforms.errors import Damaged
 from transforms.storage import filesystem
-from transforms.transactions.change_set import Changes, read_changes
+from transforms.transactions.change_set import ChangeSet, read_change_set
 
 ABANDONED = "abandoned.json"
-#: Files of which one stands once it is settled what a run does.
-_SETTLED = frozenset({"changes.json", "plan.json", "segment.json"})
+#: A folder with one of these files belongs to a run that has decided what to do.
+_DECIDED = frozenset({"changes.json", "plan.json", "segment.json"})
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A folder to work in.
+    """The folder of one run among those of the same command.
 
     Attributes:
-        paths: the folder's.
-        changes: those that an earlier run froze there, which are to be followed; None in a new one.
-        live: the newest snapshot is what the command would make; there is nothing to do.
+        paths: the folder.
+        changes: the change set of an earlier run, which this run follows; None in a new folder.
+        live: whether the newest snapshot already is what the command would make.
     """
 
     paths: SegmentPaths
-    changes: Changes | None = None
+    changes: ChangeSet | None = None
     live: bool = False
 
 
 def choose_generation(
     store: str, name: str, mode: str, newest: Snapshot | None, resume: bool = True
 ) -> Generation:
-    """The folder of a command.
+    """Choose the folder of a run.
 
     Args:
         store: the store's URL.
-        name: the fingerprint of its input, options and model.
+        name: the fingerprint of the input, the options and the model.
         mode: ``append``, ``sync`` or ``replace``.
-        newest: the store's snapshot, if it has one.
-        resume: go on with what stands; otherwise the first free folder is taken.
+        newest: the newest snapshot, if the store has one.
+        resume: resume existing work; otherwise take the first free folder.
     """
     last = 0
-    standing_last: Generation | None = None
+    resumable: Generation | None = None
     for number in _numbers(store, name):
         paths = _paths(store, name, number)
-        standing = set(filesystem.list_names(paths.root))
+        existing = set(filesystem.list_names(paths.root))
         changes = None
-        if "changes.json" in standing:
-            # What can't be read is not gone on with.
+        if "changes.json" in existing:
+            # A run does not resume what it can't read.
             with contextlib.suppress(Damaged):
-                changes = read_changes(paths)
-        if VACUUMED not in standing and changes is None and not standing & _SETTLED:
-            # Nothing but a comparison: any run may go on with it.
+                changes = read_change_set(paths)
+        if VACUUMED not in existing and changes is None and not existing & _DECIDED:
+            # It holds only a comparison, which any run may continue.
             continue
-        last, standing_last = number, None
-        if changes is None or not resume or standing & {VACUUMED, ABANDONED}:
+        last, resumable = number, None
+        if changes is None or not resume or existing & {VACUUMED, ABANDONED}:
             continue
         if newest is not None and _is_live(paths.name, changes, mode, newest):
             return Generation(paths, changes, live=True)
-        # What a later folder has taken over is not gone on with.
-        if _fits(store, paths.name, changes, mode, newest, "segment.json" in standing):
-            standing_last = Generation(paths, changes)
-        if mode == "replace" and standing_last is not None:
-            return standing_last
-    if standing_last is not None:
-        return standing_last
+        # A later folder, if there is one, has replaced this one.
+        if _can_resume(store, paths.name, changes, mode, newest, "segment.json" in existing):
+            resumable = Generation(paths, changes)
+        if mode == "replace" and resumable is not None:
+            return resumable
+    if resumable is not None:
+        return resumable
     # A listing may be old.
     while filesystem.exists(_paths(store, name, last + 1).manifest):
         last += 1
@@ -79,7 +79,7 @@ def choose_generation(
 
 
 def free_name(store: str, name: str) -> str:
-    """The name, or the first ``name-N`` whose folder no vacuum is removing."""
+    """Return the name, or the first ``name-N`` that no vacuum is removing."""
     number = 1
     while filesystem.exists(filesystem.join(_paths(store, name, number).root, VACUUMED)):
         number += 1
@@ -87,7 +87,7 @@ def free_name(store: str, name: str) -> str:
 
 
 def _numbers(store: str, name: str) -> list[int]:
-    """Which folders a command has, in order; an earlier one may be gone."""
+    """Return the numbers of a command's folders, in order; earlier ones may have been removed."""
     found = re.compile(rf"{re.escape(name)}(?:-([0-9]+))?")
     matches = map(found.fullmatch, filesystem.list_names(filesystem.join(store, "segments")))
     return sorted(int(match[1] or 1) for match in matches if match)
@@ -98,12 +98,12 @@ def _paths(store: str, name: str, number: int) -> SegmentPaths:
 
 
 def abandon(paths: SegmentPaths) -> None:
-    """Leave a folder's work for good: what it was compared with is gone."""
+    """Mark the work in a folder as lost: what it was compared with no longer exists."""
     filesystem.create_exclusively(filesystem.join(paths.root, ABANDONED), b"{}")
 
 
-def _is_live(name: str, changes: Changes, mode: str, newest: Snapshot) -> bool:
-    """Whether the newest snapshot is the one that this folder's work has made."""
+def _is_live(name: str, changes: ChangeSet, mode: str, newest: Snapshot) -> bool:
+    """Return whether the newest snapshot is the one that this folder's run made."""
     if name not in {ref.name for ref in newest.segments}:
         return False
     if mode == "replace":
@@ -113,24 +113,24 @@ def _is_live(name: str, changes: Changes, mode: str, newest: Snapshot) -> bool:
     return same and newest.number == changes.base + 1
 
 
-def _fits(
-    store: str, name: str, changes: Changes, mode: str, newest: Snapshot | None, finished: bool
+def _can_resume(
+    store: str, name: str, changes: ChangeSet, mode: str, newest: Snapshot | None, finished: bool
 ) -> bool:
-    """Whether the work that stands in a folder is this command's, and can be gone on with."""
+    """Return whether the work in a folder is that of this command and can be resumed."""
     if mode == "replace":
         return changes.base == 0
     if changes.mode != mode and (changes.base or newest is not None):
-        # What was compared with nothing would be embedded again.
+        # What was compared with an empty store would be embedded again.
         return False
     if changes.base and changes.base not in snapshot_numbers(store):
         return False
     if finished and was_committed(store, name):
-        return newest is not None and _is_content_of(store, changes.base, newest)
+        return newest is not None and _has_content_of(store, changes.base, newest)
     return True
 
 
-def _is_content_of(store: str, number: int, newest: Snapshot) -> bool:
-    """Whether a snapshot, as after a rollback, has the very content of an earlier one."""
+def _has_content_of(store: str, number: int, newest: Snapshot) -> bool:
+    """Return whether a snapshot has the content of an earlier one, as after a rollback."""
     if not number:
         return False
     with contextlib.suppress(Damaged):

@@ -1,4 +1,4 @@
-"""Carry the vectors of documents whose metadata alone changed over into a new segment."""
+"""Carry vectors over into a new segment, for documents of which only the metadata changed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -22,6 +22,7 @@ from transforms.ingest.survey import Survey
 from transforms.storage import (
     arrow_coder,  # noqa: F401
     filesystem,
+    remedies,
 )
 from transforms.storage.parquet_files import open_parquet, reading
 from transforms.storage.schema import (
@@ -32,7 +33,8 @@ from transforms.storage.schema import (
     TOKENS,
     VECTOR,
 )
-from transforms.transactions.change_set import Changes, changes_url, read_buckets, read_changes
+from transforms.transactions.buckets import read_buckets
+from transforms.transactions.change_set import ChangeSet, change_set_url, read_change_set
 
 Ints = npt.NDArray[np.int64]
 _ADDRESS = ("segment", "first", "rows")
@@ -40,16 +42,16 @@ _OLD = ("passage", "start", "end", "text", "text_hash")
 
 
 def plan_carries(
-    paths: SegmentPaths, survey: Survey, changes: Changes, number: int, limit: int | None
+    paths: SegmentPaths, survey: Survey, changes: ChangeSet, number: int, limit: int | None
 ) -> tuple[Part, ...]:
-    """Plan the parts of documents whose metadata alone changed, and write down their old rows.
+    """Plan the parts of documents of which only the metadata changed, and write their old rows.
 
     Args:
-        paths: the new segment's.
-        survey: of the input.
-        changes: what the comparison found.
-        number: that of the first such part.
-        limit: rows of a part, or None to choose.
+        paths: the new segment.
+        survey: the survey of the input.
+        changes: the change set.
+        number: the number of the first such part.
+        limit: rows of a part; None to choose automatically.
     """
     if not changes.counts["metadata"]:
         return ()
@@ -76,12 +78,12 @@ def _write_addresses(paths: SegmentPaths, table: pa.Table) -> str:
 
 
 def read_carried(
-    paths: SegmentPaths, plan: Plan, changes: Changes, part: Part
+    paths: SegmentPaths, plan: Plan, changes: ChangeSet, part: Part
 ) -> Iterator[pa.Table]:
-    """The passages of a part as marked tables: old texts and vectors, the input's metadata.
+    """Yield the passages of a part as marked tables: old texts and vectors, new metadata.
 
     Raises:
-        Damaged: the old rows are not there, or are other documents'.
+        Damaged: the old rows are missing, or belong to other documents.
     """
     url = filesystem.join(paths.changes, part.carry)
     with reading(url):
@@ -90,7 +92,7 @@ def read_carried(
 
 
 def _carried(
-    paths: SegmentPaths, plan: Plan, changes: Changes, part: Part, addresses: pa.Table
+    paths: SegmentPaths, plan: Plan, changes: ChangeSet, part: Part, addresses: pa.Table
 ) -> Iterator[pa.Table]:
     old = _OldRows(paths.store, changes)
     first = 0
@@ -100,15 +102,15 @@ def _carried(
 
 
 def carry_over(table: pa.Table, addresses: pa.Table, old: "_OldRows") -> pa.Table:
-    """Join documents with the passages that they had.
+    """Join documents with their existing passages.
 
     Args:
-        table: documents, as `read_chunks` gives them.
-        addresses: ``segment, first, rows`` of each one's passages.
-        old: reads those.
+        table: documents, as `read_chunks` yields them.
+        addresses: ``segment, first, rows`` of each document's passages.
+        old: the reader of those passages.
 
     Returns:
-        What `EmbedPassages` would give, without token ids.
+        The table that `EmbedPassages` would give, without token ids.
     """
     segments, first, counts = (addresses.column(name).to_numpy() for name in _ADDRESS)
     source = np.repeat(np.arange(table.num_rows), counts)
@@ -117,7 +119,7 @@ def carry_over(table: pa.Table, addresses: pa.Table, old: "_OldRows") -> pa.Tabl
     taken = table.take(pa.array(source))
     if not passages.column("document_id").equals(taken.column("document_id")):
         raise Damaged(
-            "the plan's rows of older segments are other documents'; run again with --no-resume"
+            "plan", None, "has rows of other documents in old segments", remedies.NO_RESUME
         )
     own = {field.name for field in (*PASSAGE_FIELDS, *SOURCE_FIELDS)}
     metadata = [field for field in table.schema if field.name not in own]
@@ -131,14 +133,14 @@ def carry_over(table: pa.Table, addresses: pa.Table, old: "_OldRows") -> pa.Tabl
 
 
 class _OldRows:
-    """Reads rows of the base's segments by their numbers, a row group at a time."""
+    """A reader of rows of the base's segments by number, one row group at a time."""
 
-    def __init__(self, store: str, changes: Changes) -> None:
+    def __init__(self, store: str, changes: ChangeSet) -> None:
         self._store, self._changes = store, changes
         self._segments: dict[int, SegmentInfo] = {}
 
     def read(self, segments: Ints, rows: Ints) -> pa.Table:
-        """``document_id``, the passage's columns and ``vector`` of rows, in the order asked for."""
+        """Return ``document_id``, the passage columns and ``vector`` of rows, in their order."""
         pieces, places = [], []
         for segment in np.unique(segments).tolist():
             info = self._segment(segment)
@@ -180,21 +182,21 @@ class _CarryFn(beam.DoFn):
         self._paths = paths
 
     def setup(self) -> None:
-        plan, changes = self._paths.read_plan(), read_changes(self._paths)
+        plan, changes = self._paths.read_plan(), read_change_set(self._paths)
         if plan is None or changes is None:
-            missing = self._paths.plan if plan is None else changes_url(self._paths)
-            raise Damaged(f"{missing} is missing; run the same command again")
+            missing = self._paths.plan if plan is None else change_set_url(self._paths)
+            raise Damaged("file", missing, "is missing", "Run the same command again")
         self._plan, self._changes = plan, changes
 
     def process(self, element: int) -> Iterator[pa.Table]:
-        # A bundle that is tried again finds the parts that its first try finished.
+        # A bundle that is retried skips the parts that its first attempt finished.
         if self._paths.read_marker(element) is None:
             part = self._plan.parts[element]
             yield from read_carried(self._paths, self._plan, self._changes, part)
 
 
 class CarryParts(beam.PTransform):
-    """The passages of carried parts that are not done yet, as ``PCollection[pa.Table]``."""
+    """The transform that reads the passages of unfinished carried parts as tables."""
 
     def __init__(self, paths: SegmentPaths, parts: Iterable[int]) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.ingest import diff as diff_module
 from pipeline.ingest import embed as embed_module
 from pipeline.ingest.embed import run
 from pipeline.ingest.embed_summary import EmbedSummary
@@ -31,8 +32,9 @@ from transforms.errors import BadInput, Conflict
 from transforms.index.options import IndexOptions
 from transforms.models.options import ModelOptions, Placement
 from transforms.transactions import commits
-from transforms.transactions.change_set import remove_buckets
-from transforms.transactions.commits import remove_documents, roll_back
+from transforms.transactions.buckets import remove_buckets
+from transforms.transactions.commits import roll_back
+from transforms.transactions.removal import remove_documents
 
 TEXTS = make_texts(40, seed=5, longest=80)
 #: Id to text and year.
@@ -223,7 +225,7 @@ def test_a_comparison_that_another_run_removed_is_a_conflict(
     options: EmbedOptions, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed(options, FIRST)
-    real = embed_module.Comparison.finished
+    real = diff_module.Comparison.finished
     waiting = [remove_buckets]
 
     def finished(self: Any) -> Any:
@@ -233,7 +235,7 @@ def test_a_comparison_that_another_run_removed_is_a_conflict(
             return before if moment == "while it is read" else real(self)
         return before
 
-    monkeypatch.setattr(embed_module.Comparison, "finished", finished)
+    monkeypatch.setattr(diff_module.Comparison, "finished", finished)
     with pytest.raises(Conflict, match="run again"):
         embed(options, changed(FIRST))
     assert {key[0] for key in rows_of(options.store)} == set(FIRST)
@@ -326,14 +328,14 @@ def test_a_sync_that_was_killed_between_parts_goes_on(
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
     """Let another writer commit once, between a run's comparison and its work."""
-    real = embed_module._embed
+    real = embed_module.execute
 
-    def overtaken(*given: Any) -> int:
-        monkeypatch.setattr(embed_module, "_embed", real)
+    def overtaken(*given: Any) -> Any:
+        monkeypatch.setattr(embed_module, "execute", real)
         other()
         return real(*given)
 
-    monkeypatch.setattr(embed_module, "_embed", overtaken)
+    monkeypatch.setattr(embed_module, "execute", overtaken)
 
 
 def test_a_run_whose_comparison_went_stale_conflicts_and_run_again_compares_anew(
@@ -397,14 +399,14 @@ def test_two_modes_of_one_input_at_once_are_two_runs(
 ) -> None:
     embed(options, FIRST)
     after = changed(FIRST)
-    real = embed_module.settle_changes
+    real = diff_module.create_change_set
 
-    def settle(*given: Any) -> Any:
-        monkeypatch.setattr(embed_module, "settle_changes", real)
+    def create(*given: Any) -> Any:
+        monkeypatch.setattr(diff_module, "create_change_set", real)
         embed(options, after, "append")
         return real(*given)
 
-    monkeypatch.setattr(embed_module, "settle_changes", settle)
+    monkeypatch.setattr(diff_module, "create_change_set", create)
     with pytest.raises(Conflict, match="a run with the same input and --mode append began"):
         embed(options, after, mode)
     assert "d07" in {key[0] for key in rows_of(options.store)}
@@ -418,7 +420,7 @@ def test_a_killed_replacement_is_not_what_a_sync_goes_on_with(
     embed(options, FIRST)
     after = changed(FIRST)
     with monkeypatch.context() as patched:
-        patched.setattr(embed_module, "_embed", interrupted)
+        patched.setattr(embed_module, "execute", interrupted)
         with pytest.raises(KeyboardInterrupt):
             embed(options, after, "replace")
     assert kinds(embed(options, after)) == (1, 1, 2, 16, 1)
@@ -449,15 +451,15 @@ def test_a_run_is_resumed_where_an_earlier_one_of_the_same_command_was_vacuumed(
 ) -> None:
     embed(options, FIRST)
     embed(options, {"z": (TEXTS[39], 1)})
-    real = embed_module._embed
+    real = embed_module.execute
 
-    def stopped(job: Any, paths: SegmentPaths, *given: Any) -> int:
+    def stopped(*given: Any) -> Any:
         with monkeypatch.context() as inner:
             inner.setattr(commits, "commit", interrupted)
-            return real(job, paths, *given)
+            return real(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(embed_module, "_embed", stopped)
+        patched.setattr(embed_module, "execute", stopped)
         with pytest.raises(KeyboardInterrupt):
             embed(options, FIRST)
     [under_way] = [path for path in Path(options.store, "segments").iterdir() if "-" in path.name]

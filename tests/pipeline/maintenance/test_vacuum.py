@@ -13,6 +13,7 @@ from pipeline.maintenance import compact, vacuum, verify
 from tests.support.stores import add_segment, found, live_ids, make_vectors
 from transforms.catalog import integrity
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import (
@@ -26,10 +27,11 @@ from transforms.errors import BadInput, Conflict, Damaged
 from transforms.ingest.survey import Survey
 from transforms.search.store import Store
 from transforms.storage import filesystem
-from transforms.transactions import commits, compaction
-from transforms.transactions.commits import remove_documents, roll_back
+from transforms.transactions import commits, compaction_commit
+from transforms.transactions.commits import roll_back
 from transforms.transactions.diff_job import Comparison
 from transforms.transactions.garbage_collection import Orphans, find_orphans
+from transforms.transactions.removal import remove_documents
 from transforms.transactions.resume import choose_generation
 
 DAY = 86_400.0
@@ -178,11 +180,11 @@ def test_a_segment_under_way_is_as_young_as_its_youngest_file(store: str) -> Non
 def test_what_a_run_under_way_was_compared_with_stays_as_long_as_it_does(store: str) -> None:
     comparison = Comparison(
         SegmentPaths(store, "cut"), Survey((), ColumnOptions(), (), pa.schema([])),
-        read_snapshot(store, 2), "sync", "error",
+        OpenSnapshot(store, read_snapshot(store, 2)), "sync", "error",
     )  # fmt: skip
-    filesystem.create_exclusively(comparison.began, b"{}")
+    filesystem.create_exclusively(comparison.lease, b"{}")
     age(store, 9 * DAY)
-    os.utime(comparison.began, (time.time() - DAY / 2,) * 2)
+    os.utime(comparison.lease, (time.time() - DAY / 2,) * 2)
     assert vacuum.run(store, keep=1, older_than=DAY, dry_run=False).snapshots == (1, 3, 4, 5)
     assert found(store, snapshot=2)[0]
     age(store, 9 * DAY)
@@ -207,7 +209,7 @@ def test_what_was_the_store_until_just_now_stays_for_its_readers(store: str) -> 
     remove_documents(store, ["c1"])
     compact.run(store)
     assert vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False).snapshots == (1, 2, 3, 4, 5)
-    hits = reader.search_vectors(make_vectors(8, seed=999), 10)
+    hits = reader.search(make_vectors(8, seed=999), 10)
     assert [[(h.document_id, h.passage, h.text, h.score) for h in line] for line in hits] == [
         [tuple(hit) for hit in line] for line in answers
     ]
@@ -481,7 +483,7 @@ def test_files_that_are_not_the_stores_stay(store: str) -> None:
 def test_a_compaction_under_way_keeps_what_it_reads(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = compaction.commit_compaction
+    real = compaction_commit.commit_compaction
 
     def commit(*given: Any) -> Snapshot:
         remove_documents(store, ["c1"])
@@ -490,7 +492,7 @@ def test_a_compaction_under_way_keeps_what_it_reads(
         vacuum.run(store, keep=1, older_than=3600, dry_run=False)
         return real(*given)
 
-    monkeypatch.setattr(compaction, "commit_compaction", commit)
+    monkeypatch.setattr(compaction_commit, "commit_compaction", commit)
     done = compact.run(store)
     assert done.segments_after == 1
     assert set(live_ids(store)) == {f"b{n}" for n in (0, 1, 3, 5, 6, 7, 8, 9)} | {

@@ -1,7 +1,8 @@
-"""``verify --deep``: what digests can't tell, because the manifests vouch for it."""
+"""``albeam verify --deep`` finds damage that the digests of the manifests cannot show."""
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,27 +15,28 @@ from pipeline.cli import main
 from pipeline.ingest import embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import compact, verify
-from tests.pipeline.maintenance.test_verify import one, rewrite_manifest, rewrite_part
+from tests.support.damage import rewrite_manifest, rewrite_part, segment_file
 from tests.support.models import make_texts, write_corpus
+from tests.support.options import embed_options
+from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput, Damaged
 from transforms.index.options import IndexOptions
 from transforms.index.vector.faiss_files import read_index, write_index
-from transforms.models.options import ModelOptions, Placement
+from transforms.models.options import ModelOptions
 from transforms.search.store import Store
 from transforms.storage import filesystem
 from transforms.storage.vectors import vectors_to_arrow, vectors_to_numpy
-from transforms.transactions.commits import remove_documents
+from transforms.transactions.removal import remove_documents
 
 
 @pytest.fixture(scope="session")
 def options(albert: Path, tmp_path_factory: pytest.TempPathFactory) -> EmbedOptions:
     folder = tmp_path_factory.mktemp("deep")
     corpus = write_corpus(folder / "corpus", list(make_texts(60, seed=3, longest=90)))
-    model = ModelOptions(str(albert), max_tokens=48)
-    options = EmbedOptions(
-        (str(corpus),), str(folder / "store"), model, stride=8, index=IndexOptions("flat")
-    )
-    options = dataclasses.replace(options, placement=Placement("cpu", "float32"), rows_per_part=40)
+    options = embed_options(
+        folder / "store", albert, corpus,
+        columns=ColumnOptions(), index=IndexOptions("flat"), rows_per_part=40,
+    )  # fmt: skip
     embed.run(options)
     return options
 
@@ -94,19 +96,18 @@ def swapped(table: pa.Table) -> pa.Table:
 
 
 def test_vectors_that_are_not_their_texts_are_found_with_what_to_do(store: Path) -> None:
-    table = pq.read_table(one(store, "vectors/part-00000-*"))
+    table = pq.read_table(segment_file(store, "vectors/part-00000-*"))
     rewrite_part(store, 0, swapped(table))
     assert verify.run(str(store)).snapshot == 1
     with pytest.raises(Damaged) as caught:
         verify.run(str(store), deep=True)
     message = str(caught.value)
-    assert "made again of its text have cosine" in message
-    assert "0.99 at least was expected; embed again into a new store" in message
-    assert "the index scores its nearest passages" in message
+    assert re.search(r"cosine \S+ with the stored one, below 0\.99\. Embed again", message)
+    assert "the index gives its nearest passages the scores" in message
 
 
 def test_an_index_of_other_vectors_is_found(store: Path) -> None:
-    path = one(store, "index/*")
+    path = segment_file(store, "index/*")
     import faiss
 
     other = faiss.IndexFlatIP(48)
@@ -121,7 +122,7 @@ def test_an_index_of_other_vectors_is_found(store: Path) -> None:
     rewrite_manifest(store, vouch)
     assert read_index(path, "Flat", 48, rows).ntotal == rows
     assert verify.run(str(store)).snapshot == 1
-    with pytest.raises(Damaged, match=r"the index scores its nearest passages .* and exact search"):
+    with pytest.raises(Damaged, match=r"the index gives its nearest passages .* and exact search"):
         verify.run(str(store), deep=True)
 
 
@@ -134,11 +135,11 @@ def test_a_model_that_is_gone_is_named_and_its_new_place_is_taken(
     embed.run(dataclasses.replace(options, store=store, model=moved))
     model.rename(tmp_path / "moved")
     assert verify.run(store).snapshot == 1
-    with pytest.raises(BadInput, match="give its place with --model"):
+    with pytest.raises(BadInput, match="give its present folder with --model"):
         verify.run(store, deep=True)
     assert main(["verify", store, "--deep", "--model", str(tmp_path / "moved"), "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert list(value) == ["store", "snapshot", "segments", "files", "passages", "deep"]
     assert list(value["deep"]) == ["sampled", "least_cosine", "recall"]
     assert main(["verify", store, "--deep", "--model", str(tmp_path / "moved")]) == 0
-    assert "64 vectors made again: least cosine" in capsys.readouterr().out
+    assert "64 vectors computed again: lowest cosine" in capsys.readouterr().out

@@ -18,9 +18,10 @@ from apache_beam.runners.portability.fn_api_runner import translations
 from apache_beam.transforms.environments import DockerEnvironment
 
 from pipeline.cli import main
-from pipeline.ingest import embed, watch
+from pipeline.ingest import watch
 from pipeline.ingest.embed_graph import add_embedding
 from pipeline.ingest.options import EmbedOptions
+from pipeline.ingest.resolve import resolve
 from pipeline.runners import dataflow
 from pipeline.runners.launch import check_runner, pipeline_options
 from pipeline.search import batch_search
@@ -32,6 +33,7 @@ from transforms.ingest.partitioning import plan_parts
 from transforms.ingest.survey import survey_input
 from transforms.models.options import ModelOptions
 from transforms.search.batch_search import SearchOptions
+from transforms.storage.input_files import list_inputs
 from transforms.streaming.watch import WatchFiles
 
 WHERE = ("--project", "p", "--region", "europe-west4", "--temp-location", "gs://b/tmp")
@@ -51,8 +53,8 @@ def graph(
 ) -> beam_runner_api_pb2.Pipeline:
     """The proto of the job that embeds a corpus, as the Dataflow runner makes it."""
     options = pipeline_options("dataflow", arguments)
-    job = embed._prepare(EmbedOptions((str(corpus),), str(folder), ModelOptions(str(albert))))
-    plan = plan_parts(survey_input(job.files, ColumnOptions()), 80, 1.0)
+    job = resolve(EmbedOptions((str(corpus),), str(folder), ModelOptions(str(albert))))
+    plan = plan_parts(survey_input(list_inputs(job.inputs), ColumnOptions()), 80, 1.0)
     pipeline = beam.Pipeline(runner="direct", options=options)
     paths = SegmentPaths(job.store, "s")
     add_embedding(pipeline, job, paths, plan, set(), EMPTY_CONTEXT, "english")
@@ -130,7 +132,7 @@ def test_a_watch_is_a_streaming_job_whose_commits_have_one_key_and_state(
     assert options.view_as(StandardOptions).streaming
     embed_ = EmbedOptions((str(tmp_path / "in"),), str(tmp_path), ModelOptions(str(albert)))
     pipeline = beam.Pipeline(runner="direct", options=options)
-    _ = pipeline | "WatchFiles" >> WatchFiles(*watch._prepare(embed_, 30.0))
+    _ = pipeline | "WatchFiles" >> WatchFiles(*watch.resolve_watch(embed_, 30.0))
     environment = DockerEnvironment.from_container_image("x")
     proto = pipeline.to_runner_api(default_environment=environment)
     assert len(proto.components.environments) == 1

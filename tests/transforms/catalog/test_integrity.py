@@ -23,8 +23,9 @@ from transforms.errors import AlbeamError, BadInput, Conflict, Damaged
 from transforms.index import build  # noqa: F401
 from transforms.storage import filesystem
 from transforms.storage.checksummed_json import seal, unseal
-from transforms.transactions import commit_job, compaction
-from transforms.transactions.commits import commit_segment, remove_documents, roll_back
+from transforms.transactions import commit_job, compaction_commit
+from transforms.transactions.commits import commit_segment, roll_back
+from transforms.transactions.removal import remove_documents
 
 
 @pytest.fixture
@@ -167,14 +168,14 @@ def test_a_compaction_that_a_vacuum_took_is_not_made_live(
     for name in "ab":
         add_segment(store, name, {f"{name}{n}": 1 for n in range(5)})
     before = live_ids(store)
-    real = compaction.commit_compaction
+    real = compaction_commit.commit_compaction
 
     def late(*arguments: Any) -> Any:
         vacuum.run(store, 1, 0, False)
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(compaction, "commit_compaction", late)
+        patch.setattr(compaction_commit, "commit_compaction", late)
         with pytest.raises(Conflict, match="vacuum"):
             compact.run(store)
     verify.run(store)

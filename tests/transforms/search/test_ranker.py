@@ -18,7 +18,8 @@ from transforms.search.ranker import Ranked
 from transforms.search.results import Answers, Hit
 from transforms.search.store import Store
 from transforms.search.timing import Stages
-from transforms.transactions.commits import commit_weight, remove_documents
+from transforms.transactions.commits import commit_weight
+from transforms.transactions.removal import remove_documents
 
 TEXTS = list(dict.fromkeys(make_texts(90, seed=3, longest=12)))
 QUESTIONS = ["river stone", "the summer market", "zzz", "albeam", "window window music"]

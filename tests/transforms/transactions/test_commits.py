@@ -15,7 +15,8 @@ from transforms.catalog.snapshot import read_snapshot, snapshot_numbers
 from transforms.errors import BadInput, Conflict, Damaged
 from transforms.search.store import Store
 from transforms.storage import filesystem
-from transforms.transactions.commits import remove_documents, roll_back
+from transforms.transactions.commits import roll_back
+from transforms.transactions.removal import remove_documents
 
 INDEXES = ["Flat", "IVF8,Flat", "HNSW16", None]
 

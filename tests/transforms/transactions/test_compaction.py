@@ -27,16 +27,17 @@ from transforms.storage import filesystem
 from transforms.storage.schema import REJECT
 from transforms.storage.vectors import vectors_to_numpy
 from transforms.transactions import commits
-from transforms.transactions.commits import remove_documents, roll_back
+from transforms.transactions.commits import roll_back
 from transforms.transactions.compaction import (
     Source,
     choose_segments,
-    commit_compaction,
     compacted_format,
     compacted_name,
     plan_compaction,
-    read_live,
 )
+from transforms.transactions.compaction_commit import commit_compaction
+from transforms.transactions.compaction_rows import read_live
+from transforms.transactions.removal import remove_documents
 
 
 @pytest.fixture
@@ -305,7 +306,7 @@ def test_plans_cover_the_living_in_order_and_split_no_document(
 def test_many_parts_and_chunks_change_nothing(
     store: str, rows_per_part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.transactions.compaction.ROWS_PER_CHUNK", 5)
+    monkeypatch.setattr("transforms.transactions.compaction_rows.ROWS_PER_CHUNK", 5)
     before, answers = rows(store), found(store, 60)
     done = compact.run(store, rows_per_part=rows_per_part)
     assert (done.parts > 1, done.documents) == (True, 51)

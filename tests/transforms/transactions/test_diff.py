@@ -13,11 +13,11 @@ from transforms.errors import BadInput
 from transforms.storage.schema import HASH
 from transforms.transactions.diff import (
     RECORD_SCHEMA,
+    apply_known_rejects,
     check_duplicates,
     compare,
     live_records,
-    refusal_records,
-    refuse,
+    reject_records,
     split_records,
 )
 
@@ -147,12 +147,12 @@ def test_a_text_that_was_refused_before_is_rejected_and_no_other() -> None:
             "reason": ["no tokens", "no tokens", "no tokens", "no tokens", "out of memory"],
         }
     )
-    found = refuse(inputs, refusal_records(rejects))
+    found = apply_known_rejects(inputs, reject_records(rejects))
     before = inputs.column("reason").to_pylist()
     assert found.column("reason").to_pylist() == ["no tokens", None, None, before[3]]
     assert before[3] is not None
     assert found.drop_columns(["reason"]).equals(inputs.drop_columns(["reason"]))
-    assert refuse(inputs, refusal_records(rejects.slice(0, 0))) is inputs
+    assert apply_known_rejects(inputs, reject_records(rejects.slice(0, 0))) is inputs
 
 
 def test_a_result_has_the_hashes_and_passages_that_a_commit_wants() -> None:

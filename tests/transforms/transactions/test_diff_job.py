@@ -19,6 +19,7 @@ from pipeline.runners.launch import make_pipeline, pipeline_options, run_pipelin
 from transforms.transactions.diff_job import CompareDocuments, Comparison
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.snapshot import read_snapshot
 from transforms.storage.input_files import list_inputs
 from transforms.ingest.survey import survey_input
@@ -32,7 +33,8 @@ peaks = []
 for number, url in enumerate(inputs):
     survey = survey_input(list_inputs((url,)), ColumnOptions(metadata=()))
     paths = SegmentPaths(store, f"run{number}")
-    comparison = Comparison(paths, survey, read_snapshot(store), "sync", "error")
+    base = OpenSnapshot(store, read_snapshot(store))
+    comparison = Comparison(paths, survey, base, "sync", "error")
     pipeline = make_pipeline("direct", pipeline_options("direct", ()))
     pipeline | "CompareDocuments" >> CompareDocuments(comparison)
     run_pipeline(pipeline)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.support.stores import make_format, make_identity, make_segment, make_vectors
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.options import ColumnOptions
-from transforms.catalog.snapshot import newest_snapshot, read_segment
+from transforms.catalog.snapshot import newest_snapshot
 from transforms.errors import Conflict
 from transforms.ingest.chunks import Chunk, mark_chunk
 from transforms.ingest.part_writer import PartWriter
@@ -22,15 +23,12 @@ from transforms.ingest.survey import Survey
 from transforms.search.store import Store
 from transforms.storage.schema import FILE, HASH, REJECT, ROW, TOKEN_FIELD, TOKENS, VECTOR
 from transforms.storage.vectors import vectors_to_arrow
-from transforms.transactions.change_set import Changes, gather_changes, write_bucket
-from transforms.transactions.commits import (
-    commit_removals,
-    commit_segment,
-    remove_documents,
-    roll_back,
-)
+from transforms.transactions.buckets import gather_changes, write_bucket
+from transforms.transactions.change_set import ChangeSet
+from transforms.transactions.commits import commit_removals, commit_segment, roll_back
 from transforms.transactions.diff import RECORD_SCHEMA, compare
 from transforms.transactions.diff_job import Comparison, Unit, read_records
+from transforms.transactions.removal import remove_documents
 
 #: Id to version; an even and the next odd version differ in their metadata alone.
 Documents = dict[str, int]
@@ -107,13 +105,13 @@ class Writer:
     inputs: Documents
 
     def compare(self) -> None:
-        base = newest_snapshot(self.store)
+        base = OpenSnapshot(self.store, newest_snapshot(self.store))
         self.paths = SegmentPaths(self.store, self.name)
         survey = Survey((), ColumnOptions(), pa.schema([]), ())
         comparison = Comparison(self.paths, survey, base, self.mode, "error")
         live = [RECORD_SCHEMA.empty_table()]
-        for place, ref in enumerate(base.segments if base is not None else ()):
-            unit = Unit("live", place, 0, 0, read_segment(self.store, ref).rows)
+        for place, info in enumerate(base.infos()):
+            unit = Unit("live", place, 0, 0, info.rows)
             live.append(read_records(comparison, unit))
         records = [
             {
@@ -130,7 +128,7 @@ class Writer:
         buckets = [write_bucket(self.paths, 0, found)] if found.num_rows else []
         rows = len(self.inputs)
         changes = gather_changes(self.paths, base, self.mode, rows, tuple(buckets))
-        assert Changes.from_json(changes.to_json(), "changes.json") == changes
+        assert ChangeSet.from_json(changes.to_json(), "changes.json") == changes
         kinds = ("new", "changed", "metadata")
         self.written = {
             row["document_id"]: self.inputs[row["document_id"]]
@@ -141,7 +139,7 @@ class Writer:
 
     def commit(self) -> None:
         changes = self.changes
-        if changes.writes or newest_snapshot(self.store) is None:
+        if changes.writes_documents or newest_snapshot(self.store) is None:
             info, digest = write_segment(self.store, self.name, self.written)
             commit_segment(self.store, info, digest, self.mode, "test", changes)
         else:

@@ -1,0 +1,108 @@
+"""Resolve the options of a job: find the model, place it, and check that the options fit it."""
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from pipeline.ingest.options import EmbedOptions
+from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options
+from transforms.encoder.placement import expected_rate, resolve_placement
+from transforms.errors import BadInput
+from transforms.index.vector.selection import check_index_options
+from transforms.ingest.embed_passages import AlbertEmbeddingHandler, AlbertTableHandler
+from transforms.ingest.options import PassageOptions
+from transforms.ingest.passages import check_passage_options
+from transforms.models.identity import ModelIdentity
+from transforms.models.options import ModelOptions, Placement
+from transforms.models.resolve import Model, find_model, options_for
+from transforms.models.tokenizer import Tokenizer, load_tokenizer
+from transforms.storage import filesystem
+
+
+@dataclass(frozen=True)
+class ResolvedJob:
+    """The options of a job, and what they resolve to on this machine.
+
+    Attributes:
+        options: the options as they were given.
+        inputs: the absolute URLs of the inputs.
+        store: the absolute URL of the store; "" for a plan.
+        model: the model.
+        tokenizer: the tokenizer of the model.
+        placement: the device and the dtype of the model on this machine.
+        passages: how documents are split.
+    """
+
+    options: EmbedOptions
+    inputs: tuple[str, ...]
+    store: str
+    model: Model
+    tokenizer: Tokenizer
+    placement: Placement
+    passages: PassageOptions
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The identity of the model."""
+        return self.model.identity
+
+    @property
+    def pinned_model(self) -> ModelOptions:
+        """Options by which workers find this very model, or fail."""
+        return options_for(self.identity)
+
+    @property
+    def rate(self) -> float:
+        """The tokens per second that a worker is expected to embed."""
+        return expected_rate(self.model, self.placement)
+
+    def handler(self) -> AlbertTableHandler:
+        """Return the handler that embeds on workers; each resolves ``auto`` for itself."""
+        wanted = self.options.placement
+        return AlbertEmbeddingHandler(self.pinned_model, wanted.device, wanted.dtype).for_tables()
+
+
+def resolve(options: EmbedOptions) -> ResolvedJob:
+    """Resolve options; nothing is written, and the store is not read.
+
+    Raises:
+        BadInput: the model can't be used, or an option does not fit it.
+    """
+    model = find_model(options.model)
+    placement = resolve_placement(options.placement, model)
+    tokenizer = load_tokenizer(model)
+    identity = model.identity
+    passages = PassageOptions(identity.max_tokens, options.stride, identity.passage_prompt)
+    check_passage_options(passages, tokenizer)
+    check_index_options(options.index, identity.dim)
+    return ResolvedJob(
+        options=options,
+        inputs=tuple(filesystem.absolute(url) for url in options.inputs),
+        store=filesystem.absolute(options.store) if options.store else "",
+        model=model,
+        tokenizer=tokenizer,
+        placement=placement,
+        passages=passages,
+    )
+
+
+def check_places(options: EmbedOptions) -> None:
+    """Check the URLs of the store and the inputs without reading them.
+
+    Raises:
+        BadInput: the store is blank or has no exclusive create, or workers can't reach a URL.
+    """
+    if not options.store.strip():
+        raise BadInput("store", options.store, "is blank", "Give a folder or a URL")
+    filesystem.check_exclusive(options.store)
+    check_reachable(options.runner, options.store, *options.inputs)
+
+
+def new_pipeline(options: EmbedOptions, streaming: bool = False) -> beam.Pipeline:
+    """Return an empty pipeline for the runner of the options.
+
+    Raises:
+        BadInput: the runner does not exist, or its engine does not answer.
+    """
+    beam_options = pipeline_options(options.runner, options.beam_args, streaming=streaming)
+    return make_pipeline(options.runner, beam_options)

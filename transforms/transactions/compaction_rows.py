@@ -1,0 +1,147 @@
+"""Read the rows of a compaction: the live rows of old parts, without splitting a document."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.parts import PartFormat, open_part
+from transforms.catalog.plan import Part
+from transforms.catalog.segment import PartInfo
+from transforms.catalog.snapshot import SegmentRef
+from transforms.errors import Damaged
+from transforms.ingest.read_parts import BYTES_PER_CHUNK, ROWS_PER_CHUNK, join_tables, mark_chunks
+from transforms.storage import (
+    arrow_coder,  # noqa: F401
+    filesystem,
+)
+from transforms.storage.parquet_files import open_parquet, reading
+from transforms.storage.schema import (
+    FILE,
+    REJECT_COLUMNS,
+    REJECT_SCHEMA,
+    ROW,
+    SOURCE_FIELDS,
+    TOKEN_FIELD,
+)
+from transforms.transactions.compaction import Source, compacted_format
+
+
+def read_live(sources: Sequence[Source], part: Part, form: PartFormat) -> Iterator[pa.Table]:
+    """Yield the live rows of a new part as marked tables, with their vectors, then its rejects.
+
+    The tables have the columns of ``form`` and ``_file, _row, _reject, _tokens``. Metadata columns
+    that a segment lacks are null. The passages of a document are in one table.
+    """
+    yield from mark_chunks(part.number, join_tables(_read_slices(sources, part, form)))
+
+
+def _read_slices(sources: Sequence[Source], part: Part, form: PartFormat) -> Iterator[pa.Table]:
+    documents = 0
+    for piece in part.slices:
+        source = sources[piece.file]
+        old = source.info.parts[piece.row_group]
+        mask = source.mask(piece.row_group)
+        for table in _whole_documents(source.paths, old, mask):
+            ids = table.column("document_id").combine_chunks()
+            new = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+            places = np.concatenate([[0], np.cumsum(new)]) + documents
+            documents = int(places[-1]) + 1
+            own = {ROW: pa.array(places, pa.int64()), FILE: pa.array([""] * len(ids), pa.string())}
+            yield _with_columns(table, form, own)
+        if old.rejects_name:
+            url = filesystem.join(source.paths.rejects, old.rejects_name)
+            with open_parquet(url) as file, reading(url):
+                rejects = file.read(REJECT_SCHEMA.names)
+            yield _with_columns(rejects.rename_columns(list(REJECT_COLUMNS)), form, {})
+
+
+def _whole_documents(
+    paths: SegmentPaths, part: PartInfo, mask: npt.NDArray[np.bool_]
+) -> Iterator[pa.Table]:
+    """Yield the live rows of an old part in tables that do not split a document."""
+    if not mask.any():
+        return
+    place, rest = 0, None
+    with (
+        open_part(paths, part) as file,
+        reading(filesystem.join(paths.vectors, part.name)),
+    ):
+        size = sum(file.metadata.row_group(g).total_byte_size for g in range(file.num_row_groups))
+        rows = max(min(ROWS_PER_CHUNK, BYTES_PER_CHUNK // max(size // part.rows, 1)), 1)
+        for batch in file.iter_batches(rows):
+            table = pa.Table.from_batches([batch])
+            table = table.filter(pa.array(mask[place : place + batch.num_rows]))
+            place += batch.num_rows
+            table = table if rest is None else pa.concat_tables([rest, table])
+            last = _start_of_last(table)
+            if last:
+                yield table.slice(0, last)
+            rest = table.slice(last)
+    if rest is not None and rest.num_rows:
+        yield rest
+
+
+def _start_of_last(table: pa.Table) -> int:
+    """Return the place where the passages of the last document start."""
+    if not table.num_rows:
+        return 0
+    ids = table.column("document_id").combine_chunks()
+    other = np.flatnonzero(pc.not_equal(ids, ids[-1]).to_numpy(zero_copy_only=False))
+    return int(other[-1]) + 1 if len(other) else 0
+
+
+def _with_columns(table: pa.Table, form: PartFormat, own: dict[str, pa.Array]) -> pa.Table:
+    """Return the table with all columns of a chunk in their order; missing ones are null."""
+    columns = []
+    schema = pa.schema([*form.schema, *SOURCE_FIELDS, TOKEN_FIELD])
+    for field in schema:
+        if field.name in own:
+            columns.append(own[field.name])
+        elif field.name in table.column_names:
+            columns.append(table.column(field.name).cast(field.type))
+        else:
+            columns.append(pa.nulls(table.num_rows, field.type))
+    return pa.table(columns, schema=schema)
+
+
+class _ReadLiveFn(beam.DoFn):
+    def __init__(self, paths: SegmentPaths, chosen: Sequence[SegmentRef]) -> None:
+        self._paths, self._chosen = paths, tuple(chosen)
+
+    def setup(self) -> None:
+        plan = self._paths.read_plan()
+        if plan is None:
+            raise Damaged("plan", self._paths.plan, "is missing", "Run the same command again")
+        self._plan = plan
+        self._sources = [Source.open(self._paths.store, ref) for ref in self._chosen]
+        self._form = compacted_format(self._sources)
+
+    def process(self, element: int) -> Iterator[pa.Table]:
+        # A bundle that is retried skips the parts that its first attempt finished.
+        if self._paths.read_marker(element) is None:
+            yield from read_live(self._sources, self._plan.parts[element], self._form)
+
+
+class ReadLive(beam.PTransform):
+    """The transform that reads the live rows of segments, one new part after another."""
+
+    def __init__(
+        self, paths: SegmentPaths, chosen: Sequence[SegmentRef], parts: Iterable[int]
+    ) -> None:
+        super().__init__()
+        self._paths, self._chosen, self._parts = paths, tuple(chosen), tuple(parts)
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[pa.Table]:
+        """Spread the part numbers over the workers, then wire `read_live`."""
+        read = beam.ParDo(_ReadLiveFn(self._paths, self._chosen))
+        return (
+            pbegin
+            | "Parts" >> beam.Create(self._parts).with_output_types(int)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> read.with_output_types(pa.Table)
+        )
