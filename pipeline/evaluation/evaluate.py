@@ -162,7 +162,7 @@ def _check_outputs(store: Store, options: EvaluateOptions) -> None:
         check_writable("report", options.report, ".html")
     check_colour(store, options.colour)
     if options.per_question is not None:
-        check_writable("per-question", options.per_question, ".parquet")
+        check_writable("per_question", options.per_question, ".parquet")
     if options.run is not None:
         if options.run.endswith(".parquet"):
             raise BadInput(

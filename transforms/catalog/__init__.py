@@ -1,1 +1,1 @@
-"""The store's metadata: layout, manifests, snapshots, plans, parts, tombstones, leases."""
+"""The store's metadata: layout, manifests, snapshots, plans, parts, tombstones and leases."""

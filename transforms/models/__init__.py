@@ -1,1 +1,1 @@
-"""Which model: identity, options, resolution, tokenizer."""
+"""The model: identity, options, resolution and tokenizer."""

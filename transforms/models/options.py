@@ -1,10 +1,11 @@
-"""Which model, and where it runs, as a user asks for it."""
+"""The model and its placement, as a user asks for them."""
 
 from dataclasses import dataclass
 
+from transforms.errors import BadInput
 from transforms.models.identity import ModelIdentity
 
-#: The model that comes with albeam; a name, so that a store finds it on any machine.
+#: The model that albeam contains; stores refer to it by this name, which any machine finds.
 DEFAULT_MODEL = "albeam-small"
 POOLINGS = ("mean", "cls", "max")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -14,18 +15,18 @@ DEFAULT_MAX_TOKENS = 256
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What a user asks of a model; None means the model's own default.
+    """The model that a user asks for; None means the model's own default.
 
     Attributes:
         model: a local folder or a hub name.
-        revision: branch, tag or commit of a hub name.
+        revision: the branch, tag or commit of a hub name.
         pooling: how token states become one vector: ``mean``, ``cls`` or ``max``.
-        layer: index into the hidden states; 0 is the embedding layer, -1 the last layer.
-        normalize: whether vectors get length 1.
-        max_tokens: tokens of a passage, special tokens counted.
-        query_prompt: text put before each question.
-        passage_prompt: text put before each passage.
-        expected: what the model must turn out to be, where that is known already.
+        layer: the index into the hidden states; 0 is the embedding layer, -1 the last layer.
+        normalize: whether vectors are scaled to length 1.
+        max_tokens: the tokens of a passage, special tokens included.
+        query_prompt: the text before each question.
+        passage_prompt: the text before each passage.
+        expected: the identity that the model must have, if it is known already.
     """
 
     model: str
@@ -38,10 +39,29 @@ class ModelOptions:
     passage_prompt: str | None = None
     expected: "ModelIdentity | None" = None
 
+    def __post_init__(self) -> None:
+        """Raise BadInput for an unknown pooling, or if a passage has no room for a token."""
+        if self.pooling is not None and self.pooling not in POOLINGS:
+            remedy = f"Give one of {', '.join(POOLINGS)}"
+            raise BadInput("pooling", self.pooling, "is not a pooling", remedy)
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise BadInput(
+                "max_tokens", self.max_tokens, "must be at least 1", "Give a value such as 256"
+            )
+
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how precisely a model runs: ``auto`` or one of `DEVICES` and of `DTYPES`."""
+    """The device and the dtype of a model: one of `DEVICES` and one of `DTYPES`."""
 
     device: str = "auto"
     dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for an unknown device or dtype."""
+        for option, value, known in (
+            ("device", self.device, DEVICES),
+            ("dtype", self.dtype, DTYPES),
+        ):
+            if value not in known:
+                raise BadInput(option, value, "is not known", f"Give one of {', '.join(known)}")

@@ -1,6 +1,6 @@
-"""Which model makes the vectors: a hub name or a folder, its defaults, and its identity.
+"""Find a model by hub name or folder, with its defaults and its identity.
 
-Nothing here imports torch: a command finds out what is wrong with a model before it loads one.
+This module does not import torch: a command checks a model before it loads the model.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, ModelOp
 from transforms.models.sentence_transformers import first_given, read_settings
 
 _FILES = ["*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "*/config.json"]
-#: Families whose position ids start behind the padding id.
+#: Families with position ids that start after the padding id.
 _OFFSET_POSITIONS = frozenset(
     {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm"}
 )
 
-#: Positions of a family that has no table of them.
+#: The positions of a family without a table of positions.
 _UNBOUNDED = 1 << 20
 
 
@@ -28,15 +28,15 @@ class Model:
     """A model that was found and checked.
 
     Attributes:
-        folder: the local folder with its files.
-        identity: what its vectors are.
-        layers: how many layers it has.
-        hidden_size: the width of its hidden states.
-        intermediate_size: the width of its feed-forward layers.
+        folder: the local folder with the model's files.
+        identity: the identity of its vectors.
+        layers: the number of layers.
+        hidden_size: the width of the hidden states.
+        intermediate_size: the width of the feed-forward layers.
         model_type: the family's name in transformers.
-        activation: of its feed-forward layers, by transformers' name; "" where its config has none.
-        dtype: what ``auto`` means for it, by ``albeam_dtype`` in its config; "" leaves it open.
-        notice: a sentence for the user where an option had to give way, or "".
+        activation: transformers' name of the feed-forward activation; "" if the config has none.
+        dtype: the dtype that ``auto`` means, from ``albeam_dtype`` in the config; "" if absent.
+        notice: a sentence for the user if an option was reduced, or "".
     """
 
     folder: str
@@ -54,8 +54,8 @@ def find_model(options: ModelOptions) -> Model:
     """Find a model's files, read its settings, and check that albeam can embed with it.
 
     Raises:
-        BadInput: no such model, files are missing, its architecture or modules don't fit, or it is
-            not the expected one.
+        BadInput: there is no such model, files are missing, its architecture or modules are not
+            supported, or it is not the expected model.
     """
     folder, revision = find_folder(options)
     config = load_config(folder, options.model)
@@ -63,13 +63,13 @@ def find_model(options: ModelOptions) -> Model:
     layers = int(config.num_hidden_layers)
     if not -layers - 1 <= options.layer <= layers:
         raise BadInput(
-            f"layer {options.layer} of model {options.model!r}, which has {layers} layers: "
-            f"give 0 (embeddings) to {layers}, or -1 (last) to {-layers - 1}"
+            "layer",
+            options.layer,
+            f"does not exist in model {options.model!r}, which has {layers} layers",
+            f"Give 0 (embeddings) to {layers}, or -1 (last) to {-layers - 1}",
         )
     layer = options.layer if options.layer < 0 else options.layer - layers - 1
     positions = usable_positions(config)
-    if options.max_tokens is not None and options.max_tokens < 1:
-        raise BadInput(f"max-tokens {options.max_tokens} is below 1; give up to {positions}")
     asked = options.max_tokens or sentence.get("max_tokens") or DEFAULT_MAX_TOKENS
     max_tokens = min(asked, positions)
     notice = (
@@ -99,8 +99,10 @@ def find_model(options: ModelOptions) -> Model:
     )
     if options.expected is not None and identity.difference(options.expected):
         raise BadInput(
-            f"model {options.model!r} is not the one that was expected here "
-            f"({identity.difference(options.expected)}); put {options.expected.name!r} there"
+            "model",
+            options.model,
+            f"is not the expected model ({identity.difference(options.expected)})",
+            f"Put the model {options.expected.name!r} there",
         )
     return Model(
         folder=folder,
@@ -116,7 +118,7 @@ def find_model(options: ModelOptions) -> Model:
 
 
 def options_for(identity: ModelIdentity, model: str | None = None) -> ModelOptions:
-    """Options that find this very model again, on any machine, at ``model`` if it has moved."""
+    """Return options that find the same model on any machine, at ``model`` if it has moved."""
     return ModelOptions(
         model=model or identity.name,
         revision=None if model else identity.revision,
@@ -131,25 +133,22 @@ def options_for(identity: ModelIdentity, model: str | None = None) -> ModelOptio
 
 
 def find_folder(options: ModelOptions) -> tuple[str, str | None]:
-    """A model's folder on this machine, fetched from the hub if need be, and its commit there.
+    """Return a model's folder on this machine, and its commit if it comes from the hub.
 
     Raises:
-        BadInput: there is no such folder, and no such model on the hub.
+        BadInput: there is no such folder, and the hub has no such model.
     """
     if options.model == DEFAULT_MODEL:
         return str(Path(__file__).parent / DEFAULT_MODEL), None
     path = Path(options.model)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise BadInput(
-                f"model folder {options.model!r} has no config.json; "
-                "name a folder that transformers or sentence-transformers saved"
-            )
+            remedy = "Give a folder that transformers or sentence-transformers saved"
+            raise BadInput("model", options.model, "has no config.json", remedy)
         return str(path.resolve()), None
     if path.exists() or options.model.startswith((".", "/", "~")) or options.model.count("/") > 1:
-        raise BadInput(
-            f"model {options.model!r} is not a folder; name an existing folder or a hub name"
-        )
+        remedy = "Give an existing folder or a hub name"
+        raise BadInput("model", options.model, "is not a folder", remedy)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -158,22 +157,30 @@ def find_folder(options: ModelOptions) -> tuple[str, str | None]:
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(
-            f"model {options.model!r} (revision {options.revision or 'main'}) is neither a folder "
-            f"here nor to be had from the hub: {reason}; check the name and the network"
+            "model",
+            options.model,
+            f"is not a local folder, and revision {options.revision or 'main'} can't be fetched "
+            f"from the hub: {reason}",
+            "Check the name and the network",
         ) from error
-    # The cache's folder is named by the commit, which pins the revision for the workers.
+    # The cache names the folder by the commit, which pins the revision for the workers.
     return folder, Path(folder).name
 
 
 def load_config(folder: str, name: str) -> Any:
-    """A folder's config; raises BadInput where it is not that of an encoder with safe weights."""
+    """Return a folder's config.
+
+    Raises:
+        BadInput: it is not the config of an encoder, or the weights are not safetensors.
+    """
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BadInput(f"model {name!r}: transformers can't read its config: {reason}") from error
+        problem = f"has a config that transformers can't read: {reason}"
+        raise BadInput("model", name, problem, "Restore its config.json") from error
     refused = None
     if getattr(config, "is_encoder_decoder", False):
         refused = "is an encoder-decoder"
@@ -184,22 +191,18 @@ def load_config(folder: str, name: str) -> Any:
     elif not hasattr(config, "hidden_size") or not hasattr(config, "num_hidden_layers"):
         refused = "has no hidden_size and num_hidden_layers in its config"
     if refused:
-        raise BadInput(
-            f"model {name!r} (type {config.model_type!r}) {refused}; "
-            "albeam embeds with encoders such as ALBERT and BERT"
-        )
+        problem = f"{refused} (type {config.model_type!r})"
+        raise BadInput("model", name, problem, "Give an encoder such as ALBERT or BERT")
     files = sorted(Path(folder).glob("*.safetensors"))
     if not files:
-        raise BadInput(
-            f"model {name!r} has no .safetensors weights, and pickled weights are never loaded; "
-            "save it with save_pretrained"
-        )
+        problem = "has no .safetensors weights, and pickled weights are never loaded"
+        raise BadInput("model", name, problem, "Save it with save_pretrained")
     _check_whole(files, name)
     return config
 
 
 def _check_whole(files: list[Path], name: str) -> None:
-    """Raise BadInput where a file has not the bytes that its header tells of."""
+    """Raise BadInput if the size of a weights file differs from its header."""
     from safetensors import SafetensorError, safe_open
 
     for file in files:
@@ -207,14 +210,12 @@ def _check_whole(files: list[Path], name: str) -> None:
             with safe_open(file, framework="np"):
                 pass
         except (SafetensorError, OSError) as error:
-            raise BadInput(
-                f"model {name!r} has weights that can't be read: {file.name}: {error}; restore its "
-                ".safetensors file"
-            ) from error
+            problem = f"has weights that can't be read: {file.name}: {error}"
+            raise BadInput("model", name, problem, "Restore its .safetensors file") from error
 
 
 def usable_positions(config: Any) -> int:
-    """How many tokens a model has positions for."""
+    """Return the number of tokens for which a model has positions."""
     positions = int(getattr(config, "max_position_embeddings", None) or -1)
     if positions < 1:
         return _UNBOUNDED
@@ -228,11 +229,11 @@ def _tokenizer_files(folder: str, name: str) -> list[Path]:
         files = [Path(folder) / file for file in names]
         if all(file.is_file() for file in files):
             return files
-    raise BadInput(f"model {name!r} has no tokenizer.json; save its tokenizer beside it")
+    raise BadInput("model", name, "has no tokenizer.json", "Save its tokenizer in its folder")
 
 
 def _hash_files(files: list[Path]) -> str:
-    """SHA-256 of one file's content, or of the digests of several in the order of their names."""
+    """Return the SHA-256 of one file, or of the digests of several files in the given order."""
     digests = []
     for path in files:
         with open(path, "rb") as file:

@@ -9,7 +9,11 @@ from transforms.models.options import POOLINGS
 
 
 def read_settings(folder: str) -> dict[str, Any]:
-    """Pooling, normalization, length and prompts of a sentence-transformers folder; else {}."""
+    """Return pooling, normalization, length and prompts of a sentence-transformers folder, else {}.
+
+    Raises:
+        BadInput: the folder asks for a computation that albeam does not support.
+    """
     root = Path(folder)
     if not (root / "modules.json").is_file():
         return {}
@@ -22,15 +26,17 @@ def read_settings(folder: str) -> dict[str, Any]:
         elif kind == "Normalize":
             settings["normalize"] = True
         elif kind != "Transformer":
-            raise BadInput(
-                f"model {folder!r} has a {kind} module after its encoder, which albeam does not "
-                "compute; use a model of Transformer, Pooling and Normalize modules only"
-            )
+            problem = f"has a {kind} module after its encoder, which albeam does not compute"
+            remedy = "Use a model with only Transformer, Pooling and Normalize modules"
+            raise BadInput("model", folder, problem, remedy)
     transformer = _read_json(root / "sentence_bert_config.json")
     if transformer.get("do_lower_case"):
         raise BadInput(
-            f"model {folder!r} asks for do_lower_case in sentence_bert_config.json, which would "
-            "shift character offsets; set it to false where the tokenizer lowercases by itself"
+            "model",
+            folder,
+            "asks for do_lower_case in sentence_bert_config.json, which would shift character "
+            "offsets",
+            "Set it to false if the tokenizer lowercases by itself",
         )
     settings["max_tokens"] = transformer.get("max_seq_length") or _tokenizer_length(root)
     sentence = _read_json(root / "config_sentence_transformers.json")
@@ -54,14 +60,11 @@ def _pooling(config: dict[str, Any], folder: str) -> str:
         }
         mode = names.get(active[0], active[0]) if len(active) == 1 else "+".join(active) or "mean"
     if mode not in POOLINGS:
-        raise BadInput(
-            f"model {folder!r} pools by {mode!r}; albeam pools by one of {', '.join(POOLINGS)}"
-        )
+        remedy = f"Use a model that pools by one of {', '.join(POOLINGS)}"
+        raise BadInput("model", folder, f"pools by {mode!r}", remedy)
     if config.get("include_prompt", True) is False:
-        raise BadInput(
-            f"model {folder!r} leaves its prompt out of pooling (include_prompt is false), "
-            "which albeam does not do"
-        )
+        problem = "excludes its prompt from pooling (include_prompt is false)"
+        raise BadInput("model", folder, problem, "Use a model that includes it")
     return str(mode)
 
 
@@ -71,7 +74,8 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise BadInput(f"{path} is not JSON: {error}; restore the model's files") from error
+        problem = f"is not JSON: {error}"
+        raise BadInput("model file", str(path), problem, "Restore the model's files") from error
 
 
 def first_given(*values: str | None) -> str:

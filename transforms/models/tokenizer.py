@@ -1,4 +1,4 @@
-"""Token ids and character offsets, exactly as transformers' fast tokenizers make them."""
+"""Token ids and character offsets, identical to those of transformers' fast tokenizers."""
 
 import logging
 import threading
@@ -17,9 +17,9 @@ from transforms.models.resolve import Model
 from transforms.models.word_locality import find_locality
 from transforms.models.word_tokens import Ints, TokenizedTexts, WordTokens, ranges
 
-#: Text that is tokenized at once: larger arrays leave the processor's caches.
+#: The bytes of text that are tokenized at once: larger arrays do not fit into CPU caches.
 _BYTES_AT_ONCE = 1 << 20
-#: What a fast road could get wrong; tokenized on both roads when a tokenizer is loaded.
+#: Difficult texts; when a tokenizer is loaded, word by word and whole must agree on them.
 _PROBES = (
     "",
     "ALBERT shares one layer's weights; see Fig. 2 (page 12).",
@@ -34,23 +34,25 @@ _PROBES = (
 
 Ids = npt.NDArray[np.int32]
 
+_REPLACE = "Decode the source with errors='replace'"
+
 _LOGGER = logging.getLogger(__name__)
 
 
 class Tokenizer:
-    """A model's tokenizer, and the special tokens that frame a passage. Threads may share one.
+    """A model's tokenizer, with the special tokens around a passage. Threads may share one.
 
-    Texts are put together from the tokens of their words where that is exact, and tokenized whole,
-    which is many times slower, where it may not be.
+    A text's tokens are assembled from the tokens of its words if that is exact. Other texts are
+    tokenized whole, which is many times slower.
 
     Attributes:
-        prefix: ids of the special tokens before a passage.
-        suffix: ids of those behind it.
-        slow_texts: how many texts were tokenized whole since they were last taken.
+        prefix: the ids of the special tokens before a passage.
+        suffix: the ids of the special tokens after it.
+        slow_texts: the texts that were tokenized whole since the last `take_slow_texts`.
     """
 
     def __init__(self, backend: Any) -> None:
-        """Take a ``tokenizers.Tokenizer`` and find out whether words can be put together."""
+        """Wrap a ``tokenizers.Tokenizer``, and find out whether it can tokenize word by word."""
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
@@ -61,23 +63,23 @@ class Tokenizer:
 
     @property
     def special_tokens(self) -> int:
-        """How many special tokens frame a passage."""
+        """Return the number of special tokens around a passage."""
         return len(self.prefix) + len(self.suffix)
 
     def encode(self, texts: pa.Array | pa.ChunkedArray | Sequence[str]) -> TokenizedTexts:
-        """The tokens of each text, without special tokens.
+        """Return the tokens of each text, without special tokens.
 
         Args:
-            texts: strings without nulls, an Arrow array of any string type or Python's own.
+            texts: strings without nulls: an Arrow array of any string type, or Python strings.
 
         Raises:
-            BadInput: a text is null or no Unicode text, as one that holds a lone surrogate.
+            BadInput: a text is null or is not valid Unicode, such as one with a lone surrogate.
         """
         column = _column(texts)
         try:
             runs = [self._encode_run(run) for run in _runs(column)]
         except UnicodeDecodeError as error:
-            raise BadInput(_encoding_message(column)) from error
+            raise _encoding_error(column) from error
         found = runs[0] if len(runs) == 1 else _join(runs)
         if found.slow:
             with self._lock:
@@ -85,16 +87,21 @@ class Tokenizer:
         return found
 
     def take_slow_texts(self) -> int:
-        """``slow_texts``, which starts anew, so that threads that share this count a text once."""
+        """Return ``slow_texts`` and reset it, so that threads count each text once."""
         with self._lock:
             taken, self.slow_texts = self.slow_texts, 0
         return taken
 
     def frame_runs(self, ids: Ids, starts: Ints, counts: Ints) -> tuple[Ids, Ints]:
-        """Runs of ``counts`` ids from ``starts`` on, each between the special tokens, end to end.
+        """Concatenate runs of ids, each with the special tokens around it.
+
+        Args:
+            ids: the ids of all texts.
+            starts: where each run starts in ``ids``.
+            counts: the length of each run.
 
         Returns:
-            The ids, int32, and the bounds of each run among them, int64 ``[runs + 1]``.
+            The ids, int32, and the bounds of the runs among them, int64 ``[runs + 1]``.
         """
         bounds = np.concatenate([[0], np.cumsum(counts + self.special_tokens)])
         framed = np.empty(bounds[-1], np.int32)
@@ -105,20 +112,19 @@ class Tokenizer:
         return framed, bounds
 
     def frame_all(self, texts: Sequence[str], max_tokens: int) -> pa.ListArray:
-        """Framed ids of each text, ``list<int32>``, cut to ``max_tokens``, special ones counted."""
+        """Return each text's ids with special tokens, ``list<int32>``, cut to ``max_tokens``."""
         room = max_tokens - self.special_tokens
         if room < 1:
-            raise BadInput(
-                f"max_tokens {max_tokens} leaves no room beside {self.special_tokens} special "
-                f"tokens; give {self.special_tokens + 1} or more"
-            )
+            problem = f"leaves no room for text: there are {self.special_tokens} special tokens"
+            remedy = f"Give {self.special_tokens + 1} or more"
+            raise BadInput("max_tokens", max_tokens, problem, remedy)
         found = self.encode(texts)
         counts = np.minimum(np.diff(found.bounds), room)
         ids, bounds = self.frame_runs(found.ids, found.bounds[:-1], counts)
         return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(ids))
 
     def encode_framed(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-        """`frame_all` as lists."""
+        """Return the ids of `frame_all` as lists."""
         framed: list[list[int]] = self.frame_all(texts, max_tokens).to_pylist()
         return framed
 
@@ -139,7 +145,7 @@ class Tokenizer:
         return TokenizedTexts(ids, offsets[:, 0].copy(), offsets[:, 1].copy(), bounds)
 
     def _find_words(self) -> WordTokens | None:
-        """The fast road, or None and a line in the log where it is not exact."""
+        """Return the word-by-word tokenizer; log and return None if it is not exact."""
         locality = find_locality(self._backend)
         if locality.obstacle:
             _LOGGER.info("texts are tokenized whole, which is slow: %s", locality.obstacle)
@@ -157,15 +163,15 @@ class Tokenizer:
 
 
 def load_tokenizer(model: Model) -> Tokenizer:
-    """The tokenizer of a model's folder; raises BadInput as `load_fast_tokenizer` does."""
+    """Return the tokenizer of a model's folder; raises BadInput as `load_fast_tokenizer` does."""
     return Tokenizer(load_fast_tokenizer(model.folder, model.identity.name).backend_tokenizer)
 
 
 def load_fast_tokenizer(folder: str, name: str) -> Any:
-    """transformers' fast tokenizer of a folder; ``name`` is what the user calls the model.
+    """Return transformers' fast tokenizer of a folder; ``name`` is the user's name of the model.
 
     Raises:
-        BadInput: there is none that is fast, or its vocabulary is not the model's.
+        BadInput: there is no fast tokenizer, or its vocabulary does not fit the model.
     """
     from transformers import AutoConfig, AutoTokenizer
 
@@ -176,18 +182,15 @@ def load_fast_tokenizer(folder: str, name: str) -> Any:
         vocabulary = int(AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BadInput(
-            f"model {name!r}: transformers can't load its tokenizer: {reason}"
-        ) from error
+        problem = f"has a tokenizer that transformers can't load: {reason}"
+        raise BadInput("model", name, problem, "Restore its tokenizer.json") from error
     if getattr(slow_or_fast, "backend_tokenizer", None) is None:
-        raise BadInput(f"model {name!r} has no fast tokenizer; save it with a tokenizer.json")
+        raise BadInput("model", name, "has no fast tokenizer", "Save it with a tokenizer.json")
     pieces = len(slow_or_fast)
-    # Vocabularies are often padded to a round size; more than 1 % apart is another model's.
+    # Vocabularies are often padded to a round size; more than 1 % means another model.
     if pieces > vocabulary or vocabulary - pieces > vocabulary // 100:
-        raise BadInput(
-            f"model {name!r} has {vocabulary} word vectors but its tokenizer {pieces} pieces; "
-            "put the tokenizer.json of this very model beside its weights"
-        )
+        problem = f"has {vocabulary} word vectors, but its tokenizer has {pieces} pieces"
+        raise BadInput("model", name, problem, "Save the model's own tokenizer.json in its folder")
     return slow_or_fast
 
 
@@ -209,16 +212,17 @@ def _column(texts: pa.Array | pa.ChunkedArray | Sequence[str]) -> pa.LargeString
         try:
             column = pa.array(texts, pa.large_string())
         except (TypeError, UnicodeEncodeError, pa.ArrowException) as error:
-            raise BadInput(_odd_text_message(texts) or str(error)) from error
+            raise _text_error(texts, str(error)) from error
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if column.null_count:
-        raise BadInput(f"text {column.is_null().index(True)} is null; leave such rows out")
+        number = column.is_null().index(True).as_py()
+        raise BadInput("text", number, "is null", "Leave such rows out")
     return column
 
 
 def _runs(texts: pa.LargeStringArray) -> Iterator[pa.LargeStringArray]:
-    """Slices of bounded size, at least one text each; one slice where there are no texts."""
+    """Yield slices of bounded size, at least one text each; one slice if there are no texts."""
     sizes = np.cumsum(pc.binary_length(texts).to_numpy(zero_copy_only=False))
     first = 0
     while True:
@@ -242,27 +246,26 @@ def _join(runs: list[TokenizedTexts]) -> TokenizedTexts:
     )
 
 
-def _encoding_message(texts: pa.LargeStringArray) -> str:
+def _encoding_error(texts: pa.LargeStringArray) -> BadInput:
+    """Return the error for the first text that is not UTF-8."""
     for number, text in enumerate(texts.cast(pa.large_binary())):
         try:
             text.as_py().decode()
         except UnicodeDecodeError as error:
-            return (
-                f"text {number} is not UTF-8: {error.reason} at byte {error.start}; "
-                "decode the source with errors='replace'"
-            )
+            problem = f"is not UTF-8: {error.reason} at byte {error.start}"
+            return BadInput("text", number, problem, _REPLACE)
     raise AssertionError("a word is not UTF-8 but all texts are")
 
 
-def _odd_text_message(texts: Sequence[object]) -> str:
+def _text_error(texts: Sequence[object], reason: str) -> BadInput:
+    """Return the error for the first value that is not a text; ``reason`` if there is none."""
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             kind = type(text).__name__
-            return f"text {number} is {str(text)[:60]!r}, of type {kind}; give strings alone"
+            problem = f"is {str(text)[:60]!r}, of type {kind}"
+            return BadInput("text", number, problem, "Give only strings")
         for place, letter in enumerate(text):
             if "\ud800" <= letter <= "\udfff":
-                return (
-                    f"text {number} has a lone surrogate U+{ord(letter):04X} at character {place}, "
-                    "which is no Unicode text; decode the source with errors='replace'"
-                )
-    return ""
+                problem = f"has a lone surrogate U+{ord(letter):04X} at character {place}"
+                return BadInput("text", number, problem, _REPLACE)
+    return BadInput("texts", None, f"can't be read: {reason}", "Give only strings")

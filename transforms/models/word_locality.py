@@ -1,11 +1,11 @@
-"""Which tokenizers give a text exactly the tokens of its words, and for which words.
+"""Find out whether a tokenizer gives a text exactly the tokens of its words, and for which words.
 
-A word is what stands between the four separators of `SEPARATORS`. A tokenizer is word-local where
-each of its steps treats a word alike alone and inside a text: each step below either looks at one
-character, or at neighbours that no separator parts. Some things still reach over a word's edge,
-and `Locality.holds` turns such words away: a combining mark (or the like) that joins the separator
-before it; an added token that takes the white space around it along; a letter that is dropped at
-the start of a text or behind an added token, where the ``Precompiled`` step loses count.
+A word is the text between the four separators of `SEPARATORS`. A tokenizer is word-local if each of
+its steps treats a word inside a text as it treats the word alone: each step below looks at one
+character, or at neighbours without a separator between them. There are exceptions at the edge of a
+word, and `Locality.holds` returns False for them: a combining mark (or the like) that joins the
+separator before it; an added token that includes the white space around it; a letter that is
+dropped at the start of a text or after an added token, where the ``Precompiled`` step miscounts.
 """
 
 import json
@@ -20,19 +20,19 @@ SEPARATORS = " \t\n\r"
 
 _NORMALIZERS = frozenset({"NFKD", "StripAccents", "Lowercase", "Precompiled", "BertNormalizer"})
 _MODELS = frozenset({"Unigram", "WordPiece"})
-#: Steps behind the model that leave ids and offsets of a single text alone.
+#: Steps after the model that do not change ids and offsets of a single text.
 _POST_PROCESSORS = frozenset({"TemplateProcessing", "BertProcessing"})
 
 
 @dataclass(frozen=True)
 class Locality:
-    """What is known of a tokenizer.
+    """The word-locality of a tokenizer.
 
     Attributes:
-        obstacle: why its texts can't be tokenized word by word, or "".
-        greedy: added tokens that take the white space beside them along.
-        added: finds what may be an added token that parts a word before it is normalized.
-        drops: whether a letter is normalized to nothing.
+        obstacle: why texts can't be tokenized word by word; "" if they can.
+        greedy: the added tokens that include the white space next to them.
+        added: a pattern for added tokens that split a word before it is normalized.
+        drops: returns whether a letter is normalized to nothing.
     """
 
     obstacle: str
@@ -41,7 +41,7 @@ class Locality:
     drops: Callable[[str], bool]
 
     def holds(self, word: str) -> bool:
-        """Whether a word, not empty and without separators, has the same tokens in any text."""
+        """Return whether a word, without separators and not empty, always has the same tokens."""
         if not _may_begin(word[0]) or not _may_end(word[-1]) or self.drops(word[0]):
             return False
         if self.added.search(word) is None:
@@ -50,7 +50,7 @@ class Locality:
 
 
 def find_locality(backend: Any) -> Locality:
-    """Read the steps of a ``tokenizers.Tokenizer``; a step that is not known is an obstacle."""
+    """Return the word-locality of a ``tokenizers.Tokenizer``; an unknown step is an obstacle."""
     parts = json.loads(backend.to_str())
     obstacle = (
         _in_normalizer(parts["normalizer"])
@@ -74,7 +74,7 @@ def find_locality(backend: Any) -> Locality:
         spaced = any(letter.isspace() for letter in content + normalize(content))
         if spaced or (token["normalized"] and token in greedy):
             obstacle = obstacle or f"its added token {content!r} reaches over white space"
-    # Those that are found in normalized text no longer part what is normalized.
+    # Tokens that are matched in normalized text do not split a word before normalization.
     contents = [re.escape(token["content"]) for token in tokens if not token["normalized"]]
     return Locality(
         obstacle,
@@ -129,10 +129,10 @@ def _is_plain(text: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def _may_begin(letter: str) -> bool:
-    """Whether a letter stays apart from a separator before it.
+    """Return whether a letter stays separate from a separator before it.
 
-    Marks join what is before them, in normal forms and in graphemes; characters of the categories C
-    and U+FFFD may be dropped before such a step and bare the mark behind them.
+    Marks join the character before them, in normal forms and in graphemes. Characters of category C
+    and U+FFFD may be dropped before such a step, which exposes the mark after them.
     """
     if "!" <= letter <= "~":
         return True
@@ -143,9 +143,9 @@ def _may_begin(letter: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def _may_end(letter: str) -> bool:
-    """Whether a letter stays apart from a separator behind it.
+    """Return whether a letter stays separate from a separator after it.
 
-    Of those that don't, format characters are in category C and all others in a few scripts.
+    The letters that do not are format characters, of category C, and letters of a few scripts.
     """
     if "!" <= letter <= "~":
         return True

@@ -1,7 +1,7 @@
-"""The tokens of texts, put together from those of their words.
+"""The tokens of texts, assembled from the tokens of their words.
 
-A corpus has few distinct words, so each is tokenized once and remembered. Nothing here loops over
-texts or over a text's words in Python.
+A corpus has few distinct words, so each is tokenized once and cached. This module never loops over
+texts, or over the words of a text, in Python.
 """
 
 import threading
@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from transforms.models.word_locality import SEPARATORS
 
-#: How many words and tokens of words are remembered at most, about 150 MB; then all are forgotten.
+#: The most words and tokens in the cache, about 150 MB; then the cache is emptied.
 _MOST_WORDS = 500_000
 _MOST_TOKENS = 4_000_000
-#: A longer word hardly comes again.
+#: Longer words are not cached: they rarely occur again.
 _LONGEST_WORD = 64
-#: New words that are tokenized as one text: a call has its cost, and so has a long text.
+#: New words that are tokenized as one text: calls have a cost, and so have long texts.
 _WORDS_PER_LINE = 64
 
 _INSIDE = np.ones(256, np.bool_)
@@ -35,8 +35,8 @@ class Tokens:
 
     Attributes:
         ids: vocabulary ids.
-        starts: where each token begins in the text, in Unicode code points.
-        ends: where it ends.
+        starts: the start of each token in the text, in Unicode code points.
+        ends: the end of each token.
     """
 
     ids: npt.NDArray[np.int32]
@@ -46,14 +46,14 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TokenizedTexts:
-    """The tokens of some texts end to end, without special tokens.
+    """The concatenated tokens of texts, without special tokens.
 
     Attributes:
         ids: vocabulary ids, int32 ``[tokens]``.
-        starts: where each token begins in its text, in Unicode code points, int32 ``[tokens]``.
-        ends: where it ends, int32 ``[tokens]``.
+        starts: the start of each token in its text, in Unicode code points, int32 ``[tokens]``.
+        ends: the end of each token, int32 ``[tokens]``.
         bounds: the tokens of text ``n`` are ``bounds[n]`` to ``bounds[n + 1]``, int64.
-        slow: how many texts were not put together from words.
+        slow: the number of texts that were tokenized whole.
     """
 
     ids: npt.NDArray[np.int32]
@@ -63,30 +63,30 @@ class TokenizedTexts:
     slow: int = 0
 
     def __len__(self) -> int:
-        """How many texts there are."""
+        """Return the number of texts."""
         return len(self.bounds) - 1
 
     def __getitem__(self, text: int) -> Tokens:
-        """The tokens of one text, as views."""
+        """Return the tokens of one text, as views."""
         place = slice(self.bounds[text], self.bounds[text + 1])
         return Tokens(self.ids[place], self.starts[place], self.ends[place])
 
 
 def ranges(starts: Ints, lengths: Ints) -> Ints:
-    """The integers of each range ``[start, start + length)``, range after range."""
+    """Return the integers of the ranges ``[start, start + length)``, concatenated."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
 
 
 @dataclass(frozen=True)
 class SplitTexts:
-    """The words of some texts, text after text.
+    """The words of texts, text after text.
 
     Attributes:
         distinct: each word once, ``large_string``.
-        words: for each word its place in ``distinct``, int32.
-        texts: for each word its text, int64, ascending.
-        starts: for each word its first code point in the text, int64.
+        words: the place in ``distinct`` of each word, int32.
+        texts: the text of each word, int64, ascending.
+        starts: the first code point of each word in its text, int64.
     """
 
     distinct: pa.LargeStringArray
@@ -131,24 +131,24 @@ def split_words(texts: pa.LargeStringArray) -> SplitTexts:
 
 
 class WordTokens:
-    """Tokenizes texts by their words and remembers the words. Threads may share one."""
+    """A tokenizer of texts by their words, with a cache of words. Threads may share one."""
 
     def __init__(
         self, encode: Callable[[list[str]], TokenizedTexts], is_local: Callable[[str], bool]
     ) -> None:
-        """Start with no words.
+        """Start with an empty cache.
 
         Args:
-            encode: the exact tokens of texts, at its own pace.
-            is_local: whether a word has the same tokens in any text.
+            encode: returns the tokens of whole texts.
+            is_local: returns whether a word has the same tokens in any text.
         """
         self._encode = encode
         self._is_local = is_local
         self._lock = threading.Lock()
-        self._forget()
+        self._clear()
 
     def encode(self, texts: pa.LargeStringArray) -> TokenizedTexts:
-        """What ``encode`` gives for the same texts; one with a word that is not local goes there.
+        """Return the tokens of texts; a text with a word that is not local is tokenized whole.
 
         Raises:
             UnicodeDecodeError: a text is not UTF-8.
@@ -157,12 +157,12 @@ class WordTokens:
         distinct = split.distinct.to_pylist()
         with self._lock:
             if self._kept > _MOST_WORDS or self._bounds[self._kept] > _MOST_TOKENS:
-                self._forget()
+                self._clear()
             numbers = self._look_up(distinct)[split.words]
             owners, starts = split.texts, split.starts
             slow = np.unique(owners[numbers < 0])
             if len(slow):
-                # A whole text stands in for its words.
+                # A whole text replaces its words.
                 others = ~np.isin(owners, slow)
                 whole = self._encode(texts.take(pa.array(slow)).to_pylist())
                 added = self._add(_stack(whole), np.diff(whole.bounds))
@@ -184,15 +184,15 @@ class WordTokens:
             len(slow),
         )
 
-    def _forget(self) -> None:
-        """Empty the tables; the words before ``_kept`` stay after a call, those behind it go."""
+    def _clear(self) -> None:
+        """Empty the tables. Words before ``_kept`` outlive a call; the others are temporary."""
         self._numbers: dict[str, int] = {}
         self._tokens = np.zeros((1 << 12, 3), np.int32)
         self._bounds = np.zeros(1 << 12, np.int64)
         self._count = self._kept = 0
 
     def _look_up(self, words: list[str]) -> Ints:
-        """The number of each word in the tables, learnt where it is new; -1 if not local."""
+        """Return the number of each word in the tables, adding new words; -1 if not local."""
         known = self._numbers.get
         numbers = np.fromiter((known(word, -2) for word in words), np.int64, len(words))
         new = np.flatnonzero(numbers == -2)
@@ -206,7 +206,7 @@ class WordTokens:
                 (short if len(word) <= _LONGEST_WORD else long).append(place)
         for group in (short, long):
             if group:
-                numbers[group] = self._learn([words[place] for place in group])
+                numbers[group] = self._add_new([words[place] for place in group])
             if group is short:
                 self._numbers.update(
                     zip([words[place] for place in group], numbers[group].tolist(), strict=True)
@@ -214,8 +214,8 @@ class WordTokens:
                 self._kept = self._count
         return numbers
 
-    def _learn(self, words: list[str]) -> Ints:
-        """Tokenize new words, many in a text, and append them."""
+    def _add_new(self, words: list[str]) -> Ints:
+        """Tokenize new words, many in one text, and append them; return their numbers."""
         lines = range(0, len(words), _WORDS_PER_LINE)
         found = self._encode([" ".join(words[line : line + _WORDS_PER_LINE]) for line in lines])
         lengths = np.fromiter(map(len, words), np.int64, len(words)) + 1
@@ -227,7 +227,7 @@ class WordTokens:
         return self._add(tokens, np.bincount(owners, minlength=len(words)))
 
     def _add(self, tokens: npt.NDArray[np.int32], counts: Ints) -> Ints:
-        """Append words by their tokens ``[tokens, 3]``; their numbers."""
+        """Append words by their tokens ``[tokens, 3]``; return their numbers."""
         first, end = self._count, self._count + len(counts)
         base = self._bounds[first]
         self._bounds = _with_room(self._bounds, end + 1)
@@ -239,12 +239,12 @@ class WordTokens:
 
 
 def _stack(found: TokenizedTexts) -> npt.NDArray[np.int32]:
-    """Ids, starts and ends side by side, ``[tokens, 3]``."""
+    """Return ids, starts and ends as columns of one array, ``[tokens, 3]``."""
     return np.stack([found.ids, found.starts, found.ends], axis=1)
 
 
 def _with_room(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """The array, or its values in one that holds ``size`` rows and as many again."""
+    """Return the array, or a copy with room for twice ``size`` rows if it is too small."""
     if size <= len(array):
         return array
     larger = np.zeros((2 * size, *array.shape[1:]), array.dtype)

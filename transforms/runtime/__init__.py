@@ -1,1 +1,1 @@
-"""The process: devices, threads, heap, signals, counters, version."""
+"""The process: devices, threads, heap, signals, counters and version."""

@@ -1,4 +1,4 @@
-"""What this process has done so far; a progress display in the same process reads it."""
+"""Counters of this process's work, for a progress display in the same process."""
 
 import threading
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Tally:
-    """Counts of one process, added to by its worker threads."""
+    """The counters of a process; its worker threads increment them."""
 
     model_loads: int = 0
     rows: int = 0
@@ -28,7 +28,7 @@ class Tally:
             self.tokens += tokens
 
     def add_rows(self, rows: int) -> None:
-        """Count input rows whose passages are written or rejected."""
+        """Count input rows that are finished: written or rejected."""
         with self._lock:
             self.rows += rows
 

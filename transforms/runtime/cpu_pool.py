@@ -1,7 +1,7 @@
-"""A piece of work on each core, by threads that compute alone.
+"""A thread pool that runs one piece of work per core.
 
-Threads that share each operation wait for the slowest at its end; where another process has a core
-for a while, all of them wait for that one.
+Threads that share one operation wait for the slowest of them at its end. If another process
+occupies a core for a while, all of them wait for that core. Threads with work of their own do not.
 """
 
 import logging
@@ -20,10 +20,10 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Cores:
-    """A thread a core of a CPU; any other device has one, the caller's.
+    """One thread per core of a CPU; on any other device, only the caller's thread.
 
     Attributes:
-        count: how many.
+        count: the number of threads.
     """
 
     def __init__(self, device: str) -> None:
@@ -33,19 +33,20 @@ class Cores:
             self.count = 1
 
     def map(self, work: Callable[[T], R], items: Sequence[T], small: bool = False) -> list[R]:
-        """The results of ``work`` on the items, in order.
+        """Return the results of ``work`` on the items, in order.
 
-        A single item has all cores, unless it is ``small``: threads that share it would wait for
-        each other longer than they work.
+        A single item is computed by all cores, unless it is ``small``: then the threads would wait
+        for each other longer than they work.
         """
         if self._pool is None or (len(items) == 1 and not small):
             return [work(item) for item in items]
         return list(self._pool.map(work, items))
 
     def each(self, work: Callable[[T], object], items: Iterator[T], small: bool = False) -> None:
-        """Do ``work`` on items that are made as threads come to need them; see `map`.
+        """Call ``work`` on items that are taken from the iterator when a thread is free.
 
-        What an item is may so depend on how earlier ones went. An error ends it all and is raised.
+        So an item may depend on the results of earlier ones. An error stops all threads and is
+        raised. `map` explains ``small``.
         """
         if self._pool is None:
             for item in items:
@@ -73,14 +74,14 @@ class Cores:
         try:
             list(self._pool.map(pull, range(self.count)))
         finally:
-            # An interrupt finds this thread waiting, and is to end the others as well.
+            # An interrupt is raised in this thread, which waits; it must stop the others too.
             ended.set()
 
 
 def _make_pool(count: int) -> ThreadPoolExecutor | None:
-    """The threads; None, and a line in the log, where the system gives no more of them."""
+    """Return a pool; log a warning and return None if the system refuses more threads."""
     pool = ThreadPoolExecutor(count, "albeam")
-    # All of them start now: the setting is also what later threads of this process begin with.
+    # Start all threads now: later threads of this process inherit the setting too.
     barrier = threading.Barrier(count)
 
     def begin(_: int) -> int:
@@ -89,18 +90,17 @@ def _make_pool(count: int) -> ThreadPoolExecutor | None:
         return torch.get_num_threads()
 
     try:
-        settled = list(pool.map(begin, range(count)))
+        threads = list(pool.map(begin, range(count)))
     except RuntimeError as error:
-        # Those that have started wait for the others.
+        # The threads that have started wait for the others.
         barrier.abort()
         pool.shutdown()
         torch.set_num_threads(count)
         _LOGGER.warning(
-            "batches are embedded one after another, which is slower: %s; raise the limit of "
-            "processes or of memory",
+            "only one thread computes, which is slower: %s. Raise the limit of processes or memory",
             error,
         )
         return None
     torch.set_num_threads(count)
-    assert set(settled) == {1}
+    assert set(threads) == {1}
     return pool

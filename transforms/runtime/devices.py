@@ -1,4 +1,4 @@
-"""Which device computes, and in which dtype."""
+"""The device and the dtype of computations."""
 
 import torch
 
@@ -6,7 +6,7 @@ from transforms.errors import BadInput
 
 
 def best_dtype(device: str) -> str:
-    """The narrowest dtype in which ``cpu`` or ``cuda`` is both fast and exact enough here."""
+    """Return the narrowest dtype in which ``cpu`` or ``cuda`` is fast and exact enough here."""
     if device == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
     fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
@@ -14,13 +14,14 @@ def best_dtype(device: str) -> str:
 
 
 def resolve_device(device: str) -> str:
-    """``cpu`` or ``cuda``; ``auto`` is CUDA where there is one.
+    """Return ``cpu`` or ``cuda``; ``auto`` is CUDA if there is a GPU.
 
     Raises:
-        BadInput: CUDA is asked for and not there.
+        BadInput: ``cuda`` is requested, and torch has no GPU.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("device 'cuda' is not available to torch here; give --device cpu")
+        problem = "is not available to torch on this machine"
+        raise BadInput("device", device, problem, "Give --device cpu")
     return device

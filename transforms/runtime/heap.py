@@ -1,7 +1,7 @@
-"""Free memory goes back to the system.
+"""Return free memory to the system.
 
-The C library keeps what was freed. Batches of many sizes leave it in pieces that the next ones do
-not fit into, so that a long job would come to need more than a short one.
+The C library keeps freed memory. Batches of many sizes fragment it, so a long job would need more
+memory than a short one.
 """
 
 import ctypes
@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 
 def trim_heap() -> bool:
-    """Give back what the C library has free; whether it can.
+    """Return the C library's free memory to the system; return whether that is possible.
 
-    That takes some ten milliseconds, and what is needed again comes a page at a time.
+    It takes some ten milliseconds. Memory that is needed again comes back page by page.
     """
     trim = _find_trim()
     if trim is not None:
@@ -22,7 +22,7 @@ def trim_heap() -> bool:
 
 @functools.cache
 def _find_trim() -> Callable[[int], int] | None:
-    """glibc's ``malloc_trim``; None where the C library has no such thing."""
+    """Return glibc's ``malloc_trim``; None if the C library does not have it."""
     try:
         trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):

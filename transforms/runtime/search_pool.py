@@ -1,7 +1,7 @@
-"""Threads in which parts of one search run side by side.
+"""A thread pool for the parts of one search.
 
-FAISS and tantivy leave Python's lock to others while they work. A question alone uses one core in
-either; the halves of a hybrid search, and the shards of an index, have one each.
+FAISS and tantivy release Python's lock while they work, and use one core for a single question. The
+two halves of a hybrid search, and the shards of an index, run in parallel here.
 """
 
 import functools
@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 @functools.cache
-def searchers() -> ThreadPoolExecutor:
-    """A thread a core, started with the first work; what runs there must not wait for others."""
-    # A process that is forked has none of the threads.
-    os.register_at_fork(after_in_child=searchers.cache_clear)
+def search_pool() -> ThreadPoolExecutor:
+    """Return the pool: one thread per core. Its tasks must not wait for each other."""
+    # A forked process has none of the threads.
+    os.register_at_fork(after_in_child=search_pool.cache_clear)
     return ThreadPoolExecutor(os.cpu_count(), "albeam-search")

@@ -1,4 +1,4 @@
-"""Interrupts that wait until work under way is safe."""
+"""Interrupts that are deferred until the current work is safe."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from types import FrameType
 
 _LOGGER = logging.getLogger(__name__)
 
-_HELD = (signal.SIGINT, signal.SIGTERM)
+_DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def held_back(what: str) -> Iterator[Callable[[], bool]]:
-    """Hold the first Ctrl-C or SIGTERM back; yields a function that says whether one came.
+def defer_signals(what: str) -> Iterator[Callable[[], bool]]:
+    """Defer the first Ctrl-C or SIGTERM; yield a function that returns whether one came.
 
-    It takes effect when the context is left without an error, a second one at once. Signals that
-    are ignored stay so; outside of the main thread, where signals can't be caught, none is held
-    back.
+    It takes effect when the block ends without an error; a second one takes effect at once.
+    Ignored signals stay ignored. Outside the main thread, where signals can't be caught, nothing
+    is deferred.
 
     Args:
-        what: will be done before the end, for the log.
+        what: what will be done before the end, for the log.
     """
     caught: list[int] = []
     former = {
         number: handler
-        for number in _HELD
+        for number in _DEFERRED
         if threading.current_thread() is threading.main_thread()
         and (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
     }

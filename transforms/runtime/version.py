@@ -1,4 +1,4 @@
-"""Which albeam this is: a job's sender and its workers must have the same."""
+"""The version of albeam; a job's launcher and its workers must have the same."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -7,7 +7,7 @@ from transforms.errors import BadInput
 
 
 def installed_version() -> str:
-    """The version of albeam that is installed here, or ``unknown``."""
+    """Return the installed version of albeam, or ``unknown``."""
     try:
         return version("albeam")
     except PackageNotFoundError:
@@ -15,10 +15,12 @@ def installed_version() -> str:
 
 
 def check_version(sender: str) -> None:
-    """Raise BadInput where the job was sent by another albeam than the one that is here."""
+    """Raise BadInput if another version of albeam sent the job."""
     here = installed_version()
     if here != sender:
         raise BadInput(
-            f"the worker on {platform.node()} has albeam {here}, and the job was sent by albeam "
-            f"{sender}; install albeam {sender} on every worker, or send the job with {here}"
+            "worker",
+            platform.node(),
+            f"has albeam {here}, but albeam {sender} sent the job",
+            f"Install albeam {sender} on every worker, or send the job with albeam {here}",
         )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from transforms.catalog.snapshot import Snapshot
 from transforms.index.top_k import Rows, Scores, best_of_each
-from transforms.runtime.search_pool import searchers
+from transforms.runtime.search_pool import search_pool
 from transforms.search.dense import Dense
 from transforms.search.fusion import combine, default_weight, reciprocal_ranks, unlike
 from transforms.search.live_rows import LiveRows
@@ -150,7 +150,7 @@ class Ranker:
             # Both halves run at the same time: "lexical" counts only the time that words take
             # longer than vectors.
             search = functools.partial(self._lexical().candidates, wanted=wanted, live=live)
-            by_words = searchers().map(search, questions)
+            by_words = search_pool().map(search, questions)
         with timed(stages, "dense"):
             scores, rows = self._dense.nearest(vectors, wanted, options.where)
         by_vectors = [(s[r >= 0], r[r >= 0]) for s, r in zip(scores, rows, strict=True)]

@@ -14,7 +14,7 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import open_part
 from transforms.catalog.segment import SegmentInfo
 from transforms.index.top_k import Rows
-from transforms.runtime.search_pool import searchers
+from transforms.runtime.search_pool import search_pool
 from transforms.storage import filesystem
 from transforms.storage.arrow_values import plain_rows
 from transforms.storage.parquet_files import reading
@@ -61,7 +61,7 @@ class RowReader:
         """Return ``document_id`` and ``passage`` of global rows ``[n]``; row groups are cached."""
         unique, inverse = np.unique(rows, return_inverse=True)
         tables = [_NAMES.empty_table()]
-        for found in searchers().map(self._names_of_rows, self._by_part(unique)):
+        for found in search_pool().map(self._names_of_rows, self._by_part(unique)):
             tables += found
         return pa.concat_tables(tables).take(pa.array(inverse))
 
@@ -76,7 +76,7 @@ class RowReader:
     def fetch(self, rows: list[int]) -> list[dict[str, Any]]:
         """Return all columns of sorted rows except hashes and vectors, a dict per row."""
         found: list[dict[str, Any]] = [{} for _ in rows]
-        for some in searchers().map(self._values_of, self._by_part(np.array(rows, np.int64))):
+        for some in search_pool().map(self._values_of, self._by_part(np.array(rows, np.int64))):
             for place, values in some:
                 found[place] = values
         return found

@@ -1,1 +1,1 @@
-"""Files and formats: fsspec, exclusive create, file cache, Parquet, Arrow, hashing."""
+"""Files and formats: fsspec, exclusive create, file cache, Parquet, Arrow and hashing."""

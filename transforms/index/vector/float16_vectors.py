@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from transforms.errors import BadInput, Damaged
 from transforms.index.top_k import Rows, Scores, merge_top_k, no_hits
-from transforms.runtime.search_pool import searchers
+from transforms.runtime.search_pool import search_pool
 from transforms.storage.remedies import BUILD_INDEX
 
 Vectors = npt.NDArray[np.float32]
@@ -130,7 +130,7 @@ def rescore(raw: Raw, queries: Vectors, rows: Rows, k: int) -> tuple[Scores, Row
         return _products(raw, queries[few], rows[few])
 
     # A single question may itself run in one of these threads, and must not wait for them.
-    found = searchers().map(some, starts) if len(starts) > 1 else map(some, starts)
+    found = search_pool().map(some, starts) if len(starts) > 1 else map(some, starts)
     return merge_top_k([(np.concatenate([np.empty((0, rows.shape[1])), *found]), rows)], k)
 
 

@@ -13,7 +13,7 @@ from transforms.index.top_k import Rows, Scores, merge_top_k, moved, no_hits
 from transforms.index.vector import faiss_factory, faiss_files, faiss_search
 from transforms.index.vector.float16_vectors import Raw, open_raw, rescore, scan
 from transforms.index.vector.recall import setting_for
-from transforms.runtime.search_pool import searchers
+from transforms.runtime.search_pool import search_pool
 from transforms.storage import filesystem
 from transforms.storage.file_cache import FileCache
 
@@ -75,7 +75,7 @@ class SegmentIndex:
         apart = len(queries) == 1 and len(work) > 1
         wanted = kind.candidates(k)
         search = functools.partial(_search, queries=queries, k=k, wanted=wanted, alone=not apart)
-        found = searchers().map(search, work) if apart else map(search, work)
+        found = search_pool().map(search, work) if apart else map(search, work)
         return merge_top_k([no_hits(len(queries)), *found], k)
 
     def vectors(self, rows: Rows) -> Vectors:
