@@ -121,7 +121,7 @@ def add_segment(
     columns = {"year": pa.int16()} if metadata is None else metadata
     form = make_format(vector_dtype, **columns)
     files = (FileInfo(f"{name}.parquet", len(documents), "v1"),)
-    plan = paths.settle_plan(Plan(files, ColumnOptions(), form.metadata, ()))
+    plan = paths.create_plan(Plan(files, ColumnOptions(), form.metadata, ()))
     ids = list(documents)
     infos = []
     for number in range(parts):
@@ -133,7 +133,7 @@ def add_segment(
     built = build_index(paths, tuple(infos), DIM, IndexOptions(index or "none", recall_target))
     texts = build_lexical(paths, tuple(infos), language)
     info = describe_segment(paths, plan, form, tuple(infos), built, texts)
-    info, digest = paths.settle_segment(info)
+    info, digest = paths.create_manifest(info)
     return commit_segment(store, info, digest, "append", "test")
 
 
@@ -181,7 +181,7 @@ def live_ids(store: str, snapshot: int | None = None) -> list[str]:
 
 def found(store: str, k: int = 10, queries: int = 8, snapshot: int | None = None) -> list[list]:
     """What seeded question vectors find: id, passage, text and score of each hit."""
-    hits = Store.open(store, snapshot).search_vectors(make_vectors(queries, seed=999), k)
+    hits = Store.open(store, snapshot).search(make_vectors(queries, seed=999), k)
     return [[(h.document_id, h.passage, h.text, h.score) for h in line] for line in hits]
 
 

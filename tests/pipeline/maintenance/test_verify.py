@@ -1,8 +1,5 @@
-"""A damaged store is found out: by verify, by name, and by search, with an error."""
+"""``albeam verify`` finds damage and names the file; a search of damaged files fails."""
 
-import dataclasses
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,27 +10,36 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.ingest import embed
-from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import verify
+from tests.support.damage import (
+    cut_short,
+    flip_bit,
+    flip_bit_of_text,
+    reverse_bytes,
+    rewrite_manifest,
+    rewrite_part,
+    rewrite_snapshot,
+    segment_file,
+)
 from tests.support.models import make_texts, write_corpus
-from tests.support.stores import sign
+from tests.support.options import embed_options
+from transforms.catalog.options import ColumnOptions
 from transforms.errors import AlbeamError, BadInput, Damaged
 from transforms.index.options import IndexOptions
-from transforms.models.options import ModelOptions, Placement
 from transforms.search.store import Store
 
 TEXTS = [*make_texts(60, seed=3, longest=90), None, ""]
-PLACEMENT = Placement("cpu", "float32")
 
 
 def embedded(albert: Path, folder: Path, index: str) -> Path:
-    """A store of two parts of which the second has rejects."""
+    """Return a store of two parts, of which the second has rejects."""
     corpus = write_corpus(folder / "corpus", list(TEXTS))
-    model = ModelOptions(str(albert), max_tokens=48)
-    store = folder / "store"
-    options = EmbedOptions((str(corpus),), str(store), model, stride=8, placement=PLACEMENT)
-    embed.run(dataclasses.replace(options, index=IndexOptions(index), rows_per_part=40))
-    return store
+    options = embed_options(
+        folder / "store", albert, corpus,
+        columns=ColumnOptions(), index=IndexOptions(index), rows_per_part=40,
+    )  # fmt: skip
+    embed.run(options)
+    return folder / "store"
 
 
 @pytest.fixture(scope="session")
@@ -56,33 +62,6 @@ def plain_store(pristine_without_index: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pristine_without_index, tmp_path / "plain"))
 
 
-def one(store: Path, pattern: str) -> Path:
-    return sorted(store.glob(f"segments/*/{pattern}"))[0]
-
-
-def flip(path: Path, place: float = 0.3) -> None:
-    content = bytearray(path.read_bytes())
-    content[int(len(content) * place)] ^= 4
-    path.write_bytes(content)
-
-
-def flip_text(path: Path) -> None:
-    """Flip a bit in the texts of a part."""
-    column = pq.read_metadata(path).row_group(0).column(4)
-    assert column.path_in_schema == "text"
-    flip(path, (column.dictionary_page_offset + 60) / path.stat().st_size)
-
-
-def cut_short(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * 2 // 3])
-
-
-def swap_bytes(path: Path) -> None:
-    """Other content of the same length."""
-    path.write_bytes(path.read_bytes()[::-1])
-
-
 def search(store: Path) -> list[list[tuple[str, str, float]]]:
     """What ten seeded questions find: ids, texts and scores."""
     opened = Store.open(str(store), device="cpu", dtype="float32")
@@ -92,24 +71,6 @@ def search(store: Path) -> list[list[tuple[str, str, float]]]:
         [(hit.document_id, hit.text, hit.score) for hit in hits]
         for hits in opened.search(vectors, 60)
     ]
-
-
-def rewrite_manifest(store: Path, change: Callable[[dict], None]) -> None:
-    """Change ``segment.json`` and let the snapshot vouch for it."""
-    manifest = one(store, "segment.json")
-    value = json.loads(manifest.read_text())
-    change(value)
-    manifest.write_text(json.dumps(value))
-    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
-    rewrite_snapshot(store, lambda snapshot: snapshot["segments"][0].update(sha256=digest))
-
-
-def rewrite_snapshot(store: Path, change: Callable[[dict], None]) -> Path:
-    path = store / "snapshots" / "00000001.json"
-    value = json.loads(path.read_text())
-    change(value)
-    path.write_text(json.dumps(sign(value)))
-    return path
 
 
 def test_a_sound_store_is_verified_with_its_counts(store: Path) -> None:
@@ -132,12 +93,13 @@ def test_a_store_without_index_is_verified_and_finds_the_same(
         assert [hit[2] for hit in ours] == pytest.approx([hit[2] for hit in theirs], abs=1e-5)
 
 
-def test_a_folder_that_is_no_store_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="is not a store"):
+def test_a_folder_that_is_not_a_store_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
         verify.run(str(tmp_path))
+    assert (caught.value.option, caught.value.value) == ("store", str(tmp_path))
 
 
-DAMAGES = [cut_short, flip, Path.unlink, swap_bytes, lambda path: path.write_bytes(b"")]
+DAMAGES = [cut_short, flip_bit, Path.unlink, reverse_bytes, lambda path: path.write_bytes(b"")]
 DAMAGE_NAMES = ["cut short", "bit flipped", "gone", "other bytes", "empty"]
 
 
@@ -156,12 +118,12 @@ DAMAGE_NAMES = ["cut short", "bit flipped", "gone", "other bytes", "empty"]
 def test_verify_names_the_damaged_file(
     store: Path, pattern: str, damage: Callable[[Path], None]
 ) -> None:
-    path = one(store, pattern)
+    path = segment_file(store, pattern)
     damage(path)
     with pytest.raises(Damaged) as caught:
         verify.run(str(store))
     assert str(path) in str(caught.value)
-    assert "1 damaged" in str(caught.value)
+    assert "has 1 damage:" in caught.value.problem
 
 
 @pytest.mark.parametrize(
@@ -170,8 +132,8 @@ def test_verify_names_the_damaged_file(
         *[
             (f"vectors/part-0000{n}-*", d)
             for n in (0, 1)
-            for d in (*DAMAGES, flip_text)
-            if d != flip
+            for d in (*DAMAGES, flip_bit_of_text)
+            if d != flip_bit
         ],
         *[(pattern, damage) for pattern in ("index/*", "segment.json") for damage in DAMAGES],
     ],
@@ -179,7 +141,7 @@ def test_verify_names_the_damaged_file(
 def test_search_raises_damaged_and_gives_no_answer(
     store: Path, pattern: str, damage: Callable[[Path], None]
 ) -> None:
-    path = one(store, pattern)
+    path = segment_file(store, pattern)
     damage(path)
     with pytest.raises(Damaged) as caught:
         search(store)
@@ -190,7 +152,7 @@ def test_search_raises_damaged_and_gives_no_answer(
 def test_exact_search_of_damaged_parts_raises_damaged(
     plain_store: Path, damage: Callable[[Path], None]
 ) -> None:
-    path = one(plain_store, "vectors/part-00000-*")
+    path = segment_file(plain_store, "vectors/part-00000-*")
     damage(path)
     with pytest.raises(Damaged) as caught:
         search(plain_store)
@@ -200,15 +162,15 @@ def test_exact_search_of_damaged_parts_raises_damaged(
 def test_a_bit_flipped_in_any_column_of_a_part_gives_an_error_or_the_same_answer(
     plain_store: Path,
 ) -> None:
-    path = one(plain_store, "vectors/part-00000-*")
+    path = segment_file(plain_store, "vectors/part-00000-*")
     whole = path.read_bytes()
     expected = search(plain_store)
     noticed = 0
     footer = int.from_bytes(whole[-8:-4], "little") + 8
     for place in np.linspace(4, len(whole) - footer - 1, 60):
         path.write_bytes(whole)
-        flip(path, place / len(whole))
-        with pytest.raises(Damaged, match=r"1 damaged: .*part-00000"):
+        flip_bit(path, place / len(whole))
+        with pytest.raises(Damaged, match=r"has 1 damage: .*part-00000"):
             verify.run(str(plain_store))
         try:
             assert search(plain_store) == expected
@@ -219,10 +181,13 @@ def test_a_bit_flipped_in_any_column_of_a_part_gives_an_error_or_the_same_answer
 
 
 def test_every_damage_is_named_in_one_error(store: Path) -> None:
-    paths = [one(store, pattern) for pattern in ("vectors/part-*.parquet", "index/*", "rejects/*")]
+    paths = [
+        segment_file(store, pattern)
+        for pattern in ("vectors/part-*.parquet", "index/*", "rejects/*")
+    ]
     for path in paths:
         path.unlink()
-    with pytest.raises(Damaged, match=r"^3 damaged: ") as caught:
+    with pytest.raises(Damaged, match=r"has 3 damages: ") as caught:
         verify.run(str(store))
     assert all(str(path) in str(caught.value) for path in paths)
 
@@ -258,7 +223,7 @@ def test_a_segment_that_points_outside_the_store_is_refused(store: Path, place: 
 
 def test_changed_row_counts_of_a_part_are_found(store: Path) -> None:
     rewrite_manifest(store, lambda value: value["parts"][0].update(rows=7))
-    path = one(store, "vectors/part-00000-*")
+    path = segment_file(store, "vectors/part-00000-*")
     with pytest.raises(Damaged, match=rf"{path} has \d+ rows, and the manifest says 7"):
         verify.run(str(store))
     with pytest.raises(Damaged, match=rf"{path} has \d+ rows"):
@@ -267,7 +232,7 @@ def test_changed_row_counts_of_a_part_are_found(store: Path) -> None:
 
 def test_changed_row_counts_of_an_index_are_found(store: Path) -> None:
     rewrite_manifest(store, lambda value: value["index"]["shards"][0].update(rows=7))
-    path = one(store, "index/*")
+    path = segment_file(store, "index/*")
     with pytest.raises(Damaged, match=rf"{path} has \d+ rows of 48 dimensions, .* 7 of 48"):
         verify.run(str(store))
     with pytest.raises(Damaged, match=str(path)):
@@ -276,58 +241,47 @@ def test_changed_row_counts_of_an_index_are_found(store: Path) -> None:
 
 def test_changed_counts_of_a_snapshot_are_found(store: Path) -> None:
     rewrite_snapshot(store, lambda value: value["segments"][0].update(documents=1))
-    with pytest.raises(Damaged, match=r"segment \w+: .*and the snapshot says \(1, "):
+    with pytest.raises(Damaged, match=r"segment \w+: .*but the snapshot records 1 and"):
         verify.run(str(store))
 
 
-def rewrite_part(store: Path, part: int, table: object) -> Path:
-    """Give a part other content, and manifests that vouch for it."""
-    path = one(store, f"vectors/part-{part:05d}-*")
-    pq.write_table(table, path)
-
-    def change(value: dict) -> None:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        value["parts"][part].update(sha256=digest, bytes=path.stat().st_size)
-
-    rewrite_manifest(store, change)
-    return path
-
-
 def test_a_part_with_other_columns_is_found(store: Path) -> None:
-    table = pq.read_table(one(store, "vectors/part-00001-*"))
+    table = pq.read_table(segment_file(store, "vectors/part-00001-*"))
     path = rewrite_part(store, 1, table.drop_columns(["text"]))
-    with pytest.raises(Damaged, match=rf"{path} has columns \['document_id', .* were expected"):
+    with pytest.raises(
+        Damaged, match=rf"{path}: has columns \['document_id', .* the manifest needs"
+    ):
         verify.run(str(store))
 
 
 def test_a_part_of_another_model_is_found(store: Path) -> None:
-    table = pq.read_table(one(store, "vectors/part-00001-*"))
+    table = pq.read_table(segment_file(store, "vectors/part-00001-*"))
     path = rewrite_part(store, 1, table.replace_schema_metadata({"albeam.model": "{}"}))
-    with pytest.raises(Damaged, match=rf"{path} was made by model"):
+    with pytest.raises(Damaged, match=rf"{path}: has vectors of model"):
         verify.run(str(store))
 
 
 def test_a_passage_twice_in_a_part_is_found(store: Path) -> None:
-    table = pq.read_table(one(store, "vectors/part-00001-*"))
+    table = pq.read_table(segment_file(store, "vectors/part-00001-*"))
     same = table.take([0, 0, *range(2, table.num_rows)])
     path = rewrite_part(store, 1, same.replace_schema_metadata(table.schema.metadata))
-    with pytest.raises(Damaged, match=rf"{path} has a passage of a document twice"):
+    with pytest.raises(Damaged, match=rf"{path}: has the same passage of a document twice"):
         verify.run(str(store))
 
 
 def test_a_document_in_two_parts_is_found(store: Path) -> None:
-    first, second = (pq.read_table(one(store, f"vectors/part-0000{n}-*")) for n in (0, 1))
+    first, second = (pq.read_table(segment_file(store, f"vectors/part-0000{n}-*")) for n in (0, 1))
     count = second.num_rows
     ids = pa.array(first.column("document_id").slice(0, 1).to_pylist() * count)
     mixed = second.set_column(0, second.schema.field(0), ids)
     mixed = mixed.set_column(1, second.schema.field(1), pa.array(range(count), pa.int32()))
     path = rewrite_part(store, 1, mixed)
-    with pytest.raises(Damaged, match=rf"{path}: 1 documents are in another part too, 'doc-00000'"):
+    with pytest.raises(Damaged, match=rf"{path}: shares 1 document with .* 'doc-00000'"):
         verify.run(str(store))
 
 
 def test_an_index_file_of_another_segment_is_found(store: Path) -> None:
-    path = one(store, "index/*")
+    path = segment_file(store, "index/*")
     content = bytearray(path.read_bytes())
     content[-4:] = np.float32(0.5).tobytes()
     path.write_bytes(content)
