@@ -1,9 +1,9 @@
-"""What several fine-tunings have changed, added to one model.
+"""Add the changes of several fine-tunings to one model.
 
 `python -m deploy.model.soup --base DISTILLED --change WEIGHT TUNED START … --output FOLDER` writes
-the base's weights plus the weighed differences TUNED - START (task arithmetic, Ilharco et al.,
-2023; with equal weights and one start for all, a model soup, Wortsman et al., 2022). The models
-must be of one distillation, or the sum means nothing. Run on Linux.
+the base's weights plus the weighted differences TUNED - START (task arithmetic, Ilharco et al.,
+2023). With equal weights and one start this is a model soup (Wortsman et al., 2022). All models
+must come from one distillation; otherwise the sum is meaningless. Run on Linux.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Change = tuple[float, Path, Path]
 
 
 def add_changes(base: Weights, changes: Sequence[tuple[float, Weights, Weights]]) -> Weights:
-    """Add weighed changes, each (weight, tuned, its start), to the weights of a model."""
+    """Add weighted changes, each (weight, tuned, start), to the weights of a model."""
     return {
         name: one + sum(weight * (tuned[name] - start[name]) for weight, tuned, start in changes)
         for name, one in base.items()
@@ -32,7 +32,7 @@ def add_changes(base: Weights, changes: Sequence[tuple[float, Weights, Weights]]
 
 
 def soup(base: Path, changes: Sequence[Change], output: Path, max_tokens: int) -> None:
-    """Write the model folder that the changes (weight, tuned, its start) make of a base.
+    """Apply the changes (weight, tuned, start) to a base model, and write the result.
 
     Raises:
         BadInput: a folder holds no ALBERT, or one of another shape or vocabulary.
@@ -40,25 +40,27 @@ def soup(base: Path, changes: Sequence[Change], output: Path, max_tokens: int) -
     config, weights = read_model(base)
     tokenizer = load_tokenizer(base, config.vocab_size)
 
-    def kin(folder: Path) -> Weights:
-        its_config, found = read_model(folder)
+    def read_related(folder: Path) -> Weights:
+        other, found = read_model(folder)
         same = {n: one.shape for n, one in found.items()} == {
             n: one.shape for n, one in weights.items()
         }
-        words = load_tokenizer(folder, its_config.vocab_size).get_vocab()
+        words = load_tokenizer(folder, other.vocab_size).get_vocab()
         if not same or words != tokenizer.get_vocab():
             raise BadInput(
-                f"{folder} has other shapes or another vocabulary than {base}: "
-                "name models of one distillation"
+                "change",
+                str(folder),
+                f"has other shapes or another vocabulary than {base}",
+                "name models of one distillation",
             )
         return found
 
-    added = [(weight, kin(tuned), kin(start)) for weight, tuned, start in changes]
+    added = [(weight, read_related(tuned), read_related(start)) for weight, tuned, start in changes]
     write_model(output, config, add_changes(weights, added), tokenizer, max_tokens)
 
 
 def main() -> None:
-    """Write the sum that was asked for."""
+    """Read the arguments, and write the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument(

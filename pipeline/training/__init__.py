@@ -1,1 +1,1 @@
-"""``albeam distill`` and ``finetune``."""
+"""The commands ``albeam distill`` and ``albeam finetune``."""

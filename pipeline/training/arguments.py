@@ -1,95 +1,122 @@
-"""The options of the commands that train; their defaults are those of the dataclasses."""
+"""The arguments of ``albeam distill`` and ``finetune``, with the defaults of their options."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_args
+
+from pipeline.training.options import (
+    NEGATIVES,
+    DistillOptions,
+    FinetuneOptions,
+    TrainingOptions,
+)
+from transforms.models.options import DEVICES
+from transforms.training.options import PRECISIONS, StudentShape
 
 
 def distill_arguments(sub: argparse.ArgumentParser) -> None:
-    """The options of ``albeam distill``; one that is not given is left out of the result."""
+    """Add the arguments of ``albeam distill``."""
     add = sub.add_argument
-    left_out = argparse.SUPPRESS
     add("--teacher", type=Path, required=True, help="sentence-transformers folder of a BERT")
     add("--texts", type=Path, nargs="+", required=True, help="Parquet files with a column text")
-    add("--student", default=left_out,
-        help="an ALBERT to go on with, a folder or albeam-small, instead of a new one")  # fmt: skip
+    add("--student", help="an ALBERT to train further instead of a new one: a folder, or "
+        "albeam-small")  # fmt: skip
     add("--output", type=Path, required=True, help="folder of the finished model")
     add("--work", type=Path, help="folder of vectors and checkpoints (default: OUTPUT.work)")
-    numbers = {
-        "vocab-size": (int, "pieces of the vocabulary (default: 27000)"),
-        "layers": (int, "layers (default: 6)"),
-        "groups": (int, "groups of layers that share their weights (default: 2)"),
-        "hidden": (int, "width of the vectors (default: 384)"),
-        "heads": (int, "attention heads (default: 12)"),
-        "intermediate": (int, "width inside the feed-forward layers (default: 768)"),
-        "embedding": (int, "width of the factorized word vectors (default: 128)"),
-        "positions": (int, "tokens of a text that the network could take (default: 512)"),
-        "held-out": (int, "texts kept for validation (default: 2000)"),
-        "max-tokens": (int, "tokens of a text at most (default: 256)"),
-        "epochs": (float, "passes over the data (default: 2)"),
-        "rate": (float, "highest learning rate (default: 0.002)"),
-        "evaluate-every": (int, "steps between validations (default: 100)"),
-    }
-    _add_numbers(sub, numbers)
-    _training_arguments(sub)
+    _add_numbers(
+        sub,
+        StudentShape,
+        {
+            "vocab_size": "pieces of the vocabulary",
+            "layers": "layers",
+            "groups": "groups of layers that share their weights",
+            "hidden": "width of the vectors",
+            "heads": "attention heads",
+            "intermediate": "width inside the feed-forward layers",
+            "embedding": "width of the factorized word embeddings",
+            "positions": "the longest text in tokens that the network supports",
+        },
+    )
+    _add_numbers(
+        sub,
+        DistillOptions,
+        {
+            "held_out": "texts kept for validation",
+            "max_tokens": "tokens of a text at most",
+            "epochs": "passes over the data",
+            "rate": "highest learning rate",
+            "evaluate_every": "steps between evaluations",
+        },
+    )
+    _add_shared(sub)
 
 
 def finetune_arguments(sub: argparse.ArgumentParser) -> None:
-    """The options of ``albeam finetune``; one that is not given is left out of the result."""
+    """Add the arguments of ``albeam finetune``."""
     add = sub.add_argument
-    left_out = argparse.SUPPRESS
     add("--model", required=True, help="folder of the model to start from, or albeam-small")
-    pairs = "Parquet files with id, text and with question, relevant; may be repeated"
-    files = ("PASSAGES", "QUESTIONS")
-    add("--pairs", type=Path, nargs=2, action="append", required=True, metavar=files, help=pairs)
+    add("--pairs", type=Path, nargs=2, action="append", required=True,
+        metavar=("PASSAGES", "QUESTIONS"),
+        help="Parquet files with id, text and with question, relevant; may be repeated",
+    )  # fmt: skip
     add("--output", type=Path, required=True, help="folder of the finished model")
     add("--work", type=Path, help="folder of checkpoints (default: OUTPUT.work)")
-    add("--distilled", type=Path, default=left_out,
-        help="work folder of albeam distill, whose lessons go on")  # fmt: skip
-    add(
-        "--negatives",
-        default=left_out,
-        choices=("bm25", "none"),
-        help="hard negatives (default: bm25)",
+    add("--distilled", type=Path,
+        help="work folder of albeam distill, to train on its data too")  # fmt: skip
+    add("--negatives", choices=NEGATIVES, default=FinetuneOptions.negatives,
+        help="hard negatives (default: %(default)s)")  # fmt: skip
+    _add_numbers(
+        sub,
+        FinetuneOptions,
+        {
+            "max_tokens": "where the finished model cuts texts (default: as the model does now)",
+            "passage_tokens": "where training cuts texts (default: --max-tokens)",
+            "passages": "passages of a contrastive batch",
+            "neighbours": "passages of a batch that are hard negatives of each other, at most",
+            "questions": "questions of a passage, at most",
+            "temperature": "of the contrastive loss",
+            "keep": "weight of the distillation loss, with --distilled (default: 1)",
+            "average": "share of the new weights in the result",
+            "epochs": "passes over the data",
+            "rate": "highest learning rate",
+            "evaluate_every": "steps between evaluations",
+        },
     )
-    numbers = {
-        "max-tokens": (int, "tokens of a text that the result takes (default: the model's)"),
-        "passage-tokens": (int, "tokens of a passage in training (default: --max-tokens)"),
-        "passages": (int, "passages of a contrastive batch (default: 48)"),
-        "neighbours": (
-            int,
-            "passages of a batch that BM25 takes for each other, at most (default: 4)",
-        ),
-        "questions": (int, "questions of a passage at most (default: 4)"),
-        "temperature": (float, "of the contrastive loss (default: 0.05)"),
-        "keep": (float, "weight of the distillation loss, with --distilled (default: 1)"),
-        "average": (float, "share of the new weights in the result (default: 1)"),
-        "epochs": (float, "passes over the data (default: 1)"),
-        "rate": (float, "highest learning rate (default: 0.0003)"),
-        "evaluate-every": (int, "steps between validations (default: 50)"),
-    }
-    _add_numbers(sub, numbers)
-    _training_arguments(sub)
+    _add_shared(sub)
 
 
-def _add_numbers(
-    sub: argparse.ArgumentParser, numbers: Mapping[str, tuple[Callable[[str], float], str]]
-) -> None:
-    for name, (kind, about) in numbers.items():
-        sub.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, metavar="N", help=about)
-
-
-def _training_arguments(sub: argparse.ArgumentParser) -> None:
+def _add_shared(sub: argparse.ArgumentParser) -> None:
+    """Add the arguments that all trainings share."""
     add = sub.add_argument
-    left_out = argparse.SUPPRESS
-    numbers = {
-        "batch-tokens": (int, "tokens of a batch (default: 4096)"),
-        "minutes": (float, "end after so long, the schedule fitted to it (default: no bound)"),
-        "seed": (int, "of order and sampling (default: 17)"),
-    }
-    _add_numbers(sub, numbers)
-    add("--device", default=left_out, choices=("auto", "cpu", "cuda"),
-        help="where to train (default: auto)")  # fmt: skip
-    add("--precision", default=left_out, choices=("auto", "float32", "bfloat16"),
-        help="of the forward and backward pass (default: auto)")  # fmt: skip
-    add("--resume", action="store_true", help="go on from the last checkpoint")
+    _add_numbers(
+        sub,
+        TrainingOptions,
+        {
+            "batch_tokens": "tokens of a batch",
+            "minutes": "end after this time; the schedule fits into it (default: no limit)",
+            "seed": "of order and sampling",
+        },
+    )
+    add("--device", choices=DEVICES, default=TrainingOptions.device,
+        help="where to train (default: %(default)s)")  # fmt: skip
+    add("--precision", choices=PRECISIONS, default=TrainingOptions.precision,
+        help="of the forward and backward pass (default: %(default)s)")  # fmt: skip
+    add("--resume", action="store_true", help="continue from the last checkpoint")
+
+
+def _add_numbers(sub: argparse.ArgumentParser, owner: type[Any], about: Mapping[str, str]) -> None:
+    """Add a number for each field of an options class, with the field's type and default."""
+    known = {field.name: field for field in fields(owner)}
+    for name, text in about.items():
+        field = known[name]
+        kind = next(one for one in (field.type, *get_args(field.type)) if one in (int, float))
+        default = "" if field.default is None else f" (default: {field.default:g})"
+        sub.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=field.default,
+            metavar="N",
+            help=f"{text}{default}",
+        )

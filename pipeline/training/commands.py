@@ -1,62 +1,61 @@
-"""``albeam distill`` and ``albeam finetune``: parsed arguments to options."""
+"""``albeam distill`` and ``albeam finetune``: from parsed arguments to options."""
 
+import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from pipeline.command_line.console import print_json
+from pipeline.training.options import DistillOptions, FinetuneOptions
+from transforms.models.options import DEFAULT_MODEL, ModelOptions
+from transforms.training.options import StudentShape
 
 
 def run_distill(arguments: Any) -> None:
     """Train a student."""
-    from dataclasses import fields
+    from pipeline.training.distill import distill
 
-    from pipeline.training.distill import DistillOptions, distill
-    from transforms.training.initialization import Shape
-
-    given = vars(arguments) | {"texts": tuple(arguments.texts), **_folders(arguments)}
-    shape = {field.name: given[field.name] for field in fields(Shape) if field.name in given}
-    rest = {f.name: given[f.name] for f in fields(DistillOptions) if f.name in given}
-    if "student" in rest:
-        rest["student"] = _model(rest["student"])
-    rest["shape"] = Shape(**shape)
-    _report(arguments, lambda tell: distill(DistillOptions(**rest), tell))
+    given = vars(arguments) | {"texts": tuple(arguments.texts), "work": _work_folder(arguments)}
+    given["output"] = arguments.output.absolute()
+    given["shape"] = StudentShape(**{f.name: given[f.name] for f in fields(StudentShape)})
+    if arguments.student is not None:
+        given["student"] = _model_folder(arguments.student)
+    options = DistillOptions(**{f.name: given[f.name] for f in fields(DistillOptions)})
+    _train(arguments, lambda log: distill(options, log))
 
 
 def run_finetune(arguments: Any) -> None:
-    """Teach a model pairs."""
-    from dataclasses import fields
-
-    from pipeline.training.finetune import FinetuneOptions, finetune
+    """Train a model on pairs of questions and passages."""
+    from pipeline.training.finetune import finetune
 
     pairs = tuple((passages, questions) for passages, questions in arguments.pairs)
-    given = vars(arguments) | {"pairs": pairs, **_folders(arguments)}
-    given["model"] = _model(arguments.model)
-    options = {f.name: given[f.name] for f in fields(FinetuneOptions) if f.name in given}
-    _report(arguments, lambda tell: finetune(FinetuneOptions(**options), tell))
+    given = vars(arguments) | {"pairs": pairs, "work": _work_folder(arguments)}
+    given["output"] = arguments.output.absolute()
+    given["model"] = _model_folder(arguments.model)
+    options = FinetuneOptions(**{f.name: given[f.name] for f in fields(FinetuneOptions)})
+    _train(arguments, lambda log: finetune(options, log))
 
 
-def _folders(arguments: Any) -> dict[str, Path]:
-    """The output, and the folder of checkpoints, beside it where none is given."""
+def _work_folder(arguments: Any) -> Path:
     output = arguments.output.absolute()
-    return {"output": output, "work": arguments.work or output.with_name(output.name + ".work")}
+    work: Path = arguments.work or output.with_name(f"{output.name}.work")
+    return work
 
 
-def _model(name: str) -> Path:
-    """A model's folder; the shipped one has a name."""
-    from transforms.models.options import DEFAULT_MODEL, ModelOptions
+def _model_folder(name: str) -> Path:
+    """Return a model's folder; the shipped model is given by its name."""
     from transforms.models.resolve import find_folder
 
     return Path(find_folder(ModelOptions(name))[0] if name == DEFAULT_MODEL else name)
 
 
-def _report(arguments: Any, train: Callable[[Callable[[str], object]], Any]) -> None:
-    """Train; with ``--json`` progress goes to stderr, and what came of it to stdout."""
-    import sys
+def _train(arguments: Any, train: Callable[[Callable[[str], object]], Any]) -> None:
+    """Run a training; with ``--json`` the result goes to stdout and progress to stderr."""
 
-    from pipeline.command_line.console import print_json
-
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
 
-    trained = train(tell)
+    result = train(log)
     if arguments.json:
-        print_json(vars(trained))
+        print_json(vars(result))

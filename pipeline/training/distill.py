@@ -1,96 +1,86 @@
-"""albeam distill: train an ALBERT sentence encoder of our own from a teacher and texts."""
+"""``albeam distill``: train an ALBERT sentence encoder from a teacher and texts."""
 
 from __future__ import annotations
 
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from pipeline.training.options import Trained, TrainingOptions, fingerprint, option
-from pipeline.training.work_folder import begin_work, read_texts, remembered
+from pipeline.training.options import DistillOptions
+from pipeline.training.result import TrainingResult
+from pipeline.training.work_folder import (
+    fingerprint,
+    prepare_work_folder,
+    read_or_create,
+    read_texts,
+)
 from transforms.errors import BadInput
 from transforms.evaluation.plots import training_curves
-from transforms.training.initialization import Shape
+from transforms.training.contrastive import load_tokenizer
+from transforms.training.distillation_data import (
+    PART_ROWS,
+    DistillationData,
+    Tokens,
+    record_data,
+    tokenize_corpus,
+    vocabulary_hash,
+)
+from transforms.training.export import read_model, write_model
+from transforms.training.initialization import (
+    albert_config,
+    check_source,
+    start_weights,
+    whole_words,
+)
 from transforms.training.inputs import check_output
+from transforms.training.student import LossWeights, Student, resolve_training_placement
+from transforms.training.teacher import Teacher, TeacherVectors, check_teacher, vector_width
+from transforms.training.trainer import Schedule, Trainer
+from transforms.training.vocabulary import albert_tokenizer, pieces, train_vocabulary
 
-ORDER = 17  # one order of the texts, so that the teacher's vectors serve every --seed
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillOptions(TrainingOptions):
-    """What `albeam distill` was asked for."""
-
-    deciding: ClassVar = (*TrainingOptions.deciding, "max_tokens", "held_out")
-    least: ClassVar = {**TrainingOptions.least, "max_tokens": 8, "held_out": 1}
-
-    teacher: Path
-    texts: tuple[Path, ...]
-    student: Path | None = None
-    shape: Shape = field(default_factory=Shape)
-    max_tokens: int = 256
-    epochs: float = 2.0
-    rate: float = 2e-3
-    held_out: int = 2000
-
-    def __post_init__(self) -> None:
-        """Raise BadInput for options that cannot work."""
-        super().__post_init__()
-        shape = self.shape
-        if self.student is not None and shape != Shape():
-            raise BadInput(f"--student {self.student} has its shape already: leave the sizes out")
-        for name, size in asdict(shape).items():
-            if size < 1:
-                raise BadInput(f"{option(name)} {size} is below 1")
-        if shape.embedding > shape.hidden:
-            raise BadInput(f"--embedding {shape.embedding} is above --hidden {shape.hidden}")
-        if shape.hidden % shape.heads:
-            raise BadInput(f"--hidden {shape.hidden} is not a multiple of --heads {shape.heads}")
-        if shape.layers % shape.groups:
-            raise BadInput(f"--layers {shape.layers} is not a multiple of --groups {shape.groups}")
-        if self.student is None and self.max_tokens > shape.positions:
-            raise BadInput(f"--max-tokens {self.max_tokens} is above --positions {shape.positions}")
-
-    def all_settings(self, corpus: str) -> dict[str, object]:
-        """Name all that decides the weights: a resume must find the same."""
-        return {
-            "teacher": fingerprint(self.teacher / "model.safetensors"),
-            "texts": corpus,
-            **(asdict(self.shape) if self.student is None else _beginning(self.student)),
-            **self.settings(),
-        }
+#: One order of the texts, so that the teacher's vectors serve every --seed.
+_ORDER = 17
 
 
-def distill(options: DistillOptions, tell: Callable[[str], object] = print) -> Trained:
-    """Train vocabulary and student, or go on with a student's, and write the model folder.
+@dataclass(frozen=True)
+class _Start:
+    """The student before training.
+
+    Attributes:
+        config: the network's config.
+        tokenizer: the student's tokenizer.
+        tokenizer_key: distinguishes its tokens from those of other tokenizers.
+        weights: returns the first weights, given the tokens of the texts.
+    """
+
+    config: Any
+    tokenizer: Any
+    tokenizer_key: str
+    weights: Callable[[Tokens], Mapping[str, Any]]
+
+
+def distill(options: DistillOptions, log: Callable[[str], object] = print) -> TrainingResult:
+    """Train a new student with its vocabulary, or an existing student, and write the model.
+
+    Args:
+        options: the options of the command.
+        log: receives progress, line by line.
 
     Raises:
-        BadInput: before any training, where teacher, texts, sizes, folders or what a resume finds
-            don't fit.
-        AlbeamError: the loss is not finite any more.
+        BadInput: teacher, texts, sizes, folders or the checkpoint to resume don't fit. Raised
+            before the training starts.
+        AlbeamError: the loss is no longer finite.
     """
-    from transforms.training.distillation_data import (
-        PART_ROWS,
-        Lessons,
-        keep_lessons,
-        tokens_of,
-        vocabulary_of,
-    )
-    from transforms.training.export import write_model
-    from transforms.training.initialization import check_source
-    from transforms.training.student import LossWeights, Student, place
-    from transforms.training.teacher import Lectures, Teacher, check_teacher
-    from transforms.training.trainer import Schedule, Trainer
+    started = time.monotonic()
 
-    began = time.monotonic()
+    def timed_log(line: str) -> None:
+        log(f"{time.monotonic() - started:7.0f} s  {line}")
 
-    def say(line: str) -> None:
-        tell(f"{time.monotonic() - began:7.0f} s  {line}")
-
-    placement = place(options.device, options.precision)
+    placement = resolve_training_placement(options.device, options.precision)
     check_output(options.output, options.work)
     check_teacher(options.teacher)
     if options.student is None:
@@ -98,122 +88,136 @@ def distill(options: DistillOptions, tell: Callable[[str], object] = print) -> T
     texts = read_texts(options.texts)
     if len(texts) < max(100, 2 * options.held_out):
         raise BadInput(
-            f"{len(texts)} texts are too few to learn from with {options.held_out} held out: "
-            "give more texts or a smaller --held-out"
+            "texts",
+            None,
+            f"hold {len(texts)} different texts, too few with {options.held_out} held out",
+            "give more texts or a smaller --held-out",
         )
     corpus = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-    settings = {**options.all_settings(corpus), **asdict(placement)}
+    settings = {**_settings(options, corpus), **asdict(placement)}
     work = options.work
-    begin_work(work, settings, options.resume)
+    prepare_work_folder(work, settings, options.resume)
 
-    config, tokenizer, words, weights_of = _beginner(options, texts, corpus)
-    random.Random(ORDER).shuffle(texts)
-    say(f"vocabulary of {config.vocab_size} pieces")
+    start = _load_student(options) if options.student else _new_student(options, texts, corpus)
+    random.Random(_ORDER).shuffle(texts)
+    timed_log(f"vocabulary of {start.config.vocab_size} pieces")
     vectors = work / f"teacher-{settings['teacher']}-{corpus}-{options.max_tokens}"
-    lectures = Lectures(
+    targets = TeacherVectors(
         lambda: Teacher(options.teacher, placement),
         texts,
         vectors,
         rows=PART_ROWS,
         max_tokens=options.max_tokens,
     )
-    kept = work / f"tokens-{corpus}-{words}-{options.max_tokens}.parquet"
-    tokens = tokens_of(tokenizer, texts, options.max_tokens, kept)
-    say(f"{len(tokens.ids)} tokens of {len(texts)} texts")
-    train = len(texts) - options.held_out
-    lessons = Lessons(tokens, lectures, train, options.batch_tokens, options.seed)
-    keep_lessons(work, kept, vectors, train, vocabulary_of(tokenizer))
-    student = Student(config, weights_of(tokens), placement)
-    held_out = lessons.held_out()
+    token_file = work / f"tokens-{corpus}-{start.tokenizer_key}-{options.max_tokens}.parquet"
+    tokens = tokenize_corpus(start.tokenizer, texts, options.max_tokens, token_file)
+    timed_log(f"{len(tokens.ids)} tokens of {len(texts)} texts")
+    train_texts = len(texts) - options.held_out
+    data = DistillationData(tokens, targets, train_texts, options.batch_tokens, options.seed)
+    record_data(work, token_file, vectors, train_texts, vocabulary_hash(start.tokenizer))
+    student = Student(start.config, start.weights(tokens), placement)
+    held_out = data.held_out()
     trainer = Trainer(
         student.model,
         Schedule(
-            steps=max(1, round(options.epochs * lessons.steps())),
+            steps=max(1, round(options.epochs * data.steps())),
             rate=options.rate,
             minutes=options.minutes,
             evaluate_every=options.evaluate_every,
         ),
         work,
         settings,
-        batches=lessons.batches,
-        loss=lambda lesson: student.distillation_loss(lesson, LossWeights()),
+        batches=data.batches,
+        loss=lambda batch: student.distillation_loss(batch, LossWeights()),
         evaluate=lambda: student.teacher_cosine(held_out),
-        report=lambda report: say(str(report)),
+        report=lambda progress: timed_log(str(progress)),
     )
     if options.resume and trainer.resume():
-        say(f"goes on from step {trainer.state.step}")
+        timed_log(f"resumed at step {trainer.state.step}")
     state = trainer.run()
     write_model(
         options.output,
-        config,
+        start.config,
         student.weights(),
-        tokenizer,
+        start.tokenizer,
         options.max_tokens,
-        also=lambda made: (made / "distill.svg").write_text(
+        write_extra=lambda folder: (folder / "distill.svg").write_text(
             training_curves(state.history), encoding="utf-8"
         ),
     )
-    trained = Trained.of(options.output, state)
-    say(str(trained))
-    return trained
+    result = TrainingResult.from_state(options.output, state)
+    timed_log(str(result))
+    return result
 
 
-def _beginner(options: DistillOptions, texts: Sequence[str], corpus: str) -> tuple[Any, ...]:
-    """What the training begins with.
+def _settings(options: DistillOptions, corpus: str) -> dict[str, object]:
+    """Return everything that decides the weights; a resume requires the same settings."""
+    return {
+        "teacher": fingerprint(options.teacher / "model.safetensors"),
+        "texts": corpus,
+        **(
+            asdict(options.shape)
+            if options.student is None
+            else {"student": _student_fingerprints(options.student)}
+        ),
+        **options.settings(),
+    }
 
-    That is the student's config, its tokenizer, what tells its tokens from those of others, and a
-    function of the texts' tokens that gives the first weights.
-    """
-    from transforms.training.contrastive import load_tokenizer
-    from transforms.training.distillation_data import Tokens
-    from transforms.training.export import read_model
-    from transforms.training.initialization import start_weights, whole_words
-    from transforms.training.vocabulary import albert_tokenizer, pieces, train_vocabulary
 
-    if options.student is not None:
-        config, weights = read_model(options.student)
-        check_student(options, config)
-        tokenizer = load_tokenizer(options.student, config.vocab_size)
-        return config, tokenizer, fingerprint(options.student / "tokenizer.json"), lambda _: weights
+def _student_fingerprints(student: Path) -> list[str]:
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    return [fingerprint(student / name) for name in names if (student / name).exists()]
+
+
+def _load_student(options: DistillOptions) -> _Start:
+    """Load the student that is to be trained further."""
+    assert options.student is not None
+    config, weights = read_model(options.student)
+    _check_student(options, config)
+    tokenizer = load_tokenizer(options.student, config.vocab_size)
+    key = fingerprint(options.student / "tokenizer.json")
+    return _Start(config, tokenizer, key, lambda _: weights)
+
+
+def _new_student(options: DistillOptions, texts: Sequence[str], corpus: str) -> _Start:
+    """Train a vocabulary; the weights start from the teacher's layers."""
     size = options.shape.vocab_size
     known = whole_words(options.teacher)
     digest = hashlib.sha256("\n".join([corpus, *known]).encode()).hexdigest()[:16]
-    sentencepiece = remembered(
+    sentencepiece = read_or_create(
         options.work / f"vocabulary-{digest}-{size}.model",
         lambda: train_vocabulary(texts, size, words=known),
     )
 
-    def start(tokens: Tokens) -> Any:
+    def weights(tokens: Tokens) -> Mapping[str, Any]:
         vocabulary = [piece for piece, _ in pieces(sentencepiece)]
         counts = tokens.counts(len(vocabulary))
         return start_weights(options.teacher, options.shape, vocabulary, counts)
 
-    return (
-        options.shape.config(),
+    return _Start(
+        albert_config(options.shape),
         albert_tokenizer(sentencepiece, options.max_tokens),
         f"{digest}-{size}",
-        start,
+        weights,
     )
 
 
-def check_student(options: DistillOptions, config: Any) -> None:
-    """Raise BadInput where a student can't learn from the teacher."""
-    from transforms.training.teacher import width_of
-
-    width = width_of(options.teacher)
+def _check_student(options: DistillOptions, config: Any) -> None:
+    """Raise BadInput if a student can't learn from the teacher."""
+    width = vector_width(options.teacher)
     if config.hidden_size != width:
         raise BadInput(
-            f"--student {options.student} has vectors of {config.hidden_size} dimensions and "
-            f"--teacher {options.teacher} of {width}: give two of one width"
+            "student",
+            str(options.student),
+            f"has vectors of {config.hidden_size} dimensions, and the teacher {options.teacher} "
+            f"has {width}",
+            "give a student and a teacher of one width",
         )
     if options.max_tokens > config.max_position_embeddings:
         raise BadInput(
-            f"--max-tokens {options.max_tokens} is more than the {config.max_position_embeddings} "
-            f"that --student {options.student} has positions for"
+            "max_tokens",
+            options.max_tokens,
+            f"must not exceed the {config.max_position_embeddings} positions of the student "
+            f"{options.student}",
+            f"give {config.max_position_embeddings} or less",
         )
-
-
-def _beginning(student: Path) -> dict[str, object]:
-    """What of a model decides where its distillation leads."""
-    names = ("config.json", "model.safetensors", "tokenizer.json")
-    return {"student": [fingerprint(student / name) for name in names if (student / name).exists()]}

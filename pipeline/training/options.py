@@ -1,40 +1,43 @@
-"""What both trainings are asked: lengths, rates, seed and place."""
+"""The options of ``albeam distill`` and ``albeam finetune``, without heavy imports."""
 
-import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from transforms.errors import BadInput
 from transforms.models.options import DEVICES
+from transforms.training.options import PRECISIONS, StudentShape
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+NEGATIVES = ("bm25", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """The part that ``albeam distill`` and ``albeam finetune`` share.
+    """The options that all trainings share.
 
     Attributes:
         output: folder of the finished model.
         work: folder of vectors and checkpoints.
-        batch_tokens: tokens of a batch, padding counted.
+        batch_tokens: tokens of a batch, padding included.
         epochs: passes over the data.
-        minutes: end after so long, the schedule fitted to it; None for no bound.
+        minutes: the longest training; the schedule fits into it. None means no limit.
         rate: the highest learning rate.
         seed: of order and sampling.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``float32`` or ``bfloat16``.
-        evaluate_every: steps between validations.
-        resume: go on from the last checkpoint.
+        evaluate_every: steps between evaluations.
+        resume: continue from the last checkpoint.
     """
 
-    deciding: ClassVar[tuple[str, ...]] = (
+    #: Options that decide the weights.
+    decisive: ClassVar[tuple[str, ...]] = (
         *("batch_tokens", "epochs", "minutes", "rate", "seed", "evaluate_every"),
     )
+    #: The least value of an option.
     least: ClassVar[dict[str, float]] = {"batch_tokens": 8, "seed": 0, "evaluate_every": 1}
-    above_zero: ClassVar[tuple[str, ...]] = ("epochs", "minutes", "rate")
+    #: Options that must be finite and above 0.
+    positive: ClassVar[tuple[str, ...]] = ("epochs", "minutes", "rate")
 
     output: Path
     work: Path
@@ -49,60 +52,138 @@ class TrainingOptions:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        """Raise BadInput for options that cannot work."""
+        """Raise BadInput for values that can't work."""
         for name, least in self.least.items():
             if (value := getattr(self, name)) is not None and not value >= least:
-                raise BadInput(f"{option(name)} {value} is below {least:g}")
-        for name in self.above_zero:
+                raise BadInput(
+                    name, value, f"must be at least {least:g}", f"give {least:g} or more"
+                )
+        for name in self.positive:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise BadInput(f"{option(name)} {value} is not a number above 0")
+                raise BadInput(name, value, "must be a number above 0", "give a larger number")
         for name, known in (("device", DEVICES), ("precision", PRECISIONS)):
             if (value := getattr(self, name)) not in known:
-                raise BadInput(f"--{name} {value} is unknown: use one of {', '.join(known)}")
+                raise BadInput(name, value, "is unknown", f"give one of {', '.join(known)}")
 
     def settings(self) -> dict[str, Any]:
-        """Name the numbers that decide the weights: a resume must find the same."""
-        return {"optimizer": "muon", **{name: getattr(self, name) for name in self.deciding}}
+        """Return the settings that decide the weights; a resume requires the same ones."""
+        return {"optimizer": "muon", **{name: getattr(self, name) for name in self.decisive}}
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a training came to.
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(TrainingOptions):
+    """The options of ``albeam distill``.
 
     Attributes:
-        output: the model's folder.
-        steps: that were taken.
-        best_step: the step whose weights were written.
-        score: of those weights, by validation.
-        seconds: of training, those before a resume included.
+        teacher: sentence-transformers folder of a BERT.
+        texts: Parquet files with a column ``text``.
+        student: an ALBERT to train further; None for a new one.
+        shape: the size of a new student.
+        max_tokens: where texts are cut.
+        held_out: texts kept for validation.
     """
 
-    output: str
-    steps: int
-    best_step: int
-    score: float
-    seconds: float
+    decisive: ClassVar = (*TrainingOptions.decisive, "max_tokens", "held_out")
+    least: ClassVar = {**TrainingOptions.least, "max_tokens": 8, "held_out": 1}
 
-    @classmethod
-    def of(cls, output: Path, state: Any) -> "Trained":
-        """From the last state of a trainer."""
-        return cls(str(output), state.step, state.best_step, state.best, state.seconds)
+    teacher: Path
+    texts: tuple[Path, ...]
+    student: Path | None = None
+    shape: StudentShape = field(default_factory=StudentShape)
+    max_tokens: int = 256
+    epochs: float = 2.0
+    rate: float = 2e-3
+    held_out: int = 2000
 
-    def __str__(self) -> str:
-        """Write it as one line."""
-        kept = f"the weights of step {self.best_step}, score {self.score:.4f}"
-        if self.best_step == 0:
-            kept += "; no later step did better than the model as it came"
-        return f"wrote {self.output}: {kept}"
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        if self.student is not None and self.shape != StudentShape():
+            raise BadInput(
+                "student",
+                str(self.student),
+                "has its own shape",
+                "leave out the options for sizes",
+            )
+        if self.student is None and self.max_tokens > self.shape.positions:
+            raise BadInput(
+                "max_tokens",
+                self.max_tokens,
+                f"must not exceed the {self.shape.positions} positions",
+                "give fewer tokens, or more --positions",
+            )
 
 
-def option(name: str) -> str:
-    """How the command line calls a field."""
-    return "--" + name.replace("_", "-")
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions(TrainingOptions):
+    """The options of ``albeam finetune``.
 
+    Attributes:
+        model: folder of the model to start from.
+        pairs: for each corpus, the Parquet files of passages and of questions.
+        distilled: work folder of a distillation whose loss is added; None for none.
+        negatives: hard negatives: ``bm25`` or ``none``.
+        max_tokens: where the finished model cuts texts; None for the model's own limit.
+        passage_tokens: where training cuts texts; None for ``max_tokens``.
+        passages: passages of a contrastive batch.
+        neighbours: passages of a batch that are hard negatives of each other, at most.
+        questions: questions of a passage, at most.
+        temperature: of the contrastive loss.
+        keep: weight of the distillation loss; None for 1.
+        average: share of the new weights in the result; the rest are those of ``model``.
+    """
 
-def fingerprint(path: Path) -> str:
-    """Hash a file: the first 16 hex digits of its sha256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    decisive: ClassVar = (
+        *TrainingOptions.decisive,
+        *("negatives", "passage_tokens", "passages", "neighbours", "questions"),
+        *("temperature", "keep"),
+    )
+    least: ClassVar = {
+        **TrainingOptions.least,
+        **{"max_tokens": 8, "passage_tokens": 8, "passages": 2, "questions": 1, "keep": 0},
+    }
+    positive: ClassVar = (*TrainingOptions.positive, "temperature")
+
+    model: Path
+    pairs: tuple[tuple[Path, Path], ...]
+    distilled: Path | None = None
+    negatives: str = "bm25"
+    max_tokens: int | None = None
+    passage_tokens: int | None = None
+    passages: int = 48
+    neighbours: int = 4
+    questions: int = 4
+    temperature: float = 0.05
+    keep: float | None = None
+    average: float = 1.0
+    evaluate_every: int = 50
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        if self.negatives not in NEGATIVES:
+            raise BadInput(
+                "negatives", self.negatives, "is unknown", f"give one of {', '.join(NEGATIVES)}"
+            )
+        if not 1 <= self.neighbours <= self.passages:
+            raise BadInput(
+                "neighbours",
+                self.neighbours,
+                f"must lie between 1 and the {self.passages} passages of a batch",
+                "change --neighbours or --passages",
+            )
+        if self.keep is not None and self.distilled is None:
+            raise BadInput(
+                "keep",
+                self.keep,
+                "weights the loss of a distillation, and none is given",
+                "name its work folder as --distilled, or give an --average below 1 to stay near "
+                "the first weights",
+            )
+        if self.output.absolute() == self.model.absolute():
+            raise BadInput("output", str(self.output), "is the model itself", "name another folder")
+        if not 0 < self.average <= 1:
+            raise BadInput(
+                "average", self.average, "must be above 0 and at most 1", "give a value such as 0.5"
+            )

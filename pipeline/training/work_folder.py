@@ -1,43 +1,51 @@
-"""The work folder of a training: settings that a resumed run must share."""
+"""The work folder of a training, and the files that both trainings read and cache."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from transforms.errors import BadInput
 from transforms.storage.output_files import writing
 from transforms.training.inputs import read_columns
+from transforms.training.trainer import CHECKPOINT, check_same_settings
 
 
-def begin_work(work: Path, settings: dict[str, object], resume: bool) -> None:
-    """Make the work folder.
+def prepare_work_folder(work: Path, settings: dict[str, object], resume: bool) -> None:
+    """Create the work folder.
 
-    Raises BadInput where a resume cannot be, or a checkpoint would be lost.
+    Raises BadInput if a resume has other settings, or if a checkpoint would be overwritten.
     """
-    from transforms.training.trainer import CHECKPOINT, same_settings
-
     work.mkdir(parents=True, exist_ok=True)
     if resume:
-        same_settings(work, settings)
+        check_same_settings(work, settings)
     elif (work / CHECKPOINT).exists():
         raise BadInput(
-            f"{work / CHECKPOINT} is of an earlier training: give --resume to go on with it, "
-            "another --work, or remove it"
+            "work",
+            str(work),
+            "holds the checkpoint of an earlier training",
+            f"give --resume to continue it, name another folder, or remove {work / CHECKPOINT}",
         )
 
 
-def remembered(path: Path, make: Callable[[], bytes]) -> bytes:
-    """Read a file, or make its content and keep it there."""
+def read_or_create(path: Path, create: Callable[[], bytes]) -> bytes:
+    """Read a file; create it first if it does not exist."""
     if not path.exists():
-        content = make()
+        content = create()
         with writing(str(path)) as partial:
             Path(partial).write_bytes(content)
     return path.read_bytes()
 
 
 def read_texts(paths: Sequence[Path]) -> list[str]:
-    """Read the column `text` of Parquet files, empty texts and doubled ones left out."""
+    """Read the column `text` of Parquet files, without empty texts and duplicates."""
     found: dict[str, None] = {}
     for path in paths:
         column = read_columns(path, "texts", {"text": "text"})["text"].to_pylist()
         found.update((" ".join(text.split()), None) for text in column if text and text.strip())
     return list(found)
+
+
+def fingerprint(path: Path) -> str:
+    """Hash a file: the first 16 hex digits of its sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

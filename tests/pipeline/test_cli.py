@@ -316,7 +316,10 @@ def test_another_model_is_refused_naming_both(
         (["search", "{store}", "x", "-k", "0"], "k 0: must be 1"),
         (["search", "{store}"], "Give one of QUESTION and --questions FILE"),
         (["search", "{store}", "x", "--snapshot", "9"], "snapshot 9 is not in"),
-        (["search", "{store}", "x", "--model", "{tmp}/gone"], "give its present folder with --model"),
+        (
+            ["search", "{store}", "x", "--model", "{tmp}/gone"],
+            "give its present folder with --model",
+        ),
         (["search", "{store}", "--questions", "{tmp}/none.txt"], "none.txt: does not exist"),
         (["search", "{store}", "--questions", "{tmp}/q.csv"], "is neither .jsonl nor .parquet"),
         (["evaluate", "{store}", "{tmp}/null.jsonl"], "give a list of at least one document id"),
@@ -426,19 +429,18 @@ def test_an_interrupt_is_one_line_and_leaves_no_snapshot(
 def test_training_commands_pass_on_what_is_given_and_leave_the_rest_to_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pipeline.training.distill import DistillOptions
-    from pipeline.training.finetune import FinetuneOptions
-    from pipeline.training.options import Trained
+    from pipeline.training.options import DistillOptions, FinetuneOptions
+    from pipeline.training.result import TrainingResult
     from transforms.models.options import DEFAULT_MODEL, ModelOptions
     from transforms.models.resolve import find_folder
-    from transforms.training.initialization import Shape
+    from transforms.training.options import StudentShape
 
     seen: list[object] = []
 
-    def train(options: object, tell: Callable[[str], object]) -> Trained:
+    def train(options: object, log: Callable[[str], object]) -> TrainingResult:
         seen.append(options)
-        tell("a step")
-        return Trained("out", 4, 3, 0.5, 2.0)
+        log("a step")
+        return TrainingResult("out", 4, 3, 0.5, 2.0)
 
     monkeypatch.setattr("pipeline.training.distill.distill", train)
     monkeypatch.setattr("pipeline.training.finetune.finetune", train)
@@ -450,7 +452,7 @@ def test_training_commands_pass_on_what_is_given_and_leave_the_rest_to_defaults(
     assert seen == [
         DistillOptions(
             teacher=Path("t"), texts=(Path("a"), Path("b")), output=out, work=tmp_path / "out.work",
-            shape=Shape(layers=4), rate=0.1, resume=True,
+            shape=StudentShape(layers=4), rate=0.1, resume=True,
         ),
         FinetuneOptions(
             model=Path("m"), pairs=((Path("p"), Path("q")), (Path("r"), Path("s"))),

@@ -13,10 +13,10 @@ from transformers import AutoTokenizer
 
 from transforms.encoder.batching import batches_by_length, pad
 from transforms.errors import BadInput
-from transforms.training.distillation_data import Lesson
-from transforms.training.hard_negatives import Int32, rivals
+from transforms.training.distillation_data import DistillationBatch
+from transforms.training.hard_negatives import Int32, mine_hard_negatives
 from transforms.training.losses import contrastive_loss
-from transforms.training.pairs import OTHERS, Contest, Pairs, searched
+from transforms.training.pairs import DISTRACTORS, PairBatch, Pairs, validation_pool
 from transforms.training.student import LossWeights, Student
 
 
@@ -28,7 +28,7 @@ class TokenizedPairs:
     questions: list[Int32]
 
     @classmethod
-    def of(cls, pairs: Pairs, tokenizer: Any, max_tokens: int) -> TokenizedPairs:
+    def tokenize(cls, pairs: Pairs, tokenizer: Any, max_tokens: int) -> TokenizedPairs:
         """Tokenize passages and questions, cut at `max_tokens`."""
 
         def ids(texts: list[str]) -> list[Int32]:
@@ -37,32 +37,37 @@ class TokenizedPairs:
 
         return cls(ids(pairs.passages), ids(pairs.questions))
 
-    def rivals(self, pairs: Pairs, vocabulary: int) -> list[list[int]]:
-        """Mine each passage's hard negatives: see `transforms.training.hard_negatives.rivals`."""
-        bare = [row[1:-1] for row in self.passages]
-        asked = [row[1:-1] for row in self.questions]
-        return rivals(bare, asked, pairs.relevant, vocabulary)
+    def hard_negatives(self, pairs: Pairs, vocabulary: int) -> list[list[int]]:
+        """Return the hard negatives of each passage, hardest first."""
+        passages = [row[1:-1] for row in self.passages]
+        questions = [row[1:-1] for row in self.questions]
+        return mine_hard_negatives(passages, questions, pairs.relevant, vocabulary)
 
 
-def embed_all(student: Student, rows: Sequence[Int32], budget: int) -> torch.Tensor:
-    """Encode token rows in batches by length: unit vectors, float32 [rows, dim], with gradient."""
+def embed_all(student: Student, rows: Sequence[Int32], batch_tokens: int) -> torch.Tensor:
+    """Encode token ids in batches by length: unit vectors, float32 [rows, dim], with gradient."""
     lengths = np.asarray([len(row) for row in rows], dtype=np.int64)
-    batches = batches_by_length(lengths, budget)
+    batches = batches_by_length(lengths, batch_tokens)
     found = [student.embed(pad([rows[i] for i in b], -1).to(student.device)) for b in batches]
     back = np.argsort(np.concatenate(batches), kind="stable")
     return torch.cat(found)[torch.from_numpy(back).to(student.device)]
 
 
 @dataclass(frozen=True)
-class Round:
-    """One optimizer step's work: a contest, and perhaps a lesson that keeps the geometry."""
+class FinetuneBatch:
+    """The batches of one optimizer step.
 
-    contest: Contest
-    lesson: Lesson | None
+    Attributes:
+        pairs: for the contrastive loss.
+        distillation: for the distillation loss, which keeps the geometry; None to leave it out.
+    """
+
+    pairs: PairBatch
+    distillation: DistillationBatch | None
 
 
-class Finetuning:
-    """Loss and validation of contrastive training."""
+class ContrastiveObjective:
+    """The loss and the validation of contrastive training."""
 
     def __init__(
         self,
@@ -72,71 +77,97 @@ class Finetuning:
         *,
         temperature: float,
         keep: float,
-        budget: int,
+        batch_tokens: int,
     ) -> None:
-        """`keep` weighs the distillation loss of each round's lesson."""
-        self.student, self.corpora, self.tokens = student, corpora, tokens
-        self.temperature, self.keep, self.budget = temperature, keep, budget
+        """Combine a student with its data.
 
-    def loss(self, work: Round) -> tuple[torch.Tensor, dict[str, float]]:
-        """Contrastive loss of the contest plus the weighed distillation loss of the lesson."""
-        contest = work.contest
-        rows = self.tokens[contest.corpus]
-        texts = [rows.passages[n] for n in contest.passages]
-        texts += [rows.questions[n] for n in contest.questions]
-        vectors = embed_all(self.student, texts, self.budget)
-        passages, questions = vectors[: len(contest.passages)], vectors[len(contest.passages) :]
-        relevant = torch.from_numpy(contest.relevant).to(vectors.device)
+        Args:
+            student: the network to train.
+            corpora: the pairs of each corpus.
+            tokens: the same, tokenized.
+            temperature: of the contrastive loss.
+            keep: weight of the distillation loss.
+            batch_tokens: tokens that the student encodes at once.
+        """
+        self.student, self.corpora, self.tokens = student, corpora, tokens
+        self.temperature, self.keep, self.batch_tokens = temperature, keep, batch_tokens
+
+    def loss(self, batch: FinetuneBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the contrastive loss and the parts to report.
+
+        The gradients of the weighted distillation loss are added here already.
+        """
+        pairs = batch.pairs
+        rows = self.tokens[pairs.corpus]
+        texts = [rows.passages[n] for n in pairs.passages]
+        texts += [rows.questions[n] for n in pairs.questions]
+        vectors = embed_all(self.student, texts, self.batch_tokens)
+        passages, questions = vectors[: len(pairs.passages)], vectors[len(pairs.passages) :]
+        relevant = torch.from_numpy(pairs.relevant).to(vectors.device)
         loss = contrastive_loss(questions, passages, relevant, self.temperature)
         detail = {"contrastive": loss.item()}
-        if work.lesson is not None:
-            # Its own backward pass, so that the two graphs are never in memory together.
-            kept, parts = self.student.distillation_loss(work.lesson, LossWeights())
+        if batch.distillation is not None:
+            # A backward pass of its own, so that the two graphs are never in memory together.
+            kept, parts = self.student.distillation_loss(batch.distillation, LossWeights())
             (self.keep * kept).backward()  # type: ignore[no-untyped-call]
             detail |= parts
         return loss, detail
 
     def evaluate(
-        self, left_out: Sequence[set[int]], questions: int, lessons: Sequence[Lesson]
+        self,
+        held_out: Sequence[set[int]],
+        questions: int,
+        distillation: Sequence[DistillationBatch],
     ) -> dict[str, float]:
-        """Rank the held-out passages among others for their questions: MRR@10, the corpora's mean.
+        """Search the validation pool for the questions of held-out passages.
 
-        At most `questions` questions a corpus take part, spread evenly over the passages; one that
-        scores as high as the answer ranks before it. The cosine to the teacher is added where
-        there are held-out lessons, as "teacher".
+        A passage that scores as high as the answer ranks before it.
+
+        Args:
+            held_out: the held-out passages of each corpus.
+            questions: the most questions of a corpus, spread evenly over the passages.
+            distillation: held-out batches of the distillation; may be empty.
+
+        Returns:
+            ``score``: MRR@10, the mean of all corpora; and with distillation batches ``teacher``,
+            the mean cosine to the teacher.
         """
-        ranks = []
-        for pairs, rows, chosen in zip(self.corpora, self.tokens, left_out, strict=True):
-            pool = searched(pairs, chosen, OTHERS)
-            answered = pairs.answered()
-            asked = list(dict.fromkeys(q for n in sorted(chosen) for q in answered[n][:2]))
+        scores_of_corpora = []
+        for pairs, rows, chosen in zip(self.corpora, self.tokens, held_out, strict=True):
+            pool = validation_pool(pairs, chosen, DISTRACTORS)
+            owned = pairs.questions_by_passage()
+            asked = list(dict.fromkeys(q for n in sorted(chosen) for q in owned[n][:2]))
             most = min(len(asked), questions)
             asked = [asked[place * len(asked) // most] for place in range(most)]
-            found = embed_all(self.student, [rows.passages[n] for n in pool], self.budget)
-            asking = embed_all(self.student, [rows.questions[q] for q in asked], self.budget)
+            found = embed_all(self.student, [rows.passages[n] for n in pool], self.batch_tokens)
+            asking = embed_all(self.student, [rows.questions[q] for q in asked], self.batch_tokens)
             scores = (asking @ found.T).cpu()
             relevant = torch.tensor([[n in pairs.relevant[q] for n in pool] for q in asked])
             top = scores.masked_fill(~relevant, -2).max(1, keepdim=True).values
             rank = 1 + (~(scores < top) & ~relevant).sum(1)
-            ranks.append(float(torch.where(rank <= 10, 1.0 / rank, 0.0).mean()))
-        metrics = {"score": sum(ranks) / len(ranks)}
-        if lessons:
-            metrics["teacher"] = self.student.teacher_cosine(lessons)["score"]
+            scores_of_corpora.append(float(torch.where(rank <= 10, 1.0 / rank, 0.0).mean()))
+        metrics = {"score": sum(scores_of_corpora) / len(scores_of_corpora)}
+        if distillation:
+            metrics["teacher"] = self.student.teacher_cosine(distillation)["score"]
         return metrics
 
 
-def rounds(contests: Iterator[Contest], lessons: Iterator[Lesson] | None) -> Iterator[Round]:
-    """Join contests and lessons, one of each a step."""
-    for contest in contests:
-        yield Round(contest, next(lessons) if lessons is not None else None)
+def join_batches(
+    pairs: Iterator[PairBatch], distillation: Iterator[DistillationBatch] | None
+) -> Iterator[FinetuneBatch]:
+    """Combine one batch of each kind for each step."""
+    for batch in pairs:
+        yield FinetuneBatch(batch, next(distillation) if distillation is not None else None)
 
 
 def load_tokenizer(folder: Path, vocabulary: int) -> Any:
-    """Load a model's tokenizer. Raises BadInput where its size is not the model's."""
+    """Load a model's tokenizer. Raises BadInput if its size differs from the model's."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if len(tokenizer) != vocabulary:
         raise BadInput(
-            f"tokenizer of {folder} has {len(tokenizer)} pieces and the model {vocabulary}: "
-            "restore the tokenizer.json that belongs to the weights"
+            "tokenizer",
+            str(folder),
+            f"has {len(tokenizer)} pieces, and the model has {vocabulary}",
+            "restore the tokenizer.json that belongs to the weights",
         )
     return tokenizer

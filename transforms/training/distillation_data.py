@@ -1,4 +1,4 @@
-"""Distillation batches: the student's tokens beside the teacher's vectors, read part by part."""
+"""Distillation batches: the student's tokens with the teacher's vectors, read part by part."""
 
 from __future__ import annotations
 
@@ -18,107 +18,64 @@ from transformers import PreTrainedTokenizerBase
 from transforms.encoder.batching import batches_by_length, pad
 from transforms.errors import BadInput
 from transforms.storage.output_files import write_text, writing
-from transforms.training.teacher import Lectures, Teacher, parts, tokenize
+from transforms.training.teacher import Part, Teacher, TeacherVectors, part_ranges, tokenize
 
 Int64 = npt.NDArray[np.int64]
 PART_ROWS = 10_000
-KEPT = "lessons.json"
+#: The file of a work folder that names the distillation data in it.
+DATA_FILE = "lessons.json"
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The student's tokens of many texts, flat: those of text i lie at starts[i] : starts[i + 1].
+    """The student's tokens of many texts, one text after the other.
 
-    ids: int32 piece numbers; words: int32, to which word of its text each belongs; starts: int64.
+    Attributes:
+        ids: token ids; those of text i are at starts[i] : starts[i + 1].
+        word_ids: the word of its text that each token belongs to.
+        starts: where the tokens of each text start; the last entry is the end of the last text.
     """
 
     ids: npt.NDArray[np.int32]
-    words: npt.NDArray[np.int32]
+    word_ids: npt.NDArray[np.int32]
     starts: Int64
 
     @property
     def lengths(self) -> Int64:
-        """Tokens of each text, int64."""
+        """The number of tokens of each text."""
         return np.diff(self.starts)
 
     def counts(self, vocabulary: int) -> list[int]:
-        """Count each piece's occurrences."""
+        """Count the occurrences of each token id."""
         return [int(n) for n in np.bincount(self.ids, minlength=vocabulary)]
 
-    def rows(self, texts: Int64) -> tuple[torch.Tensor, torch.Tensor]:
-        """Stack ids and words of some texts, both int64 [texts, longest], -1 for padding."""
+    def padded(self, texts: Int64) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids and word ids of some texts, int64 [texts, longest], padded with -1."""
         cuts = [slice(self.starts[i], self.starts[i + 1]) for i in texts]
-        return pad([self.ids[c] for c in cuts], -1), pad([self.words[c] for c in cuts], -1)
+        return pad([self.ids[c] for c in cuts], -1), pad([self.word_ids[c] for c in cuts], -1)
 
 
-def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> str:
+def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """Hash a tokenizer's pieces in their order: 16 hex digits."""
     numbers = tokenizer.get_vocab()
     pieces = sorted(numbers, key=lambda piece: numbers[piece])
     return hashlib.sha256("\n".join(pieces).encode()).hexdigest()[:16]
 
 
-def keep_lessons(work: Path, tokens: Path, vectors: Path, texts: int, vocabulary: str) -> None:
-    """Note in a work folder where the lessons lie, for `kept_lessons`."""
-    note = {
-        "tokens": tokens.name,
-        "vectors": vectors.name,
-        "texts": texts,
-        "vocabulary": vocabulary,
-    }
-    write_text(str(work / KEPT), json.dumps(note) + "\n")
-
-
-def kept_lessons(work: Path, vocabulary: str, dim: int, budget: int, seed: int) -> Lessons:
-    """Find the lessons of an earlier distillation whose vectors stand.
-
-    Args:
-        work: its work folder.
-        vocabulary: what `vocabulary_of` says of the tokenizer that is to learn.
-        dim: how wide its vectors are.
-        budget: tokens of a batch.
-        seed: of the order.
-
-    Raises:
-        BadInput: there are none, or they are of another vocabulary or width.
-    """
-    if not (work / KEPT).exists():
-        raise BadInput(f"{work} holds no lessons: name the work folder of albeam distill")
-    note = json.loads((work / KEPT).read_text(encoding="utf-8"))
-    if note.get("vocabulary") != vocabulary:
-        raise BadInput(f"{work} was made with another vocabulary: name the model's own work folder")
-
-    def none() -> Teacher:
-        raise BadInput(f"{work} lacks a part of the teacher's vectors: run albeam distill again")
-
-    tokens = read_tokens(work / note["tokens"])
-    lectures = Lectures(none, [], work / note["vectors"], rows=PART_ROWS, max_tokens=0)
-    lessons = Lessons(tokens, lectures, note["texts"], budget, seed, standing=True)
-    plan = lessons.plan()
-    if not plan:
-        none()
-    if (width := lectures.part(plan[0][0])[0].shape[1]) != dim:
-        raise BadInput(
-            f"{work} has vectors of {width} dimensions, and the model has {dim}: "
-            "name the model's own work folder"
-        )
-    return lessons
-
-
-def tokens_of(
+def tokenize_corpus(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int, path: Path
 ) -> Tokens:
-    """Tokenize all texts once; a Parquet file at `path` remembers them."""
+    """Tokenize all texts, or read the tokens that an earlier call wrote to `path`."""
     if not path.exists():
-        ids, words, lengths = [], [], [0]
+        ids, word_ids, lengths = [], [], [0]
         for start in range(0, len(texts), 10_000):
             found = tokenize(tokenizer, texts[start : start + 10_000], max_tokens)
             ids.append(np.concatenate(found[0]))
-            words.append(np.concatenate(found[1]))
+            word_ids.append(np.concatenate(found[1]))
             lengths.extend(len(one) for one in found[0])
         ends = np.cumsum(lengths)
         token = pa.StructArray.from_arrays(
-            [pa.array(np.concatenate(ids)), pa.array(np.concatenate(words))], ["id", "word"]
+            [pa.array(np.concatenate(ids)), pa.array(np.concatenate(word_ids))], ["id", "word"]
         )
         table = pa.table({"tokens": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), token)})
         with writing(str(path)) as partial:
@@ -127,7 +84,7 @@ def tokens_of(
 
 
 def read_tokens(path: Path) -> Tokens:
-    """Read what `tokens_of` remembered."""
+    """Read the tokens that `tokenize_corpus` wrote."""
     column = pq.read_table(path).combine_chunks()["tokens"].chunk(0)
     flat = column.flatten()
     return Tokens(
@@ -138,58 +95,67 @@ def read_tokens(path: Path) -> Tokens:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One batch.
+class DistillationBatch:
+    """One batch of a distillation.
 
-    ids, slots: int64 [batch, tokens], -1 for padding; vectors: float32 [batch, dim], of unit
-    length; words: float32 [batch, words, dim]; known: bool [batch, words], where words counts.
+    Attributes:
+        ids: token ids, int64 [batch, tokens]; -1 is padding.
+        word_ids: the word of each token, int64 [batch, tokens]; -1 is padding.
+        vectors: the teacher's sentence vectors, float32 [batch, dim], of unit length.
+        word_vectors: the teacher's word vectors, float32 [batch, words, dim].
+        word_mask: which word vectors count, bool [batch, words].
     """
 
     ids: torch.Tensor
-    slots: torch.Tensor
+    word_ids: torch.Tensor
     vectors: torch.Tensor
-    words: torch.Tensor
-    known: torch.Tensor
+    word_vectors: torch.Tensor
+    word_mask: torch.Tensor
 
-    def to(self, device: torch.device) -> Lesson:
-        """Copy to a device."""
-        return Lesson(*(t.to(device) for t in vars(self).values()))
+    def to(self, device: torch.device) -> DistillationBatch:
+        """Copy the batch to a device."""
+        return DistillationBatch(*(t.to(device) for t in vars(self).values()))
 
 
 @dataclass(frozen=True)
-class Lessons:
+class DistillationData:
     """All batches of a distillation, in an order that depends on the seed alone.
 
-    texts: how many are for training; the ones after them are held out. standing: use only the
-    parts whose vectors have been computed already.
+    Attributes:
+        tokens: the student's tokens of all texts.
+        targets: the teacher's vectors of the same texts.
+        train_texts: the number of texts for training; the texts after them are held out.
+        batch_tokens: tokens of a batch, padding included.
+        seed: of the order.
+        existing_only: use only the parts of ``targets`` that have been computed already.
     """
 
     tokens: Tokens
-    lectures: Lectures
-    texts: int
-    budget: int
+    targets: TeacherVectors
+    train_texts: int
+    batch_tokens: int
     seed: int
-    standing: bool = False
+    existing_only: bool = False
 
     def plan(self) -> list[tuple[int, list[Int64]]]:
-        """List each part's number with its batches, as numbers of texts within the part."""
+        """Return each part's number and batches; a batch is an array of rows of the part."""
         lengths = self.tokens.lengths
         return [
-            (number, batches_by_length(lengths[start:end], self.budget))
-            for number, start, end in parts(self.texts, self.lectures.rows)
-            if not self.standing or self.lectures.path(number).exists()
+            (number, batches_by_length(lengths[start:end], self.batch_tokens))
+            for number, start, end in part_ranges(self.train_texts, self.targets.rows)
+            if not self.existing_only or self.targets.path(number).exists()
         ]
 
-    def standing_parts(self) -> list[int]:
-        """List the parts that take part: with others, the batches would be others."""
+    def part_numbers(self) -> list[int]:
+        """Return the numbers of the parts in use; they determine the batches."""
         return [number for number, _ in self.plan()]
 
     def steps(self) -> int:
         """Count the batches of one epoch."""
         return sum(len(batches) for _, batches in self.plan())
 
-    def batches(self, start: int) -> Iterator[Lesson]:
-        """Yield batches for ever, from the one numbered `start` on."""
+    def batches(self, start: int) -> Iterator[DistillationBatch]:
+        """Yield batches without end, from the one numbered `start` on."""
         plan, skip, epoch = self.plan(), start, 0
         while True:
             for chosen in np.random.default_rng([self.seed, epoch]).permutation(len(plan)):
@@ -198,45 +164,107 @@ class Lessons:
                     skip -= len(batches)
                     continue
                 order = np.random.default_rng([self.seed, epoch, number]).permutation(len(batches))
-                content = self.lectures.part(number)
+                content = self.targets.part(number)
                 for index in order[skip:]:
-                    yield self.lesson(number, batches[index], content)
+                    yield self._batch(number, batches[index], content)
                 skip = 0
             epoch += 1
 
-    def held_out(self) -> list[Lesson]:
-        """Make the batches of the texts after the training ones."""
+    def held_out(self) -> list[DistillationBatch]:
+        """Return the batches of the texts that are held out."""
         made = []
-        for number, start, end in parts(len(self.tokens.lengths), self.lectures.rows):
-            first = max(start, self.texts)
+        for number, start, end in part_ranges(len(self.tokens.lengths), self.targets.rows):
+            first = max(start, self.train_texts)
             if first < end:
-                content = self.lectures.part(number)
-                for batch in batches_by_length(self.tokens.lengths[first:end], self.budget):
-                    made.append(self.lesson(number, batch + (first - start), content))
+                content = self.targets.part(number)
+                for rows in batches_by_length(self.tokens.lengths[first:end], self.batch_tokens):
+                    made.append(self._batch(number, rows + (first - start), content))
         return made
 
-    def lesson(
-        self,
-        number: int,
-        rows: Int64,
-        content: tuple[npt.NDArray[np.float16], npt.NDArray[np.float16], Int64],
-    ) -> Lesson:
-        """Assemble one batch of a part's rows."""
+    def _batch(self, number: int, rows: Int64, content: Part) -> DistillationBatch:
+        """Assemble the batch of some rows of a part."""
         vectors, words, starts = content
-        ids, slots = self.tokens.rows(rows + number * self.lectures.rows)
-        most = int(slots.max()) + 1
-        target = np.zeros((len(rows), most, vectors.shape[1]), dtype=np.float32)
-        last = slots.max(1).values.numpy()
+        ids, word_ids = self.tokens.padded(rows + number * self.targets.rows)
+        count = int(word_ids.max()) + 1
+        target = np.zeros((len(rows), count, vectors.shape[1]), dtype=np.float32)
+        last = word_ids.max(1).values.numpy()
         for row, i in enumerate(rows):
             taught = words[starts[i] : starts[i + 1]]
+            # Where only one of the two tokenizers cut the text, its last words differ.
             whole = len(taught) == last[row] + 1
-            count = len(taught) if whole else min(len(taught) - 1, int(last[row]))
-            target[row, :count] = taught[:count]
+            common = len(taught) if whole else min(len(taught) - 1, int(last[row]))
+            target[row, :common] = taught[:common]
         unit = vectors[rows].astype(np.float32)
-        return Lesson(
+        return DistillationBatch(
             ids,
-            slots,
+            word_ids,
             torch.nn.functional.normalize(torch.from_numpy(unit), dim=-1),
             torch.from_numpy(target),
             torch.from_numpy(np.abs(target).sum(-1) > 0),
         )
+
+
+def record_data(work: Path, tokens: Path, vectors: Path, texts: int, vocabulary: str) -> None:
+    """Write to a work folder which files hold its distillation data, for `load_data`."""
+    note = {
+        "tokens": tokens.name,
+        "vectors": vectors.name,
+        "texts": texts,
+        "vocabulary": vocabulary,
+    }
+    write_text(str(work / DATA_FILE), json.dumps(note) + "\n")
+
+
+def load_data(
+    work: Path, vocabulary: str, dim: int, batch_tokens: int, seed: int
+) -> DistillationData:
+    """Load the data of an earlier distillation, as far as its vectors have been computed.
+
+    Args:
+        work: the work folder of the distillation.
+        vocabulary: the `vocabulary_hash` of the student's tokenizer.
+        dim: the width of the student's vectors.
+        batch_tokens: tokens of a batch.
+        seed: of the order.
+
+    Raises:
+        BadInput: the folder holds no data, or data of another vocabulary or width.
+    """
+    if not (work / DATA_FILE).exists():
+        raise BadInput(
+            "distilled",
+            str(work),
+            "holds no distillation data",
+            "name the work folder of albeam distill",
+        )
+    note = json.loads((work / DATA_FILE).read_text(encoding="utf-8"))
+    if note.get("vocabulary") != vocabulary:
+        raise BadInput(
+            "distilled",
+            str(work),
+            "was made with another vocabulary",
+            "name the work folder of this model",
+        )
+
+    def missing() -> Teacher:
+        raise BadInput(
+            "distilled",
+            str(work),
+            "lacks a part of the teacher's vectors",
+            "run albeam distill again",
+        )
+
+    tokens = read_tokens(work / note["tokens"])
+    targets = TeacherVectors(missing, [], work / note["vectors"], rows=PART_ROWS, max_tokens=0)
+    data = DistillationData(tokens, targets, note["texts"], batch_tokens, seed, existing_only=True)
+    numbers = data.part_numbers()
+    if not numbers:
+        missing()
+    if (width := targets.part(numbers[0])[0].shape[1]) != dim:
+        raise BadInput(
+            "distilled",
+            str(work),
+            f"has vectors of {width} dimensions, and the model has {dim}",
+            "name the work folder of this model",
+        )
+    return data

@@ -1,4 +1,4 @@
-"""A trained model as a folder that transformers and sentence-transformers load as it is."""
+"""Model folders that transformers and sentence-transformers load without changes."""
 
 from __future__ import annotations
 
@@ -27,25 +27,37 @@ def write_model(
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int,
     *,
-    also: Callable[[Path], object] | None = None,
+    write_extra: Callable[[Path], object] | None = None,
 ) -> None:
     """Write config, float16 weights, tokenizer, mean pooling and normalization.
 
-    weights: named as in `AlbertModel`; also: writes what else belongs there. The folder appears
-    whole or not at all; a model that stood there before is replaced. Raises AlbeamError where a
-    weight is not finite in float16.
+    The folder appears whole or not at all, and replaces an earlier model there.
+
+    Args:
+        folder: where to write the model.
+        config: the network's size.
+        weights: arrays named as in `AlbertModel`.
+        tokenizer: the model's tokenizer.
+        max_tokens: where the model cuts texts.
+        write_extra: writes further files into the folder.
+
+    Raises:
+        AlbeamError: a weight is not finite in float16.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         halves = {name: np.ascontiguousarray(a.astype(np.float16)) for name, a in weights.items()}
     for name, half in halves.items():
         if not np.isfinite(half).all():
             raise AlbeamError(
-                f"{folder} is not written: {name} is not finite in float16; lower --rate"
+                "output",
+                str(folder),
+                f"the model is not written, because {name} is not finite in float16",
+                "train with a lower --rate",
             )
     config = copy.deepcopy(config)
-    made = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     config.architectures = ["AlbertModel"]
     config.dtype = "float16"
     config.pad_token_id, config.bos_token_id, config.eos_token_id = (
@@ -53,52 +65,61 @@ def write_model(
         SPECIAL["[CLS]"],
         SPECIAL["[SEP]"],
     )
-    config.save_pretrained(made)
-    save_file(halves, made / "model.safetensors", metadata={"format": "pt"})
-    (made / "model.safetensors").chmod(0o644)  # safetensors keeps its files private
+    config.save_pretrained(partial)
+    save_file(halves, partial / "model.safetensors", metadata={"format": "pt"})
+    (partial / "model.safetensors").chmod(0o644)  # safetensors keeps its files private
     # Training has cut texts; whoever loads the model cuts at its own length.
     backend = copy.deepcopy(tokenizer.backend_tokenizer)
     backend.no_truncation()
-    tokenizer.save_pretrained(made)
-    backend.save(str(made / "tokenizer.json"), pretty=False)
+    tokenizer.save_pretrained(partial)
+    backend.save(str(partial / "tokenizer.json"), pretty=False)
+    _write_modules(partial, config.hidden_size, max_tokens)
+    if write_extra is not None:
+        write_extra(partial)
+    replace_folder(partial, folder)
+
+
+def _write_modules(folder: Path, dim: int, max_tokens: int) -> None:
+    """Write what sentence-transformers reads: the modules and their settings."""
     modules = []
     for number, kind in enumerate(MODULES):
         path = "" if number == 0 else f"{number}_{kind}"
         kind_name = f"sentence_transformers.models.{kind}"
         modules.append({"idx": number, "name": str(number), "path": path, "type": kind_name})
         if path:
-            (made / path).mkdir()
-    write_json(made / "modules.json", modules)
+            (folder / path).mkdir()
+    write_json(folder / "modules.json", modules)
     write_json(
-        made / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False}
+        folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False}
     )
     write_json(
-        made / "1_Pooling" / "config.json",
+        folder / "1_Pooling" / "config.json",
         {
-            "word_embedding_dimension": config.hidden_size,
+            "word_embedding_dimension": dim,
             "pooling_mode_cls_token": False,
             "pooling_mode_mean_tokens": True,
             "pooling_mode_max_tokens": False,
             "pooling_mode_mean_sqrt_len_tokens": False,
         },
     )
-    write_json(made / "2_Normalize" / "config.json", {})
-    if also is not None:
-        also(made)
-    replace_folder(made, folder)
+    write_json(folder / "2_Normalize" / "config.json", {})
 
 
 def read_model(folder: Path) -> tuple[AlbertConfig, dict[str, npt.NDArray[np.float32]]]:
-    """Read config and weights (as float32, without a pooler) of an ALBERT folder.
+    """Read config and weights of an ALBERT folder, as float32, without pooler and heads.
 
-    Of a pre-trained ALBERT, the heads are left out. Raises BadInput where it is none.
+    Raises BadInput if the folder holds no ALBERT.
     """
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
-            raise BadInput(f"model {folder} has no {name}: name a folder that albeam distill wrote")
+            raise BadInput(
+                "model", str(folder), f"has no {name}", "name a folder that albeam distill wrote"
+            )
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind != "albert":
-        raise BadInput(f"model {folder} is of type {kind}: only an albert can be fine-tuned")
+        raise BadInput(
+            "model", str(folder), f"is a model of type {kind}", "name a model of type albert"
+        )
     found = load_file(folder / "model.safetensors")
     weights = {
         name.removeprefix("albert."): array.astype(np.float32)
@@ -109,11 +130,11 @@ def read_model(folder: Path) -> tuple[AlbertConfig, dict[str, npt.NDArray[np.flo
     return AlbertConfig.from_pretrained(folder), weights
 
 
-def longest(folder: Path, config: AlbertConfig) -> int:
-    """Tokens of a text that a model takes: as sentence-transformers saved it, or all positions."""
+def max_tokens_of(folder: Path, config: AlbertConfig) -> int:
+    """Return the model's length limit: as sentence-transformers saved it, or all positions."""
     path = folder / "sentence_bert_config.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return int(kept.get("max_seq_length") or config.max_position_embeddings)
+    saved = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return int(saved.get("max_seq_length") or config.max_position_embeddings)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -121,11 +142,11 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def replace_folder(made: Path, folder: Path) -> None:
-    """Put a finished folder in the place of another one."""
+def replace_folder(finished: Path, folder: Path) -> None:
+    """Move a finished folder to the place of another one."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
-    os.replace(made, folder)
+    os.replace(finished, folder)
     shutil.rmtree(old, ignore_errors=True)

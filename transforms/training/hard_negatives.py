@@ -1,4 +1,4 @@
-"""Hard negatives: the passages that BM25 takes for answers and that are none."""
+"""Hard negatives: passages that BM25 ranks high for a question that they do not answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ Int32 = npt.NDArray[np.int32]
 class Postings:
     """An inverted index over token ids with BM25 weights.
 
-    documents: int32, weights: float32; those of token t lie at starts[t] : starts[t + 1].
+    Attributes:
+        documents: document numbers; those of token t are at starts[t] : starts[t + 1].
+        weights: the BM25 weight of each entry of ``documents``.
+        starts: where the entries of each token start.
+        count: the number of documents.
     """
 
     documents: Int32
@@ -24,11 +28,11 @@ class Postings:
     count: int
 
 
-def index(documents: Sequence[Int32], vocabulary: int, *, common: float = 0.1) -> Postings:
+def build_postings(documents: Sequence[Int32], vocabulary: int, *, common: float = 0.1) -> Postings:
     """Index documents given as token ids (Robertson and Zaragoza, 2009; k1 = 1.2, b = 0.75).
 
-    Tokens that more than a share `common` of the documents hold are left out: they cost most and
-    tell least.
+    Tokens in more than a share ``common`` of the documents are left out: they cost the most time
+    and carry the least information.
     """
     k1, b = 1.2, 0.75
     lengths = np.asarray([len(one) for one in documents], dtype=np.float64)
@@ -42,18 +46,21 @@ def index(documents: Sequence[Int32], vocabulary: int, *, common: float = 0.1) -
     times = np.concatenate(counts).astype(np.float64)
     order = np.argsort(token, kind="stable")
     token, owner, times = token[order], owner[order], times[order]
-    held = np.bincount(token, minlength=vocabulary)
-    rarity = np.log1p((len(documents) - held + 0.5) / (held + 0.5))
-    rarity[held > max(10, common * len(documents))] = 0
+    frequency = np.bincount(token, minlength=vocabulary)
+    idf = np.log1p((len(documents) - frequency + 0.5) / (frequency + 0.5))
+    idf[frequency > max(10, common * len(documents))] = 0
     damping = k1 * (1 - b + b * lengths[owner] / max(1.0, lengths.mean()))
-    weights = rarity[token] * times * (k1 + 1) / (times + damping)
-    kept = rarity[token] > 0
+    weights = idf[token] * times * (k1 + 1) / (times + damping)
+    kept = idf[token] > 0
     starts = np.concatenate(([0], np.cumsum(np.bincount(token[kept], minlength=vocabulary))))
     return Postings(owner[kept], weights[kept].astype(np.float32), starts, len(documents))
 
 
-def best(postings: Postings, query: Int32, k: int) -> Int32:
-    """Rank documents for a query's token ids: at most k numbers, best first, ties by number."""
+def top_k(postings: Postings, query: Int32, k: int) -> Int32:
+    """Return the numbers of at most k documents for a query's token ids, best first.
+
+    Documents of equal score come in the order of their numbers.
+    """
     cuts = [slice(postings.starts[t], postings.starts[t + 1]) for t in np.unique(query)]
     if not cuts:
         return np.empty(0, np.int32)
@@ -66,7 +73,7 @@ def best(postings: Postings, query: Int32, k: int) -> Int32:
     return top[scores[top] > 0].astype(np.int32)
 
 
-def rivals(
+def mine_hard_negatives(
     passages: Sequence[Int32],
     questions: Sequence[Int32],
     relevant: Sequence[Sequence[int]],
@@ -74,16 +81,22 @@ def rivals(
     *,
     k: int = 8,
 ) -> list[list[int]]:
-    """List for each passage those that BM25 finds for its questions and that do not answer them.
+    """Return for each passage those that BM25 finds for its questions but that don't answer them.
 
-    passages, questions: token ids; relevant: the numbers of each question's passages. The rival
-    that is found oftenest and highest comes first.
+    The passage that is found most often and highest comes first.
+
+    Args:
+        passages: token ids of each passage.
+        questions: token ids of each question.
+        relevant: the numbers of each question's passages.
+        vocabulary: the number of token ids.
+        k: how many passages BM25 returns for a question.
     """
-    postings = index(passages, vocabulary)
+    postings = build_postings(passages, vocabulary)
     votes: list[dict[int, float]] = [{} for _ in passages]
     for tokens, answers in zip(questions, relevant, strict=True):
-        found = [int(n) for n in best(postings, tokens, k) if int(n) not in answers]
-        for owner in answers:
-            for rank, rival in enumerate(found):
-                votes[owner][rival] = votes[owner].get(rival, 0.0) + 1 / (rank + 1)
+        found = [int(n) for n in top_k(postings, tokens, k) if int(n) not in answers]
+        for answer in answers:
+            for rank, negative in enumerate(found):
+                votes[answer][negative] = votes[answer].get(negative, 0.0) + 1 / (rank + 1)
     return [sorted(vote, key=lambda n, v=vote: (-v[n], n)) for vote in votes]  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The student before training: an ALBERT whose weights come from its BERT teacher.
+"""The student's first weights: an ALBERT that starts from the layers of its BERT teacher.
 
 All arrays are float32 and named as in transformers' `AlbertModel`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from safetensors.numpy import load_file
 from transformers import AlbertConfig
 
 from transforms.errors import BadInput
+from transforms.training.options import StudentShape
 
 Array = npt.NDArray[np.float32]
 SPACE = "▁"
@@ -38,87 +38,85 @@ LAYER_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The student's size; the defaults are those of albeam-small."""
-
-    vocab_size: int = 27_000
-    layers: int = 6
-    groups: int = 2
-    hidden: int = 384
-    heads: int = 12
-    intermediate: int = 768
-    embedding: int = 128
-    positions: int = 512
-
-    def config(self) -> AlbertConfig:
-        """Write the shape as an AlbertConfig without dropout."""
-        return AlbertConfig(
-            vocab_size=self.vocab_size,
-            embedding_size=self.embedding,
-            hidden_size=self.hidden,
-            num_hidden_layers=self.layers,
-            num_hidden_groups=self.groups,
-            num_attention_heads=self.heads,
-            intermediate_size=self.intermediate,
-            max_position_embeddings=self.positions,
-            hidden_act="gelu",  # the teacher's; twice as fast on CPU as the tanh form
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
+def albert_config(shape: StudentShape) -> AlbertConfig:
+    """Return the config of a shape, without dropout."""
+    return AlbertConfig(
+        vocab_size=shape.vocab_size,
+        embedding_size=shape.embedding,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_hidden_groups=shape.groups,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.intermediate,
+        max_position_embeddings=shape.positions,
+        hidden_act="gelu",  # the teacher's; twice as fast on CPU as the tanh form
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
 
 
 def word_pieces(teacher: Path) -> list[str]:
-    """List a BERT teacher's vocabulary in order; empty where it is not of word pieces."""
+    """Return a BERT teacher's vocabulary in order; empty if it has no word pieces."""
     if (teacher / "vocab.txt").is_file():
         return (teacher / "vocab.txt").read_text(encoding="utf-8").split("\n")
     if not (teacher / "tokenizer.json").is_file():
         return []
-    kept = json.loads((teacher / "tokenizer.json").read_text(encoding="utf-8"))["model"]
-    if kept.get("type") != "WordPiece":
+    saved = json.loads((teacher / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    if saved.get("type") != "WordPiece":
         return []
-    return sorted(kept["vocab"], key=lambda piece: int(kept["vocab"][piece]))
+    return sorted(saved["vocab"], key=lambda piece: int(saved["vocab"][piece]))
 
 
 def whole_words(teacher: Path) -> list[str]:
-    """List the English words that are one piece of the teacher's vocabulary, if it tells it."""
+    """Return the English words that are one piece of the teacher's vocabulary."""
     return [name for name in word_pieces(teacher) if name.isascii() and name.isalnum()]
 
 
-def check_source(folder: Path, shape: Shape) -> None:
+def check_source(folder: Path, shape: StudentShape) -> None:
     """Raise BadInput unless a student of that shape can start from a teacher's layers."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config.get("model_type") != "bert":
         raise BadInput(
-            f"teacher {folder} is a {config.get('model_type')}, and a student starts from the "
-            "layers of a BERT: name one such as all-MiniLM-L6-v2, or a --student"
+            "teacher",
+            str(folder),
+            f"is of type {config.get('model_type')}, and a new student starts from a BERT",
+            "name a BERT such as all-MiniLM-L6-v2, or give a --student",
         )
     if (most := int(config["max_position_embeddings"])) < shape.positions:
         raise BadInput(
-            f"teacher {folder} has {most} positions, fewer than the student's {shape.positions}: "
-            f"set --positions {most} or less"
+            "teacher",
+            str(folder),
+            f"has {most} positions, fewer than the student's {shape.positions}",
+            f"set --positions {most} or less",
         )
     if (width := int(config["hidden_size"])) != shape.hidden:
         raise BadInput(
-            f"teacher {folder} is {width} wide, and the student {shape.hidden}: "
-            f"set --hidden {width}"
+            "teacher",
+            str(folder),
+            f"has the hidden size {width}, and the student {shape.hidden}",
+            f"set --hidden {width}",
         )
     if (inner := int(config["intermediate_size"])) < shape.intermediate:
         raise BadInput(
-            f"teacher {folder} is {inner} wide inside, less than the student's "
-            f"{shape.intermediate}: set --intermediate {inner} or less"
+            "teacher",
+            str(folder),
+            f"has the intermediate size {inner}, less than the student's {shape.intermediate}",
+            f"set --intermediate {inner} or less",
         )
     unknown = set(SAME_AS.values()) - set(word_pieces(folder))
     if unknown:
         raise BadInput(
-            f"teacher {folder} has no word piece {min(unknown)}: name a BERT with its own tokenizer"
+            "teacher",
+            str(folder),
+            f"has no word piece {min(unknown)}",
+            "name a BERT with its own tokenizer",
         )
 
 
 def split_as_teacher(piece: str, vocabulary: Mapping[str, int]) -> list[int]:
-    """Split one of our pieces into the teacher's word pieces, longest first.
+    """Split a piece of the student into the numbers of the teacher's word pieces, longest first.
 
-    A piece that begins a word becomes initial word pieces, another one continuations ("##…").
+    A piece that starts a word becomes initial word pieces; any other becomes continuations ("##…").
     Characters that the teacher lacks are left out.
     """
     inner = not piece.startswith(SPACE)
@@ -136,7 +134,7 @@ def split_as_teacher(piece: str, vocabulary: Mapping[str, int]) -> list[int]:
 
 
 def word_rows(pieces: Sequence[str], vocabulary: Mapping[str, int], rows: Array) -> Array:
-    """Average the teacher's rows [n, dim] of each of our pieces: float32 [pieces, dim]."""
+    """Average the teacher's rows [n, dim] for each piece of the student: float32 [pieces, dim]."""
     unknown = rows[vocabulary["[UNK]"]]
     made = np.empty((len(pieces), rows.shape[1]), dtype=np.float32)
     for number, piece in enumerate(pieces):
@@ -149,7 +147,7 @@ def word_rows(pieces: Sequence[str], vocabulary: Mapping[str, int], rows: Array)
 
 
 def standardize(rows: Array) -> tuple[Array, Array]:
-    """Subtract each row's mean and divide by its deviation; returns rows and deviations."""
+    """Subtract each row's mean and divide by its deviation; return rows and deviations."""
     centred = rows - rows.mean(axis=-1, keepdims=True)
     deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-12)
     return (centred / deviation).astype(np.float32), deviation.astype(np.float32)
@@ -167,9 +165,18 @@ def factorize(
 ) -> dict[str, Array]:
     """Express the teacher's embedding layer in `width` dimensions by a weighted SVD.
 
-    words [pieces, dim], positions [n, dim] and kinds [k, dim] are summed and layer-normalized
-    (gain, shift) by the teacher. The SVD is taken of what that gives for each word at the mean
-    position, weighted by the words' frequencies [pieces]; its mean becomes the mapping's bias.
+    The teacher sums the embeddings of word, position and token type, and normalizes the sum. The
+    SVD is that of the result for each word at the mean position. Its mean becomes the bias of the
+    mapping.
+
+    Args:
+        words: [pieces, dim].
+        positions: [n, dim].
+        kinds: the embeddings of token types, [k, dim].
+        gain: of the layer norm.
+        shift: of the layer norm.
+        weights: the weight of each word, [pieces].
+        width: dimensions of the result.
     """
     place = positions.mean(axis=0)
     normal, deviation = standardize(words + place + kinds[0])
@@ -194,34 +201,42 @@ def factorize(
 
 
 def source_layers(teacher: int, groups: int) -> list[int]:
-    """Choose for each group the middle one of the teacher's layers that it stands for."""
+    """Return for each group the middle one of the teacher's layers that it replaces."""
     return [int((group + 0.5) * teacher / groups) for group in range(groups)]
 
 
 def strongest(into: Array, out: Array, count: int) -> npt.NDArray[np.int64]:
-    """Choose the `count` inner units with the largest weights, in their order.
+    """Return the `count` inner units of a feed-forward layer with the largest weights, in order.
 
-    into: [units, dim] and out: [dim, units] of a feed-forward layer; a unit's strength is the
-    product of its two weights' norms.
+    The strength of a unit is the product of the norms of its two weights, ``into`` [units, dim] and
+    ``out`` [dim, units].
     """
     strength = np.linalg.norm(into, axis=1) * np.linalg.norm(out, axis=0)
     return np.sort(np.argsort(-strength, kind="stable")[:count])
 
 
 def start_weights(
-    teacher: Path, shape: Shape, pieces: Sequence[str], counts: Sequence[int]
+    teacher: Path, shape: StudentShape, pieces: Sequence[str], counts: Sequence[int]
 ) -> dict[str, Array]:
-    """Make the student's first weights from a BERT teacher's folder.
+    """Build the student's first weights from a BERT teacher's folder.
 
-    pieces: the student's vocabulary in order; counts: how often each occurs in the texts. The
-    folder has passed `check_source`. Raises BadInput where its weights are not a BERT's.
+    Args:
+        teacher: a folder that has passed `check_source`.
+        shape: the student's size.
+        pieces: the student's vocabulary in order.
+        counts: how often each piece occurs in the texts.
+
+    Raises:
+        BadInput: the weights are not those of a BERT.
     """
     found = load_file(teacher / "model.safetensors")
     weights = {name.removeprefix("bert."): array for name, array in found.items()}
     if "embeddings.word_embeddings.weight" not in weights:
         raise BadInput(
-            f"teacher {teacher} is not a BERT model, from whose layers the student starts: "
-            "name a BERT such as all-MiniLM-L6-v2"
+            "teacher",
+            str(teacher),
+            "has no weights of a BERT, and a new student starts from them",
+            "name a BERT such as all-MiniLM-L6-v2",
         )
     e = "embeddings."
     rows = weights[e + "word_embeddings.weight"].astype(np.float32)
@@ -232,15 +247,15 @@ def start_weights(
         kinds=weights[e + "token_type_embeddings.weight"].astype(np.float32),
         gain=weights[e + "LayerNorm.weight"].astype(np.float32),
         shift=weights[e + "LayerNorm.bias"].astype(np.float32),
-        # The square root, lest "the" and the comma rule the basis.
+        # The square root keeps frequent tokens such as "the" from dominating the basis.
         weights=np.sqrt(np.asarray(counts, dtype=np.float32) + 1),
         width=shape.embedding,
     )
     depth = 1 + max(int(n.split(".")[2]) for n in weights if n.startswith("encoder.layer."))
     for group, layer in enumerate(source_layers(depth, shape.groups)):
         copied = {
-            f"{ours}.{kind}": weights[f"encoder.layer.{layer}.{theirs}.{kind}"].astype(np.float32)
-            for theirs, ours in LAYER_NAMES.items()
+            f"{albert}.{kind}": weights[f"encoder.layer.{layer}.{bert}.{kind}"].astype(np.float32)
+            for bert, albert in LAYER_NAMES.items()
             for kind in ("weight", "bias")
         }
         kept = strongest(copied["ffn.weight"], copied["ffn_output.weight"], shape.intermediate)

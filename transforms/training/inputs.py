@@ -1,4 +1,4 @@
-"""What a training reads and where it may write, checked before any work."""
+"""Checks of the files that a training reads and of the folder that it writes."""
 
 from __future__ import annotations
 
@@ -29,66 +29,85 @@ def _is_id(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind) or _KINDS["id"][1](kind)
 
 
-def read_columns(path: Path, what: str, columns: Mapping[str, str]) -> pa.Table:
+def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Table:
     """Read named columns of a Parquet file.
 
     Args:
         path: the file.
-        what: names the file in messages.
-        columns: name to ``text``, ``id`` (text or whole numbers) or ``ids`` (lists of them). Nulls
-            are only let through in columns of ``ids``, and in one of ``text`` that is alone.
+        option: the option that names the file, for messages.
+        columns: kind by name: ``text``, ``id`` (text or whole numbers) or ``ids`` (lists of them).
+            Nulls are allowed in columns of ``ids``, and in a ``text`` column that is read alone.
 
     Raises:
-        BadInput: the file is missing or no Parquet, or a column is missing, of another type, or has
-            nulls.
+        BadInput: the file does not exist or is not Parquet, or a column is missing, has another
+            type or has nulls.
     """
     if not path.is_file():
-        raise BadInput(f"{what} {path} does not exist: name a Parquet file")
+        raise BadInput(option, str(path), "does not exist", "name a Parquet file")
     try:
         schema = pq.read_schema(path)
         for name, kind in columns.items():
             if name not in schema.names:
-                raise BadInput(f"{what} {path} has no column {name}: add or rename it")
+                raise BadInput(
+                    option, str(path), f"has no column {name!r}", "add or rename the column"
+                )
             wanted, fits = _KINDS[kind]
             if not fits(schema.field(name).type):
                 raise BadInput(
-                    f"column {name} of {what} {path} is of type {schema.field(name).type}: "
-                    f"it must hold {wanted}"
+                    option,
+                    str(path),
+                    f"column {name!r} has the type {schema.field(name).type}",
+                    f"convert it to {wanted}",
                 )
         table = pq.read_table(path, columns=list(columns))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise BadInput(f"{what} {path} is not readable as Parquet ({reason}): mend it") from error
+        raise BadInput(
+            option, str(path), f"is not readable as Parquet ({reason})", "write the file again"
+        ) from error
     for name, kind in columns.items():
         if kind != "ids" and len(columns) > 1 and table[name].null_count:
             row = pc.index(pc.is_null(table[name]), True).as_py()
-            raise BadInput(f"row {row} of {what} {path} has no {name}: fill it in or leave it out")
+            raise BadInput(
+                option, str(path), f"row {row} has no {name}", "fill it in or remove the row"
+            )
     return table
 
 
 def check_output(output: Path, work: Path) -> None:
-    """Refuse an output that would cost something to write, or can't be written.
+    """Check that a model can be written to ``output`` without loss of other files.
 
     Raises:
-        BadInput: the output is a file or holds something else than a model, or the work folder is
-            in it, or its parent can't be written to.
+        BadInput: the output is a file, holds something other than a model or contains the work
+            folder, or its parent is not writable.
     """
     output, work = output.absolute(), work.absolute()
     if output.exists() and not output.is_dir():
-        raise BadInput(f"--output {output} is a file: name a folder to make")
+        raise BadInput("output", str(output), "is a file", "name a new folder")
     if output.is_dir() and any(output.iterdir()) and not (output / "modules.json").is_file():
         raise BadInput(
-            f"--output {output} holds something else than a model, which would be lost: "
-            "name a new folder"
+            "output",
+            str(output),
+            "holds something other than a model, which would be lost",
+            "name a new folder",
         )
     if work == output or output in work.parents:
         raise BadInput(
-            f"--work {work} lies in --output {output}, which is replaced in the end: "
-            "keep them apart"
+            "work",
+            str(work),
+            f"lies in the output {output}, which the finished model replaces",
+            "name a folder outside of the output",
         )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"--output {output} can't be made: {error.strerror}") from error
+        raise BadInput(
+            "output", str(output), f"can't be created ({error.strerror})", "name another folder"
+        ) from error
     if not os.access(output.parent, os.W_OK):
-        raise BadInput(f"--output {output} can't be made: {output.parent} is not writable")
+        raise BadInput(
+            "output",
+            str(output),
+            f"can't be created: {output.parent} is not writable",
+            "name another folder",
+        )

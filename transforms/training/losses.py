@@ -7,14 +7,14 @@ from torch.nn.functional import cross_entropy
 
 
 def sentence_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean cosine distance of unit vectors, [batch, dim] each."""
+    """Return the mean cosine distance of unit vectors, [batch, dim] each."""
     return 1 - (student * teacher).sum(-1).mean()
 
 
 def similarity_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of the batch's similarity matrices (Tung and Mori, 2019).
+    """Return the mean squared difference of the similarity matrices (Tung and Mori, 2019).
 
-    Unit vectors [batch, dim] each; a batch of one has no pairs and gives zero.
+    Both are unit vectors [batch, dim]. A batch of one has no pairs and gives zero.
     """
     rows = len(student)
     gap = student @ student.T - teacher @ teacher.T
@@ -22,23 +22,28 @@ def similarity_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tenso
 
 
 def word_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Share of the teacher's variance over words that the student leaves unexplained.
+    """Return the share of the teacher's variance over words that the student does not explain.
 
-    student, teacher: float32 [words, dim], neither normalized; 0 is perfect, 1 is no better than
-    the teacher's mean word.
+    Both are float32 [words, dim], not normalized. 0 is perfect; 1 is as good as the teacher's mean
+    word.
     """
-    around = (teacher - teacher.mean(0)).square().sum().clamp(min=1e-6)
-    return (student - teacher).square().sum() / around
+    variance = (teacher - teacher.mean(0)).square().sum().clamp(min=1e-6)
+    return (student - teacher).square().sum() / variance
 
 
 def contrastive_loss(
     questions: torch.Tensor, passages: torch.Tensor, relevant: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """InfoNCE over the batch's passages (van den Oord et al., 2018).
+    """Return the InfoNCE loss over the batch's passages (van den Oord et al., 2018).
 
-    questions: unit vectors [questions, dim]; passages: unit vectors [passages, dim]; relevant: bool
-    [questions, passages], at least one true a row. A question's first relevant passage is its
-    target; other relevant ones are left out of the sum.
+    The target of a question is its first relevant passage. Its other relevant passages are left out
+    of the sum.
+
+    Args:
+        questions: unit vectors [questions, dim].
+        passages: unit vectors [passages, dim].
+        relevant: bool [questions, passages], at least one true in each row.
+        temperature: divides the similarities.
     """
     scores = questions @ passages.T / temperature
     target = relevant.to(torch.int8).argmax(1)

@@ -1,4 +1,4 @@
-"""Questions with their passages, and batches in which the passages are hard to tell apart."""
+"""Questions with their passages, and batches whose passages are hard to tell apart."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ import numpy.typing as npt
 from transforms.errors import BadInput
 from transforms.training.inputs import read_columns
 
-#: The share of a corpus' passages that validation takes, and how many at most.
+#: The share of a corpus' passages that validation takes, and the most passages.
 HELD_OUT = (0.05, 150)
-#: How many other passages of a corpus validation searches beside them.
-OTHERS = 500
+#: How many other passages of a corpus validation searches too.
+DISTRACTORS = 500
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """One corpus: texts of passages and questions, and the passages that answer each question.
+    """Passages and questions of one corpus; no text occurs twice.
 
-    No text stands twice.
+    Attributes:
+        name: of the corpus.
+        passages: texts.
+        questions: texts.
+        relevant: for each question, the numbers of the passages that answer it.
     """
 
     name: str
@@ -30,32 +34,35 @@ class Pairs:
     questions: list[str]
     relevant: list[list[int]]
 
-    def answered(self) -> list[list[int]]:
-        """List the questions of each passage."""
-        owned: list[list[int]] = [[] for _ in self.passages]
+    def questions_by_passage(self) -> list[list[int]]:
+        """Return the numbers of the questions that each passage answers."""
+        questions: list[list[int]] = [[] for _ in self.passages]
         for question, answers in enumerate(self.relevant):
             for passage in answers:
-                owned[passage].append(question)
-        return owned
+                questions[passage].append(question)
+        return questions
 
 
 def read_pairs(passages: Path, questions: Path) -> Pairs:
     """Read passages (id, text) and questions (question, relevant: ids) from Parquet files.
 
-    Passages of one text are one, and so are questions, which all their passages answer: else each
-    would be taught that the other's answer is none. Questions without a passage are left out.
+    Equal passages become one, and so do equal questions, with the answers of all of them.
+    Otherwise training would teach that a copy is not an answer. Questions without a passage are
+    left out.
 
     Raises:
-        BadInput: a column is missing or of another type, an id stands twice, a relevant id is not
+        BadInput: a column is missing or has another type, an id occurs twice, a relevant id is not
             among the passages, or fewer than two questions have passages.
     """
-    rows = read_columns(passages, "passages", {"id": "id", "text": "text"})
-    asked = read_columns(questions, "questions", {"question": "text", "relevant": "ids"})
+    rows = read_columns(passages, "pairs", {"id": "id", "text": "text"})
+    asked = read_columns(questions, "pairs", {"question": "text", "relevant": "ids"})
     numbers: dict[str, int] = {}
     texts: dict[str, int] = {}
     for name, text in zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True):
         if str(name) in numbers:
-            raise BadInput(f"passages {passages} have the id {name} twice: give each its own")
+            raise BadInput(
+                "pairs", str(passages), f"has the id {name} twice", "give each passage its own id"
+            )
         numbers[str(name)] = texts.setdefault(text, len(texts))
     answers: dict[str, dict[int, None]] = {}
     for question, names in zip(
@@ -64,68 +71,88 @@ def read_pairs(passages: Path, questions: Path) -> Pairs:
         for name in names or []:
             if str(name) not in numbers:
                 raise BadInput(
-                    f"question {question!r} of {questions} names the passage {name}, "
-                    f"which {passages} does not hold: give the passages that belong to it"
+                    "pairs",
+                    str(questions),
+                    f"question {question!r} names the passage {name}, which {passages} does not "
+                    "have",
+                    "give the passages that belong to the questions",
                 )
             answers.setdefault(question, {})[numbers[str(name)]] = None
     if len(answers) < 2:
-        raise BadInput(f"pairs {questions} hold {len(answers)} answered questions: give 2 or more")
+        raise BadInput(
+            "pairs",
+            str(questions),
+            f"has {len(answers)} answered questions",
+            "give 2 or more",
+        )
     return Pairs(
         passages.parent.name, list(texts), list(answers), [list(own) for own in answers.values()]
     )
 
 
-def held_out(pairs: Pairs, share: float, most: int, seed: int) -> set[int]:
-    """Draw answered passages for validation, one at least.
+def draw_held_out(pairs: Pairs, share: float, most: int, seed: int) -> set[int]:
+    """Draw the passages for validation among those with questions; at least one.
 
-    Neither they nor any question that one of them answers take part in training.
+    Training leaves out these passages and all questions that one of them answers.
     """
-    answered = np.flatnonzero([bool(own) for own in pairs.answered()])
-    count = min(most, max(1, int(share * len(answered))))
-    drawn = answered[np.random.default_rng([seed, 1]).permutation(len(answered))[:count]]
+    answering = np.flatnonzero([bool(own) for own in pairs.questions_by_passage()])
+    count = min(most, max(1, int(share * len(answering))))
+    drawn = answering[np.random.default_rng([seed, 1]).permutation(len(answering))[:count]]
     return {int(n) for n in drawn}
 
 
-def searched(pairs: Pairs, kept: set[int], others: int) -> list[int]:
-    """List the passages that are searched for the kept ones: these, and others drawn of the corpus.
+def validation_pool(pairs: Pairs, held_out: set[int], distractors: int) -> list[int]:
+    """Return the passages that validation searches: the held-out ones and some drawn at random.
 
-    Among the few that are held out alone, most models find nearly all.
+    Among the few held-out passages alone, most models find nearly all answers.
     """
-    drawn = np.random.default_rng(5).permutation(len(pairs.passages))[:others]
-    return sorted(kept.union(drawn.tolist()))
+    drawn = np.random.default_rng(5).permutation(len(pairs.passages))[:distractors]
+    return sorted(held_out.union(drawn.tolist()))
 
 
-def neighbourhoods(
+def group_neighbours(
     passages: Sequence[int],
-    unasked: Sequence[int],
-    rivals: Sequence[Sequence[int]],
+    without_questions: Sequence[int],
+    negatives: Sequence[Sequence[int]],
     size: int,
-    dice: np.random.Generator,
+    rng: np.random.Generator,
 ) -> list[list[int]]:
-    """Part passages into groups of at most `size`: a random one and its rivals not yet taken.
+    """Split passages into groups of at most `size`: a random one and its free hard negatives.
 
-    Passages that are ``unasked``, without a question, come in as rivals alone.
+    Args:
+        passages: numbers of the passages that have questions.
+        without_questions: numbers of passages that may only come in as hard negatives.
+        negatives: the hard negatives of each passage, hardest first.
+        size: passages of a group.
+        rng: decides the order.
     """
     seeds = np.asarray(sorted(set(passages)), dtype=np.int64)
-    free = {*passages, *unasked}
+    free = {*passages, *without_questions}
     groups = []
-    for seed in dice.permutation(seeds):
+    for seed in rng.permutation(seeds):
         if int(seed) in free:
             free.discard(int(seed))
             group = [int(seed)]
-            for rival in rivals[int(seed)]:
+            for negative in negatives[int(seed)]:
                 if len(group) == size:
                     break
-                if rival in free:
-                    free.discard(rival)
-                    group.append(rival)
+                if negative in free:
+                    free.discard(negative)
+                    group.append(negative)
             groups.append(group)
     return groups
 
 
 @dataclass(frozen=True)
-class Contest:
-    """One batch: passages, questions, and bool [questions, passages] of what answers what."""
+class PairBatch:
+    """One contrastive batch.
+
+    Attributes:
+        corpus: number of the corpus.
+        passages: numbers of its passages.
+        questions: numbers of its questions.
+        relevant: which passage answers which question, bool [questions, passages].
+    """
 
     corpus: int
     passages: list[int]
@@ -134,61 +161,70 @@ class Contest:
 
 
 @dataclass(frozen=True)
-class Contests:
-    """All contrastive batches, in an order that depends on the seed alone."""
+class PairData:
+    """All contrastive batches, in an order that depends on the seed alone.
+
+    Attributes:
+        corpora: the pairs of each corpus.
+        negatives: the hard negatives of each passage, for each corpus.
+        held_out: the passages that validation takes, for each corpus.
+        passages: passages of a batch.
+        neighbours: passages of a batch that are hard negatives of each other, at most.
+        questions: questions of a passage, at most.
+        seed: of order and sampling.
+    """
 
     corpora: Sequence[Pairs]
-    rivals: Sequence[Sequence[Sequence[int]]]
-    left_out: Sequence[set[int]]
+    negatives: Sequence[Sequence[Sequence[int]]]
+    held_out: Sequence[set[int]]
     passages: int
     neighbours: int
     questions: int
     seed: int
 
-    def epoch(self, number: int) -> list[Contest]:
-        """Make the batches of one pass over all passages that have questions.
+    def epoch(self, number: int) -> list[PairBatch]:
+        """Return the batches of one pass over all passages that have questions.
 
-        Those that have none are rivals of the others, where BM25 takes them for answers.
+        Passages without questions come in as hard negatives of others only.
         """
         made = []
         for corpus, pairs in enumerate(self.corpora):
-            dice = np.random.default_rng([self.seed, number, corpus])
-            kept = self.left_out[corpus]
-            answered = [
-                [] if n in kept else [q for q in own if kept.isdisjoint(pairs.relevant[q])]
-                for n, own in enumerate(pairs.answered())
+            rng = np.random.default_rng([self.seed, number, corpus])
+            held_out = self.held_out[corpus]
+            questions = [
+                [] if n in held_out else [q for q in own if held_out.isdisjoint(pairs.relevant[q])]
+                for n, own in enumerate(pairs.questions_by_passage())
             ]
-            usable = [n for n, own in enumerate(answered) if own]
-            unasked = [n for n, own in enumerate(answered) if not own and n not in kept]
-            groups = neighbourhoods(usable, unasked, self.rivals[corpus], self.neighbours, dice)
-            flat = [n for place in dice.permutation(len(groups)) for n in groups[place]]
+            usable = [n for n, own in enumerate(questions) if own]
+            without = [n for n, own in enumerate(questions) if not own and n not in held_out]
+            groups = group_neighbours(usable, without, self.negatives[corpus], self.neighbours, rng)
+            flat = [n for place in rng.permutation(len(groups)) for n in groups[place]]
             for start in range(0, len(flat), self.passages):
                 chosen = flat[start : start + self.passages]
-                if len(chosen) > 1 and any(answered[n] for n in chosen):
-                    made.append(self.contest(corpus, chosen, answered, dice))
+                if len(chosen) > 1 and any(questions[n] for n in chosen):
+                    made.append(self._batch(corpus, chosen, questions, rng))
         order = np.random.default_rng([self.seed, number]).permutation(len(made))
         return [made[place] for place in order]
 
-    def contest(
-        self, corpus: int, passages: list[int], answered: list[list[int]], dice: np.random.Generator
-    ) -> Contest:
-        """Take at most `questions` questions of each passage."""
+    def _batch(
+        self, corpus: int, passages: list[int], questions: list[list[int]], rng: np.random.Generator
+    ) -> PairBatch:
+        """Sample at most `questions` questions of each passage."""
         column = {passage: place for place, passage in enumerate(passages)}
         asked: dict[int, None] = {}
         for passage in passages:
-            own = answered[passage]
+            own = questions[passage]
             take = min(len(own), self.questions)
-            asked.update((own[int(i)], None) for i in dice.permutation(len(own))[:take])
-        questions = list(asked)
-        relevant = np.zeros((len(questions), len(passages)), dtype=np.bool_)
-        for row, question in enumerate(questions):
+            asked.update((own[int(i)], None) for i in rng.permutation(len(own))[:take])
+        relevant = np.zeros((len(asked), len(passages)), dtype=np.bool_)
+        for row, question in enumerate(asked):
             for passage in self.corpora[corpus].relevant[question]:
                 if passage in column:
                     relevant[row, column[passage]] = True
-        return Contest(corpus, passages, questions, relevant)
+        return PairBatch(corpus, passages, list(asked), relevant)
 
-    def batches(self, start: int) -> Iterator[Contest]:
-        """Yield batches for ever, from the one numbered `start` on."""
+    def batches(self, start: int) -> Iterator[PairBatch]:
+        """Yield batches without end, from the one numbered `start` on."""
         number = 0
         while True:
             made = self.epoch(number)

@@ -1,4 +1,4 @@
-"""The student as a network: its loss against the teacher, and how near it has come."""
+"""The student in training: its network and its distillation loss."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from transformers import AlbertConfig, AlbertModel
 from transforms.errors import BadInput
 from transforms.models.options import Placement
 from transforms.runtime.devices import best_dtype, resolve_device
-from transforms.training.distillation_data import Lesson
+from transforms.training.distillation_data import DistillationBatch
 from transforms.training.losses import sentence_loss, similarity_loss, word_loss
 from transforms.training.teacher import mean_pool, word_means
 
 
-def place(device: str, precision: str) -> Placement:
-    """Settle where to train, and the dtype of matrix products: float32 or bfloat16.
+def resolve_training_placement(device: str, precision: str) -> Placement:
+    """Choose the device and the dtype of matrix products, float32 or bfloat16.
 
-    ``auto`` is bfloat16 where the device is fast in it. Gradients fall below float16's range, so
-    that a device without bfloat16 gets float32. Raises BadInput where CUDA is not there.
+    ``auto`` is bfloat16 where the device computes fast in it, and float32 elsewhere: gradients fall
+    below the range of float16. Raises BadInput if CUDA is asked for but missing.
     """
     device = resolve_device(device)
     if precision == "auto":
@@ -35,7 +35,7 @@ def place(device: str, precision: str) -> Placement:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each part of the distillation loss counts."""
+    """The weights of the parts of the distillation loss."""
 
     sentence: float = 2.0
     similarity: float = 10.0
@@ -51,14 +51,20 @@ class Student:
         weights: Mapping[str, npt.NDArray[Any]],
         placement: Placement,
     ) -> None:
-        """Build it with the given weights where `place` settled.
+        """Build the network.
 
-        Attention is eager: its backward is faster on CPU. Raises BadInput where the weights are not
-        those that the config asks for.
+        Args:
+            config: the network's size.
+            weights: arrays named as in `AlbertModel`.
+            placement: what `resolve_training_placement` returned.
+
+        Raises:
+            BadInput: the weights are not those that the config asks for.
         """
         config = copy.deepcopy(config)
+        # Its backward pass is the fastest on a CPU.
         config._attn_implementation = "eager"
-        # Dropout would be drawn anew after a resume.
+        # A resumed training would draw other dropout masks.
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
         model: Any = AlbertModel(config, add_pooling_layer=False)
         tensors = {name: torch.from_numpy(np.asarray(a, np.float32)) for name, a in weights.items()}
@@ -67,8 +73,11 @@ class Student:
         for name in sorted(wanted.keys() | given.keys()):
             if wanted.get(name) != given.get(name):
                 raise BadInput(
-                    f"the weights {name} have the shape {given.get(name)}, and by the model's "
-                    f"config {wanted.get(name)}: restore the model.safetensors that belongs to it"
+                    "weights",
+                    name,
+                    f"have the shape {given.get(name)}, and by the model's config "
+                    f"{wanted.get(name)}",
+                    "restore the model.safetensors that belongs to the config",
                 )
         model.load_state_dict(tensors)
         self.device = torch.device(placement.device)
@@ -76,12 +85,12 @@ class Student:
         self.model = model.to(self.device).train()
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Compute matrix products in the chosen precision."""
-        on = self.precision != torch.float32
-        return torch.autocast(self.device.type, self.precision, enabled=on)
+        """Return a context in which matrix products have the chosen precision."""
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, self.precision, enabled=enabled)
 
     def states(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode int64 ids [batch, tokens] (-1 is padding): last states and the mask."""
+        """Encode int64 ids [batch, tokens], padded with -1; return the last states and the mask."""
         mask = ids >= 0
         with self.autocast():
             found = self.model(
@@ -90,37 +99,37 @@ class Student:
         return found.last_hidden_state, mask
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
-        """Encode ids [batch, tokens]: unit vectors, float32 [batch, dim]."""
+        """Encode ids [batch, tokens] as unit vectors, float32 [batch, dim]."""
         return mean_pool(*self.states(ids))
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Copy the weights out, by name."""
+        """Copy the weights, by name."""
         return {n: t.detach().float().cpu().numpy() for n, t in self.model.state_dict().items()}
 
     def distillation_loss(
-        self, lesson: Lesson, weights: LossWeights
+        self, batch: DistillationBatch, weights: LossWeights
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """Compare one batch with the teacher: the loss, and its parts for the report."""
-        lesson = lesson.to(self.device)
-        states, mask = self.states(lesson.ids)
+        """Compare one batch with the teacher; return the loss and the parts to report."""
+        batch = batch.to(self.device)
+        states, mask = self.states(batch.ids)
         states = states.float()
         vectors = mean_pool(states, mask)
-        words = word_means(states, lesson.slots, lesson.words.shape[1])[lesson.known]
+        words = word_means(states, batch.word_ids, batch.word_vectors.shape[1])[batch.word_mask]
         parts = (
-            (weights.sentence, sentence_loss(vectors, lesson.vectors)),
-            (weights.similarity, similarity_loss(vectors, lesson.vectors)),
-            (weights.word, word_loss(words, lesson.words[lesson.known])),
+            (weights.sentence, sentence_loss(vectors, batch.vectors)),
+            (weights.similarity, similarity_loss(vectors, batch.vectors)),
+            (weights.word, word_loss(words, batch.word_vectors[batch.word_mask])),
         )
         loss: torch.Tensor = sum(
             (w * part for w, part in parts), torch.zeros((), device=self.device)
         )
         return loss, {"cosine": 1 - parts[0][1].item(), "words": parts[2][1].item()}
 
-    def teacher_cosine(self, lessons: Sequence[Lesson]) -> dict[str, float]:
-        """Average the cosine to the teacher over held-out batches, as the metric "score"."""
+    def teacher_cosine(self, batches: Sequence[DistillationBatch]) -> dict[str, float]:
+        """Return the mean cosine to the teacher over held-out batches, as the metric "score"."""
         total, count = 0.0, 0
-        for lesson in lessons:
-            vectors = self.embed(lesson.ids.to(self.device)).cpu()
-            total += float((vectors * lesson.vectors).sum())
+        for batch in batches:
+            vectors = self.embed(batch.ids.to(self.device)).cpu()
+            total += float((vectors * batch.vectors).sum())
             count += len(vectors)
         return {"score": total / count}

@@ -1,4 +1,4 @@
-"""The student's own sentencepiece-unigram vocabulary, in ALBERT's conventions."""
+"""The student's own SentencePiece unigram vocabulary, in ALBERT's conventions."""
 
 from __future__ import annotations
 
@@ -29,10 +29,20 @@ def train_vocabulary(
 ) -> bytes:
     """Train a unigram model of `size` pieces, the five special ones included.
 
-    words: such as should rather be one piece; each counts as if it stood `WORD_WEIGHT` times more
-    in the texts (sentencepiece makes a piece only of what stands in two words at least). Returns
-    the serialized sentencepiece model. Raises BadInput when the texts are too few or too uniform
-    for so many pieces. The training has no random part: equal texts give equal pieces.
+    The training is deterministic: equal texts give equal pieces.
+
+    Args:
+        texts: the training texts.
+        size: number of pieces.
+        words: words that should become one piece. Each counts as if it occurred `WORD_WEIGHT` times
+            more in the texts. SentencePiece makes a piece only of what occurs in two or more words.
+        threads: threads to use; 0 for two.
+
+    Returns:
+        The serialized SentencePiece model.
+
+    Raises:
+        BadInput: the texts are too few or too uniform for so many pieces.
     """
     model = io.BytesIO()
     extra = [" ".join(words[i : i + 50]) for i in range(0, len(words), 50)] * WORD_WEIGHT
@@ -63,26 +73,30 @@ def train_vocabulary(
         if "required_chars" in reason:
             least = re.findall(r"\d+", reason)[-1]
             raise BadInput(
-                f"--vocab-size {size} is less than the {least} different characters and special "
-                f"pieces of these texts: give {least} or more"
+                "vocab_size",
+                size,
+                f"these texts have {least} different characters and special pieces",
+                f"give {least} or more",
             ) from error
         raise BadInput(
-            f"vocabulary of {size} pieces cannot be trained on these texts: {reason}; "
-            "give more texts or a smaller --vocab-size"
+            "vocab_size",
+            size,
+            f"a vocabulary of this size can't be trained on these texts ({reason})",
+            "give more texts or a smaller vocabulary",
         ) from error
     return model.getvalue()
 
 
 def pieces(model: bytes) -> list[tuple[str, float]]:
-    """List the pieces of a serialized sentencepiece model with their log probabilities."""
+    """List the pieces of a serialized SentencePiece model with their log probabilities."""
     loaded = spm.SentencePieceProcessor(model_proto=model)
     return [(loaded.id_to_piece(i), loaded.get_score(i)) for i in range(loaded.get_piece_size())]
 
 
 def albert_tokenizer(model: bytes, max_tokens: int) -> AlbertTokenizer:
-    """Make the transformers tokenizer of a serialized sentencepiece model.
+    """Build the transformers tokenizer of a serialized SentencePiece model.
 
-    Texts are cut at `max_tokens` tokens, the two special ones included, where truncation is asked.
+    Truncation, where it is asked for, cuts texts at `max_tokens`, special tokens included.
     """
     return AlbertTokenizer(
         vocab=pieces(model), do_lower_case=True, keep_accents=False, model_max_length=max_tokens

@@ -1,0 +1,39 @@
+"""The result of a training, as the commands report it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transforms.training.trainer import State
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The result of a training.
+
+    Attributes:
+        output: the model's folder.
+        steps: steps taken.
+        best_step: the step whose weights were written.
+        score: the validation score of those weights.
+        seconds: time of training, earlier runs included.
+    """
+
+    output: str
+    steps: int
+    best_step: int
+    score: float
+    seconds: float
+
+    @classmethod
+    def from_state(cls, output: Path, state: State) -> TrainingResult:
+        """Build the result from a trainer's last state."""
+        return cls(str(output), state.step, state.best_step, state.best, state.seconds)
+
+    def __str__(self) -> str:
+        """Return the result as one line."""
+        line = f"wrote {self.output}: the weights of step {self.best_step}, score {self.score:.4f}"
+        if self.best_step == 0:
+            line += "; no later step was better than the first weights"
+        return line
