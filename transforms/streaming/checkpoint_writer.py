@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from transforms.storage import filesystem
+from transforms.storage.network import in_threads
 from transforms.streaming.checkpoint import TABLES, Checkpoint, write_checkpoint
 from transforms.streaming.journal import Journal, JournalState, documents_name, numbers_in
 from transforms.streaming.journal_entries import LoggedEntry, read_entry
@@ -70,7 +71,7 @@ def _truncate(journal: Journal) -> None:
     last = checkpoints[-1] - _KEPT_ENTRIES
     numbers = [number for number in numbers_in(names, r"(\d{8})\.json") if number <= last]
     entries = [journal.entry_url(number) for number in numbers]
-    segments = [entry.segment for entry in filesystem.in_threads(read_entry, entries)]
+    segments = [entry.segment for entry in in_threads(read_entry, entries)]
     _remove(filesystem.join(journal.root, documents_name(segment)) for segment in segments)
     _remove(map(journal.closing_url, numbers))
     # After a kill the next truncation finds what is left by the entry.
@@ -85,4 +86,4 @@ def _truncate(journal: Journal) -> None:
 
 
 def _remove(urls: Iterable[str]) -> None:
-    filesystem.in_threads(filesystem.remove, urls)
+    in_threads(filesystem.remove, urls)

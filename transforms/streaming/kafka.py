@@ -1,9 +1,9 @@
-"""Records of a Kafka topic as messages: the key names the document, the value is JSON.
+"""Records of a Kafka topic as messages: the key is the document's id, the value is JSON.
 
     {"text": "A river is water that flows.", "lang": "en", "year": 2020}
 
-All of the value but ``text`` are metadata columns. A record without a value, Kafka's tombstone,
-takes the document away.
+Everything but ``text`` is metadata. A record without a value, a tombstone in Kafka, deletes the
+document.
 """
 
 import json
@@ -14,18 +14,18 @@ from transforms.streaming.messages import Message
 
 
 def message_of(record: Any) -> Message:
-    """What a record says of a document.
+    """Return the message of a record.
 
-    The version is the record's offset: all records of a key lie in one partition, in the order in
-    which they were written. That does not hold across topics, nor where a topic was made anew or
-    got more partitions.
+    The version is the record's offset, as all records of a key are in one partition, in the order
+    in which they were written. This does not hold across topics, nor after a topic was created
+    again or got more partitions.
 
-    Nothing is raised here: what can't be read stays as it is, in the place of the id or the text,
-    and is refused with its reason where messages land.
+    Nothing is raised here: a key or a value that can't be read takes the place of the id or the
+    text as it is. `LandMessages` then rejects the message with its reason.
 
     Args:
-        record: has ``key`` and ``value`` (bytes or None) and ``offset``, as what
-            ``ReadFromKafka(with_metadata=True)`` gives.
+        record: has ``key`` and ``value`` (bytes or None) and ``offset``, as the records of
+            ``ReadFromKafka(with_metadata=True)``.
     """
     name: Any = record.key
     if name is not None:
@@ -38,10 +38,10 @@ def message_of(record: Any) -> Message:
 
 
 def _content_of(value: bytes) -> tuple[Any, dict[str, Any]]:
-    """Text and metadata of a value; all of it as the text where it has none."""
+    """Return text and metadata of a value; without a text, the value itself and no metadata."""
     try:
         content = json.loads(value)
-        # A half of a surrogate pair, which JSON can say and UTF-8 can't.
+        # JSON can express half of a surrogate pair, UTF-8 can't.
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return value, {}

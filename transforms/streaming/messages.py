@@ -1,10 +1,10 @@
 """Messages of a stream become files of a folder that a store watches.
 
-A message brings a document, or takes one away. Messages are gathered for some seconds, the newest
-of each document is kept, and what is left becomes a Parquet file under ``messages/<name>/`` in the
-store, which is named after its content: a batch that a runner tries again writes the same file.
-From there on they are files like others, see `WatchFiles`; versions decide which message counts
-(`versions`), so late, double and disordered ones do no harm.
+A message brings a document or deletes one. Messages are gathered for some seconds. The newest of
+each document go to a Parquet file under ``messages/<name>/`` in the store. The file is named after
+its content, so a batch that a runner repeats writes the same file. `WatchFiles` takes these files
+like any others. Versions decide which message counts, so late, repeated and disordered messages do
+no harm; see `message_versions`.
 """
 
 import io
@@ -22,25 +22,26 @@ from apache_beam.transforms.window import GlobalWindows
 
 from transforms.catalog.manifest_json import check_name
 from transforms.catalog.options import ColumnOptions
-from transforms.errors import BadInput
+from transforms.errors import BadInput, Damaged
 from transforms.runtime.version import check_version, installed_version
 from transforms.storage import filesystem
 from transforms.storage.schema import METRICS, RESERVED
 from transforms.streaming.message_versions import VERSION
 
 _ID, _TEXT = "id", "text"
-_REFUSED = pa.schema([("message", pa.string()), ("reason", pa.string())])
+_REJECTED = pa.schema([("message", pa.string()), ("reason", pa.string())])
 
 
 @dataclass(frozen=True)
 class Message:
-    """What a stream says of a document.
+    """A new version of a document, or its deletion.
 
     Attributes:
-        id: the document's.
-        text: its text; None takes the document away.
-        version: of one id the greatest counts; None is the element's timestamp in microseconds.
-        metadata: values of the metadata columns, by name; what is not named is null.
+        id: the document's id.
+        text: the document's text; None deletes the document.
+        version: of one id the greatest version counts; None takes the element's timestamp in
+            microseconds.
+        metadata: values of the metadata columns by name; a column without a value is null.
     """
 
     id: str
@@ -51,16 +52,15 @@ class Message:
 
 @dataclass(frozen=True)
 class MessageOptions:
-    """How a stream is gathered.
+    """How the messages of a stream are gathered.
 
     Attributes:
         store: the store's URL.
-        name: of the stream, a plain file name; a stream that is started again under its name goes
-            on where it was.
+        name: the stream's name, a plain file name; a stream that restarts under its name resumes.
         metadata: names and types of the metadata columns.
-        every: seconds for which messages are gathered at most.
-        most: messages of a file at most.
-        shards: how many files are gathered at once, each on a worker of its own.
+        every: the most seconds for which messages are gathered.
+        most: the most messages of a file.
+        shards: number of files that are gathered at once, each on its own worker.
     """
 
     store: str
@@ -70,66 +70,70 @@ class MessageOptions:
     most: int = 10_000
     shards: int = 1
 
+    def __post_init__(self) -> None:
+        """Raise BadInput if an option can't be used."""
+        try:
+            check_name(self.name)
+        except Damaged as error:
+            remedy = "Give letters, digits, dots, hyphens and underscores"
+            raise BadInput("name", self.name, "is not a plain file name", remedy) from error
+        taken = sorted((RESERVED | {_ID, VERSION}) & set(self.metadata.names))
+        if taken:
+            raise BadInput("metadata column", taken[0], "has a reserved name", "Rename it")
+        for option in ("every", "most", "shards"):
+            value = getattr(self, option)
+            if value <= 0:
+                raise BadInput(option, value, "must be above 0", "Give a larger number")
+
     @property
     def folder(self) -> str:
-        """Where the stream's files lie until their rows are in the store."""
+        """The folder that has the stream's files until their rows are in the store."""
         return filesystem.join(self.store, "messages", self.name)
 
     @property
     def columns(self) -> ColumnOptions:
-        """What the columns of the files hold."""
+        """The columns of the files."""
         return ColumnOptions(_ID, _TEXT, tuple((name, name) for name in self.metadata.names))
 
     @property
     def schema(self) -> pa.Schema:
-        """Of the files."""
+        """The schema of the files."""
         known = pa.schema([(_ID, pa.string()), (_TEXT, pa.string()), (VERSION, pa.int64())])
         return pa.unify_schemas([known, self.metadata])
 
 
-def check_message_options(options: MessageOptions) -> None:
-    """Raise BadInput where options can't work."""
-    check_name(options.name)
-    taken = sorted((RESERVED | {_ID, VERSION}) & set(options.metadata.names))
-    if taken:
-        raise BadInput(f"metadata column {taken[0]!r} has a name that is taken; rename it")
-    for name, value in (
-        ("every", options.every), ("most", options.most), ("shards", options.shards)
-    ):  # fmt: skip
-        if value <= 0:
-            raise BadInput(f"{name} is {value}; give more than 0")
-
-
-def sort_out(messages: Iterable[Message], options: MessageOptions) -> tuple[pa.Table, pa.Table]:
-    """The newest message of each document, ordered by id, and those that can't be taken.
+def newest_messages(
+    messages: Iterable[Message], options: MessageOptions
+) -> tuple[pa.Table, pa.Table]:
+    """Select the newest message of each document, ordered by id, and reject invalid messages.
 
     Returns:
         A table of ``options.schema``, and one of ``message`` (as JSON) and ``reason``.
     """
     newest: dict[str, dict[str, Any]] = {}
-    refused: list[dict[str, str]] = []
+    rejected: list[dict[str, str]] = []
     for message in messages:
         reason = _reason(message, options)
         if reason:
             content = json.dumps(asdict(message), sort_keys=True, default=repr)
-            refused.append({"message": content, "reason": reason})
+            rejected.append({"message": content, "reason": reason})
         elif message.id not in newest or message.version >= newest[message.id][VERSION]:
             known = {_ID: message.id, _TEXT: message.text, VERSION: message.version}
             newest[message.id] = message.metadata | known
     table = pa.Table.from_pylist([newest[name] for name in sorted(newest)], options.schema)
-    return table, pa.Table.from_pylist(refused, _REFUSED)
+    return table, pa.Table.from_pylist(rejected, _REJECTED)
 
 
 def land(messages: Iterable[Message], options: MessageOptions) -> tuple[int, int]:
-    """Write messages to the stream's folder, and those that can't be taken below ``_rejects``.
+    """Write messages to the stream's folder, and rejected ones to ``_rejects`` in it.
 
     Returns:
-        How many documents and how many refused messages the files hold.
+        The number of documents and of rejected messages in the files.
     """
-    table, refused = sort_out(messages, options)
+    table, rejected = newest_messages(messages, options)
     for folder, rows in (
         (options.folder, table),
-        (filesystem.join(options.folder, "_rejects"), refused),
+        (filesystem.join(options.folder, "_rejects"), rejected),
     ):
         if rows.num_rows:
             sink = io.BytesIO()
@@ -137,11 +141,11 @@ def land(messages: Iterable[Message], options: MessageOptions) -> tuple[int, int
             content = sink.getvalue()
             name = f"{filesystem.digest(content)[:32]}.parquet"
             filesystem.create_exclusively(filesystem.join(folder, name), content)
-    return table.num_rows, refused.num_rows
+    return table.num_rows, rejected.num_rows
 
 
 def _reason(message: Message, options: MessageOptions) -> str:
-    """Why a message can't be taken; empty where it can."""
+    """Return why a message is invalid; empty if it is valid."""
     for what, value, kind in (
         ("id", message.id, str),
         ("text", message.text, str | None),
@@ -161,7 +165,7 @@ def _reason(message: Message, options: MessageOptions) -> str:
 
 
 class _VersionFn(beam.DoFn):
-    """Messages with a version, under the number of their shard."""
+    """From messages to pairs of the shard's number and the message with a version."""
 
     def __init__(self, shards: int) -> None:
         self._shards = shards
@@ -185,22 +189,21 @@ class _LandFn(beam.DoFn):
         check_version(self._version)
 
     def process(self, element: tuple[int, Iterable[Message]]) -> Iterator[int]:
-        taken, refused = land(element[1], self._options)
-        Metrics.counter(METRICS, "messages").inc(taken)
-        Metrics.counter(METRICS, "messages_rejected").inc(refused)
-        yield taken
+        documents, rejected = land(element[1], self._options)
+        Metrics.counter(METRICS, "messages").inc(documents)
+        Metrics.counter(METRICS, "messages_rejected").inc(rejected)
+        yield documents
 
 
 class LandMessages(beam.PTransform):
-    """A ``PCollection[Message]``, bounded or not, to files; gives the number of rows of each.
+    """From a ``PCollection[Message]``, bounded or not, to files; yields the rows of each file.
 
-    The windows and triggers that messages come with are given up: what is gathered is bounded by
-    time and number alone, so no message is too late.
+    Windows and triggers of the messages are ignored: only time and number bound a file. So no
+    message is too late.
     """
 
     def __init__(self, options: MessageOptions) -> None:
         super().__init__()
-        check_message_options(options)
         self._options = options
 
     def expand(self, messages: beam.PCollection[Message]) -> beam.PCollection[int]:

@@ -249,7 +249,7 @@ class FakeJob:
 def running(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
     """The job that ``watch.run`` gets in place of a real one."""
     job = FakeJob(PipelineState.RUNNING)
-    monkeypatch.setattr(watch, "make_pipeline", lambda *_: beam.Pipeline(runner="FnApiRunner"))
+    monkeypatch.setattr(watch, "new_pipeline", lambda *_, **__: beam.Pipeline("FnApiRunner"))
     monkeypatch.setattr(watch, "run_in_background", lambda _: contextlib.nullcontext(job))
     return job
 
