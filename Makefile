@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines engines kafka images servers lint bench bench-answers bench-index bench-hybrid reference faults model clean
+.PHONY: help demo test test-slow test-engines engines kafka images servers lint bench bench-answers bench-index bench-hybrid reference faults model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,9 +14,12 @@ help: ## list the chores
 demo: $(BIN)/.installed ## embed Python's own documentation and ask it questions
 	$(BIN)/albeam demo
 
-test: $(BIN)/.installed ## run all tests but those on Prism and Flink; in CI with make servers
+test: $(BIN)/.installed ## run the tests, but for slow ones and those on Prism and Flink
 	test -z "$(CI)" || $(MAKE) servers
-	$(BIN)/pytest -m "not engines"
+	$(BIN)/pytest -m "not engines and not slow"
+
+test-slow: $(BIN)/.installed ## run the slow tests: kills, histories, real corpora, worker processes
+	$(BIN)/pytest -m "slow and not engines" --dist load
 
 engines: ## build Prism and fetch Flink: Go, Maven and Java 17, minutes the first time
 	deploy/engines/fetch.sh $(ALBEAM_ENGINES)
