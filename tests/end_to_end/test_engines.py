@@ -118,7 +118,7 @@ def test_a_worker_s_error_is_one_line(
     content = bytearray(file.read_bytes())
     content[100:400] = bytes(300)
     file.write_bytes(content)
-    with pytest.raises(BadInput, match=r"input file .*replace or remove it") as raised:
+    with pytest.raises(BadInput, match=r"^input file .*/docs-0\.parquet: ") as raised:
         run(replace(options, inputs=(str(broken),), runner="flink", beam_args=args))
     assert "\n" not in str(raised.value)
 
@@ -164,7 +164,7 @@ def test_a_task_manager_that_is_killed_changes_nothing(
     try:
         summary = run(other)
     except Exception:
-        # The job did not outlive it: the same command goes on with what stands.
+        # The job failed too: the same command resumes its work.
         cluster.wait(1)
         summary = run(other)
         assert summary.parts_found_done >= 5
@@ -180,7 +180,7 @@ def test_a_task_manager_that_is_killed_changes_nothing(
     assert_same_store(whole.store, other.store)
 
 
-def test_a_watch_goes_on_from_a_checkpoint_when_task_managers_are_killed(
+def test_a_watch_resumes_from_a_checkpoint_when_task_managers_are_killed(
     options: EmbedOptions, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "in"
@@ -244,7 +244,7 @@ def test_a_watch_goes_on_from_a_checkpoint_when_task_managers_are_killed(
     verify(options.store)
 
 
-def test_what_is_missing_is_said_before_any_work(
+def test_a_missing_engine_is_an_error_before_any_work(
     options: EmbedOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jar = flink_args(monkeypatch)

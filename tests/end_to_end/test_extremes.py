@@ -114,4 +114,4 @@ def test_a_process_with_little_memory_embeds_all_in_smaller_batches(albert: Path
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=few)
     assert done.returncode == 0, done.stderr
     assert 5_000 < int(done.stdout) < 1_000_000
-    assert "out of memory: batches of" in done.stderr
+    assert "out of memory: batches now have" in done.stderr

@@ -127,10 +127,11 @@ def test_a_server_that_ignores_the_condition_is_refused_before_work(
     filesystem.probe_exclusive(folder)
     filesystem.probe_exclusive(folder)
     monkeypatch.setattr(fs, "pipe_file", careless)
-    with pytest.raises(BadInput, match="ignores the condition of a put"):
-        filesystem.probe_exclusive(folder)
-    with pytest.raises(BadInput, match="ignores the condition of a put"):
-        filesystem.probe_exclusive(filesystem.join(folder, "another"))
+    for store in (folder, filesystem.join(folder, "another")):
+        with pytest.raises(BadInput) as caught:
+            filesystem.probe_exclusive(store)
+        assert (caught.value.option, caught.value.value) == ("store", store)
+        assert "ignores the condition of a put" in caught.value.problem
 
 
 def test_a_bucket_that_is_not_there_is_named(
@@ -140,7 +141,7 @@ def test_a_bucket_that_is_not_there_is_named(
     assert main(["embed", str(corpus), "--store", store, "--model", str(albert)]) == 2
     said = capsys.readouterr().err.strip()
     assert "\n" not in said
-    assert f"store {store!r} can't be written to" in said
+    assert f"--store {store}: can't be written to" in said
     assert main(["search", store, "river"]) == 2
     assert "\n" not in capsys.readouterr().err.strip()
 

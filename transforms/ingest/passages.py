@@ -49,8 +49,8 @@ def check_passage_options(options: PassageOptions, tokenizer: Tokenizer) -> None
         raise BadInput(
             "stride",
             options.stride,
-            f"is not below {room}, the tokens of text in a passage (max-tokens "
-            f"{options.max_tokens} less {tokenizer.special_tokens} special and {prompt} prompt "
+            f"must be below {room}, the tokens of text in a passage (max-tokens "
+            f"{options.max_tokens} minus {tokenizer.special_tokens} special and {prompt} prompt "
             "tokens)",
             f"Give 0 to {room - 1}",
         )

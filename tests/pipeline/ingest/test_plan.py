@@ -1,4 +1,4 @@
-"""What ``albeam plan`` says, beside what the run then does."""
+"""What ``albeam plan`` estimates, compared with what the run then does."""
 
 import json
 from pathlib import Path
@@ -98,19 +98,20 @@ def test_without_json_a_plan_is_a_table(
     assert "0 shards" in said
 
 
-def test_what_can_not_be_planned_is_said_in_one_line(
+def test_an_error_of_a_plan_is_one_line(
     corpus: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     how = [str(corpus), "--model", str(albert)]
-    assert "rows 0 is below 1" in refused(capsys, *how, "--rows", "0")
-    assert "parallel 0 is below 1" in refused(capsys, *how, "--parallel", "0")
-    assert "is no speed" in refused(capsys, *how, "--tokens-per-second", "0")
-    assert "is no price" in refused(capsys, *how, "--price-per-hour", "-1")
-    assert "runner 'nosuch'" in refused(capsys, *how, "--runner", "nosuch")
+    assert "--rows 0: " in refused(capsys, *how, "--rows", "0")
+    assert "--parallel 0: " in refused(capsys, *how, "--parallel", "0")
+    assert "--tokens-per-second 0.0: " in refused(capsys, *how, "--tokens-per-second", "0")
+    assert "--price-per-hour -1.0: " in refused(capsys, *how, "--price-per-hour", "-1")
+    assert "--rows-per-part 0: " in refused(capsys, *how, "--rows-per-part", "0")
+    assert "--runner nosuch: " in refused(capsys, *how, "--runner", "nosuch")
     assert "is unknown to albeam and to Beam" in refused(capsys, *how, "--paralel", "3")
     pq.write_table(pa.table({"id": ["a"], "text": [" "]}), tmp_path / "blank.parquet")
     blank = str(tmp_path / "blank.parquet")
-    assert "none of 1 sampled rows" in refused(capsys, blank, "--model", str(albert))
+    assert "--text-column text: " in refused(capsys, blank, "--model", str(albert))
 
 
 def test_a_sample_is_spread_over_all_files_and_row_groups(tmp_path: Path) -> None:

@@ -120,8 +120,10 @@ def test_a_chunk_out_of_order_is_refused_and_nothing_becomes_visible(
     paths: SegmentPaths, part: int, number: int
 ) -> None:
     writer = PartWriter(paths, 3, FORM)
-    with pytest.raises(BadInput, match=f"part 3 got chunk {number} of part {part} .* chunk 0"):
+    with pytest.raises(BadInput) as caught:
         writer.write(make_chunk(part, number, 2, last=True))
+    assert (caught.value.option, caught.value.value) == ("part", 3)
+    assert f"chunk {number} of part {part}" in caught.value.problem
     writer.abort()
     assert files(paths) == []
 
@@ -129,8 +131,9 @@ def test_a_chunk_out_of_order_is_refused_and_nothing_becomes_visible(
 def test_a_chunk_twice_is_refused(paths: SegmentPaths) -> None:
     writer = PartWriter(paths, 3, FORM)
     writer.write(make_chunk(3, 0, 2, last=False))
-    with pytest.raises(BadInput, match="its chunk 1 was due"):
+    with pytest.raises(BadInput) as caught:
         writer.write(make_chunk(3, 0, 2, last=False))
+    assert (caught.value.option, caught.value.value) == ("part", 3)
     writer.abort()
     assert files(paths) == []
 
@@ -229,11 +232,9 @@ def test_a_flipped_bit_is_noticed_when_the_rows_are_read(paths: SegmentPaths) ->
 
 @pytest.mark.parametrize("error", [OSError("torn"), pa.ArrowInvalid("torn"), FileNotFoundError()])
 def test_what_fails_while_a_part_is_read_names_the_file(error: Exception) -> None:
-    with (
-        pytest.raises(Damaged, match=r"^store/part\.parquet (is missing|can't be read)"),
-        reading("store/part.parquet"),
-    ):
+    with pytest.raises(Damaged) as caught, reading("store/part.parquet"):
         raise error
+    assert caught.value.value == "store/part.parquet"
 
 
 def test_a_network_that_fails_is_no_damage() -> None:

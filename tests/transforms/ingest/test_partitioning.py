@@ -138,19 +138,22 @@ def test_a_plan_survives_json(
     ],
 )  # fmt: skip
 def test_a_broken_plan_is_damaged_and_named(content: bytes) -> None:
-    with pytest.raises(Damaged, match=r"^store/plan\.json can't be read"):
-        Plan.from_json(content, "store/plan.json")
+    contents = [content]
     if content.startswith(b"{") and content != b"{":
-        with pytest.raises(Damaged, match=r"^store/plan\.json can't be read as a plan"):
-            Plan.from_json(seal(json.loads(content)), "store/plan.json")
+        contents.append(seal(json.loads(content)))
+    for each in contents:
+        with pytest.raises(Damaged) as caught:
+            Plan.from_json(each, "store/plan.json")
+        assert caught.value.value == "store/plan.json"
 
 
 def test_a_plan_with_a_torn_slice_is_damaged(tmp_path: Path) -> None:
     value = json.loads(plan(write(tmp_path, id=["a"], text=["x"])).to_json())
     value["parts"][0][0].pop()
     del value["digest"]
-    with pytest.raises(Damaged, match="plan"):
+    with pytest.raises(Damaged) as caught:
         Plan.from_json(seal(value), "plan.json")
+    assert caught.value.value == "plan.json"
 
 
 def test_parts_join_row_groups_and_files_of_a_real_input(tmp_path: Path) -> None:
@@ -206,49 +209,60 @@ def test_files_whose_metadata_types_differ_are_both_named(tmp_path: Path, first:
     write(tmp_path, "a.parquet", id=["a"], text=["x"], m=first)
     write(tmp_path, "b.parquet", id=["b"], text=["x"], m=pa.array([1], pa.int64()))
     write(tmp_path, "c.parquet", id=["c"], text=["x"], m=["s"])
-    with pytest.raises(BadInput, match=r"c\.parquet' and '.*a\.parquet' differ .* one schema"):
+    with pytest.raises(BadInput) as caught:
         plan(tmp_path, all_columns=True)
+    assert caught.value.value == str(tmp_path / "c.parquet")
+    assert str(tmp_path / "a.parquet") in caught.value.problem
 
 
 @pytest.mark.parametrize(
-    ("columns", "message"),
+    ("columns", "thing", "value", "details"),
     [
-        ({"id_column": "key"}, r"no id column 'key'.* id, text, year.*--id-column"),
-        ({"text_column": "body"}, r"no text column 'body'.* id, text, year.*--text-column"),
-        ({"metadata": (("m", "m"),)}, r"no metadata column 'm'.*--metadata-columns"),
-        ({"text_column": "year"}, r"text column 'year' .* type int64, and strings are needed"),
-        ({"id_column": "half"}, r"id column 'half' .* type double, and strings or integers"),
-        ({"metadata": (("vector", "year"),)}, r"'vector' .* store uses; .*vector_=year"),
-        ({"metadata": (("_row", "year"),)}, r"'_row' .* has a name that the store uses"),
-        ({"metadata": (("y", "year"), ("y", "half"))}, r"column 'y' is given 2 times"),
+        ({"id_column": "key"}, "input file", "", ("key", "id, text, year", "--id-column")),
+        ({"text_column": "body"}, "input file", "", ("body", "id, text, year", "--text-column")),
+        ({"metadata": (("m", "m"),)}, "input file", "", ("'m'", "--metadata-columns")),
+        ({"text_column": "year"}, "text column", "year", ("int64", "--text-column")),
+        ({"id_column": "half"}, "id column", "half", ("double", "--id-column")),
+        ({"metadata": (("vector", "year"),)}, "metadata column", "vector", ("vector_=year",)),
+        ({"metadata": (("_row", "year"),)}, "metadata column", "_row", ("_row_=year",)),
+        ({"metadata": (("y", "year"), ("y", "half"))}, "metadata column", "y", ("2 times",)),
     ],
 )
 def test_columns_that_do_not_fit_are_named_with_a_remedy(
-    tmp_path: Path, columns: dict[str, object], message: str
+    tmp_path: Path, columns: dict[str, object], thing: str, value: str, details: tuple[str, ...]
 ) -> None:
     folder = write(tmp_path, id=["a"], text=["x"], year=[1], half=[0.5])
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(BadInput) as caught:
         plan(folder, **columns)
+    assert caught.value.option == thing
+    assert caught.value.value == (value or str(folder / "a.parquet"))
+    assert all(each in str(caught.value) for each in details)
 
 
 def test_a_column_that_one_file_lacks_is_named_with_that_file(tmp_path: Path) -> None:
     write(tmp_path, "a.parquet", id=["a"], text=["x"], m=[1])
     write(tmp_path, "b.parquet", id=["b"], text=["x"])
-    with pytest.raises(BadInput, match=r"b\.parquet' has no metadata column 'm'"):
+    with pytest.raises(BadInput) as caught:
         plan(tmp_path, all_columns=True)
+    assert caught.value.value == str(tmp_path / "b.parquet")
+    assert "'m'" in caught.value.problem
 
 
 def test_a_column_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["a"]), *[pa.array(["x"])] * 2], ["id", "text", "text"])
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(BadInput, match="has more than one text column 'text'"):
+    with pytest.raises(BadInput) as caught:
         plan(tmp_path)
+    assert caught.value.value == str(tmp_path / "a.parquet")
+    assert "more than one text column" in caught.value.problem
 
 
 def test_reserved_names_of_an_input_are_refused_where_all_columns_are_taken(tmp_path: Path) -> None:
     folder = write(tmp_path, id=["a"], text=["x"], passage=[1])
-    with pytest.raises(BadInput, match=r"--metadata-columns passage_=passage"):
+    with pytest.raises(BadInput) as caught:
         plan(folder, all_columns=True)
+    assert caught.value.value == "passage"
+    assert "--metadata-columns passage_=passage" in caught.value.remedy
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PAR1" * 5, None])
@@ -256,17 +270,20 @@ def test_a_file_that_is_not_whole_parquet_is_named(tmp_path: Path, content: byte
     folder = write(tmp_path, id=["a"] * 50, text=["x"] * 50)
     whole = (folder / "a.parquet").read_bytes()
     (folder / "b.parquet").write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(BadInput, match=r"b\.parquet' can't be read as Parquet: .*replace or rem"):
+    with pytest.raises(BadInput) as caught:
         plan(folder)
+    assert (caught.value.option, caught.value.value) == ("input file", str(folder / "b.parquet"))
 
 
 def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:
     gone = FileInfo(str(tmp_path / "gone.parquet"), 1, "")
-    with pytest.raises(BadInput, match=r"gone\.parquet' can't be read"):
+    with pytest.raises(BadInput) as caught:
         survey_input([gone], ColumnOptions())
+    assert (caught.value.option, caught.value.value) == ("input file", gone.url)
 
 
 def test_an_input_without_rows_is_refused(tmp_path: Path) -> None:
     empty = pa.array([], pa.string())
-    with pytest.raises(BadInput, match=r"the input has no rows: '.*a\.parquet'"):
+    with pytest.raises(BadInput) as caught:
         plan(write(tmp_path, id=empty, text=empty))
+    assert (caught.value.option, caught.value.value) == ("input", str(tmp_path / "a.parquet"))

@@ -200,18 +200,28 @@ def test_split_passages_keeps_order_rejects_metadata_and_the_chunk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "option", "value"),
     [
-        (PassageOptions(16, 14), r"stride 14 is not below the 14 tokens"),
-        (PassageOptions(2, 0), r"max-tokens 2 leaves no room"),
-        (PassageOptions(12, 12, "passage: "), r"stride 12 is not below"),
+        (PassageOptions(16, 14), "stride", 14),
+        (PassageOptions(2, 0), "max_tokens", 2),
+        (PassageOptions(12, 12, "passage: "), "stride", 12),
     ],
 )
 def test_options_that_can_not_move_forward_are_refused(
-    options: PassageOptions, message: str
+    options: PassageOptions, option: str, value: int
 ) -> None:
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(BadInput) as caught:
         check_passage_options(options, TOKENIZER)
+    assert (caught.value.option, caught.value.value) == (option, value)
+
+
+@pytest.mark.parametrize(
+    ("given", "option"), [({"max_tokens": 0}, "max_tokens"), ({"stride": -1}, "stride")]
+)
+def test_passage_options_check_themselves(given: dict[str, int], option: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        PassageOptions(**{"max_tokens": 16} | given)
+    assert (caught.value.option, caught.value.value) == (option, given[option])
 
 
 def test_threads_of_a_worker_share_one_tokenizer(

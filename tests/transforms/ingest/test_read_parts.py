@@ -98,8 +98,9 @@ def test_chunks_are_marked_in_order_and_bounded_and_the_last_one_says_so(
 
 
 def test_a_part_without_rows_is_damage(three_files: Path) -> None:
-    with pytest.raises(Damaged, match="part 9 of the plan has no rows"):
+    with pytest.raises(Damaged) as caught:
         next(read_part(plan_of(three_files), Part(9, ())))
+    assert (caught.value.option, caught.value.value) == ("part", 9)
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.uint32()], ids=str)
@@ -167,8 +168,10 @@ def test_texts_and_ids_that_are_not_utf8_are_rejected_alone(tmp_path: Path) -> N
 
 def test_metadata_that_is_not_utf8_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     folder = one_file(tmp_path, id=["a"], text=["x"], m=not_utf8(b"\xff"))
-    with pytest.raises(BadInput, match=r"a\.parquet', row group 0, can't be read: 'utf-8'"):
+    with pytest.raises(BadInput) as caught:
         read(plan_of(folder, all_columns=True))
+    assert (caught.value.option, caught.value.value) == ("input file", str(folder / "a.parquet"))
+    assert "'utf-8'" in caught.value.problem
 
 
 def test_a_file_that_is_corrupt_inside_is_named(tmp_path: Path) -> None:
@@ -180,8 +183,10 @@ def test_a_file_that_is_corrupt_inside_is_named(tmp_path: Path) -> None:
     content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
     path.write_bytes(content)
     plan = plan_of(folder)
-    with pytest.raises(BadInput, match=r"a\.parquet', row group 0, can't be read"):
+    with pytest.raises(BadInput) as caught:
         read(plan)
+    assert (caught.value.option, caught.value.value) == ("input file", str(path))
+    assert "row group 0" in caught.value.problem
 
 
 def test_metadata_keeps_its_types_under_new_names_and_is_hashed(tmp_path: Path) -> None:
@@ -224,8 +229,9 @@ def test_a_file_that_changes_between_plan_and_reading_stops_the_run(tmp_path: Pa
     assert sum(table.num_rows for table in read_chunks(plan, part)) == 2
     path = folder / "a.parquet"
     os.utime(path, (1, 1))
-    with pytest.raises(BadInput, match=r"a\.parquet' was changed while this run worked; run again"):
+    with pytest.raises(BadInput) as caught:
         list(read_chunks(plan, part))
+    assert (caught.value.option, caught.value.value) == ("input", str(path))
     path.unlink()
     with pytest.raises((BadInput, FileNotFoundError), match=r"a\.parquet"):
         list(read_chunks(plan, part))

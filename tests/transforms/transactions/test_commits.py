@@ -118,11 +118,16 @@ def test_a_store_in_which_everything_is_deleted_finds_nothing(
 
 
 def test_without_ids_or_store_nothing_is_deleted(store: str) -> None:
-    with pytest.raises(BadInput, match="is not a store"):
+    with pytest.raises(BadInput) as caught:
         remove_documents(store, ["d1"])
+    assert (caught.value.option, caught.value.value) == ("store", store)
     two_segments(store)
-    with pytest.raises(BadInput, match="no ids to delete"):
+    with pytest.raises(BadInput) as caught:
         remove_documents(store, [])
+    assert caught.value.option == "ids"
+    with pytest.raises(BadInput) as caught:
+        remove_documents(store, ["d1", "\ud800"])
+    assert (caught.value.option, caught.value.value) == ("id", "'\\ud800'")
 
 
 def test_a_delete_that_is_overtaken_by_an_append_reaches_the_new_documents(
@@ -164,8 +169,9 @@ def test_a_delete_that_is_always_overtaken_is_a_conflict(
         return real(url, content)
 
     monkeypatch.setattr(filesystem, "create_exclusively", create)
-    with pytest.raises(Conflict, match="other writers committed first"):
+    with pytest.raises(Conflict) as caught:
         remove_documents(store, ["d1"])
+    assert (caught.value.option, caught.value.value) == ("store", store)
 
 
 def test_a_rollback_is_a_new_snapshot_of_an_old_content(store: str) -> None:
@@ -183,12 +189,14 @@ def test_a_rollback_is_a_new_snapshot_of_an_old_content(store: str) -> None:
 
 def test_a_rollback_to_what_is_not_there_is_refused(store: str) -> None:
     two_segments(store)
-    with pytest.raises(BadInput, match="snapshot 7 is not in"):
+    with pytest.raises(BadInput) as caught:
         roll_back(store, 7)
+    assert (caught.value.option, caught.value.value) == ("snapshot", 7)
     remove_documents(store, ["d1"])
     shutil.rmtree(SegmentPaths(store, "one").root)
-    with pytest.raises(Damaged, match=r"one/segment\.json is missing"):
+    with pytest.raises(Damaged) as missing:
         roll_back(store, 1)
+    assert missing.value.value == SegmentPaths(store, "one").manifest
     assert snapshot_numbers(store) == [1, 2, 3]
 
 
@@ -197,9 +205,11 @@ def test_a_rollback_whose_tombstones_are_gone_is_refused(store: str) -> None:
     remove_documents(store, ["d1"])
     remove_documents(store, ["d2"])
     name = read_snapshot(store, 3).segments[0].tombstones.name
-    filesystem.remove(filesystem.join(SegmentPaths(store, "one").tombstones, name))
-    with pytest.raises(Damaged, match=r"rows-.*is missing"):
+    url = filesystem.join(SegmentPaths(store, "one").tombstones, name)
+    filesystem.remove(url)
+    with pytest.raises(Damaged) as caught:
         roll_back(store, 3)
+    assert caught.value.value == url
     assert snapshot_numbers(store) == [1, 2, 3, 4]
 
 

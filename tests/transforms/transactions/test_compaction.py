@@ -156,8 +156,9 @@ def test_a_single_segment_is_compacted_for_its_tombstones_alone(tmp_path: Path) 
     remove_documents(store, ["a3"])
     assert compact.run(store).passages == 18
     assert choose_segments(read_snapshot(store), 1) == ()
-    with pytest.raises(BadInput, match="max-segments is 0"):
+    with pytest.raises(BadInput) as caught:
         compact.run(store, max_segments=0)
+    assert (caught.value.option, caught.value.value) == ("max_segments", 0)
 
 
 @pytest.mark.parametrize("index", ["Flat", "IVF4,Flat", "HNSW16", None])
@@ -246,15 +247,17 @@ def test_metadata_that_does_not_go_together_is_refused_and_damaged(
 ) -> None:
     store = str(tmp_path / "store")
     add_segment(store, "one", {"a": 2}, metadata={"year": pa.int16()})
-    with pytest.raises(Conflict, match=r"another writer was faster, and now the metadata columns"):
+    with pytest.raises(Conflict) as caught:
         add_segment(store, "two", {"b": 2}, metadata={"year": pa.string()})
+    assert "another writer committed first" in caught.value.problem
     assert live_ids(store) == ["a"]
     # As two writers left it that looked before the other one's commit.
     with monkeypatch.context() as patched:
         patched.setattr(commits, "check_metadata", lambda *_: None)
         add_segment(store, "two", {"b": 2}, metadata={"year": pa.string()})
-    with pytest.raises(Damaged, match=r"segments one, two have metadata columns that don't go"):
+    with pytest.raises(Damaged) as damaged:
         compact.run(store)
+    assert (damaged.value.option, damaged.value.value) == ("segments", "one, two")
 
 
 @settings(max_examples=60, deadline=None)
@@ -385,7 +388,7 @@ def test_a_segment_that_dies_wholly_meanwhile_is_a_conflict_and_the_next_run_goe
 ) -> None:
     everything = live_ids(store)
     overtake(monkeypatch, lambda: remove_documents(store, everything[5:]))
-    with pytest.raises(Conflict, match="segment two is not live any more"):
+    with pytest.raises(Conflict, match="^segment two: "):
         compact.run(store)
     assert compact.run(store).documents == 5
     assert live_ids(store) == everything[:5]
@@ -452,7 +455,7 @@ def test_what_the_command_prints(store: str, capsys: pytest.CaptureFixture[str])
     assert main(["compact", store]) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert main(["compact", store, "--max-segments", "0"]) == 2
-    assert "give 1 or more" in capsys.readouterr().err
+    assert "--max-segments 0: " in capsys.readouterr().err
     assert main(["compact", store + "x"]) == 2
     assert main(["compact", store, "--max-segmentz", "2"]) == 2
     assert "Perhaps you mean --max-segments." in capsys.readouterr().err
