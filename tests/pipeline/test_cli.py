@@ -127,7 +127,7 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
     "no text": (lambda p: [documents(p / "a.parquet", text=EMPTY)], "no text column 'text'"),
     "no id": (
         lambda p: [documents(p / "a.parquet"), "--id-column", "key"],
-        "no id column 'key'; its columns are id, text; name one with --id-column",
+        "no id column 'key'; its columns are id, text. .*--id-column",
     ),
     "no metadata": (
         lambda p: [documents(p / "a.parquet"), "--metadata-columns", "lang"],
@@ -135,27 +135,27 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
     ),
     "text of a wrong type": (
         lambda p: [documents(p / "a.parquet", text=pa.array([1, 2]))],
-        "text column 'text' .* has type int64",
+        "text column text: .* type int64",
     ),
     "ids of a wrong type": (
         lambda p: [documents(p / "a.parquet", id=pa.array([1.5, 2.5]))],
-        "id column 'id' .* has type double",
+        "id column id: .* type double",
     ),
     "not Parquet": (
         lambda p: [garbage(p / "x.parquet")],
-        "x.parquet' can't be read as Parquet",
+        "input file .*x.parquet: can't be read as Parquet",
     ),
     "ids twice": (
         lambda p: [documents(p / "a.parquet", id=pa.array(["a", "a"]))],
-        "1 ids of column 'id' occur more than once: 'a'",
+        "--id-column id: .*more than once: 'a'",
     ),
     "stride": (
         lambda p: [documents(p / "a.parquet"), "--max-tokens", "20", "--stride", "18"],
-        "stride 18 is not below the 18 tokens",
+        "--stride 18: ",
     ),
     "max-tokens": (
         lambda p: [documents(p / "a.parquet"), "--max-tokens", "2", "--stride", "0"],
-        "max-tokens 2 leaves no room",
+        "--max-tokens 2: ",
     ),
     "model": (
         lambda p: [documents(p / "a.parquet"), "--model", str(p / "none")],
@@ -177,7 +177,7 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
     ),
     "rows per part": (
         lambda p: [documents(p / "a.parquet"), "--rows-per-part", "0"],
-        "rows-per-part 0 is below 1",
+        "--rows-per-part 0: ",
     ),
     "misspelt option": (
         lambda p: [documents(p / "a.parquet"), "--direct_num_worker", "4"],
@@ -203,7 +203,7 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
     "protocol": (lambda p: ["nonesuch://x/y.parquet"], "can't open 'nonesuch://x/y.parquet'"),
     "reserved name": (
         lambda p: [documents(p / "a.parquet", vector=pa.array([1, 2])), "--all-columns"],
-        "'vector' .* has a name that the store uses; rename it",
+        "metadata column vector: ",
     ),
 }
 

@@ -401,7 +401,7 @@ def test_a_chosen_segment_that_changed_otherwise_is_a_conflict(
 ) -> None:
     overtake(monkeypatch, lambda: roll_back(store, 2 if writer == "vanish" else 3))
     assert main(["compact", store]) == 4
-    reason = "is not live any more" if writer == "vanish" else "live again"
+    reason = "no longer live" if writer == "vanish" else "live rows that were dead"
     assert reason in capsys.readouterr().err
     assert read_snapshot(store).command.startswith("rollback")
     verify.run(store)
