@@ -165,7 +165,7 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
         lambda p: [documents(p / "a.parquet"), "--max-tokens", "0"],
         "max-tokens 0 is below 1",
     ),
-    "blank input": (lambda p: [""], "the store or an input is blank"),
+    "blank input": (lambda p: [""], "input '': is blank"),
     "Beam option of a wrong type": (
         lambda p: [documents(p / "a.parquet"), "--direct_num_workers", "many"],
         "Beam can't read its options: argument --direct_num_workers: invalid int value",
@@ -323,7 +323,7 @@ def test_another_model_is_refused_naming_both(
         (["search", "{store}", "--questions", "{tmp}/none.txt"], "none.txt: does not exist"),
         (["search", "{store}", "--questions", "{tmp}/q.csv"], "is neither .jsonl nor .parquet"),
         (["evaluate", "{store}", "{tmp}/null.jsonl"], "give a list of at least one document id"),
-        (["embed", "x.parquet", "--store", " ", "--model", "m"], "the store or an input is blank"),
+        (["embed", "x.parquet", "--store", " ", "--model", "m"], "--store ' ': is blank"),
         (["embed", "x", "--store", "ftp://h/s", "--model", "m"], "'ftp://h/s'"),
         (["evaluate", "{store}", "{tmp}/none.parquet"], "there is no file"),
         (["snapshots", "{tmp}/none"], "is not a store"),
