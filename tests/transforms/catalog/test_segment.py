@@ -1,4 +1,4 @@
-"""What a segment's manifests say, and who wins where two write."""
+"""The manifests of a segment, and who wins when two writers create one."""
 
 import dataclasses
 import hashlib
@@ -27,7 +27,7 @@ from transforms.storage.filesystem import FileInfo
 
 HOSTILE = [
     "../x", "/etc/passwd", "a/b", "..", ".", "", ".hidden", "a\\b", "C:x", "a\x00", "a\n",
-    "s3://b/c", "~", "%2e%2e", "é", None, 7, ["a"],
+    "s3://b/c", "~", "%2e%2e", "é",
 ]  # fmt: skip
 INDEX = IndexInfo(
     "IVF4,SQ8",
@@ -44,7 +44,7 @@ INDEX = IndexInfo(
     (Setting(1.0, 8, 0.97, 0.95), Setting(0.5, 0, 1.0, 1.0)),
     IndexFile("trained-ab.faiss", 7, "f" * 64),
     0.25,
-    "IVF4,SQ8 for 10 rows",
+    why="IVF4,SQ8 for 10 rows",
 )
 FULL = make_segment(index=INDEX, inputs=(FileInfo("/in/a.parquet", 5, "mtime=1"),))
 TEXT = st.text(max_size=8)
@@ -60,7 +60,7 @@ SHARE = st.floats(0, 1)
 SETTING = st.builds(Setting, SHARE, COUNT, SHARE, SHARE)
 INDEXES = st.builds(
     IndexInfo, TEXT, TEXT, st.lists(SHARD, max_size=2).map(tuple),
-    st.lists(SETTING, max_size=2).map(tuple), st.none() | FILE, st.none() | SHARE, TEXT,
+    st.lists(SETTING, max_size=2).map(tuple), st.none() | FILE, st.none() | SHARE, why=TEXT,
 )  # fmt: skip
 SEGMENT = st.builds(
     SegmentInfo,
@@ -108,9 +108,10 @@ def test_a_segment_adds_up_its_parts() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_only_plain_file_names_are_names(name: object) -> None:
-    with pytest.raises(Damaged, match="is not a file name inside the store"):
-        check_name(name)  # type: ignore[arg-type]
+def test_only_plain_file_names_are_names(name: str) -> None:
+    with pytest.raises(Damaged) as caught:
+        check_name(name)
+    assert (caught.value.option, caught.value.value) == ("file name", name)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b"])
@@ -129,8 +130,10 @@ def test_a_segment_whose_names_leave_the_store_is_refused_and_its_file_named(
     keys: tuple[str | int, ...], name: str
 ) -> None:
     content = changed(FULL.to_json(), *keys, value=name)
-    with pytest.raises(Damaged, match=rf"^store/segment\.json: '{name}' is not a file name"):
+    with pytest.raises(Damaged) as caught:
         SegmentInfo.from_json(content, "store/segment.json")
+    assert (caught.value.option, caught.value.value) == ("file", "store/segment.json")
+    assert repr(name) in caught.value.problem
 
 
 @pytest.mark.parametrize(
@@ -148,8 +151,9 @@ def test_a_segment_whose_names_leave_the_store_is_refused_and_its_file_named(
     ],
 )  # fmt: skip
 def test_a_broken_segment_file_is_damaged_and_named(content: bytes) -> None:
-    with pytest.raises(Damaged, match=r"^store/segment\.json can't be read as a manifest"):
+    with pytest.raises(Damaged) as caught:
         SegmentInfo.from_json(content, "store/segment.json")
+    assert (caught.value.option, caught.value.value) == ("file", "store/segment.json")
 
 
 @given(st.integers(0), st.text("0123456789abcdef", min_size=64, max_size=64))
@@ -170,7 +174,7 @@ def plan(rows: int) -> Plan:
     return Plan((FileInfo("f", 1, ""),), ColumnOptions(), pa.schema([]), parts)
 
 
-def test_the_first_plan_stands_and_later_ones_adopt_it(paths: SegmentPaths) -> None:
+def test_the_first_plan_stays_and_later_ones_adopt_it(paths: SegmentPaths) -> None:
     assert paths.read_plan() is None
     assert paths.create_plan(plan(10)) == plan(10)
     assert paths.create_plan(plan(20)) == plan(10)
@@ -179,11 +183,12 @@ def test_the_first_plan_stands_and_later_ones_adopt_it(paths: SegmentPaths) -> N
 
 def test_a_broken_plan_file_is_named(paths: SegmentPaths) -> None:
     filesystem.create_exclusively(paths.plan, b"{")
-    with pytest.raises(Damaged, match=r"^.*/segments/s/plan\.json can't be read"):
+    with pytest.raises(Damaged) as caught:
         paths.read_plan()
+    assert (caught.value.option, caught.value.value) == ("file", paths.plan)
 
 
-def test_parts_are_done_where_markers_stand(paths: SegmentPaths) -> None:
+def test_parts_with_a_marker_are_finished(paths: SegmentPaths) -> None:
     part = make_segment().parts[0]
     for number in (0, 2, 123_456):
         paths.create_marker(dataclasses.replace(part, number=number))
@@ -213,16 +218,20 @@ def test_a_part_that_comes_late_adopts_the_marker_and_removes_its_files(
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null"])
 def test_a_broken_marker_is_damaged_and_named(paths: SegmentPaths, content: bytes) -> None:
     filesystem.create_exclusively(paths.marker(0), content)
-    with pytest.raises(Damaged, match=r"part-00000\.json can't be read: .*--no-resume"):
+    with pytest.raises(Damaged) as caught:
         paths.read_marker(0)
+    assert (caught.value.option, caught.value.value) == ("file", paths.marker(0))
+    assert "--no-resume" in caught.value.remedy
 
 
 @pytest.mark.parametrize("field", ["name", "rejects_name"])
 def test_a_marker_whose_names_leave_the_store_is_refused(paths: SegmentPaths, field: str) -> None:
     value = dataclasses.asdict(make_segment().parts[0]) | {field: "../../x"}
     filesystem.create_exclusively(paths.marker(0), seal(value))
-    with pytest.raises(Damaged, match=r"part-00000\.json: '../../x' is not a file name"):
+    with pytest.raises(Damaged) as caught:
         paths.read_marker(0)
+    assert (caught.value.option, caught.value.value) == ("file", paths.marker(0))
+    assert "'../../x'" in caught.value.problem
 
 
 def test_all_parts_are_found_from_what_is_known_and_from_markers(paths: SegmentPaths) -> None:
@@ -230,20 +239,22 @@ def test_all_parts_are_found_from_what_is_known_and_from_markers(paths: SegmentP
     infos = [dataclasses.replace(part, number=number) for number in range(3)]
     paths.create_marker(infos[1])
     assert complete_parts(paths, 3, [infos[2], infos[0]]) == tuple(infos)
-    with pytest.raises(Damaged, match=r"part-00000\.json is missing; run the same command"):
+    with pytest.raises(Damaged) as caught:
         complete_parts(paths, 3, [infos[2]])
+    assert (caught.value.option, caught.value.value) == ("file", paths.marker(0))
 
 
-def test_a_segment_is_settled_once_with_the_digest_of_its_file(paths: SegmentPaths) -> None:
+def test_a_manifest_is_created_once_and_returned_with_its_digest(paths: SegmentPaths) -> None:
     info = make_segment()
     assert paths.create_manifest(info)[0] == info
     rebuilt = make_segment(index=INDEX)
-    standing, digest = paths.create_manifest(rebuilt)
-    assert standing == info
+    existing, digest = paths.create_manifest(rebuilt)
+    assert existing == info
     assert digest == hashlib.sha256(filesystem.read_bytes(paths.manifest)).hexdigest()
 
 
 def test_a_segment_of_other_parts_is_a_conflict(paths: SegmentPaths) -> None:
     paths.create_manifest(make_segment())
-    with pytest.raises(Conflict, match=r"segment\.json describes other parts"):
+    with pytest.raises(Conflict) as caught:
         paths.create_manifest(make_segment(parts=()))
+    assert (caught.value.option, caught.value.value) == ("manifest", paths.manifest)

@@ -86,29 +86,35 @@ def test_a_broken_snapshot_is_damaged_and_named(store: str, content: bytes) -> N
     commit(store, "a")
     path = Path(store, "snapshots", "00000001.json")
     path.write_bytes(content)
-    with pytest.raises(Damaged, match=rf"^{path} can't be read as a manifest"):
+    with pytest.raises(Damaged) as caught:
         read_snapshot(store)
+    assert (caught.value.option, caught.value.value) == ("file", str(path))
 
 
 def test_a_snapshot_of_another_format_is_refused_and_named(store: str) -> None:
     commit(store, "a")
     path = rewrite(store, 1, version=99)
-    with pytest.raises(Damaged, match=rf"{path}: snapshot format 99 is not 1"):
+    with pytest.raises(Damaged) as caught:
         read_snapshot(store)
+    assert (caught.value.option, caught.value.value) == ("file", str(path))
+    assert "format 99" in caught.value.problem
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc", "a/b", ".."])
 def test_a_snapshot_whose_names_leave_the_store_is_refused_and_named(store: str, name: str) -> None:
     ref = dataclasses.asdict(commit(store, "a").segments[0]) | {"name": name}
     path = rewrite(store, 1, segments=[ref])
-    with pytest.raises(Damaged, match=rf"{path}: '{name}' is not a file name"):
+    with pytest.raises(Damaged) as caught:
         read_snapshot(store)
+    assert (caught.value.option, caught.value.value) == ("file", str(path))
+    assert repr(name) in caught.value.problem
 
 
 def test_a_folder_without_snapshots_is_no_store(store: str) -> None:
     assert newest_snapshot(store) is None
-    with pytest.raises(BadInput, match="is not a store"):
+    with pytest.raises(BadInput) as caught:
         read_snapshot(store)
+    assert (caught.value.option, caught.value.value) == ("store", store)
 
 
 def test_a_snapshot_that_is_not_there_is_refused_with_those_that_are(store: str) -> None:
@@ -116,8 +122,10 @@ def test_a_snapshot_that_is_not_there_is_refused_with_those_that_are(store: str)
     commit(store, "b")
     assert live(read_snapshot(store, 1)) == ["a"]
     for number in (0, 3, -1):
-        with pytest.raises(BadInput, match=rf"snapshot {number} is not in .* 1 to 2"):
+        with pytest.raises(BadInput) as caught:
             read_snapshot(store, number)
+        assert (caught.value.option, caught.value.value) == ("snapshot", number)
+        assert "1 to 2" in caught.value.problem
 
 
 def test_appended_segments_add_up_and_earlier_snapshots_stay(store: str) -> None:
@@ -158,16 +166,19 @@ def test_the_newest_snapshot_of_a_segment_is_found(store: str) -> None:
     commit(store, "b")
     commit(store, "c", "replace")
     assert (snapshot_of(store, "a"), snapshot_of(store, "c")) == (2, 3)
-    with pytest.raises(BadInput, match="'d' is live in no snapshot"):
+    with pytest.raises(BadInput) as caught:
         snapshot_of(store, "d")
+    assert (caught.value.option, caught.value.value) == ("segment", "d")
 
 
 def test_a_copied_snapshot_is_damaged_and_named(store: str) -> None:
     commit(store, "one")
     folder = Path(store, "snapshots")
     (folder / "00000002.json").write_bytes((folder / "00000001.json").read_bytes())
-    with pytest.raises(Damaged, match=r"00000002\.json holds snapshot 1"):
+    with pytest.raises(Damaged) as caught:
         read_snapshot(store)
+    assert caught.value.value == str(folder / "00000002.json")
+    assert "snapshot 1" in caught.value.problem
 
 
 def test_stray_files_are_no_snapshots(store: str) -> None:
@@ -219,8 +230,9 @@ def test_a_writer_that_always_comes_late_gives_up_with_a_conflict(
         return real(url, content)
 
     monkeypatch.setattr(filesystem, "create_exclusively", overtaken)
-    with pytest.raises(Conflict, match="other writers committed first 20 times"):
+    with pytest.raises(Conflict) as caught:
         commit_segment(store, info, digest, "append", "test")
+    assert (caught.value.option, caught.value.value) == ("store", store)
     assert len(snapshot_numbers(store)) == 21
 
 
@@ -243,12 +255,10 @@ def test_a_commit_whose_first_request_had_arrived_is_a_success(
 def test_vectors_of_another_model_are_refused_with_both_sides_named(store: str) -> None:
     commit(store, "a")
     other = make_identity(name="models/other", pooling="cls", dim=16)
-    with pytest.raises(Conflict, match=(
-        r"another writer was faster, and now model 'models/other' does not fit '.*store', "
-        r"which was made with 'models/tiny' "
-        r"\(pooling: 'cls', 'mean'; dim: 16, 8\)"
-    )):  # fmt: skip
+    with pytest.raises(Conflict) as caught:
         commit(store, "b", identity=other)
+    assert (caught.value.option, caught.value.value) == ("model", "models/other")
+    assert "models/tiny (pooling: 'cls', 'mean'; dim: 16, 8)" in caught.value.problem
     assert live(read_snapshot(store)) == ["a"]
 
 
@@ -288,5 +298,7 @@ def test_a_segment_file_that_differs_or_is_missing_is_damaged_and_named(
     if damage == "digest":
         path.write_bytes(content + b" ")
         assert SegmentInfo.from_json(path.read_bytes(), "") == bare_segment("a")
-    with pytest.raises(Damaged, match=rf"^{path} (has SHA-256|is missing)"):
+    with pytest.raises(Damaged) as caught:
         read_segment(store, ref)
+    assert (caught.value.option, caught.value.value) == ("file", str(path))
+    assert ("SHA-256" if damage == "digest" else "missing") in caught.value.problem

@@ -55,8 +55,9 @@ def test_a_missing_file_is_damaged_and_named(paths: SegmentPaths) -> None:
     ref = write_tombstones(paths, BitMap64(ROWS), 2)
     url = filesystem.join(paths.tombstones, ref.name)
     filesystem.remove(url)
-    with pytest.raises(Damaged, match=rf"^{url} is missing; restore it, or roll back"):
+    with pytest.raises(Damaged) as caught:
         read_tombstones(paths, ref, 2**34)
+    assert (caught.value.option, caught.value.value) == ("file", url)
 
 
 @pytest.mark.parametrize("place", [0, 8, -1])
@@ -66,8 +67,10 @@ def test_a_flipped_bit_is_damaged_and_named(paths: SegmentPaths, place: int) -> 
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(Damaged, match=rf"^{path} has SHA-256 .*, and the snapshot says"):
+    with pytest.raises(Damaged) as caught:
         read_tombstones(paths, ref, 2**34)
+    assert (caught.value.option, caught.value.value) == ("file", str(path))
+    assert ref.sha256 in caught.value.problem
 
 
 @pytest.mark.parametrize("content", [b"", b"x", bytes(range(60)), b"\xff" * 60])
@@ -77,20 +80,23 @@ def test_a_file_that_is_no_bitmap_is_damaged_even_where_its_digest_is_vouched_fo
     os.makedirs(paths.tombstones)
     Path(paths.tombstones, "rows").write_bytes(content)
     ref = TombstoneRef("rows", filesystem.digest(content), 1, 1)
-    with pytest.raises(Damaged, match=r"rows (can't be read as a bitmap|has \d+ rows)"):
+    with pytest.raises(Damaged) as caught:
         read_tombstones(paths, ref, 10)
+    assert caught.value.value == filesystem.join(paths.tombstones, "rows")
 
 
 def test_rows_that_are_not_there_are_damaged(paths: SegmentPaths) -> None:
     ref = write_tombstones(paths, BitMap64([3, 9]), 1)
     assert list(read_tombstones(paths, ref, 10)) == [3, 9]
-    with pytest.raises(Damaged, match=r"has 2 rows, and the snapshot says 2 of 9"):
-        read_tombstones(paths, ref, 9)
-    with pytest.raises(Damaged, match=r"has 2 rows, and the snapshot says 3 of 10"):
-        read_tombstones(paths, dataclasses.replace(ref, passages=3), 10)
+    for wrong, rows in ((ref, 9), (dataclasses.replace(ref, passages=3), 10)):
+        with pytest.raises(Damaged) as caught:
+            read_tombstones(paths, wrong, rows)
+        assert caught.value.value == filesystem.join(paths.tombstones, ref.name)
+        assert f"{wrong.passages} of {rows}" in caught.value.problem
 
 
 @pytest.mark.parametrize("name", ["../rows", "/etc/passwd", "a/b", ""])
 def test_a_name_that_leaves_the_folder_is_refused(name: str) -> None:
-    with pytest.raises(Damaged, match="is not a file name inside the store"):
+    with pytest.raises(Damaged) as caught:
         TombstoneRef(name, "", 1, 1)
+    assert (caught.value.option, caught.value.value) == ("file name", name)
