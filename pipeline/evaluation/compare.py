@@ -43,6 +43,7 @@ class Apart:
     """A question that the runs answer differently.
 
     Attributes:
+        question_id, question: the question.
         difference: of the metric, B minus A.
         rank_a, rank_b: of the first relevant document, or None where it was not found.
     """
@@ -59,6 +60,7 @@ class Comparison:
     """Two runs over the same questions.
 
     Attributes:
+        a, b: the runs, as they were given.
         questions: how many there are; one that a run has not answered counts as not found.
         answered_a, answered_b: how many of them each run has.
         metrics: how each metric differs.

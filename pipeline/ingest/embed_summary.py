@@ -23,10 +23,17 @@ class EmbedSummary:
         removed: live documents that the input lacks and that were removed.
         passages: the passages of ``documents``.
         tokens, bytes, parts: what was written for the changes of the input.
+        rejects: reason to number of rejected rows.
+        parts_found_done: parts that an earlier run of the same command had finished.
+        model_loads: how often workers loaded the model.
         tokens_per_second: the speed of this run; parts of an earlier run are not counted.
+        index: the FAISS factory of the index, or ``none``.
+        index_reason: why this index was chosen, and how large it is.
         recall: recall@10 of the index on stored vectors; None without an index.
         recall_of_questions: recall@10 on given or generated questions; None if search is exact.
         lexical: the language of the lexical index, or ``none``.
+        segment: the segment that was written; empty if none was.
+        notice: what else the user should know; often empty.
     """
 
     documents: int

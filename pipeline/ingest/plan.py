@@ -41,7 +41,8 @@ class PlanReport:
         passages, tokens: those of the other rows.
         parts, rows_per_part: how the input would be partitioned.
         vector_bytes: the size of the parts, extrapolated from a written sample.
-        index: the FAISS factory, or ``none``; ``index_reason`` is the reason of the choice.
+        index: the FAISS factory, or ``none``.
+        index_reason: why this index would be chosen, and how large it would be.
         index_bytes: the size of the index files.
         raw_bytes: the size of the float16 vectors next to them.
         shards: index files, all of which a search reads.
@@ -51,8 +52,10 @@ class PlanReport:
         files: the files of the segment.
         worker_bytes: the peak memory of this process, which embedded the sample.
         shard_bytes: codes and centres of the largest shard, which its worker holds in memory.
-        tokens_per_second: the speed of one worker; ``speed`` is the source of that number.
+        tokens_per_second: the speed of one worker.
+        speed: the source of that number.
         workers: workers that embed at the same time.
+        runner: the runner that was asked for.
         embed_seconds: how long those take together.
         cost: the price of their time, for embedding and the index; None without a price.
     """

@@ -24,7 +24,13 @@ from transforms.storage import filesystem
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Summary of a run: what was searched, and where the run is."""
+    """Summary of a run: what was searched, and where the run is.
+
+    Attributes:
+        questions: how many questions were asked.
+        rows: rows of the run, one for each question and document.
+        output: the Parquet file of the run.
+    """
 
     store: str
     snapshot: int
