@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-engines engines kafka images servers lint bench bench-answers bench-index bench-hybrid reference faults model clean
+.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-index bench-hybrid reference faults model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,10 +31,16 @@ test-engines: $(BIN)/.installed ## run the tests on Prism, Flink, Kafka; without
 	$(MAKE) engines kafka || test -z "$(CI)"
 	$(BIN)/pytest -m engines --numprocesses 0
 
-lint: $(BIN)/.installed ## check style and types
+lint: $(BIN)/.installed docs-check ## check style, types and the pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(BIN)/.installed ## generate the references of commands and of --json
+	$(BIN)/python -m deploy.docs.generate
+
+docs-check: $(BIN)/.installed ## check links, names and snippets of README and docs
+	$(BIN)/python -m deploy.docs.check
 
 images: $(BIN)/.installed ## see whether what the images install fits together, by PyPI
 	for extra in cpu gpu; do $(BIN)/uv pip compile --quiet --no-header --python-version 3.11 \

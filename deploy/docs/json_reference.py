@@ -89,11 +89,6 @@ _SNAPSHOTS = (
     Key("model", "object", "the model's identity"),
     Key("damaged", "string", "instead of all but `snapshot`, where its file can't be read"),
 )
-_ROLLBACK = (
-    Key("store", "string", "the store"),
-    Key("snapshot", "integer", "the new snapshot"),
-    Key("documents", "integer", "live documents in it"),
-)
 _DEMO = (
     Key("summary", "object", "the keys of `albeam embed`"),
     Key("right", "integer", "questions whose expected object is among the first five hits"),
@@ -103,7 +98,7 @@ _HIT = ("transforms/search/results.py", "Hit")
 _ANSWER = Key(
     "answer", "`Answer` or null", "with `--reader`: the best span of the passage, if there is one"
 )
-_TRAINED = ("pipeline/training/options.py", "Trained")
+_TRAINED = ("pipeline/training/result.py", "TrainingResult")
 
 OUTPUTS: dict[str, Output] = {
     "embed": Output("", ("pipeline/ingest/embed_summary.py", "EmbedSummary")),
@@ -126,7 +121,7 @@ OUTPUTS: dict[str, Output] = {
     "compare": Output("", ("pipeline/evaluation/compare.py", "Comparison")),
     "delete": Output("", ("pipeline/maintenance/delete.py", "DeleteSummary")),
     "snapshots": Output("An array of objects, the oldest snapshot first.", None, _SNAPSHOTS),
-    "rollback": Output("", None, _ROLLBACK),
+    "rollback": Output("", ("pipeline/maintenance/rollback.py", "RollbackSummary")),
     "vacuum": Output("", ("pipeline/maintenance/vacuum.py", "VacuumSummary")),
     "compact": Output("", ("pipeline/maintenance/compact.py", "CompactSummary")),
     "index": Output("", ("pipeline/maintenance/index.py", "IndexSummary")),

@@ -32,8 +32,11 @@ def modules_run(code: str) -> list[str]:
 
 
 def path_exists(path: str) -> bool:
-    """Return whether a path or glob below the root names a file or folder."""
-    return any(True for _ in ROOT.glob(path.rstrip("/")))
+    """Return whether a path or glob below the root names a file; a bare name may lie anywhere."""
+    patterns = [path.rstrip("/")]
+    if _ROOT_FILE.fullmatch(path):
+        patterns += [f"{top}/**/{path}" for top in _TOPS]
+    return any(True for pattern in patterns for _ in ROOT.glob(pattern))
 
 
 def module_exists(name: str) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.docs import check, generate, names
+from deploy.docs import check, generate, markdown, names
 from deploy.docs.json_reference import OUTPUTS, fields_of, undescribed
 from deploy.docs.markdown import ROOT, Page, anchor_of, pages, read_page
 from pipeline.parser import COMMANDS, build_parser, option_names
@@ -65,7 +65,8 @@ def test_names_and_paths_resolve_only_where_they_exist() -> None:
 
 
 def test_a_page_with_faults_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "ROOT", tmp_path)
+    for module in (check, markdown):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
         "# One heading\n[good](#one-heading) [gone](gone.md) [anchor](#none) `tests/gone.py`\n"
