@@ -140,7 +140,7 @@ def test_questions_are_not_written_over(
         (str(tmp_path / "q*.parquet"), path),
     ):
         assert main(["search", store, "--questions", questions, "--output", output]) == 2
-        assert f"--output {output}: is the file" in capsys.readouterr().err
+        assert f"--output {Path(output).resolve()}: is the file" in capsys.readouterr().err
     assert Path(path).read_bytes() == content
 
 

@@ -344,7 +344,7 @@ def test_evaluate_prints_exact_match_and_f1(
             ["search", "{store}", "--questions", "q", "--output", "o.parquet", "--reader", "m"],
             "--output o.parquet: can't be combined",
         ),
-        (["evaluate", "{store}", "{tmp}/q.jsonl", "--reader", "m"], "row 1 of"),
+        (["evaluate", "{store}", "{tmp}/q.jsonl", "--reader", "m"], "row 1"),
         (
             ["evaluate", "{store}", "{tmp}/q.jsonl", "--rerank", "5", "--reranker", "{tmp}"],
             "has no config.json",
