@@ -17,7 +17,7 @@ setup(
     packages=find_packages(include=["pipeline*", "transforms*"]),
     package_data={
         "pipeline": ["py.typed"],
-        "transforms": ["py.typed", "models/*/*", "models/*/*/*"],
+        "transforms": ["py.typed", "evaluation/templates/*", "models/*/*", "models/*/*/*"],
     },
     install_requires=[
         "apache-beam>=2.77,<2.78",

@@ -17,7 +17,8 @@ from typing import Any
 
 from deploy.model.measure import lexical as bm25s
 from deploy.model.measure import questions_of
-from pipeline.evaluation.evaluate import EvaluateOptions, evaluate
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.options import EvaluateOptions
 from pipeline.ingest import embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import index

@@ -1,9 +1,10 @@
-"""The options of the commands that measure how well questions are answered."""
+"""The arguments of the commands that measure how well questions are answered."""
 
 import argparse
 
 from pipeline.command_line.argument_types import whole_number
 from pipeline.command_line.shared_arguments import opening_arguments
+from pipeline.evaluation.options import ALL, CompareOptions, EvaluateOptions
 from pipeline.search.arguments import ranking_arguments, reading_arguments
 
 
@@ -16,12 +17,17 @@ def evaluate_arguments(sub: argparse.ArgumentParser) -> None:
         metavar="QUESTIONS",
         help=".parquet or .jsonl with question_id, question, relevant (document ids)",
     )
-    add("-k", type=whole_number, default=100, help="how deep to search (default: 100)")
+    add(
+        "-k",
+        type=whole_number,
+        default=EvaluateOptions.k,
+        help="number of documents to find for each question (default: %(default)s)",
+    )
     add(
         "--modes",
         type=_names,
         metavar="A,B",
-        help="several ways to rank in one run, or all; instead of --mode",
+        help=f"several modes to measure in one run, or {ALL}; replaces --mode",
     )
     add(
         "--beside",
@@ -29,24 +35,29 @@ def evaluate_arguments(sub: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=RUN",
-        help="measure a run of another system as well: a TREC file, or Parquet as albeam writes "
-        "it; may be repeated",
+        help="also measure a run of another system: a TREC file, or Parquet as albeam writes it; "
+        "may be repeated",
     )
     add(
         "--tune",
         action="store_true",
-        help="learn the weight of the cosine in hybrid scores from the questions, and keep it in "
-        "the store",
+        help="learn the weight of the cosine in hybrid scores from the questions, and store it",
     )
-    add("--report", metavar="FILE", help="write one page of HTML with pictures")
+    add("--report", metavar="FILE", help="write a report with charts, one page of HTML")
     add("--colour", metavar="COLUMN", help="a metadata column that colours the report's map")
-    add("--per-question", metavar="FILE", help="write what each question found as Parquet")
+    add("--per-question", metavar="FILE", help="write the results of each question as Parquet")
     add(
         "--run",
         metavar="FILE",
-        help="write a TREC run; with several modes one each, the mode in its name",
+        help="write a TREC run; with several modes a file each, with the mode in its name",
     )
-    add("--seed", type=whole_number, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    add(
+        "--seed",
+        type=whole_number,
+        default=EvaluateOptions.seed,
+        metavar="N",
+        help="seed of the bootstrap (default: %(default)s)",
+    )
     ranking_arguments(sub)
     opening_arguments(sub)
     reading_arguments(sub)
@@ -56,11 +67,11 @@ def compare_arguments(sub: argparse.ArgumentParser) -> None:
     """Add the options of ``albeam compare``."""
     add = sub.add_argument
     run = (
-        "a TREC file, the Parquet of search --output, or that of evaluate --per-question (with "
-        "@MODE behind it where it has several)"
+        "a TREC file, the Parquet of search --output, or that of evaluate --per-question (followed "
+        "by @MODE if it has several modes)"
     )
     add("a", metavar="RUN_A", help=run)
-    add("b", metavar="RUN_B", help="what to compare it with")
+    add("b", metavar="RUN_B", help="the run to compare it with")
     add(
         "--questions",
         metavar="FILE",
@@ -70,23 +81,31 @@ def compare_arguments(sub: argparse.ArgumentParser) -> None:
     add(
         "-k",
         type=whole_number,
-        default=100,
-        help="how deep to look (default: 100); no deeper than both runs go",
+        default=CompareOptions.k,
+        help="number of documents to compare by, at most those of the shorter run "
+        "(default: %(default)s)",
     )
     add(
         "--metric",
-        default="mrr@10",
+        default=CompareOptions.metric,
         metavar="NAME",
-        help="by which a question is won or lost (default: mrr@10)",
+        help="metric by which a question is won or lost (default: %(default)s)",
     )
     add(
         "--largest",
         type=whole_number,
-        default=10,
+        default=CompareOptions.largest,
         metavar="N",
-        help="questions to show whose difference is largest (default: 10)",
+        help="number of questions to show, those with the largest differences "
+        "(default: %(default)s)",
     )
-    add("--seed", type=whole_number, default=0, metavar="N", help="of the resampling (default: 0)")
+    add(
+        "--seed",
+        type=whole_number,
+        default=CompareOptions.seed,
+        metavar="N",
+        help="seed of the resampling (default: %(default)s)",
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

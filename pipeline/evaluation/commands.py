@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from pipeline.evaluation.options import ALL, CompareOptions, EvaluateOptions
 from pipeline.search.commands import reading_options
 from transforms.errors import BadInput
+from transforms.search.options import RankOptions
 
-#: What learning a weight has no use for.
+#: Options that have no effect with ``--tune``.
 _NOT_TUNED = (
     *("mode", "modes", "beside", "per_question", "run", "report"),
     *("where", "weight", "diverse"),
@@ -14,11 +16,10 @@ _NOT_TUNED = (
 
 
 def run_evaluate(arguments: Any) -> None:
-    """Measure one mode, or several."""
-    from pipeline.evaluation.evaluate import ALL, EvaluateOptions, evaluate
+    """Run ``albeam evaluate``."""
+    from pipeline.evaluation.evaluate import evaluate
     from pipeline.evaluation.report import print_evaluation, print_metrics
     from pipeline.search.search import chosen_mode
-    from transforms.search.options import RankOptions
     from transforms.search.store import Store
 
     given = arguments
@@ -29,7 +30,7 @@ def run_evaluate(arguments: Any) -> None:
         return
     several = given.modes is not None or bool(given.beside)
     if given.modes == (ALL,):
-        # Where a store has but one mode, it says so.
+        # Prints a note if the store has only one mode.
         chosen_mode(store, None)
     found = evaluate(
         store,
@@ -63,24 +64,23 @@ def run_evaluate(arguments: Any) -> None:
 
 
 def _check_options(arguments: Any) -> None:
-    """Raise BadInput where options were given of which one would be passed over."""
+    """Raise BadInput if an option would have no effect."""
     given = vars(arguments)
     if given["mode"] is not None and given["modes"] is not None:
-        raise BadInput("--modes is instead of --mode; leave one out")
+        raise BadInput("modes", ",".join(given["modes"]), "replaces --mode", "Leave one out")
     if given["colour"] is not None and given["report"] is None:
-        raise BadInput("--colour is for the map of a report; give --report FILE as well")
+        raise BadInput("colour", given["colour"], "needs --report", "Give --report FILE as well")
     if not given["tune"]:
         return
     if given["snapshot"] is not None:
-        raise BadInput("--tune makes a new snapshot after the newest; leave --snapshot out")
+        problem = "can't be combined with --tune, which works on the newest snapshot"
+        raise BadInput("snapshot", given["snapshot"], problem, "Leave --snapshot out")
     for name in _NOT_TUNED:
         # A weight of 0 was given too.
         if given[name] or isinstance(given[name], float):
-            option = "--" + name.replace("_", "-")
-            raise BadInput(
-                f"--tune learns the weight of hybrid scores and measures nothing else; leave "
-                f"{option} out, and evaluate afterwards"
-            )
+            flag = "--" + name.replace("_", "-")
+            problem = "can't be combined with --tune, which only learns a weight"
+            raise BadInput(name, None, problem, f"Leave {flag} out, and evaluate afterwards")
 
 
 def _learn_weight(store: Any, arguments: Any) -> None:
@@ -91,8 +91,8 @@ def _learn_weight(store: Any, arguments: Any) -> None:
 
 
 def run_compare(arguments: Any) -> None:
-    """Compare two runs."""
-    from pipeline.evaluation.compare import CompareOptions, run
+    """Run ``albeam compare``."""
+    from pipeline.evaluation.compare import run
     from pipeline.evaluation.report import print_comparison
 
     given = arguments

@@ -1,14 +1,15 @@
 """``albeam evaluate``: how well a store answers questions whose answers are known."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipeline.evaluation.options import ALL, EvaluateOptions
 from pipeline.search.rerank import Reading, ReadingOptions
 from transforms.errors import BadInput
-from transforms.evaluation.corpus_sample import check_colour, draw_portrait
-from transforms.evaluation.hard_questions import hardest_questions, look_at
+from transforms.evaluation.corpus_sample import check_colour, sample_corpus
+from transforms.evaluation.hard_questions import hardest_questions, inspect_questions
 from transforms.evaluation.metrics import means
 from transforms.evaluation.questions import Question, load_questions
 from transforms.evaluation.report import evaluation_page
@@ -28,49 +29,15 @@ from transforms.search.timing import Stages, percentiles, timed
 from transforms.storage import filesystem
 from transforms.storage.output_files import check_writable, write_text, writing
 
-ALL = "all"
 _AT_ONCE = 512
-#: How many hits a reader reads.
+#: Number of hits that a reader reads.
 _READ = 5
-#: How searches are timed: so many questions, one at a time, for so many documents.
+#: Number of questions that are timed, one at a time, and number of documents to find for each.
 _TIMED, _TIMED_K = 100, 10
 
 
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What to measure, and what to write.
-
-    Attributes:
-        questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant.
-        k: how deep to search.
-        modes: how to rank, ``("all",)`` for every way that the store has.
-        beside: runs of other systems to measure as well, ``(name, file)``.
-        per_question: a Parquet file to write, a row a mode and question.
-        run: a TREC file to write; with several modes one each, the mode in its name.
-        report: an HTML file to write.
-        colour: a metadata column that colours the report's map.
-        reading: models that rerank the hits, and find answers in the best five.
-        rank: which documents count and how scores are put together; its k and mode don't matter.
-        timed: whether searches are timed, one question at a time.
-        seed: of the bootstrap.
-    """
-
-    questions: str
-    k: int = 100
-    modes: tuple[str, ...] = ("dense",)
-    beside: tuple[tuple[str, str], ...] = ()
-    per_question: str | None = None
-    run: str | None = None
-    report: str | None = None
-    colour: str | None = None
-    reading: ReadingOptions = ReadingOptions()
-    rank: RankOptions = RankOptions()
-    timed: bool = False
-    seed: int = 0
-
-
 def run(store: Store, questions: str, k: int, mode: str) -> dict[str, Any]:
-    """Search every question of a file in one mode and measure the ranking by document.
+    """Search every question of a file in one mode, and measure the ranking by document.
 
     Returns:
         ``{"questions": n, "metrics": {name: value}}``.
@@ -89,10 +56,8 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     """Search every question in each mode, measure the rankings by document, and write the files.
 
     Raises:
-        BadInput: the questions, a run or an option can't be used; nothing was searched.
+        BadInput: the questions, a run or an option can't be used.
     """
-    if options.k < 1:
-        raise BadInput(f"k is {options.k}; give 1 or more")
     modes = check_modes(store, options)
     check_fusion(options.rank, modes)
     _check_outputs(store, options)
@@ -103,7 +68,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     if options.reading.reader is not None:
         _check_answers(asked, options.questions)
     options = replace(options, k=options.reading.shown(options.k))
-    others = {name: _other(file, ids, options) for name, file in options.beside}
+    others = {name: _other_run(file, ids, options) for name, file in options.beside}
     reading = Reading(options.reading)
     found: dict[str, Run] = {}
     measured = {}
@@ -120,7 +85,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     if options.report is not None:
         write_text(options.report, _page(store, evaluation, modes, options))
     if options.run is not None:
-        # Last: an id that was found may have blanks, which is not known before.
+        # Last, because only a search shows whether the ids that it finds have white space.
         for mode in modes:
             url = options.run if len(modes) == 1 else _named(options.run, mode)
             write_trec(url, found[mode], mode)
@@ -128,32 +93,33 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
 
 
 def modes_of(store: Store) -> tuple[str, ...]:
-    """The ways in which a store can be searched."""
+    """Return the modes in which a store can be searched."""
     return MODES if store.mode() == "hybrid" else ("dense",)
 
 
 def check_modes(store: Store, options: EvaluateOptions) -> tuple[str, ...]:
-    """The modes that were asked for, each once.
+    """Return the modes of the options, each once.
 
     Raises:
-        BadInput: one is unknown, or has the name of a run of another system, or there is none.
+        BadInput: there is no mode, a mode is unknown, or a run of another system has its name.
     """
     known = modes_of(store)
     if ALL in options.modes and len(options.modes) > 1:
-        raise BadInput(f"{ALL} names every mode; leave the others out, or give some without it")
+        problem = f"has {ALL}, which names every mode, and others"
+        raise BadInput("modes", ",".join(options.modes), problem, "Leave the others out")
     modes = known if options.modes == (ALL,) else tuple(dict.fromkeys(options.modes))
     for mode in modes:
         if mode in MODES:
             store.mode(mode)
         else:
-            raise BadInput(
-                f"mode {mode!r} is not one of {', '.join(known)}; give some of them, or {ALL}"
-            )
+            remedy = f"Give some of {', '.join(known)}, or {ALL}"
+            raise BadInput("modes", mode, "is unknown", remedy)
     names = [*modes, *(name for name, _ in options.beside)]
     if len(set(names)) != len(names):
-        raise BadInput(f"of {', '.join(names)} two have one name; call a run otherwise")
+        name = next(name for name in names if names.count(name) > 1)
+        raise BadInput("beside", name, "is the name of two runs or modes", "Give another name")
     if not modes:
-        raise BadInput(f"there is no mode; give some of {', '.join(known)}, or {ALL}")
+        raise BadInput("modes", "", "has no mode", f"Give some of {', '.join(known)}, or {ALL}")
     return modes
 
 
@@ -165,14 +131,13 @@ def _check_outputs(store: Store, options: EvaluateOptions) -> None:
         check_writable("per_question", options.per_question, ".parquet")
     if options.run is not None:
         if options.run.endswith(".parquet"):
-            raise BadInput(
-                f"run {options.run!r} ends in .parquet, and is a TREC file: call it otherwise, or "
-                "give --per-question"
-            )
+            problem = "ends in .parquet, but a TREC file is written"
+            remedy = "Give another name, or --per-question"
+            raise BadInput("run", options.run, problem, remedy)
         check_writable("run", options.run, "")
 
 
-def _other(file: str, ids: list[str], options: EvaluateOptions) -> Run:
+def _other_run(file: str, ids: list[str], options: EvaluateOptions) -> Run:
     run = read_run(file)
     check_questions(file, run, ids, options.questions)
     return {question_id: ranked[: options.k] for question_id, ranked in run.items()}
@@ -181,7 +146,7 @@ def _other(file: str, ids: list[str], options: EvaluateOptions) -> Run:
 def _search(
     store: Store, asked: list[Question], mode: str, options: EvaluateOptions, reading: Reading
 ) -> tuple[Run, list[str] | None]:
-    """What was found for each question, and, where a model reads, its answers: "" for none."""
+    """Return what is found for each question, and the reader's answers, None without a reader."""
     runs: Run = {}
     answers = []
     how = replace(options.rank, k=reading.candidates(options.k), mode=mode)
@@ -209,16 +174,15 @@ def _answer(question: str, hits: list[Hit], reading: Reading) -> str:
 def _check_answers(asked: list[Question], url: str) -> None:
     for number, question in enumerate(asked):
         if question.answers is None:
-            raise BadInput(
-                f"row {number} of {url!r} has no 'answers', which a reader is measured by; give "
-                "each row a list of texts, an empty one where there is no answer"
-            )
+            problem = f"has no 'answers' in row {number}, which measure a reader"
+            remedy = "Give each row a list of texts, or an empty list if there is no answer"
+            raise BadInput("questions", url, problem, remedy)
 
 
 def _latency(
     store: Store, asked: list[Question], mode: str, options: EvaluateOptions, reading: Reading
 ) -> dict[str, dict[str, float]]:
-    """How long single searches take, with what reads their hits."""
+    """Return the milliseconds of single searches by stage, with those of the reading models."""
     if not options.timed:
         return {}
     some = evenly([question.question for question in asked], _TIMED)
@@ -242,10 +206,10 @@ def _page(
 ) -> str:
     depth = options.reading.rerank or options.k
     rank = replace(options.rank, k=depth)
-    hard = look_at(store, evaluation, hardest_questions(evaluation), modes, rank)
-    portrait = draw_portrait(store, options.colour, options.seed)
+    hard = inspect_questions(store, evaluation, hardest_questions(evaluation), modes, rank)
+    sample = sample_corpus(store, options.colour, options.seed)
     timed = f"up to {_TIMED} questions, one at a time, {_TIMED_K} documents each"
-    return evaluation_page(evaluation, portrait, hard, _identity(store, options), timed)
+    return evaluation_page(evaluation, sample, hard, _identity(store, options), timed)
 
 
 def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
@@ -286,7 +250,7 @@ def _readers(reading: ReadingOptions) -> list[tuple[str, str]]:
 
 
 def _named(url: str, mode: str) -> str:
-    """``run.trec`` as ``run-dense.trec``."""
+    """Return ``run-dense.trec`` for ``run.trec`` and ``dense``."""
     folder, slash, name = url.rpartition("/")
     stem, dot, kind = name.rpartition(".")
     return f"{folder}{slash}{stem}-{mode}.{kind}" if dot else f"{url}-{mode}"

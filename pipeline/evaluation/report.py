@@ -1,4 +1,4 @@
-"""What ``albeam evaluate`` and ``albeam compare`` print."""
+"""Print the results of ``albeam evaluate`` and ``albeam compare``."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from transforms.evaluation.metrics import means
 
 
 def print_metrics(evaluation: Any, as_json: bool) -> None:
-    """The questions and metrics of one mode."""
+    """Print the number of questions and the metrics of one mode."""
     [found] = evaluation.modes.values()
     if as_json:
         metrics = means(found.values)
@@ -19,7 +19,7 @@ def print_metrics(evaluation: Any, as_json: bool) -> None:
 
 
 def print_evaluation(evaluation: Any, as_json: bool) -> None:
-    """The metrics of several modes, and how long searches took."""
+    """Print the metrics of several modes, and the latency of searches."""
     if as_json:
         print_json(evaluation.to_dict())
         return
@@ -52,7 +52,7 @@ def _cell(found: Any, name: str) -> str:
 
 
 def print_comparison(comparison: Any, as_json: bool) -> None:
-    """A `Comparison`."""
+    """Print a `Comparison`."""
     if as_json:
         print_json(asdict(comparison))
         return
@@ -81,7 +81,7 @@ def print_comparison(comparison: Any, as_json: bool) -> None:
 
 
 def print_weights(report: Any, as_json: bool) -> None:
-    """A `WeightReport`."""
+    """Print a `WeightReport`."""
     if as_json:
         print_json(asdict(report))
         return

@@ -1,4 +1,4 @@
-"""``albeam evaluate --tune``: learn how much the cosine counts in hybrid scores."""
+"""``albeam evaluate --tune``: learn the weight of the cosine in hybrid scores."""
 
 from dataclasses import dataclass
 
@@ -25,12 +25,14 @@ _STEPS = 20
 
 @dataclass(frozen=True)
 class WeightReport:
-    """What was learnt.
+    """The learnt weight.
 
     Attributes:
-        questions: from how many.
-        weight: of the cosine; kept in the snapshot.
-        mrr_at_10: by each weight that was tried.
+        store: the store.
+        snapshot: the new snapshot, which has the weight.
+        questions: number of training questions.
+        weight: the weight of the cosine.
+        mrr_at_10: MRR@10 by weight, for each weight that was tried.
     """
 
     store: str
@@ -41,24 +43,24 @@ class WeightReport:
 
 
 def run(store: Store, questions: str) -> WeightReport:
-    """Rank the candidates of training questions with every weight, and keep the best.
+    """Rank the candidates of training questions with each weight, and commit the best weight.
 
     Args:
-        store: its newest snapshot, with a lexical index.
-        questions: a file as `albeam evaluate` reads it.
+        store: the newest snapshot of a store with a lexical index.
+        questions: a file as ``albeam evaluate`` reads it.
 
     Raises:
-        BadInput: the questions can't be used or find nothing, or there is no lexical index.
+        BadInput: the questions can't be used or find nothing, or the store has no lexical index.
         Conflict: other writers were faster.
     """
     filesystem.probe_exclusive(store.url)
     store.mode("hybrid")
     asked = load_questions(questions)
     if not asked:
-        raise BadInput(f"{questions!r} has no questions to learn from; give a file with some")
+        raise BadInput("questions", questions, "has no questions", "Give a file with some")
     weights = np.linspace(0, 1, _STEPS + 1).round(2)
     total = np.zeros(len(weights))
-    # Both scores of each candidate are found once; a weight only orders them anew.
+    # Each candidate is scored once; a weight only changes the order.
     options = RankOptions(_DEPTH, "hybrid")
     for start in range(0, len(asked), _AT_ONCE):
         some = asked[start : start + _AT_ONCE]
@@ -69,11 +71,10 @@ def run(store: Store, questions: str) -> WeightReport:
             total += reciprocal_ranks(store, question, found, weights)
     means = total / len(asked)
     if not means.any():
-        raise BadInput(
-            f"no question of {questions!r} finds a right document with any weight, so that nothing "
-            "can be learnt; give questions whose relevant documents are in the store"
-        )
-    # Of equally good ones that in the middle: its neighbours are good too.
+        problem = "has no question that finds a relevant document with any weight"
+        remedy = "Give questions that have relevant documents in the store"
+        raise BadInput("questions", questions, problem, remedy)
+    # The middle one of equally good weights, because its neighbours are good too.
     best = np.flatnonzero(means >= means.max() - 1e-12)
     weight = float(weights[best[len(best) // 2]])
     snapshot = commit_weight(store.url, weight, "evaluate --tune")
@@ -82,7 +83,7 @@ def run(store: Store, questions: str) -> WeightReport:
 
 
 def reciprocal_ranks(store: Store, question: Question, found: Ranked, weights: Floats) -> Floats:
-    """With each weight, one over the rank of the first relevant document of the first ten, or 0."""
+    """Return the reciprocal rank at 10 of a question's candidates with each weight."""
     assert found.dense is not None
     assert found.lexical is not None
     best = float(found.lexical.max(initial=0.0))

@@ -1,4 +1,4 @@
-"""A store at a glance: lengths of its passages, and a map of its vectors, from a seeded sample."""
+"""A seeded sample of a store: the lengths of its passages, and a map of its vectors."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,22 +14,23 @@ from transforms.storage.vectors import vectors_to_numpy
 
 SAMPLE = 5_000
 MAPPED = 1_500
-#: Values of a column that have a colour of their own.
+#: Number of values of a column that get a colour of their own.
 _NAMED = 5
 OTHER = "other"
 
 
 @dataclass(frozen=True)
-class Portrait:
+class CorpusSample:
     """A sample of a store's passages.
 
     Attributes:
-        passages: how many were looked at.
-        tokens, characters: their lengths, int64 ``[passages]``; tokens with the special ones.
-        places: of some of them on the map, float64 ``[mapped, 2]``.
-        explained: the share of the vectors' variance along each of the map's directions.
-        names: their documents.
-        groups: what each is coloured by, or "" where there is no such column.
+        passages: number of sampled passages.
+        tokens, characters: lengths of the passages, int64 ``[passages]``; tokens include special
+            tokens.
+        places: places of some passages on the map, float64 ``[mapped, 2]``.
+        explained: share of the vectors' variance along each axis of the map.
+        names: document ids of the passages on the map.
+        groups: what colours each passage on the map; "" without a column.
     """
 
     passages: int
@@ -42,25 +43,24 @@ class Portrait:
 
 
 def check_colour(store: Store, column: str | None) -> None:
-    """Raise BadInput where a store has no such metadata column."""
+    """Raise BadInput if the store has no such metadata column."""
     names = [name for name in store.columns.names if name != "document_id"]
     if column is not None and column not in names:
-        raise BadInput(
-            f"colour {column!r} is not a metadata column of {store.url!r}; it has "
-            f"{', '.join(names) or 'none'}"
-        )
+        problem = f"is not a metadata column of {store.url}"
+        remedy = f"Give one of {', '.join(names)}" if names else "Leave it out"
+        raise BadInput("colour", column, problem, remedy)
 
 
-def draw_portrait(store: Store, colour: str | None = None, seed: int = 0) -> Portrait:
-    """Look at up to 5,000 live passages, of which 1,500 are mapped.
+def sample_corpus(store: Store, colour: str | None = None, seed: int = 0) -> CorpusSample:
+    """Sample up to 5,000 live passages, and put up to 1,500 of them on a map.
 
     Args:
-        store: with any number of passages.
-        colour: a metadata column to group the map's points by.
-        seed: of the sample.
+        store: a store with any number of passages.
+        colour: a metadata column that groups the points of the map.
+        seed: the seed of the sample.
 
     Raises:
-        BadInput: there is no such column.
+        BadInput: the store has no such column.
     """
     check_colour(store, colour)
     live = store.live.numbers()
@@ -68,7 +68,7 @@ def draw_portrait(store: Store, colour: str | None = None, seed: int = 0) -> Por
     rows = np.sort(rng.choice(live, min(SAMPLE, len(live)), replace=False))
     if not len(rows):
         none = np.zeros(0, np.int64)
-        return Portrait(0, none, none, np.zeros((0, 2)), (0.0, 0.0), (), ())
+        return CorpusSample(0, none, none, np.zeros((0, 2)), (0.0, 0.0), (), ())
     texts = store.read_rows(rows, ["text"]).column(0).to_pylist()
     identity = store.snapshot.identity
     framed = store.encoder.tokenizer.encode_framed(
@@ -77,7 +77,7 @@ def draw_portrait(store: Store, colour: str | None = None, seed: int = 0) -> Por
     mapped = np.sort(rng.choice(rows, min(MAPPED, len(rows)), replace=False))
     table = store.read_rows(mapped, ["document_id", "vector"])
     places, explained = principal_places(vectors_to_numpy(table.column("vector")))
-    return Portrait(
+    return CorpusSample(
         passages=len(rows),
         tokens=np.array([len(ids) for ids in framed], np.int64),
         characters=np.array([len(text) for text in texts], np.int64),
@@ -91,9 +91,12 @@ def draw_portrait(store: Store, colour: str | None = None, seed: int = 0) -> Por
 def principal_places(
     vectors: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
-    """The first two principal components: places ``[rows, 2]`` and their shares of the variance.
+    """Project vectors on their first two principal components.
 
-    A direction's sign is such that its largest coordinate is positive.
+    The sign of an axis makes its largest coordinate positive.
+
+    Returns:
+        Places, float64 ``[rows, 2]``, and the share of the variance along each axis.
     """
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     values, axes = np.linalg.eigh(centred.T @ centred)
@@ -104,7 +107,7 @@ def principal_places(
 
 
 def most_frequent(values: Sequence[str], most: int = _NAMED) -> list[str]:
-    """The values with all but the ``most`` frequent ones replaced by ``other``."""
+    """Replace all but the ``most`` frequent values by ``other``."""
     counts = Counter(values)
     kept = {value for value, _ in sorted(counts.items(), key=_by_count)[:most]}
     if len(counts) <= most:
@@ -117,7 +120,7 @@ def _by_count(item: tuple[str, int]) -> tuple[int, str]:
 
 
 def _values(store: Store, rows: Rows, column: str | None) -> list[str]:
-    """A column of ascending global rows as text; "" for all without one."""
+    """Return a column of ascending global rows as text; "" for each row without a column."""
     if column is None:
         return [""] * len(rows)
     values: list[str] = []

@@ -1,4 +1,4 @@
-"""The questions that every mode answers worst, and what was found instead."""
+"""The questions with the worst answers in all modes, and what was found for them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,10 +12,15 @@ from transforms.search.store import Store
 
 
 @dataclass(frozen=True)
-class Instead:
-    """What a mode put first; ``rank`` is that of the right document, None where not found.
+class FirstHit:
+    """The document that a mode put first.
 
-    ``text`` is "" where the mode is another system's run.
+    Attributes:
+        mode: the mode, or the name of another system's run.
+        document_id: the document; "" if nothing was found.
+        score: the document's score.
+        text: its best passage; "" if another system found it.
+        rank: the rank of the first right document; None if none was found.
     """
 
     mode: str
@@ -26,47 +31,48 @@ class Instead:
 
 
 @dataclass(frozen=True)
-class Hard:
-    """A question, its right documents with a passage of each, and what each mode put first."""
+class HardQuestion:
+    """A question, its right documents with a passage of each, and the first hit of each mode."""
 
     question: Question
     right: tuple[tuple[str, str], ...]
-    instead: tuple[Instead, ...]
+    first_hits: tuple[FirstHit, ...]
 
 
 def hardest_questions(evaluation: Evaluation, most: int = 10) -> list[int]:
-    """Places of the questions whose reciprocal rank is least on average over the modes, below 1.
+    """Return the places of the questions with the least mean reciprocal rank over the modes.
 
-    Among equals those come first whose wrong first hit stands higher than is usual in its mode.
+    Questions with a mean of 1 are left out. Of equal questions the first is the one with the most
+    confident mistake: a wrong first hit with a high score for its mode.
     """
     ranks = np.stack([found.ranks for found in evaluation.modes.values()])
     good = np.where(ranks > 0, 1 / np.maximum(ranks, 1), 0).mean(axis=0)
-    sure = np.zeros(len(evaluation.questions))
+    confidence = np.zeros(len(evaluation.questions))
     for found in evaluation.modes.values():
         firsts = [found.runs.get(question.question_id) for question in evaluation.questions]
         scores = np.array([hits[0][1] if hits else np.nan for hits in firsts])
         spread = np.nanstd(scores) if np.isfinite(scores).any() else 0.0
         if spread > 0:
-            sure += np.nan_to_num((scores - np.nanmean(scores)) / spread)
-    order = np.lexsort((-sure, good))
+            confidence += np.nan_to_num((scores - np.nanmean(scores)) / spread)
+    order = np.lexsort((-confidence, good))
     return [int(place) for place in order[:most] if good[place] < 1]
 
 
-def look_at(
+def inspect_questions(
     store: Store,
     evaluation: Evaluation,
     places: Sequence[int],
     modes: Sequence[str],
     rank: RankOptions,
-) -> list[Hard]:
-    """Those questions with the texts that were found and that were to be found.
+) -> list[HardQuestion]:
+    """Return questions with the texts of their right documents and of their first hits.
 
     Args:
-        store: to fetch texts from.
-        evaluation: with what was found.
-        places: of the questions.
-        modes: those of the evaluation's modes that the store itself has.
-        rank: how the evaluation searched; its mode is not looked at.
+        store: the store that has the texts.
+        evaluation: what was found.
+        places: the places of the questions in the evaluation.
+        modes: the evaluation's modes without the runs of other systems.
+        rank: how the evaluation searched; its mode is ignored.
     """
     asked = [evaluation.questions[place] for place in places]
     if not asked:
@@ -80,20 +86,20 @@ def look_at(
                 passages.setdefault((question.question_id, hit.document_id), hit.text)
     firsts = first_passages(store, {name for question in asked for name in question.relevant})
     return [
-        Hard(
+        HardQuestion(
             question,
             tuple(
                 (name, passages.get((question.question_id, name), firsts.get(name, "")))
                 for name in question.relevant
             ),
-            tuple(_instead(evaluation, place, passages)),
+            tuple(_first_hits(evaluation, place, passages)),
         )
         for place, question in zip(places, asked, strict=True)
     ]
 
 
 def first_passages(store: Store, documents: set[str]) -> dict[str, str]:
-    """The first live passage of each of some documents; one that is not there is left out."""
+    """Return the first live passage of each document that the store has."""
     found: dict[str, str] = {}
     for table in store.documents(["document_id", "text"]):
         if documents <= set(found):
@@ -105,15 +111,15 @@ def first_passages(store: Store, documents: set[str]) -> dict[str, str]:
     return found
 
 
-def _instead(
+def _first_hits(
     evaluation: Evaluation, place: int, passages: dict[tuple[str, str], str]
-) -> Iterable[Instead]:
+) -> Iterable[FirstHit]:
     question = evaluation.questions[place]
     for mode, found in evaluation.modes.items():
         hits = found.runs.get(question.question_id)
         if hits:
             document, score = hits[0]
             text = passages.get((question.question_id, document), "")
-            yield Instead(mode, document, score, text, int(found.ranks[place]) or None)
+            yield FirstHit(mode, document, score, text, int(found.ranks[place]) or None)
         else:
-            yield Instead(mode, "", 0.0, "", None)
+            yield FirstHit(mode, "", 0.0, "", None)

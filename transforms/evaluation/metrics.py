@@ -1,4 +1,4 @@
-"""Retrieval metrics by document, computed by ir-measures (pytrec_eval and MS MARCO's)."""
+"""Retrieval metrics by document, which ir-measures computes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from transforms.evaluation.questions import Question
 #: Question id to ``(document id, score)``, best first.
 Runs = Mapping[str, Sequence[tuple[str, float]]]
 
-#: Our names, and ir-measures' with the rank that each looks down to.
+#: albeam's name of each metric to that of ir-measures, and the depth that the metric needs.
 _MEASURES = {
     "success@1": ("Success@1", 1),
     "success@5": ("Success@5", 5),
@@ -23,36 +23,40 @@ _MEASURES = {
 
 
 def measure(questions: Sequence[Question], runs: Runs, k: int) -> dict[str, float]:
-    """Means over all questions of the metrics that look no deeper than ``k``; see `by_question`."""
+    """Return the mean of each metric that needs no greater depth than ``k``; see `by_question`."""
     return means(by_question(questions, runs, k))
 
 
 def means(values: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, float]:
-    """Each metric's mean over the questions."""
+    """Return the mean of each metric over the questions."""
     return {name: float(each.mean()) for name, each in values.items()}
 
 
 def by_question(
     questions: Sequence[Question], runs: Runs, k: int
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """The metrics that look no deeper than ``k``, float64 ``[questions]`` each.
+    """Return the values of each metric that needs no greater depth than ``k``.
 
     Args:
-        questions: each with at least one relevant document.
-        runs: what was found for each; a question that is not there found nothing.
-        k: how deep the runs are.
+        questions: questions with at least one relevant document each.
+        runs: what was found for each question; a missing question found nothing.
+        k: the depth of the runs.
+
+    Returns:
+        The name of each metric to its values, float64 ``[questions]``.
 
     Raises:
-        BadInput: no questions, or a question id that occurs twice.
+        BadInput: there are no questions, or an id occurs twice.
     """
     import ir_measures
     from ir_measures import Qrel, ScoredDoc
 
     if not questions:
-        raise BadInput("there are no questions to evaluate; give a file with some")
+        raise BadInput("questions", None, "has no questions to evaluate", "Give a file with some")
     places = {question.question_id: place for place, question in enumerate(questions)}
     if len(places) != len(questions):
-        raise BadInput("a question_id occurs more than once; give each question an id of its own")
+        remedy = "Give each question its own id"
+        raise BadInput("questions", None, "has a question_id more than once", remedy)
 
     def qrels() -> Iterator[Qrel]:
         for question in questions:
@@ -61,7 +65,7 @@ def by_question(
 
     def run() -> Iterator[ScoredDoc]:
         for question_id, ranked in runs.items():
-            # Ranks, not scores: tools break ties by id, and ours are broken already.
+            # Ranks instead of scores, as tools break ties by id and these hits are ranked already.
             for rank, (document, _) in enumerate(ranked):
                 yield ScoredDoc(question_id, document, float(-rank))
 
@@ -77,7 +81,7 @@ def by_question(
 
 
 def first_ranks(questions: Sequence[Question], runs: Runs) -> npt.NDArray[np.int64]:
-    """The rank, from 1, of the first relevant document of each question; 0 where none was found."""
+    """Return the rank, from 1, of each question's first relevant document; 0 without one."""
     ranks = np.zeros(len(questions), np.int64)
     for place, question in enumerate(questions):
         relevant = set(question.relevant)
@@ -89,6 +93,6 @@ def first_ranks(questions: Sequence[Question], runs: Runs) -> npt.NDArray[np.int
 
 
 def success_curve(ranks: npt.NDArray[np.int64], depth: int) -> npt.NDArray[np.float64]:
-    """The share of questions with a relevant document among the first 1, 2, … ``depth``."""
+    """Return the share of questions with a relevant document among the first 1, 2, … ``depth``."""
     found = np.bincount(ranks[(ranks > 0) & (ranks <= depth)], minlength=depth + 1)
     return np.cumsum(found[1:]) / len(ranks)

@@ -1,4 +1,4 @@
-"""Questions with known answers."""
+"""Questions with known relevant documents."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,13 @@ from transforms.search.questions import question_text, read_rows
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the ids of the documents that answer it, and the answers where they are known.
+    """A question with the documents that answer it.
 
-    No answer at all, ``()``, says that there is none to be found; None that it is not known.
+    Attributes:
+        question_id: the question's id.
+        question: the question's text.
+        relevant: ids of the documents that answer it.
+        answers: its answers; ``()`` if it has none, None if they are not known.
     """
 
     question_id: str
@@ -20,29 +24,26 @@ class Question:
 
 
 def load_questions(url: str) -> list[Question]:
-    """The questions of a Parquet or JSONL file.
+    """Read the questions of a Parquet or JSONL file.
 
     Raises:
-        BadInput: a field is missing, a question is blank or has no relevant document, or an id is
-            there twice.
+        BadInput: a field is missing, a question is blank or has no relevant document, or an id
+            occurs twice.
     """
     questions: list[Question] = []
     seen: set[str] = set()
     for number, row in enumerate(read_rows(url, ("question_id", "question", "relevant"))):
         relevant, answers = row["relevant"], row.get("answers")
         if not isinstance(relevant, list) or not relevant or None in relevant:
-            raise BadInput(
-                f"row {number} of {url!r} has relevant {relevant!r}; "
-                "give a list of at least one document id"
-            )
+            problem = f"has relevant {relevant!r} in row {number}"
+            raise BadInput("questions", url, problem, "Give a list of at least one document id")
         if answers is not None and not isinstance(answers, list):
-            raise BadInput(f"row {number} of {url!r} has answers {answers!r}; give a list of texts")
+            problem = f"has answers {answers!r} in row {number}"
+            raise BadInput("questions", url, problem, "Give a list of texts")
         name = str(row["question_id"])
         if name in seen:
-            raise BadInput(
-                f"row {number} of {url!r} has question_id {name!r} once more; give each question "
-                "an id of its own"
-            )
+            problem = f"has question_id {name!r} again in row {number}"
+            raise BadInput("questions", url, problem, "Give each question its own id")
         seen.add(name)
         questions.append(
             Question(

@@ -1,4 +1,4 @@
-"""What an evaluation knows: the questions, and for each mode its run, metrics and latency."""
+"""The results of an evaluation: the questions, and each mode's run, metrics and latency."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from transforms.evaluation.run_files import BY_QUESTION
 from transforms.evaluation.significance import intervals
 from transforms.evaluation.squad import exact_match, f1
 
-#: How deep the success curve goes.
+#: The depth of the success curve.
 CURVE = 100
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one mode found.
+    """The results of one mode.
 
     Attributes:
         runs: question id to ``(document id, score)``, best first.
-        values: each metric's values, float64 ``[questions]``.
-        ranks: of the first relevant document, from 1, int64 ``[questions]``; 0 where none was.
+        values: values of each metric, float64 ``[questions]``.
+        ranks: rank, from 1, of the first relevant document, int64 ``[questions]``; 0 without one.
         intervals: 95 % intervals of the metrics' means.
-        latency: milliseconds by stage and percentile; empty where searches were not timed.
-        answers: a reader's, one a question, "" for none; None where nothing read.
+        latency: milliseconds by stage and percentile; empty if searches were not timed.
+        answers: a reader's answer to each question, "" for none; None without a reader.
     """
 
     runs: Runs
@@ -41,14 +41,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The questions, what each mode found for them, and how deep it looked."""
+    """The questions, the results of each mode, and the depth of the search."""
 
     questions: Sequence[Question]
     modes: Mapping[str, Measured]
     k: int
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``--json`` prints for several modes."""
+        """Return what ``--json`` prints for several modes."""
         modes = self.modes.items()
         depth = min(self.k, CURVE)
         return {
@@ -71,13 +71,13 @@ def measure_run(
     """Measure what was found for the questions, down to ``k``.
 
     Args:
-        questions: each with at least one relevant document.
+        questions: questions with at least one relevant document each.
         runs: question id to ``(document id, score)``, best first.
-        k: how deep the runs are.
-        seed: of the bootstrap.
-        latency: how long searches took, where that was measured.
-        answers: what a reader answered to each question, "" for nothing; the questions have known
-            answers then.
+        k: the depth of the runs.
+        seed: the seed of the bootstrap.
+        latency: as in `Measured`.
+        answers: a reader's answer to each question, "" for none; needs questions with known
+            answers.
     """
     values = by_question(questions, runs, k)
     if answers is not None:
@@ -90,7 +90,7 @@ def measure_run(
 
 
 def question_table(evaluation: Evaluation) -> pa.Table:
-    """A row a mode and question: `BY_QUESTION`, and a column for each metric."""
+    """Return a row for each mode and question: `BY_QUESTION` and a column for each metric."""
     questions, tables = evaluation.questions, []
     for mode, found in evaluation.modes.items():
         ranked = [found.runs.get(question.question_id, []) for question in questions]

@@ -1,4 +1,4 @@
-"""Runs in files: what was found for each question, as TREC's six columns or as Parquet."""
+"""Run files: what was found for each question, in TREC's six columns or as Parquet."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from transforms.storage.parquet_files import reading_input
 
 Run = dict[str, list[tuple[str, float]]]
 
-#: What evaluation writes of each mode and question; a column for each metric follows.
+#: The columns of ``evaluate --per-question``; a column for each metric follows.
 BY_QUESTION: pa.Schema = pa.schema(
     [
         ("mode", pa.string()),
@@ -34,42 +34,45 @@ _LINES = ("question_id", "rank", "document_id", "score")
 _LISTS = ("question_id", "document_ids", "scores")
 _ASKED = ("mode", "question_id", "question", "relevant")
 _BLANK = re.compile(r"\s")
+#: What errors call a run that is read; the option ``--run`` names one that is written.
+_FILE = "run file"
+_COLUMNS = "question Q0 document rank score tag"
 
 
 def read_run(name: str) -> Run:
-    """A run, best documents first.
+    """Read a run, with the best documents first.
 
     Args:
         name: a file in TREC's format, the Parquet of ``albeam search --output``, or that of
-            ``albeam evaluate --per-question``, with ``@MODE`` behind it where it has several modes.
+            ``albeam evaluate --per-question``, followed by ``@MODE`` if it has several modes.
 
     Raises:
-        BadInput: there is no such file, it is none of these, is empty, lists a document twice for a
-            question, or has a score that is no number.
+        BadInput: the file is missing or empty, has another format, lists a document twice for a
+            question, or has a score that is not a finite number.
     """
     url, mode = _split_mode(name)
     try:
         rows = _parquet_rows(url, mode) if url.endswith(".parquet") else _trec_rows(url)
         run = _collect(name, rows)
     except FileNotFoundError as error:
-        raise BadInput(f"there is no run {url!r}; check the path") from error
+        raise BadInput(_FILE, url, "does not exist", "Check the path") from error
     if not run:
-        raise BadInput(f"run {name!r} is empty; give one that has found something")
+        raise BadInput(_FILE, name, "is empty", "Give a run that has found something")
     return run
 
 
 def questions_of(name: str) -> list[Question] | None:
-    """The questions that a run was made with, with what is right for each.
+    """Return the questions of a run with their relevant documents; None if it has none.
 
-    Only the Parquet of ``albeam evaluate --per-question`` knows them; None for any other run.
+    Only the Parquet of ``albeam evaluate --per-question`` has them.
 
     Raises:
-        BadInput: as `read_run` does.
+        BadInput: as `read_run`.
     """
     url, mode = _split_mode(name)
     if not url.endswith(".parquet"):
         return None
-    with reading_input(url, "run"), filesystem.open_input(url) as source:
+    with reading_input(url, _FILE), filesystem.open_input(url) as source:
         file = pq.ParquetFile(source, page_checksum_verification=True)
         if not set(_ASKED) <= set(file.schema_arrow.names):
             return None
@@ -80,34 +83,32 @@ def questions_of(name: str) -> list[Question] | None:
     ]
 
 
-def check_questions(name: str, run: Runs, question_ids: Sequence[str], questions: str) -> None:
-    """Raise BadInput where a run answers a question that the file ``questions`` does not have."""
+def check_questions(name: str, run: Run, question_ids: Sequence[str], questions: str) -> None:
+    """Raise BadInput if a run has a question that the file ``questions`` lacks."""
     unknown = sorted(set(run) - set(question_ids))
     if unknown:
-        raise BadInput(
-            f"run {name!r} has {len(unknown):,} question ids that {questions!r} lacks, "
-            f"{unknown[0]!r} among them; give the questions that it was made with"
+        problem = (
+            f"has {len(unknown):,} question ids that {questions} lacks, such as {unknown[0]!r}"
         )
+        raise BadInput(_FILE, name, problem, "Give the questions that the run was made with")
 
 
 def check_trec_ids(ids: Sequence[str]) -> None:
-    """Raise BadInput where an id can't stand in a TREC run, whose columns blanks divide."""
+    """Raise BadInput if an id is empty or has white space, which separates TREC's columns."""
     for name in ids:
         if not name or _BLANK.search(name):
-            raise BadInput(
-                f"id {name!r} can't stand in a TREC run, whose columns blanks divide; "
-                "write --per-question instead"
-            )
+            problem = "can't be written to a TREC run: white space separates its columns"
+            raise BadInput("id", name, problem, "Write --per-question instead")
 
 
 def write_trec(url: str, runs: Runs, tag: str) -> None:
     """Write ``question Q0 document rank score tag`` lines.
 
-    Scores never rise within a question, and fall where two are equal, in float32 too: tools rank
-    by them alone, and trec_eval holds them so.
+    Within a question each score is below the one before, even in float32, as trec_eval stores it.
+    Tools rank by scores alone.
 
     Raises:
-        BadInput: an id is empty or has blanks.
+        BadInput: an id is empty or has white space.
     """
     lines = []
     for question_id, ranked in runs.items():
@@ -125,23 +126,21 @@ def _split_mode(name: str) -> tuple[str, str | None]:
 
 
 def _collect(name: str, rows: Iterator[tuple[str, str, float, float]]) -> Run:
-    """Rows of question, document, rank and score, by question and ranked.
+    """Rank the documents of each question, by score as TREC's tools do, then by rank.
 
-    By score as TREC's own tools do, and by rank where scores are equal.
+    Args:
+        name: the run, for errors.
+        rows: question id, document id, rank and score.
     """
     found: dict[str, dict[str, tuple[float, float]]] = {}
     for question_id, document, rank, score in rows:
         mine = found.setdefault(question_id, {})
         if document in mine:
-            raise BadInput(
-                f"run {name!r} lists document {document!r} twice for question {question_id!r}; "
-                "keep its best place"
-            )
+            problem = f"lists document {document!r} twice for question {question_id!r}"
+            raise BadInput(_FILE, name, problem, "Keep its best rank")
         if not math.isfinite(score):
-            raise BadInput(
-                f"run {name!r} gives document {document!r} of question {question_id!r} the score "
-                f"{score}; give a finite number"
-            )
+            problem = f"has score {score} for document {document!r} of question {question_id!r}"
+            raise BadInput(_FILE, name, problem, "Give a finite number")
         mine[document] = (-score, rank)
     return {
         question_id: [(document, -key[0]) for document, key in sorted(mine.items(), key=_key)]
@@ -157,7 +156,7 @@ def _trec_rows(url: str) -> Iterator[tuple[str, str, float, float]]:
     try:
         text = filesystem.read_bytes(url).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(f"run {url!r} is not UTF-8 text: {error}; convert it") from error
+        raise BadInput(_FILE, url, f"is not UTF-8 text: {error}", "Convert it") from error
     for number, line in enumerate(text.splitlines(), 1):
         fields = line.split()
         if not fields:
@@ -166,28 +165,25 @@ def _trec_rows(url: str) -> Iterator[tuple[str, str, float, float]]:
             question_id, _, document, rank, score, _ = fields
             yield question_id, document, float(rank), float(score)
         except ValueError as error:
-            raise BadInput(
-                f"line {number} of run {url!r} is not 'question Q0 document rank score tag', but "
-                f"{line[:80]!r}; a run is such a file, or .parquet"
-            ) from error
+            problem = f"has {line[:80]!r} in line {number}, not {_COLUMNS!r}"
+            raise BadInput(_FILE, url, problem, "Give a TREC file, or a .parquet run") from error
 
 
 def _parquet_rows(url: str, mode: str | None) -> Iterator[tuple[str, str, float, float]]:
-    with reading_input(url, "run"), filesystem.open_input(url) as source:
+    with reading_input(url, _FILE), filesystem.open_input(url) as source:
         file = pq.ParquetFile(source, page_checksum_verification=True)
         names = file.schema_arrow.names
         wanted = next((each for each in (_LINES, _LISTS) if set(each) <= set(names)), None)
         if wanted is None:
-            raise BadInput(
-                f"run {url!r} has neither {', '.join(_LINES)} nor {', '.join(_LISTS)}, but "
-                f"{', '.join(names)}; give a run that albeam wrote, or a TREC file"
-            )
+            lacking = f"has neither {', '.join(_LINES)} nor {', '.join(_LISTS)}"
+            problem = f"{lacking}, but {', '.join(names)}"
+            raise BadInput(_FILE, url, problem, "Give a run that albeam wrote, or a TREC file")
         several = ["mode"] if "mode" in names else []
         table = file.read(columns=[*wanted, *several])
     rows = _of_mode(table, url, mode).to_pylist()
     for number, row in enumerate(rows):
         if None in [row[name] for name in wanted]:
-            raise BadInput(f"row {number} of run {url!r} has a null; give each of its columns")
+            raise BadInput(_FILE, url, f"has a null in row {number}", "Give a value to each column")
         yield from _lines(row, wanted)
 
 
@@ -209,14 +205,13 @@ def _lines(
 def _of_mode(table: pa.Table, url: str, mode: str | None) -> pa.Table:
     if "mode" not in table.schema.names:
         if mode is not None:
-            raise BadInput(f"run {url!r} has no column 'mode'; leave @{mode} out")
+            raise BadInput(_FILE, url, "has no column 'mode'", f"Leave @{mode} out")
         return table
     modes = sorted(set(table.column("mode").to_pylist()))
     if mode is None and len(modes) > 1:
-        raise BadInput(
-            f"run {url!r} has the modes {', '.join(modes)}: say which, as in {url}@{modes[0]}"
-        )
+        problem = f"has the modes {', '.join(modes)}"
+        raise BadInput(_FILE, url, problem, f"Name one of them, such as {url}@{modes[0]}")
     if mode is not None and mode not in modes:
-        raise BadInput(f"run {url!r} has no mode {mode!r}, but {', '.join(modes)}")
+        raise BadInput(_FILE, url, f"has no mode {mode!r}", f"Name one of {', '.join(modes)}")
     wanted = mode if mode is not None else (modes or [""])[0]
     return table.filter(pc.equal(table.column("mode"), wanted))

@@ -1,4 +1,4 @@
-"""How sure a mean over questions is, and a difference of two: resampling, with a seed."""
+"""Confidence intervals of means and of differences, by seeded resampling over questions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Values = Mapping[str, npt.NDArray[np.float64]]
 
 RESAMPLES = 2_000
 FLIPS = 10_000
-#: Draws that are held at once: rows times questions.
+#: Random signs in memory at once: rows times questions.
 _AT_ONCE = 4_000_000
 
 
@@ -21,7 +21,7 @@ class Difference:
     Attributes:
         a, b: the means.
         low, high: the 95 % interval of ``b - a``.
-        p: how often a difference at least as large comes from chance alone, two-sided.
+        p: two-sided p-value: how often chance alone makes a difference at least as large.
     """
 
     a: float
@@ -34,12 +34,12 @@ class Difference:
 def intervals(
     values: Values, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals of the means, by the percentile bootstrap over questions.
+    """Return the 95 % intervals of the means, by the percentile bootstrap over questions.
 
     Args:
-        values: each metric's values, float64 ``[questions]``.
-        resamples: how many samples of as many questions are drawn, with replacement.
-        seed: of the draws; equal seeds give equal intervals.
+        values: values of each metric, float64 ``[questions]``.
+        resamples: number of samples of all questions, drawn with replacement.
+        seed: the seed of the draws; equal seeds give equal intervals.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
@@ -53,10 +53,10 @@ def intervals(
 def differences(
     a: Values, b: Values, resamples: int = RESAMPLES, flips: int = FLIPS, seed: int = 0
 ) -> dict[str, Difference]:
-    """How the metrics of run ``b`` differ from those of ``a``, question by question.
+    """Compare the metrics of run ``b`` with those of ``a``, question by question.
 
-    The interval is that of the paired bootstrap; p is that of the paired randomization test: each
-    question's difference gets a random sign ``flips`` times.
+    The interval comes from the paired bootstrap. The p-value comes from the paired randomization
+    test, which gives each question's difference a random sign ``flips`` times.
 
     Source: Smucker, Allan and Carterette, A Comparison of Statistical Significance Tests for
     Information Retrieval Evaluation (CIKM 2007); p is never 0, after Phipson and Smyth (2010).
@@ -67,7 +67,7 @@ def differences(
     as_large = np.zeros(stacked.shape[1])
     for count, rng in _portions(flips, len(stacked), seed):
         signs = rng.integers(0, 2, (count, len(stacked)), dtype=np.int8) * 2.0 - 1.0
-        # Sums that are equal but for rounding count as equal.
+        # Sums that differ only by rounding count as equal.
         as_large += (np.abs(signs @ stacked) >= seen - 1e-9).sum(axis=0)
     ps = (as_large + 1) / (flips + 1)
     return {
@@ -81,7 +81,7 @@ def differences(
 def _percentiles(
     stacked: npt.NDArray[np.float64], resamples: int, seed: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The 2.5th and 97.5th percentile of the resampled means of ``[questions, metrics]``."""
+    """Return the 2.5th and 97.5th percentiles of the resampled ``[questions, metrics]`` means."""
     rng, size = np.random.default_rng(seed), len(stacked)
     sums = [
         np.bincount(rng.integers(0, size, size), minlength=size).astype(np.float64) @ stacked

@@ -1,7 +1,7 @@
-"""Answers compared with known ones by SQuAD's rules.
+"""Compare answers with known ones by SQuAD's rules.
 
-Source: the official evaluation script of SQuAD 2.0 (Rajpurkar, Jia and Liang, 2018), whose rules
-for questions with answers are those of 1.1.
+Source: the official evaluation script of SQuAD 2.0 (Rajpurkar, Jia and Liang, 2018). Its rules
+for questions with answers are those of SQuAD 1.1.
 """
 
 import re
@@ -14,19 +14,21 @@ _PUNCTUATION = frozenset(string.punctuation)
 
 
 def normalized(answer: str) -> str:
-    """Lower case, without ASCII punctuation, English articles and doubled blanks."""
+    """Return an answer in lower case, without ASCII punctuation, articles and extra spaces."""
     bare = "".join(letter for letter in answer.lower() if letter not in _PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", bare).split())
 
 
 def exact_match(answer: str, known: Sequence[str]) -> float:
-    """1 where the answer is one of the known ones, else 0; no known answer wants none."""
-    return max(float(normalized(answer) == normalized(each)) for each in _wanted(known))
+    """Return 1 if the answer is a known one, else 0; without a known answer, "" is right."""
+    return max(float(normalized(answer) == normalized(each)) for each in _right_answers(known))
 
 
 def f1(answer: str, known: Sequence[str]) -> float:
-    """The best F1 of the answer's words with those of a known one, from 0 to 1."""
-    return max(_f1(normalized(answer).split(), normalized(each).split()) for each in _wanted(known))
+    """Return the best F1 of the answer's words and those of a known answer, from 0 to 1."""
+    return max(
+        _f1(normalized(answer).split(), normalized(each).split()) for each in _right_answers(known)
+    )
 
 
 def _f1(ours: list[str], theirs: list[str]) -> float:
@@ -36,5 +38,5 @@ def _f1(ours: list[str], theirs: list[str]) -> float:
     return 2 * shared / (len(ours) + len(theirs))
 
 
-def _wanted(known: Sequence[str]) -> list[str]:
+def _right_answers(known: Sequence[str]) -> list[str]:
     return [answer for answer in known if normalized(answer)] or [""]

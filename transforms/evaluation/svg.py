@@ -1,7 +1,7 @@
-"""Charts as SVG text, drawn for a width of 360 pixels so that their words stay readable on a phone.
+"""Charts as SVG, 360 pixels wide, so that their texts are readable on a phone.
 
-Nothing here knows a colour: a mark has the class ``s0``, ``s1``, … of its series, and the page's
-style says what that looks like, in light and in dark. Words that come from outside are escaped.
+Charts have no colours: a mark has the class ``s0``, ``s1``, … of its series, and the page's style
+gives each class a colour, in light and in dark. All texts are escaped.
 """
 
 import math
@@ -18,7 +18,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: its label, its ends, its ticks ``(value, text)``, and whether it is logarithmic."""
+    """An axis.
+
+    Attributes:
+        label: the text below the axis.
+        low, high: the values at its ends.
+        ticks: value and text of each tick.
+        log: whether the axis is logarithmic.
+    """
 
     label: str
     low: float
@@ -27,7 +34,7 @@ class Axis:
     log: bool = False
 
     def place(self, value: float) -> float:
-        """Where a value lies, from 0 to 1."""
+        """Return the place of a value, from 0 to 1."""
         low, high = self.low, self.high
         if self.log:
             low, high, value = math.log(low), math.log(high), math.log(value)
@@ -36,7 +43,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """Points or bars of one name; ``number`` is that of its colour."""
+    """Named points or bars; ``number`` is that of their colour."""
 
     name: str
     number: int
@@ -44,7 +51,7 @@ class Series:
 
 
 def axis(label: str, low: float, high: float, percent: bool = False) -> Axis:
-    """A linear axis with three to six round ticks, its ends moved out to ticks."""
+    """Return a linear axis with three to six round ticks; its ends are ticks."""
     least = 1e-3 * max(abs(low), abs(high)) or 1.0
     if high - low < least:
         low, high = low - least / 2, high + least / 2
@@ -59,13 +66,13 @@ def axis(label: str, low: float, high: float, percent: bool = False) -> Axis:
 
 
 def depth_axis(label: str, depth: int) -> Axis:
-    """A logarithmic axis from 1 to ``depth``."""
+    """Return a logarithmic axis from 1 to ``depth``."""
     ticks = [value for value in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if value <= depth]
     return Axis(label, 1, max(depth, 2), tuple((value, str(value)) for value in ticks), log=True)
 
 
 def line_chart(about: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
-    """A line a series; a mark on it at each of the axis' ticks tells its value when pointed at."""
+    """Draw a line for each series; a dot at each tick of ``x`` shows its value as a tooltip."""
     marks = []
     ticks = {value for value, _ in x.ticks}
     for each in series:
@@ -112,7 +119,7 @@ def trade_off_chart(
 
 
 def histogram(about: str, series: Sequence[Series], x: Axis, y: Axis, width: float) -> str:
-    """Bars ``width`` wide, in the axis' units, that begin at each point; series overlie."""
+    """Draw a bar from each point, ``width`` units wide; later series cover earlier ones."""
     marks = []
     for each in series:
         marks.append(f'<g class="s{each.number}">')
@@ -131,7 +138,14 @@ def histogram(about: str, series: Sequence[Series], x: Axis, y: Axis, width: flo
 
 
 def bars(about: str, rows: Sequence[tuple[str, float, str]], number: int, longest: float) -> str:
-    """Horizontal bars: name, value and text of each; ``longest`` is the value of a full bar."""
+    """Draw horizontal bars.
+
+    Args:
+        about: what the chart shows, for screen readers.
+        rows: name, value and text of each bar.
+        number: the number of the bars' colour.
+        longest: the value of a bar of full length.
+    """
     left, right = 78, 56
     room = WIDTH - left - right
     marks = []
@@ -149,7 +163,7 @@ def bars(about: str, rows: Sequence[tuple[str, float, str]], number: int, longes
 
 
 def whiskers(about: str, rows: Sequence[tuple[str, int, float, float, float]], x: Axis) -> str:
-    """A dot with its interval a row: name, number of the colour, low, middle, high."""
+    """Draw a dot with an interval for each row: name, number of the colour, low, middle, high."""
     left, step = 100, 34
     bottom = step * len(rows) + 6
 
@@ -181,7 +195,7 @@ def whiskers(about: str, rows: Sequence[tuple[str, int, float, float, float]], x
 
 
 def scatter(about: str, series: Sequence[Series], names: Sequence[Sequence[str]]) -> str:
-    """Points on equal scales without axes; ``names`` are told when pointed at."""
+    """Draw points on equal scales without axes; ``names`` are their tooltips."""
     every = [point for each in series for point in each.points]
     size = WIDTH - 16
     lows = [min((point[side] for point in every), default=0.0) for side in (0, 1)]
@@ -246,7 +260,7 @@ def _round_step(step: float) -> float:
 
 
 def _count(value: float, digits: int) -> str:
-    """A number in few characters: 20,000 as 20k."""
+    """Return a number in few characters: 20,000 as 20k."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 10 * size:
             return f"{value / size:.6g}{letter}"

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.evaluation import evaluate as evaluating
+from pipeline.evaluation.options import EvaluateOptions
 from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
 from tests.support.models import write_corpus
@@ -61,7 +62,7 @@ def files(
     write_trec(str(folder / "poor.trec"), poor, "poor")
     found = evaluating.evaluate(
         Store.open(store, dtype="float32"),
-        evaluating.EvaluateOptions(
+        EvaluateOptions(
             questions, 20, ("all",), (("poor", str(folder / "poor.trec")),),
             str(folder / "per.parquet"), str(folder / "ours.trec"), timed=True,
         ),

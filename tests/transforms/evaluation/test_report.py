@@ -18,7 +18,7 @@ from tests.support.browser import Browser, find_chromium
 from tests.support.models import make_texts
 from transforms.catalog.options import ColumnOptions
 from transforms.evaluation import svg
-from transforms.evaluation.corpus_sample import draw_portrait, most_frequent, principal_places
+from transforms.evaluation.corpus_sample import most_frequent, principal_places, sample_corpus
 from transforms.models.options import ModelOptions, Placement
 from transforms.search.store import Store
 
@@ -269,14 +269,14 @@ def test_principal_places_are_those_of_a_stretched_cloud() -> None:
     assert principal_places(np.ones((1, 3), np.float32))[0].tolist() == [[0, 0]]
 
 
-def test_a_portrait_is_that_of_all_passages_where_they_are_few(store: str) -> None:
+def test_a_sample_of_few_passages_has_all_of_them(store: str) -> None:
     opened = Store.open(store, dtype="float32")
-    portrait = draw_portrait(opened, "kind")
+    sample = sample_corpus(opened, "kind")
     tables = list(opened.documents(["text"]))
     texts = [text for table in tables for text in table.column("text").to_pylist()]
-    assert portrait.passages == len(texts)
-    assert sorted(portrait.characters) == sorted(map(len, texts))
-    assert portrait.tokens.max() <= 48
-    assert len(set(portrait.groups)) == 6
+    assert sample.passages == len(texts)
+    assert sorted(sample.characters) == sorted(map(len, texts))
+    assert sample.tokens.max() <= 48
+    assert len(set(sample.groups)) == 6
     assert most_frequent(["b", "a", "b", "c"], 2) == ["b", "a", "b", "other"]
-    assert draw_portrait(opened, "kind").places.tolist() == portrait.places.tolist()
+    assert sample_corpus(opened, "kind").places.tolist() == sample.places.tolist()
