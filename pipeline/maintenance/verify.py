@@ -26,12 +26,10 @@ from transforms.errors import Damaged
 from transforms.index.lexical.open import open_lexical
 from transforms.index.vector.segment_index import SegmentIndex
 from transforms.search.store import Store
-from transforms.storage import filesystem
+from transforms.storage import filesystem, remedies
 from transforms.storage.file_cache import FileCache, check_file
-from transforms.storage.remedies import BUILD_INDEX, BUILD_LEXICAL
 
 _SNAPSHOT_REMEDY = "Roll back, or embed again"
-_PART_REMEDY = "Restore it, or embed again into a new store"
 _STORE_REMEDY = "Embed again into a new store"
 
 
@@ -185,22 +183,22 @@ class _Check:
         if (trained := index.trained) is not None:
             with self.collecting():
                 url = filesystem.join(paths.index, trained.name)
-                check_file(url, trained.bytes, trained.sha256, BUILD_INDEX)
+                check_file(url, trained.bytes, trained.sha256, remedies.BUILD_INDEX)
         rows = sum(shard.rows for shard in index.shards)
         if rows != info.rows:
             problem = f"has {rows} rows in its index, but {info.rows} in its parts"
-            self.damages.append(Damaged("segment", info.name, problem, BUILD_INDEX))
+            self.damages.append(Damaged("segment", info.name, problem, remedies.BUILD_INDEX))
 
     def _check_lexical(self, paths: SegmentPaths, info: SegmentInfo, lexical: LexicalInfo) -> None:
         self.files += len(list(lexical.files))
         damages = len(self.damages)
         if lexical.rows != info.rows:
             problem = f"has {lexical.rows} rows in its lexical index, but {info.rows} in its parts"
-            self.damages.append(Damaged("segment", info.name, problem, BUILD_LEXICAL))
+            self.damages.append(Damaged("segment", info.name, problem, remedies.BUILD_LEXICAL))
         for file in lexical.files:
             with self.collecting():
                 url = filesystem.join(paths.lexical, file.name)
-                check_file(url, file.bytes, file.sha256, BUILD_LEXICAL)
+                check_file(url, file.bytes, file.sha256, remedies.BUILD_LEXICAL)
         if len(self.damages) == damages:
             with self.collecting(), tempfile.TemporaryDirectory() as cache:
                 open_lexical(paths.store, [info], FileCache(Path(cache)))
@@ -220,11 +218,11 @@ def _check_part(
     schema: pa.Schema = file.schema_arrow
     if not schema.equals(form.schema):
         problem = f"has columns {schema.names}, but the manifest needs {form.schema.names}"
-        raise Damaged("part", url, problem, _PART_REMEDY)
+        raise Damaged("part", url, problem, remedies.EMBED_AGAIN)
     identity = json.loads((schema.metadata or {}).get(MODEL_KEY, b"null"))
     if identity != form.identity.to_dict():
         problem = f"has vectors of model {identity}, but the manifest names another one"
-        raise Damaged("part", url, problem, _PART_REMEDY)
+        raise Damaged("part", url, problem, remedies.EMBED_AGAIN)
     table = file.read(columns=["document_id", "passage"])
     documents = set(pc.unique(table.column("document_id").filter(pa.array(live))).to_pylist())
     twice = sorted(documents & seen)

@@ -45,7 +45,7 @@ def test_delete_takes_ids_as_words(store: str, capsys: pytest.CaptureFixture[str
     assert main(["delete", store, "a2", "nobody"]) == 0
     out = capsys.readouterr().out
     assert "1 document deleted (2 passages); snapshot 4" in out
-    assert "1 id was not there: 'nobody'" in out
+    assert "1 id not in the store: 'nobody'" in out
     assert main(["delete", store, "nobody"]) == 0
     assert (
         "0 documents deleted (0 passages); snapshot 4 stays the newest" in capsys.readouterr().out
@@ -79,11 +79,11 @@ def test_what_delete_can_not_use_is_refused(
     (tmp_path / "ids").write_text("a1\n")
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    assert "give IDs, or --ids FILE" in fails(capsys, 2, "delete", store)
+    assert "Give IDs, or --ids FILE" in fails(capsys, 2, "delete", store)
     both = fails(capsys, 2, "delete", store, "a1", "--ids", str(tmp_path / "ids"))
-    assert "give IDs, or --ids FILE" in both
+    assert "Give IDs, or --ids FILE" in both
     empty = fails(capsys, 2, "delete", store, "--ids", str(tmp_path / "empty"))
-    assert "no ids to delete" in empty
+    assert "ids: are missing" in empty
     for name in ("binary", "missing"):
         assert name in fails(capsys, 2, "delete", store, "--ids", str(tmp_path / name))
     assert "is not a store" in fails(capsys, 2, "delete", str(tmp_path / "x"), "a1")
@@ -103,7 +103,7 @@ def test_delete_that_is_always_overtaken_is_exit_code_4(
         return real(url, content)
 
     monkeypatch.setattr(filesystem, "create_exclusively", create)
-    assert "run again" in fails(capsys, 4, "delete", store, "a1")
+    assert "Run again" in fails(capsys, 4, "delete", store, "a1")
 
 
 def test_rollback_makes_a_new_snapshot(store: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +112,7 @@ def test_rollback_makes_a_new_snapshot(store: str, capsys: pytest.CaptureFixture
     }  # fmt: skip
     assert main(["rollback", store, "2"]) == 0
     assert "snapshot 4 has the content of 2: 10 documents" in capsys.readouterr().out
-    assert "snapshot 9 is not in" in fails(capsys, 2, "rollback", store, "9")
+    assert "snapshot 9: is not in" in fails(capsys, 2, "rollback", store, "9")
     os.remove(Path(store, "segments", "two", "segment.json"))
     assert "is missing" in fails(capsys, 1, "rollback", store, "2")
 
@@ -137,7 +137,9 @@ def test_vacuum_says_what_went(store: str, capsys: pytest.CaptureFixture[str]) -
     assert done == said | {"dry_run": False, "names": []}
     assert main(["vacuum", store, "--older-than", "1h"]) == 0
     assert capsys.readouterr().out == f"{store}: 0 snapshots, 0 files, 0 bytes removed\n"
-    assert "keep is 0" in fails(capsys, 2, "vacuum", store, "--keep", "0")
+    assert "--keep 0: would remove the newest snapshot" in fails(
+        capsys, 2, "vacuum", store, "--keep", "0"
+    )
 
 
 @pytest.mark.parametrize("value", ["", "x", "1w", "-1d", "nan", "inf", "1e999", "d"])

@@ -205,7 +205,7 @@ def test_a_broken_snapshot_is_named(store: Path, content: bytes) -> None:
 def test_a_snapshot_that_points_outside_the_store_is_refused(store: Path, name: str) -> None:
     path = rewrite_snapshot(store, lambda value: value["segments"][0].update(name=name))
     for use in (verify.run, Store.open):
-        with pytest.raises(Damaged, match=rf"{path}: '{name}' is not a file name"):
+        with pytest.raises(Damaged, match=rf"{path}: .*'?{name}'?, which is not a name"):
             use(str(store))
 
 
@@ -217,23 +217,23 @@ def test_a_segment_that_points_outside_the_store_is_refused(store: Path, place: 
 
     rewrite_manifest(store, change)
     for use in (verify.run, Store.open):
-        with pytest.raises(Damaged, match=r"segment\.json: '\.\./\.\./\.\./secret' is not a file"):
+        with pytest.raises(Damaged, match=r"segment\.json: .*\.\./\.\./\.\./secret"):
             use(str(store))
 
 
 def test_changed_row_counts_of_a_part_are_found(store: Path) -> None:
     rewrite_manifest(store, lambda value: value["parts"][0].update(rows=7))
     path = segment_file(store, "vectors/part-00000-*")
-    with pytest.raises(Damaged, match=rf"{path} has \d+ rows, and the manifest says 7"):
+    with pytest.raises(Damaged, match=rf"{path}: has \d+ rows, but the manifest records 7"):
         verify.run(str(store))
-    with pytest.raises(Damaged, match=rf"{path} has \d+ rows"):
+    with pytest.raises(Damaged, match=rf"{path}: has \d+ rows"):
         search(store)
 
 
 def test_changed_row_counts_of_an_index_are_found(store: Path) -> None:
     rewrite_manifest(store, lambda value: value["index"]["shards"][0].update(rows=7))
     path = segment_file(store, "index/*")
-    with pytest.raises(Damaged, match=rf"{path} has \d+ rows of 48 dimensions, .* 7 of 48"):
+    with pytest.raises(Damaged, match=rf"{path}: has \d+ rows of 48 dimensions, .* 7 of 48"):
         verify.run(str(store))
     with pytest.raises(Damaged, match=str(path)):
         search(store)
@@ -285,7 +285,7 @@ def test_an_index_file_of_another_segment_is_found(store: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-4:] = np.float32(0.5).tobytes()
     path.write_bytes(content)
-    with pytest.raises(Damaged, match=rf"{path} has SHA-256"):
+    with pytest.raises(Damaged, match=rf"{path}: has SHA-256"):
         verify.run(str(store))
-    with pytest.raises(Damaged, match=rf"{path} has SHA-256"):
+    with pytest.raises(Damaged, match=rf"{path}: has SHA-256"):
         search(store)
