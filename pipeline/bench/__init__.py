@@ -1,1 +1,1 @@
-"""``albeam bench``."""
+"""The command ``albeam bench``."""

@@ -1,55 +1,69 @@
-"""The options of ``albeam bench``."""
+"""The arguments of ``albeam bench``, with the defaults of its options."""
 
 import argparse
 import os
 
+from pipeline.bench.options import CORPORA, QUICK, SHAPES, BenchOptions, Effort
 from pipeline.command_line.argument_types import whole_number
 from transforms.models.options import DEVICES
 
 
 def bench_arguments(sub: argparse.ArgumentParser) -> None:
-    """Add the options of ``albeam bench``."""
+    """Add the arguments of ``albeam bench``."""
     sub.add_argument("--quick", action="store_true", help="a first answer within ten minutes")
     sub.add_argument(
         "--memory",
         action="store_true",
-        help="only the memory of embedding N rows and ten times as many",
+        help="measure only the memory of embedding N rows and ten times as many",
     )
     sub.add_argument(
-        "--store", action="store_true", help="only what keeping a store up to date costs"
+        "--store", action="store_true", help="measure only the cost of keeping a store up to date"
     )
     sub.add_argument(
         "--json",
         nargs="?",
         const="-",
         metavar="FILE",
-        help="write JSON to FILE beside the table; without FILE, print it instead",
+        help="also write JSON to FILE; without FILE, print JSON instead of the table",
     )
     sub.add_argument(
-        "--shapes", default="", metavar="A,B", help="of albert-base, albeam-small (default: both)"
+        "--shapes",
+        default="",
+        metavar="A,B",
+        help=f"shapes of the model: {', '.join(SHAPES)} (default: all)",
     )
     sub.add_argument(
-        "--corpora", default="", metavar="A,B", help="of squad, skewed (default: both)"
+        "--corpora", default="", metavar="A,B", help=f"{', '.join(CORPORA)} (default: all)"
     )
     sub.add_argument(
-        "--systems", default="", metavar="A,B", help="only these rows, and albeam's (default: all)"
+        "--systems",
+        default="",
+        metavar="A,B",
+        help="run only these systems, and albeam (default: all)",
     )
     sub.add_argument(
-        "--texts", type=whole_number, metavar="N", help="so many (default: by the machine's speed)"
+        "--texts",
+        type=whole_number,
+        metavar="N",
+        help="number of texts (default: by the speed of the machine)",
     )
     sub.add_argument(
         "--rounds",
         type=whole_number,
         metavar="N",
-        help="of which the median counts (default: 5, quick 3; fewer where time is short)",
+        help=f"rounds, whose median is reported (default: {Effort.rounds}, with --quick "
+        f"{QUICK.rounds}; fewer if the time is short)",
     )
     sub.add_argument(
         "--data",
         default=os.environ.get("ALBEAM_DATA") or "../shared/data",
         metavar="FOLDER",
-        help="with squad_dev/passages.parquet; where there is none, texts are made up "
+        help="folder with squad_dev/passages.parquet; without that file, texts are generated "
         "(default: $ALBEAM_DATA, else ../shared/data)",
     )
     sub.add_argument(
-        "--device", choices=DEVICES, default="auto", help="where models run (default: auto)"
+        "--device",
+        choices=DEVICES,
+        default=BenchOptions.device,
+        help="where models run (default: %(default)s)",
     )

@@ -1,9 +1,8 @@
-"""Whether ``albeam embed`` needs more memory for more rows."""
+"""Measure whether ``albeam embed`` needs more memory for more rows."""
 
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.bench.corpora import paragraphs
+from pipeline.bench.options import MemoryOptions
 from transforms.errors import AlbeamError
-from transforms.models.options import DEFAULT_MODEL
 
 _CHILD = """
 import sys
@@ -30,16 +29,8 @@ sys.exit(code)
 """
 
 
-@dataclass(frozen=True)
-class MemoryOptions:
-    """What is embedded to see its memory: so many rows, and ten times as many, by a model."""
-
-    rows: int = 1000
-    model: str = DEFAULT_MODEL
-
-
 def measure_memory(options: MemoryOptions) -> dict[str, Any]:
-    """Peak resident bytes of ``albeam embed --index none``, each in a process of its own.
+    """Measure the peak resident bytes of ``albeam embed --index none``, run as a process.
 
     Returns:
         ``rows`` and ``peak_bytes`` of the two runs, and their ``ratio``.
@@ -59,7 +50,7 @@ def _peak(rows: int, model: str) -> int:
         pq.write_table(table, file)
         command = ["embed", str(file), "--store", str(store), "--model", model, "--index", "none"]
         done = subprocess.run(
-            # What the kernel notes of a child begins with its parent's size, so it reports itself.
+            # The kernel's figure of a child starts at its parent's size, so the child reports.
             [sys.executable, "-c", _CHILD, *command, "--json"],
             capture_output=True,
             text=True,
@@ -67,5 +58,10 @@ def _peak(rows: int, model: str) -> int:
         )
     last = done.stdout.strip().rpartition("\n")[2]
     if done.returncode or not last.startswith("peak "):
-        raise AlbeamError(f"embedding {rows} rows failed: {done.stderr.strip()[-400:]}")
+        raise AlbeamError(
+            "memory test",
+            None,
+            f"embedding {rows} rows failed: {done.stderr.strip()[-400:]}",
+            "run albeam embed on the same machine to see the full message",
+        )
     return int(last.split()[1])

@@ -1,4 +1,4 @@
-"""What ``albeam bench`` prints."""
+"""The output of ``albeam bench``."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pipeline.command_line.console import format_number, print_table
 
 
 def print_bench(report: dict[str, Any]) -> None:
-    """The rows, targets and remaining figures of ``albeam bench``."""
+    """Print the rows, the targets and the other figures of a report."""
     names = ("shape", "corpus", "system", "dtype", "tokens/s", "of peak", "padding", "cosine")
     rows = [
         (
@@ -25,7 +25,7 @@ def print_bench(report: dict[str, Any]) -> None:
         found = report["tokenizer"]
         print(
             f"\ntokenizer  {found['tokens_per_second']:,.0f} tokens/s on one core, "
-            f"{found['again_tokens_per_second']:,.0f} once their words are known"
+            f"{found['again_tokens_per_second']:,.0f} on the second pass"
         )
     if "memory" in report:
         pairs = zip(report["memory"]["rows"], report["memory"]["peak_bytes"], strict=True)

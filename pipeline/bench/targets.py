@@ -1,4 +1,4 @@
-"""What a benchmark's figures are to be: ratios, which hold on a busy machine too."""
+"""The targets of a benchmark: ratios, because these hold on a busy machine too."""
 
 import statistics
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio of two figures of one model and corpus, and its bound.
+    """A ratio of two figures of one model and corpus, with its bound.
 
     Attributes:
-        name: of what is compared.
-        bound: to reach, or not to exceed where ``below``.
-        where: which rows: shape, a dash, corpus; or what else was measured.
-        measured: the ratio; None where it was not measured.
-        below: whether less is better.
+        name: what is compared.
+        bound: the least value, or with ``below`` the largest.
+        where: the rows, as shape and corpus; or what else was measured.
+        measured: the ratio; None if it was not measured.
+        below: whether smaller is better.
         note: why it was not measured.
     """
 
@@ -28,16 +28,16 @@ class Target:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the bound holds; None where nothing was measured."""
+        """Whether the bound holds; None if nothing was measured."""
         if self.measured is None:
             return None
         return self.measured <= self.bound if self.below else self.measured >= self.bound
 
 
-#: Ours, theirs, least ratio of tokens a second.
+#: Two systems, and the least ratio of their tokens a second.
 _Ratios = tuple[tuple[str, str, float], ...]
 _FLOAT32: _Ratios = (("albeam-float32", "sentence-transformers", 1.5),)
-#: Without tile units: bfloat16 is twice as fast as float32 there, not ten times.
+#: Without tile units bfloat16 is twice as fast as float32, not ten times.
 _AVX512_BF16: _Ratios = (("albeam", "sentence-transformers", 2.5), *_FLOAT32)
 _AMX: _Ratios = (
     ("albeam", "sentence-transformers", 5.0),
@@ -53,15 +53,14 @@ _CUDA: _Ratios = (
 
 
 def judge(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every target beside what was measured, with ``passed``: true, false or null."""
+    """Return every target with its measured value and ``passed``: true, false or null."""
     return [asdict(target) | {"passed": target.passed} for target in _targets(report)]
 
 
 def ratio(ours: dict[str, Any], theirs: dict[str, Any]) -> float | None:
-    """How many times as fast one row's system is as another's; None where one was not measured.
+    """Return how many times as fast one row's system is as another's; None if not measured.
 
-    The median over the rounds, each system beside the other in the same round: what else a shared
-    machine did then met both.
+    This is the median of the ratios within each round: other load in a round affects both systems.
     """
     rates = zip(ours.get("rates", []), theirs.get("rates", []), strict=False)
     ratios = [mine / other for mine, other in rates if mine and other]
@@ -72,7 +71,7 @@ def ratio(ours: dict[str, Any], theirs: dict[str, Any]) -> float | None:
 
 
 def _bounds(machine: dict[str, Any]) -> _Ratios:
-    """What is to be reached on a device, which depends on how fast it multiplies bfloat16."""
+    """Return the bounds of a device, which depend on its speed in bfloat16."""
     if machine.get("device") == "cuda":
         return _CUDA
     flags = machine.get("cpu_flags", [])

@@ -1,4 +1,4 @@
-"""The benchmark: its report, its padding counts and its texts; nothing here looks at a time."""
+"""The benchmark: its report, its padding counts and its texts; no test depends on a time."""
 
 import importlib.util
 import json
@@ -13,15 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline.bench import peers
-from pipeline.bench import run as bench_run
-from pipeline.bench.corpora import cut_texts, make_base, make_corpus, neighbours, paragraphs, skewed
-from pipeline.bench.memory import MemoryOptions, measure_memory
-from pipeline.bench.peers import padded_batches
+from pipeline.bench import comparison, models
+from pipeline.bench.corpora import cut_texts, make_corpus, neighbours, paragraphs, skewed
+from pipeline.bench.memory import measure_memory
+from pipeline.bench.options import SYSTEMS, BenchOptions, Effort, MemoryOptions, StoreOptions
 from pipeline.bench.report import print_bench
-from pipeline.bench.run import BenchOptions, Effort
-from pipeline.bench.store import StoreOptions, measure_store
-from pipeline.bench.systems import counted_positions
+from pipeline.bench.run import run
+from pipeline.bench.store import measure_store
+from pipeline.bench.systems.albeam import Albeam
+from pipeline.bench.systems.converted import Converted, Embed, OnnxRuntime, padded_batches
+from pipeline.bench.systems.sentence_transformers import SentenceTransformers
+from pipeline.bench.systems.system import Setup, counted_positions
 from pipeline.bench.targets import judge, ratio
 from pipeline.cli import main
 from pipeline.ingest.embed import run as embed
@@ -46,14 +48,13 @@ def options(albert: Path, *systems: str, **rest: Any) -> BenchOptions:
 @pytest.fixture(scope="module")
 def report(albert: Path) -> dict[str, Any]:
     """All systems that are installed, on a tiny model."""
-    return bench_run.run(options(albert))
+    return run(options(albert))
 
 
 def test_every_system_has_a_row(report: dict[str, Any]) -> None:
-    assert {row["system"] for row in report["rows"]} == {
-        *("albeam", "albeam-float32", "albeam-e2e", "linear-peak", "beam", "openvino-bf16"),
-        *("sentence-transformers", "sentence-transformers-best", "onnxruntime"),
-    }
+    assert [row["system"] for row in report["rows"]] == [
+        name for name in SYSTEMS if name != "matrix-peak"
+    ]
     assert json.loads(json.dumps(report)) == report
     assert report["machine"]["threads"] == torch.get_num_threads()
     assert report["machine"]["gpu"] is None or report["machine"]["gpu"]["bytes"] > 1e9
@@ -76,12 +77,12 @@ def test_every_system_has_a_row(report: dict[str, Any]) -> None:
     assert dtypes["sentence-transformers"] == dtypes["albeam-float32"] == "float32"
 
 
-def test_no_round_but_the_first_is_begun_when_time_is_over(albert: Path) -> None:
+def test_only_the_first_round_starts_when_the_time_is_over(albert: Path) -> None:
     effort = replace(EFFORT, rounds=3, limit=0.0)
     pairs = (("tiny", "skewed"), ("tiny", "squad"))
-    report = bench_run.run(options(albert, "linear-peak", effort=effort, pairs=pairs))
+    report = run(options(albert, "linear-peak", effort=effort, pairs=pairs))
     assert [row["rounds"] for row in report["rows"]] == [1] * 4
-    report = bench_run.run(options(albert, "linear-peak", effort=replace(effort, limit=1e9)))
+    report = run(options(albert, "linear-peak", effort=replace(effort, limit=1e9)))
     assert [(row["rounds"], len(row["rates"])) for row in report["rows"]] == [(3, 3)] * 2
 
 
@@ -124,10 +125,10 @@ def test_a_peer_that_is_not_installed_or_fails_is_a_row_that_says_so(
     def find(name: str, *rest: Any) -> object:
         return None if name == "openvino" else importlib.util.find_spec(name, *rest)
 
-    monkeypatch.setattr(bench_run, "find_spec", find)
-    monkeypatch.setattr(peers.OnnxRuntime, "packages", ())
-    monkeypatch.setattr(peers.OnnxRuntime, "_convert", lambda *_: 1 / 0)
-    report = bench_run.run(options(albert, "openvino-bf16", "onnxruntime"))
+    monkeypatch.setattr(comparison, "find_spec", find)
+    monkeypatch.setattr(OnnxRuntime, "packages", ())
+    monkeypatch.setattr(OnnxRuntime, "convert", lambda *_: 1 / 0)
+    report = run(options(albert, "openvino-bf16", "onnxruntime"))
     notes = {row["system"]: row["note"] for row in report["rows"]}
     assert notes["openvino-bf16"] == "not installed: openvino; pip install 'albeam[bench]'"
     assert notes["onnxruntime"] == "failed: division by zero"
@@ -136,32 +137,33 @@ def test_a_peer_that_is_not_installed_or_fails_is_a_row_that_says_so(
 
 
 @pytest.mark.parametrize(
-    ("rest", "message"),
+    ("rest", "option", "value"),
     [
-        ({"effort": Effort(fewest=0, most=0)}, "0 texts"),
-        ({"effort": Effort(rounds=0)}, "0 rounds"),
-        ({"pairs": ()}, "no shape and corpus"),
-        ({"pairs": (("tiny", "novels"),)}, "'novels'"),
-        ({"pairs": (("huge", "squad"),)}, "'huge'"),
-        ({"systems": ("abacus",)}, "'abacus' is not one of albeam,"),
-        ({"device": "cuda"}, "cuda"),
+        ({"pairs": ()}, "pairs", None),
+        ({"pairs": (("tiny", "novels"),)}, "corpora", "novels"),
+        ({"pairs": (("huge", "squad"),)}, "shapes", "huge"),
+        ({"systems": ("abacus",)}, "systems", "abacus"),
     ],
 )
-def test_what_measures_nothing_is_refused(
-    albert: Path, rest: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+def test_options_that_measure_nothing_are_refused(
+    albert: Path, rest: dict[str, Any], option: str, value: str | None
 ) -> None:
+    with pytest.raises(BadInput) as caught:
+        replace(options(albert), **rest)
+    assert (caught.value.option, caught.value.value) == (option, value)
+
+
+def test_a_device_that_is_missing_is_refused(albert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BadInput, match=message):
-        bench_run.run(
-            options(albert, **rest) if "systems" not in rest else options(albert, "abacus")
-        )
+    with pytest.raises(BadInput, match="cuda"):
+        run(options(albert, device="cuda"))
 
 
-def test_the_command_refuses_zero_texts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_refuses_zero_texts_and_rounds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--texts", "0"]) == 2
-    assert "0 texts" in capsys.readouterr().err
+    assert "--texts 0: must be at least 1" in capsys.readouterr().err
     assert main(["bench", "--rounds", "0", "--quick"]) == 2
-    assert "0 rounds" in capsys.readouterr().err
+    assert "--rounds 0: must be at least 1" in capsys.readouterr().err
 
 
 def test_texts_are_the_same_for_the_same_seed() -> None:
@@ -171,8 +173,9 @@ def test_texts_are_the_same_for_the_same_seed() -> None:
     words = [len(text.split()) for text in skewed(160)]
     assert sum(count > 300 for count in words) == 10
     assert sorted(words)[150 - 1] <= 60
-    with pytest.raises(BadInput, match="0 texts"):
+    with pytest.raises(BadInput) as caught:
         make_corpus("squad", 0)
+    assert (caught.value.option, caught.value.value) == ("texts", 0)
 
 
 def test_real_paragraphs_have_the_lengths_of_the_made_up_ones(data_folder: Path) -> None:
@@ -209,21 +212,19 @@ def test_positions_are_counted_at_the_word_embeddings_only() -> None:
     assert positions == [14, 6]
 
 
-def test_batches_side_by_side_give_what_they_give_one_after_another(
-    albert: Path, tmp_path: Path
-) -> None:
-    class Sums(peers._Converted):
-        def _convert(self, network: object, streams: int) -> peers.Embed:
+def test_parallel_batches_give_the_same_vectors(albert: Path, tmp_path: Path) -> None:
+    class Sums(Converted):
+        def convert(self, network: object, streams: int) -> Embed:
             return lambda ids, mask: np.repeat((ids * mask).sum(1)[:, None], 48, 1)
 
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        placed = bench_run.Bench(find_model(ModelOptions(str(albert))), Placement("cpu"), tmp_path)
+        setup = Setup(find_model(ModelOptions(str(albert))), Placement("cpu"), tmp_path)
         texts = make_corpus("skewed", 30)
-        peer = Sums(placed)
+        peer = Sums(setup)
         peer.prepare(texts)
-        assert set(peer._ways) == {1, 3}
+        assert set(peer.embedders) == {1, 3}
         found = []
         for streams in (1, 3):
             peer.streams = streams
@@ -310,24 +311,22 @@ def test_the_cost_of_a_sync_is_a_share_of_embedding(
     out = capsys.readouterr().out
     assert "7 parts open in" in out
     assert "<= 0.05" in out
-    alone = bench_run.run(
-        BenchOptions(pairs=(), memory=None, store=StoreOptions(20, 3, str(albert)))
-    )
+    alone = run(BenchOptions(pairs=(), memory=None, store=StoreOptions(20, 3, str(albert))))
     assert (alone["rows"], alone["store"]["rows"]) == ([], 20)
 
 
 def test_the_large_shape_loads_offline_in_albeam_and_its_peers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(bench_run.make_corpus.__globals__["_BASE"], "num_hidden_layers", 1)
-    folder = make_base(tmp_path / "base")
+    monkeypatch.setitem(models.BASE, "num_hidden_layers", 1)
+    folder = models.write_base(tmp_path / "base")
     model = find_model(ModelOptions(str(folder)))
     assert (model.hidden_size, model.intermediate_size) == (768, 3072)
     assert (model.identity.max_tokens, model.identity.normalize) == (512, True)
-    placed = bench_run.Bench(model, Placement("cpu", "float32"), tmp_path)
+    setup = Setup(model, Placement("cpu", "float32"), tmp_path)
     texts = ["a river", "a stone and a long winter"]
     vectors = []
-    for system in (bench_run.Albeam(placed), peers.SentenceTransformers(placed)):
+    for system in (Albeam(setup), SentenceTransformers(setup)):
         system.prepare(texts)
         vectors.append(system.run(texts))
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
