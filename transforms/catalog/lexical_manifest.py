@@ -5,15 +5,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from transforms.catalog.index_manifest import IndexFile
+from transforms.catalog.options import LANGUAGES
 from transforms.errors import Damaged
 from transforms.storage import remedies
-
-#: The languages of Snowball's stemmers, and ``none`` for no stemming.
-LANGUAGES = (
-    *("arabic", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hungarian"),
-    *("italian", "norwegian", "portuguese", "romanian", "russian", "spanish", "swedish", "tamil"),
-    *("turkish", "none"),
-)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass
 
+#: The languages of Snowball's stemmers, and ``none`` for no stemming.
+LANGUAGES = (
+    *("arabic", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hungarian"),
+    *("italian", "norwegian", "portuguese", "romanian", "russian", "spanish", "swedish", "tamil"),
+    *("turkish", "none"),
+)
+
 
 @dataclass(frozen=True)
 class ColumnOptions:

@@ -5,7 +5,7 @@ argparse reads the choices from here, and the defaults from the fields (`IndexOp
 
 from dataclasses import dataclass
 
-from transforms.catalog.lexical_manifest import LANGUAGES
+from transforms.catalog.options import LANGUAGES
 from transforms.errors import BadInput
 
 __all__ = [

@@ -10,7 +10,12 @@ from transforms.catalog.index_manifest import IndexFile
 from transforms.catalog.segment import PartInfo
 from transforms.index.options import IndexOptions
 from transforms.index.shard_layout import ShardPlan, even_shards, plan_shards
-from transforms.index.vector.plan import TrainedBefore, most_shard_rows, plan_index
+from transforms.index.vector.plan import (
+    IndexContext,
+    ReusableIndex,
+    max_shard_rows,
+    plan_index,
+)
 
 
 def parts_of(counts: list[int]) -> tuple[PartInfo, ...]:
@@ -54,11 +59,11 @@ def test_shards_are_as_few_and_as_even_as_they_may_be(counts: list[int], most: i
 
 
 def test_rows_that_take_less_share_larger_shards() -> None:
-    rows = {factory: most_shard_rows(factory, 384) for factory in ("Flat", "IVF64,SQ8")}
+    rows = {factory: max_shard_rows(factory, 384) for factory in ("Flat", "IVF64,SQ8")}
     assert rows["Flat"] == (1 << 30) // (4 * 384)
     assert rows["IVF64,SQ8"] == (1 << 30) // (384 + 8)
     # However short the codes are, the vectors behind them are bounded too.
-    assert most_shard_rows("IVF64,PQ128x4fs", 384) == (4 << 30) // (4 * 384)
+    assert max_shard_rows("IVF64,PQ128x4fs", 384) == (4 << 30) // (4 * 384)
 
 
 @given(st.lists(st.integers(0, 50), max_size=12), st.integers(1, 8))
@@ -85,11 +90,11 @@ def test_even_parts_make_even_shards(count: int, rows: list[int]) -> None:
         ("OPQ64,IVF2048,PQ128x4fsr", False),
     ],
 )
-def test_an_older_index_serves_where_only_its_lists_are_somewhat_more_or_fewer(
+def test_an_older_index_is_reused_if_only_its_number_of_lists_differs_somewhat(
     older: str, used: bool
 ) -> None:
-    before = (TrainedBefore("one", older, IndexFile("trained.faiss", 1, ""), 1.0),)
-    plan = plan_index(parts_of([2_000_000]), 384, IndexOptions("auto"), before)
+    index = ReusableIndex("one", older, IndexFile("trained.faiss", 1, ""), 1.0)
+    plan = plan_index(parts_of([2_000_000]), 384, IndexOptions("auto"), IndexContext((index,)))
     assert plan is not None
-    assert plan.before == (before[0] if used else None)
+    assert plan.reused == (index if used else None)
     assert plan.factory == (older if used else "RR384,IVF2048,PQ128x4fsr")

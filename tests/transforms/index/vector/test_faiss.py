@@ -98,12 +98,13 @@ def test_a_factory_of_faiss_is_taken_as_it_is(option: str) -> None:
 
 @pytest.mark.parametrize("option", ["IDMap,Flat", "IVF16,PQ8,RFlat"])
 def test_a_factory_that_can_not_be_filled_or_searched_is_refused_before_work(option: str) -> None:
-    with pytest.raises(BadInput, match=rf"index '{option}' can't be trained, filled and searched"):
+    with pytest.raises(BadInput, match="can't be trained, filled and searched") as caught:
         check_factory(option, DIM)
+    assert (caught.value.option, caught.value.value) == ("index", option)
 
 
 def refused(option: str, dim: int) -> str:
-    """What a process of its own says of a factory: "" where it takes it; it must not crash."""
+    """The error text of a factory in a process of its own, "" for none; it must not crash."""
     code = (
         "import sys\n"
         "from transforms.errors import BadInput\n"
@@ -121,19 +122,19 @@ def refused(option: str, dim: int) -> str:
 @pytest.mark.parametrize(
     ("option", "why"),
     [
-        ("HNSW0", "has a 0 for a number"),
-        ("IVF0,Flat", "has a 0 for a number"),
-        ("IVF4_HNSW1,Flat", "is a graph of one link a row"),
-        ("PQ4x0", "has a 0 for a number"),
-        ("IVF8,FlatDedup", "keeps equal rows once"),
-        ("PQ8x24", "has codes of 24 bits, and 16 are the most"),
+        ("HNSW0", "contains the number 0"),
+        ("IVF0,Flat", "contains the number 0"),
+        ("IVF4_HNSW1,Flat", "is a graph with one link per row"),
+        ("PQ4x0", "contains the number 0"),
+        ("IVF8,FlatDedup", "stores equal rows once"),
+        ("PQ8x24", "has codes of 24 bits, but at most 16"),
         ("IVF16(PQ8x10),Flat", "has too few lists to train codes of 10 bits"),
-        ("IVF16,PQ8x", "is no FAISS factory"),
+        ("IVF16,PQ8x", "is not a FAISS factory string"),
         ("NSG16", "can't be trained, filled and searched"),
     ],
 )
 def test_what_faiss_would_crash_of_is_refused(option: str, why: str) -> None:
-    assert refused(option, 384).startswith(f"index '{option}' {why}")
+    assert refused(option, 384).startswith(f"index {option}: {why}")
 
 
 @pytest.mark.parametrize(
@@ -200,10 +201,11 @@ def test_a_graph_of_transformed_vectors_is_searched_as_widely_as_is_asked() -> N
 
 @pytest.mark.parametrize("option", ["Nonsense", "IVF", "PQ5x4", "", "flat,"])
 def test_a_string_that_faiss_does_not_know_is_refused_with_a_remedy(option: str) -> None:
-    with pytest.raises(
-        BadInput, match=rf"^index '{option}' is no FAISS factory for 16 .*give auto"
-    ):
+    with pytest.raises(BadInput) as caught:
         check_factory(option, DIM)
+    assert (caught.value.option, caught.value.value) == ("index", option)
+    assert "16 dimensions" in caught.value.problem
+    assert "auto, flat, hnsw" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -268,8 +270,11 @@ def test_lists_that_were_assigned_before_give_the_same_hits() -> None:
 
 
 def test_an_index_that_can_not_be_trained_on_so_few_rows_is_refused() -> None:
-    with pytest.raises(BadInput, match=r"'PQ4' can't be trained on 3 rows .*give --index flat"):
+    with pytest.raises(BadInput) as caught:
         train_index("PQ4", DIM, make_vectors(3, 0, DIM))
+    assert (caught.value.option, caught.value.value) == ("index", "PQ4")
+    assert "3 rows" in caught.value.problem
+    assert "--index flat" in caught.value.remedy
 
 
 @pytest.fixture(params=["Flat", "IVF4,Flat", "HNSW8"])
@@ -296,15 +301,18 @@ def test_an_index_file_that_is_cut_short_is_damaged_wherever_it_is_cut(
     whole = path.read_bytes()
     for length in (*range(60), 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(Damaged, match=r"^index file .*index\.faiss (can't be read|has \d+ by)"):
+        with pytest.raises(Damaged, match=r"(can't be read|has \d+ bytes)") as caught:
             read_index(path, factory, DIM, 200)
+        assert (caught.value.option, caught.value.value) == ("index file", str(path))
 
 
 def test_an_index_of_another_kind_than_its_factory_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "index.faiss"
     write_index(made("SQ8", make_vectors(200, 7, DIM)), str(path))
-    with pytest.raises(Damaged, match=r"can't be read .*; restore it, or .* albeam index STORE$"):
+    with pytest.raises(Damaged) as caught:
         read_index(path, "IVF4,SQ8", DIM, 200)
+    assert (caught.value.option, caught.value.value) == ("index file", str(path))
+    assert "albeam index STORE" in caught.value.remedy
 
 
 def test_an_index_of_a_newer_faiss_says_so(written: tuple[str, Path]) -> None:
@@ -312,17 +320,19 @@ def test_an_index_of_a_newer_faiss_says_so(written: tuple[str, Path]) -> None:
     whole = bytearray(path.read_bytes())
     whole[3] = ord("9")
     path.write_bytes(whole)
-    said = r"\(Index type 0x\w+ \(\"\w{3}9\"\) not recognized\); install the newer FAISS that wrote"
-    with pytest.raises(Damaged, match=said):
+    said = r"\(Index type 0x\w+ \(\"\w{3}9\"\) not recognized\)"
+    with pytest.raises(Damaged, match=said) as caught:
         read_index(path, factory, DIM, 200)
+    assert caught.value.remedy.startswith("Install the newer FAISS")
 
 
 @pytest.mark.parametrize("content", [b"hello", b"PAR1" * 5_000, bytes(20_000), b"IxFI" * 5_000])
 def test_a_file_that_is_no_index_is_damaged(written: tuple[str, Path], content: bytes) -> None:
     factory, path = written
     path.write_bytes(content)
-    with pytest.raises(Damaged, match=r"^index file .*index\.faiss"):
+    with pytest.raises(Damaged) as caught:
         read_index(path, factory, DIM, 200)
+    assert (caught.value.option, caught.value.value) == ("index file", str(path))
 
 
 @pytest.mark.parametrize(("dim", "rows"), [(DIM, 201), (DIM, 199), (8, 200), (8, 400)])
@@ -330,7 +340,7 @@ def test_an_index_of_another_size_is_damaged(
     written: tuple[str, Path], dim: int, rows: int
 ) -> None:
     factory, path = written
-    with pytest.raises(Damaged, match=r"index\.faiss has "):
+    with pytest.raises(Damaged, match=r"index\.faiss: has "):
         read_index(path, factory, dim, rows)
 
 

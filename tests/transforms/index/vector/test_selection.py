@@ -103,20 +103,13 @@ def test_a_store_that_was_emptied_may_be_given_any_index() -> None:
     check_index_options(IndexOptions("IVF64,Flat"), DIM, 0)
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (IndexOptions(recall_target=0), "recall-target 0 is not above 0"),
-        (IndexOptions(recall_target=1.1), r"recall-target 1\.1 is not above 0"),
-        (IndexOptions(memory=0), "index-memory 0 is no size"),
-        (IndexOptions(gpu="always"), "gpu 'always' is not auto or never"),
-        (IndexOptions("Nonsense"), "index 'Nonsense' is no FAISS factory for 384"),
-        (IndexOptions("IVF64,Flat"), "'IVF64,Flat' has 64 lists for 63 rows; give at most 63"),
-    ],
-)
-def test_what_can_not_be_built_is_refused(options: IndexOptions, words: str) -> None:
-    with pytest.raises(BadInput, match=words):
-        check_index_options(options, DIM, 63)
+@pytest.mark.parametrize("option", ["Nonsense", "IVF64,Flat"])
+def test_what_can_not_be_built_is_refused(option: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        check_index_options(IndexOptions(option), DIM, 63)
+    assert (caught.value.option, caught.value.value) == ("index", option)
+    # As many lists as rows can be built.
+    check_index_options(IndexOptions("IVF64,Flat"), DIM, 64)
 
 
 def test_lists_have_rows_enough_to_be_trained_on() -> None:

@@ -1,9 +1,12 @@
 """The lexical index: terms, BM25 over many pieces, filters."""
 
+import json
 import math
+import uuid
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +15,10 @@ from hypothesis import strategies as st
 
 from tests.support.models import make_texts
 from transforms.errors import Damaged
-from transforms.index.lexical import analyzer, tantivy_index
+from transforms.index.lexical import tantivy_index
 from transforms.index.lexical.analyzer import Analyzer
-from transforms.index.lexical.tantivy_index import LexicalIndex, OpenPiece, write_index
+from transforms.index.lexical.tantivy_files import OpenPiece, compose_index, write_index
+from transforms.index.lexical.tantivy_index import LexicalIndex
 
 SYNTAX = 'text:"river" OR (stone AND NOT *) [a TO b] ~2 ^3 +x -y \\ {!} /a.*/'
 
@@ -159,10 +163,10 @@ def test_one_stop_word_a_long_question_and_another_script_find_what_they_should(
     assert sorted(index.search(long, 9)[1]) == [0, 2]
 
 
-def test_of_many_terms_those_that_tell_most_are_looked_for(
+def test_of_many_terms_those_with_the_largest_weights_are_searched_for(
     whole: LexicalIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(analyzer, "MOST_TERMS", 2)
+    monkeypatch.setattr(tantivy_index, "MAX_TERMS", 2)
     scores = whole.scores("river stone window music", np.arange(200))
     single = [whole.scores(term, np.arange(200)) for term in ("river", "stone", "window", "music")]
     most = sorted(single, key=np.count_nonzero)[:2]
@@ -190,5 +194,35 @@ def test_files_that_tantivy_cant_read_are_damage(tmp_path: Path) -> None:
     tmp_path.joinpath("index").mkdir()
     [piece] = write_index(tmp_path / "index", ["river", "stone"], "english")
     piece.files[".term"].write_bytes(b"nonsense")
-    with pytest.raises(Damaged, match="--lexical auto"):
+    with pytest.raises(Damaged) as caught:
         LexicalIndex([OpenPiece(2, 0, piece.files)], "english")
+    assert caught.value.option == "lexical index"
+    assert "--lexical auto" in caught.value.remedy
+
+
+def meta(folder: Path) -> dict[str, Any]:
+    """``meta.json`` without what differs from index to index: opstamp and segment ids."""
+    value = json.loads((folder / "meta.json").read_text())
+    assert isinstance(value.pop("opstamp"), int)
+    for segment in value["segments"]:
+        uuid.UUID(segment.pop("segment_id"))
+    return value
+
+
+def test_a_composed_meta_json_is_what_tantivy_writes_itself(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.mkdir()
+    theirs.mkdir()
+    pieces = write_index(theirs, make_texts(30), "english")
+    compose_index(str(ours), [OpenPiece(piece.rows, 0, piece.files) for piece in pieces])
+    expected, found = meta(theirs), meta(ours)
+    assert expected["segments"] == [{"max_doc": 30, "deletes": None}]
+    # Another version of tantivy may write other keys: `compose_index` must then follow.
+    assert set(found) == set(expected)
+    for key, value in expected.items():
+        assert found[key] == value, key
+    # The files are named by their segment, as tantivy names them.
+    [segment] = json.loads((ours / "meta.json").read_text())["segments"]
+    links = {path.name for path in ours.iterdir() if path.is_symlink()}
+    stem = uuid.UUID(segment["segment_id"]).hex
+    assert links == {f"{stem}{suffix}" for suffix in pieces[0].files}

@@ -74,7 +74,7 @@ def queries(live: float) -> int:
 
 def test_the_cheapest_setting_that_reaches_the_target_is_chosen() -> None:
     one = report({(1.0, 1): 5, (1.0, 2): 9, (1.0, 4): 10, (0.5, 2): 4, (0.5, 4): 8})
-    chosen = choose_settings([one], np.full(4, -1), 0.9, "index")
+    chosen = choose_settings([one], np.full(4, -1), 0.9, "IVF4,SQ8")
     assert [(s.live, s.value) for s in chosen] == [(1.0, 2), (0.5, 0)]
     assert chosen[0].recall_at_10 == pytest.approx(0.9)
     assert chosen[1].recall_at_10 == 1.0
@@ -97,7 +97,7 @@ def test_long_lists_get_a_setting_of_their_own() -> None:
         for value, tens, hundreds in ((1, 5, 40), (2, 10, 60), (4, 10, most)):
             found[live, value] = lists_with(asking, tens, hundreds)
     report_ = ShardReport(exact, found)
-    chosen = choose_settings([report_], np.full(4, -1), 0.9, "index")
+    chosen = choose_settings([report_], np.full(4, -1), 0.9, "IVF4,SQ8")
     assert [(s.live, s.value, s.value_at_100) for s in chosen] == [
         (1.0, 2, 4), (0.5, 2, 4), (0.1, 2, 0),
     ]  # fmt: skip
@@ -110,18 +110,19 @@ def test_long_lists_get_a_setting_of_their_own() -> None:
 def test_recall_is_that_of_all_shards_together() -> None:
     # The second shard was not tried beyond the setting that found all that it has.
     both = [report({(1.0, 1): 0, (1.0, 8): 10}), report({(1.0, 1): 10}, first=20)]
-    chosen = choose_settings(both, np.full(4, -1), 0.4, "index")
+    chosen = choose_settings(both, np.full(4, -1), 0.4, "IVF4,SQ8")
     assert [s.value for s in chosen] == [1]
     assert chosen[0].recall_at_10 == pytest.approx(0.5)
-    assert choose_settings(both, np.full(4, -1), 0.9, "index")[0].value == 8
+    assert choose_settings(both, np.full(4, -1), 0.9, "IVF4,SQ8")[0].value == 8
 
 
 def test_a_target_that_is_not_reached_says_what_was_and_what_helps() -> None:
-    words = (
-        r"index: recall@10 is 0\.7000 at most \(setting 4\), and 0\.95 was asked for.*--index flat"
-    )
-    with pytest.raises(RecallMissed, match=words):
-        choose_settings([report({(1.0, 2): 6, (1.0, 4): 7})], np.full(4, -1), 0.95, "index")
+    with pytest.raises(RecallMissed) as caught:
+        choose_settings([report({(1.0, 2): 6, (1.0, 4): 7})], np.full(4, -1), 0.95, "IVF4,SQ8")
+    assert (caught.value.option, caught.value.value) == ("index", "IVF4,SQ8")
+    assert "0.7000 at most (setting 4)" in caught.value.problem
+    assert "0.95" in caught.value.problem
+    assert "--index flat" in caught.value.remedy
 
 
 def test_fewer_live_rows_take_the_setting_measured_for_fewer() -> None:
