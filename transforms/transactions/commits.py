@@ -109,7 +109,7 @@ def _check_metadata(info: SegmentInfo, newest: OpenSnapshot, known: set[str]) ->
 
 
 def _conflict(error: BadInput) -> Conflict:
-    problem = f"another writer committed first, and now this fails: {error.problem}"
+    problem = f"{error.problem}; another writer committed first"
     return Conflict(error.option, error.value, problem, error.remedy)
 
 

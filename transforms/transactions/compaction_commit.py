@@ -45,7 +45,7 @@ def commit_compaction(
                 raise Conflict(
                     "segment",
                     ref.name,
-                    f"of {store} is no longer live: another writer replaced or compacted it",
+                    f"is no longer live in {store}: another writer replaced or compacted it",
                     "Run again",
                 )
         assert parent is not None
@@ -80,7 +80,7 @@ def _with_new_tombstones(
                 raise Conflict(
                     "segment",
                     then.name,
-                    f"of {store} has live rows that were dead: another writer rolled back",
+                    f"has live rows in {store} that were dead: another writer rolled back",
                     "Run again",
                 )
             places = np.cumsum(alive) - 1 + first

@@ -401,7 +401,7 @@ def test_a_chosen_segment_that_changed_otherwise_is_a_conflict(
 ) -> None:
     overtake(monkeypatch, lambda: roll_back(store, 2 if writer == "vanish" else 3))
     assert main(["compact", store]) == 4
-    reason = "no longer live" if writer == "vanish" else "live rows that were dead"
+    reason = "no longer live" if writer == "vanish" else "that were dead"
     assert reason in capsys.readouterr().err
     assert read_snapshot(store).command.startswith("rollback")
     verify.run(store)
@@ -451,7 +451,7 @@ def test_what_the_command_prints(store: str, capsys: pytest.CaptureFixture[str])
     ]  # fmt: skip
     assert (value["segments_before"], value["segments_after"], value["compacted"]) == (3, 2, 2)
     assert main(["compact", store]) == 0
-    assert "2 of 2 segments written again as one: 51 documents" in capsys.readouterr().out
+    assert "2 of 2 segments merged into one: 51 documents" in capsys.readouterr().out
     assert main(["compact", store]) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert main(["compact", store, "--max-segments", "0"]) == 2
