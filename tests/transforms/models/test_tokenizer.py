@@ -139,7 +139,7 @@ def test_ids_and_offsets_are_those_of_transformers(
     assert_same(*pair, texts)
 
 
-def test_each_kind_has_the_fast_road(pair: tuple[Tokenizer, Any]) -> None:
+def test_each_kind_is_tokenized_word_by_word(pair: tuple[Tokenizer, Any]) -> None:
     tokenizer, reference = pair
     texts = ["The river, naïve Straße.\r\n(日本) no\xa0break  cafe\u0301", "", " \n", "river " * 9]
     assert find_locality(reference.backend_tokenizer).obstacle == ""
@@ -161,17 +161,22 @@ def test_framed_ids_are_those_of_transformers_cut_at_the_limit(albert: Path) -> 
 
 
 def test_a_text_that_is_none_is_an_error_that_says_where() -> None:
-    with pytest.raises(BadInput, match=r"text 1 has a lone surrogate U\+D800 at character 2"):
-        TINY.encode(["fine", "ab\ud800"])
-    with pytest.raises(BadInput, match="max_tokens 2 leaves no room .*; give 3 or more"):
-        TINY.frame_all(["fine"], 2)
-    with pytest.raises(BadInput, match="text 1 is '5', of type int; give strings"):
-        TINY.encode(["fine", 5])  # type: ignore[list-item]
-    with pytest.raises(BadInput, match="text 1 is null; leave such rows out"):
-        TINY.encode(pa.array(["fine", None]))
     buffers = pa.array([b"fine", b"bad \xe9 or \xed\xa0\x80"]).buffers()
-    with pytest.raises(BadInput, match="text 1 is not UTF-8"):
-        TINY.encode(pa.StringArray.from_buffers(2, *buffers[1:]))
+    cases = (
+        (["fine", "ab\ud800"], "U+D800 at character 2"),
+        (["fine", 5], "'5', of type int"),
+        (pa.array(["fine", None]), "null"),
+        (pa.StringArray.from_buffers(2, *buffers[1:]), "not UTF-8"),
+    )
+    for texts, problem in cases:
+        with pytest.raises(BadInput) as caught:
+            TINY.encode(texts)
+        assert (caught.value.option, caught.value.value) == ("text", 1)
+        assert problem in caught.value.problem
+    with pytest.raises(BadInput) as caught:
+        TINY.frame_all(["fine"], 2)
+    assert (caught.value.option, caught.value.value) == ("max_tokens", 2)
+    assert "3" in caught.value.remedy
 
 
 def test_a_tokenizer_of_another_size_is_refused(tmp_path: Path) -> None:
@@ -179,8 +184,10 @@ def test_a_tokenizer_of_another_size_is_refused(tmp_path: Path) -> None:
     other = make_tokenizer()
     other.add_tokens([f"extra{number}" for number in range(40)])
     other.save_pretrained(folder)
-    with pytest.raises(BadInput, match=r"has \d+ word vectors but its tokenizer \d+ pieces"):
+    with pytest.raises(BadInput) as caught:
         load_tokenizer(find_model(ModelOptions(str(folder))))
+    assert (caught.value.option, caught.value.value) == ("model", str(folder))
+    assert "word vectors" in caught.value.problem
 
 
 @pytest.mark.parametrize(
@@ -200,7 +207,7 @@ def test_a_long_text_has_the_tokens_of_transformers(text: str, room: int) -> Non
     assert len(tokenizer.encode_framed([text], room)[0]) <= room
 
 
-def test_empty_texts_have_no_tokens_wherever_they_stand() -> None:
+def test_empty_texts_have_no_tokens_at_any_place() -> None:
     found = TINY.encode([""] * 10_000)
     assert len(found) == 10_000
     assert len(found.ids) == len(found[9_999].ids) == 0
@@ -227,7 +234,7 @@ def test_arrow_strings_of_any_kind_are_texts(texts: pa.Array) -> None:
     assert found.ids.dtype == found.starts.dtype == found.ends.dtype == np.int32
 
 
-def test_forgotten_words_are_learnt_again_and_runs_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_are_added_again_after_the_cache_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word_tokens, "_MOST_WORDS", 5)
     monkeypatch.setattr(tokenizer_module, "_BYTES_AT_ONCE", 40)
     texts = [" ".join(WORDS[at : at + 3]) + " \u0301" * (at % 7 == 0) for at in range(len(WORDS))]
@@ -274,7 +281,7 @@ def with_parts(**parts: Any) -> Any:
         (with_parts(model=models.BPE({"a": 0}, [])), "model is BPE"),
     ],
 )
-def test_a_tokenizer_that_looks_over_white_space_takes_the_slow_road(
+def test_a_tokenizer_that_looks_over_white_space_tokenizes_whole_texts(
     backend: Any, obstacle: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert obstacle in find_locality(backend).obstacle
@@ -296,7 +303,7 @@ def test_an_added_token_that_reaches_over_white_space_is_an_obstacle(token: Adde
     assert_same(Tokenizer(tokenizer.backend_tokenizer), tokenizer, ["a river stone [X] ", "[x]"])
 
 
-def test_a_fast_road_that_differs_on_the_probes_is_not_taken(
+def test_words_whose_tokens_differ_on_the_probes_are_not_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tokenizer_module, "find_locality", lambda _: Everywhere())
@@ -315,11 +322,11 @@ class Everywhere:
 
 
 def test_real_texts_have_the_tokens_of_the_backend(data_folder: Path) -> None:
-    """One text of ten; all of them where ALBEAM_ALL_TEXTS is set."""
+    """At most a tenth and 2,000 of the texts of a column; all if ALBEAM_ALL_TEXTS is set."""
     backend = KINDS["shipped"]().backend_tokenizer
     tokenizer = Tokenizer(backend)
-    step = 1 if os.environ.get("ALBEAM_ALL_TEXTS") else 10
-    for texts in real_texts(data_folder):
+    for corpus, texts in real_texts(data_folder):
+        step = 1 if os.environ.get("ALBEAM_ALL_TEXTS") else max(10, len(texts) // 2_000)
         chosen = texts.take(pa.array(range(0, len(texts), step)))
         found = tokenizer.encode(chosen)
         encodings = backend.encode_batch(chosen.to_pylist(), add_special_tokens=False)
@@ -327,13 +334,16 @@ def test_real_texts_have_the_tokens_of_the_backend(data_folder: Path) -> None:
         assert found.ids.tolist() == [token for each in encodings for token in each.ids]
         spans = np.stack([found.starts, found.ends], axis=1)
         assert np.array_equal(spans, [span for each in encodings for span in each.offsets])
-        assert found.slow <= len(found) // 100 + 3
+        # The scripts of some of its languages have marks at the edges of words.
+        if corpus != "xquad":
+            assert found.slow <= len(found) // 100 + 3
 
 
-def real_texts(folder: Path) -> Iterator[pa.Array]:
-    """The columns of text in a folder's Parquet files."""
+def real_texts(folder: Path) -> Iterator[tuple[str, pa.Array]]:
+    """The columns of text in the Parquet files of corpora, with the names of the corpora."""
     for file in sorted(folder.glob("*/*.parquet")):
         table = pq.read_table(file)
         for name in ("title", "text", "question", "sentence1", "sentence2"):
             if name in table.column_names:
-                yield table.column(name).drop_null().cast(pa.large_string()).combine_chunks()
+                column = table.column(name).drop_null().cast(pa.large_string())
+                yield file.parent.name, column.combine_chunks()

@@ -1,4 +1,4 @@
-"""What filesystems answer to a conditional put, and what is made of it."""
+"""The responses of filesystems to a conditional put, and what they mean."""
 
 import uuid
 from typing import Any
@@ -13,7 +13,7 @@ from transforms.storage.exclusive_create import put_conditionally
 
 
 class Server(Exception):
-    """An error of botocore's, as far as it is looked at."""
+    """The part of a botocore error that is read."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -21,7 +21,7 @@ class Server(Exception):
 
 
 class Answering:
-    """A filesystem whose puts end as they are told to, one after another."""
+    """A filesystem with puts that end as given, one after another."""
 
     protocol = ("s3", "s3a")
 
@@ -44,7 +44,7 @@ class Careless(MemoryFileSystem):
         super().pipe_file(path, value, mode="overwrite", **more)
 
 
-def test_a_lost_race_is_known_by_the_error_code_alone() -> None:
+def test_a_lost_race_is_detected_by_the_error_code() -> None:
     assert put_conditionally(Answering(""), "b/x", b"")
     assert not put_conditionally(Answering("PreconditionFailed"), "b/x", b"")
     assert not put_conditionally(Answering("412"), "b/x", b"")
@@ -69,8 +69,10 @@ def test_a_careless_server_is_found_out_by_a_second_put(monkeypatch: pytest.Monk
     fsspec.register_implementation("careless", Careless, clobber=True)
     store = f"careless://{uuid.uuid4().hex}/store"
     for _ in range(2):
-        with pytest.raises(BadInput, match="ignores the condition of a put"):
+        with pytest.raises(BadInput) as caught:
             filesystem.probe_exclusive(store)
+        assert (caught.value.option, caught.value.value) == ("store", store)
+        assert "condition of a put" in caught.value.problem
 
 
 def test_a_sound_server_is_asked_once_more_only_the_first_time() -> None:

@@ -29,6 +29,14 @@ def fetch(cache: FileCache, url: str, content: bytes = CONTENT) -> Path:
     return cache.fetch(url, len(content), filesystem.digest(content))
 
 
+def damage(cache: FileCache, url: str) -> str:
+    """The problem of a file that can't be fetched."""
+    with pytest.raises(Damaged) as caught:
+        fetch(cache, url)
+    assert (caught.value.option, caught.value.value) == ("file", url)
+    return caught.value.problem
+
+
 def test_a_local_file_is_read_once_and_again_when_it_changes(
     tmp_path: Path, cache: FileCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,18 +59,14 @@ def test_a_local_file_is_read_once_and_again_when_it_changes(
     other = bytearray(CONTENT)
     other[7] ^= 1
     path.write_bytes(other)
-    with pytest.raises(Damaged, match=r"shard\.faiss has SHA-256 .*, and the manifest says"):
-        fetch(cache, str(path))
-    # Nor does it help that it was checked as what it is now.
+    assert "SHA-256" in damage(cache, str(path))
+    # A check against the new digest does not make the old one right.
     fetch(cache, str(path), bytes(other))
-    with pytest.raises(Damaged, match="SHA-256"):
-        fetch(cache, str(path))
+    assert "SHA-256" in damage(cache, str(path))
     path.write_bytes(CONTENT[:-1])
-    with pytest.raises(Damaged, match=r"has 699 bytes, and the manifest says 700"):
-        fetch(cache, str(path))
+    assert "699 bytes" in damage(cache, str(path))
     path.unlink()
-    with pytest.raises(Damaged, match=r"shard\.faiss is missing"):
-        fetch(cache, str(path))
+    assert "missing" in damage(cache, str(path))
 
 
 def test_a_folder_that_can_not_be_written_to_does_no_harm(tmp_path: Path) -> None:
@@ -78,8 +82,7 @@ def test_a_remote_file_is_copied_once(cache: FileCache, remote: str) -> None:
     fsspec.filesystem("memory").rm("/cached/shard.faiss")
     assert fetch(FileCache(cache.folder), remote) == copy
     copy.unlink()
-    with pytest.raises(Damaged, match=r"shard\.faiss is missing"):
-        fetch(cache, remote)
+    assert "missing" in damage(cache, remote)
 
 
 def test_a_copy_that_was_changed_or_can_not_be_read_is_fetched_again(
@@ -119,17 +122,21 @@ def test_a_copy_that_was_changed_or_can_not_be_read_is_fetched_again(
 def test_a_cache_that_can_not_be_made_is_not_a_missing_file(tmp_path: Path, remote: str) -> None:
     (tmp_path / "file").write_text("no folder")
     for folder in (tmp_path / "file", tmp_path / "file" / "cache", Path("/dev/null/cache")):
-        with pytest.raises(AlbeamError, match=f"{remote} can't be kept in {folder}") as caught:
+        with pytest.raises(AlbeamError) as caught:
             fetch(FileCache(folder), remote)
         assert not isinstance(caught.value, Damaged)
-        assert "missing" not in str(caught.value)
+        assert (caught.value.option, caught.value.value) == ("cache folder", str(folder))
+        assert remote in caught.value.problem
+        assert "missing" not in caught.value.problem
 
 
 def test_a_remote_file_with_other_bytes_is_not_kept(cache: FileCache, remote: str) -> None:
-    with pytest.raises(Damaged, match=r"has SHA-256"):
+    with pytest.raises(Damaged) as caught:
         cache.fetch(remote, len(CONTENT), "0" * 64)
-    with pytest.raises(Damaged, match=r"has 700 bytes, and the manifest says 7"):
+    assert "SHA-256" in caught.value.problem
+    with pytest.raises(Damaged) as caught:
         cache.fetch(remote, 7, filesystem.digest(CONTENT))
+    assert "700 bytes" in caught.value.problem
     assert list((cache.folder / "files").iterdir()) == []
 
 

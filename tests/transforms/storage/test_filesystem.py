@@ -92,14 +92,17 @@ def test_of_eight_racing_creates_exactly_one_wins_and_its_content_is_whole(folde
 
 def test_a_filesystem_without_exclusive_create_is_refused() -> None:
     fsspec.register_implementation("plain", PlainFileSystem, clobber=True)
-    with pytest.raises(BadInput, match=r"'plain://a/b': the plain filesystem can't create"):
+    with pytest.raises(BadInput) as caught:
         filesystem.create_exclusively("plain://a/b", b"")
+    assert (caught.value.option, caught.value.value) == ("store", "plain://a/b")
+    assert "(plain)" in caught.value.problem
     assert not filesystem.exists("plain://a/b")
 
 
 def test_an_unknown_protocol_is_refused_with_its_url() -> None:
-    with pytest.raises(BadInput, match="can't open 'nosuch://a'"):
+    with pytest.raises(BadInput) as caught:
         filesystem.read_bytes("nosuch://a")
+    assert (caught.value.option, caught.value.value) == ("path", "nosuch://a")
 
 
 def test_a_file_put_atomically_is_named_by_its_content(folder: str) -> None:
@@ -190,10 +193,13 @@ def test_an_existing_path_with_brackets_in_its_name_is_no_glob(tmp_path: Path) -
 
 
 def test_a_pattern_without_a_match_is_named(inputs: str) -> None:
-    with pytest.raises(BadInput, match=r"input '.*none\*' matches no file"):
-        names(inputs, "a.parquet", "none*")
-    with pytest.raises(BadInput, match=r"missing.* matches no file"):
-        names(inputs, "missing")
+    for pattern in ("none*", "missing"):
+        with pytest.raises(BadInput) as caught:
+            names(inputs, "a.parquet", pattern)
+        assert (caught.value.option, caught.value.value) == (
+            "input",
+            filesystem.join(inputs, pattern),
+        )
 
 
 def test_an_input_tells_its_size_and_a_version_that_changes_with_it(inputs: str) -> None:
