@@ -2,9 +2,8 @@
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # There is a worker a core; more threads than cores wait for each other.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Each core has a test worker of its own; more threads than cores wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # gcsfs reads this when it is imported, by whichever test comes first. Otherwise it asks Google by
 # gRPC what kind of bucket it is; the emulator speaks HTTP alone.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
