@@ -57,7 +57,7 @@ class AlbertEmbeddingHandler(_EncoderHandler):
     """A model handler from strings to vectors, for a ``RunInference`` of your own.
 
     Each text gives a ``PredictionResult`` whose ``inference`` is a float32 array ``[dim]``. A text
-    longer than the model's ``max_tokens`` is cut there. RunInference batches as usual.
+    longer than the model's ``max_tokens`` is truncated. RunInference batches as usual.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Partitioning: which input rows go into which part.
 
-Parts are planned from Parquet footers alone. A part takes consecutive rows. It may join row groups
+Parts are planned from Parquet footers only. A part takes consecutive rows. It may join row groups
 and files, and several parts may share a row group.
 """
 

@@ -56,7 +56,7 @@ def read_buckets(
             content = filesystem.read_bytes(url)
         except FileNotFoundError as error:
             raise Stale(
-                "bucket", url, "is missing", "Run again: the input is then compared anew"
+                "bucket", url, "is missing", "Run again: the input is then compared again"
             ) from error
         found = filesystem.digest(content)
         if found != bucket.sha256:

@@ -63,8 +63,9 @@ def compare(inputs: pa.Table, live: pa.Table, mode: str, on_duplicate: str) -> p
     inputs = inputs.sort_by([("file", "ascending"), ("row", "ascending")]).combine_chunks()
     live = live.sort_by([("segment", "ascending"), ("first", "ascending")]).combine_chunks()
     codes, live_codes, count = _codes(inputs.column("document_id"), live.column("document_id"))
-    named = np.flatnonzero(codes >= 0)
-    order = named if on_duplicate == "last" else named[::-1]
+    with_id = np.flatnonzero(codes >= 0)
+    order = with_id if on_duplicate == "last" else with_id[::-1]
+    # The input record of each id that counts; a record without an id always does.
     chosen = np.full(count, -1)
     chosen[codes[order]] = order
     counts = codes < 0
@@ -81,24 +82,24 @@ def compare(inputs: pa.Table, live: pa.Table, mode: str, on_duplicate: str) -> p
     ranked = np.lexsort((-np.arange(len(live_codes)), likeness))
     best[live_codes[ranked]] = ranked
 
-    found = np.where(codes >= 0, best[codes], -1) if count else np.full(len(codes), -1)
+    # The live record of each input record.
+    match = np.where(codes >= 0, best[codes], -1) if count else np.full(len(codes), -1)
     kind = np.full(len(codes), "new", object)
-    met = found >= 0
-    kind[met] = np.array(["changed", "changed", "metadata", "unchanged"], object)[
-        likeness[found[met]]
+    matched = match >= 0
+    kind[matched] = np.array(["changed", "changed", "metadata", "unchanged"], object)[
+        likeness[match[matched]]
     ]
     kind[pc.is_valid(inputs.column("reason")).to_numpy()] = "rejected"
     kind[~counts] = "duplicate"
-    found[~counts] = -1
+    match[~counts] = -1
 
-    alone = np.ones(len(live_codes), np.bool_)
-    alone[found[found >= 0]] = False
+    unmatched = np.ones(len(live_codes), np.bool_)
+    unmatched[match[match >= 0]] = False
     is_best = best[live_codes] == np.arange(len(live_codes))
-    gone = alone & ((partner >= 0) | ~is_best | (mode == "sync"))
-    rest = np.flatnonzero(gone)
-    reasons = np.where(is_best[rest], "removed", "copy").astype(object)
-    joined = _join(inputs, live, found, kind)
-    others = live.take(pa.array(rest)).append_column("change", pa.array(reasons, pa.string()))
+    dying = np.flatnonzero(unmatched & ((partner >= 0) | ~is_best | (mode == "sync")))
+    reasons = np.where(is_best[dying], "removed", "copy").astype(object)
+    joined = _join(inputs, live, match, kind)
+    others = live.take(pa.array(dying)).append_column("change", pa.array(reasons, pa.string()))
     return pa.concat_tables([joined, others]).sort_by(
         [(name, "ascending") for name in ("document_id", "file", "row", "segment", "first")]
     )
@@ -143,8 +144,8 @@ def _equal(column: pa.ChunkedArray, other: pa.ChunkedArray, places: Ints) -> npt
     return same.to_numpy().astype(np.bool_)  # type: ignore[no-any-return]
 
 
-def _join(inputs: pa.Table, live: pa.Table, found: Ints, kind: npt.NDArray[np.object_]) -> pa.Table:
-    partners = live.take(pa.array(found, mask=found < 0))
+def _join(inputs: pa.Table, live: pa.Table, match: Ints, kind: npt.NDArray[np.object_]) -> pa.Table:
+    partners = live.take(pa.array(match, mask=match < 0))
     columns = [
         (partners if name in ("segment", "first", "rows") else inputs).column(name)
         for name in RECORD_SCHEMA.names
@@ -214,7 +215,7 @@ def _records(columns: dict[str, pa.ChunkedArray | pa.Array], rows: int) -> pa.Ta
 
 
 def split_records(table: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the records of each bucket, chosen by the id alone; null ids are in the first."""
+    """Yield the records of each bucket, chosen by the id; null ids are in the first."""
     ids = table.column("document_id").to_pylist()
     numbers = np.array(
         [zlib.crc32(name.encode()) % buckets if name is not None else 0 for name in ids], np.int64

@@ -61,8 +61,8 @@ def rebase(work: Work, newest: OpenSnapshot) -> tuple[SegmentRef, ...]:
     - Tombstones of the change set are added to existing ones.
     - Rows that the comparison found unchanged live, even if another writer removed them since.
     - In segments that were added since, the run's documents die; with ``sync`` all documents die.
-    - Exception: unchanged documents of a segment that is gone may have been moved to a new segment.
-      They live there. If they were not moved, their old segment comes back for them alone.
+    - Exception: if the segment of unchanged documents is no longer live, they may have been moved
+      to a new segment, where they live. Otherwise their old segment is restored with only them.
     - A segment without live rows is left out.
 
     Raises:
@@ -122,7 +122,7 @@ def _rebase_shared(
 
 
 def _restore(work: Work, ref: SegmentRef, records: pa.Table) -> SegmentRef:
-    """Return a segment that the newest snapshot lacks, with these documents alone."""
+    """Return a segment that the newest snapshot lacks, with only these documents live."""
     paths = SegmentPaths(work.store, ref.name)
     try:
         paths.claim()
