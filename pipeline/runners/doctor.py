@@ -12,7 +12,7 @@ from pipeline.runners.launch import check_runner, make_pipeline, pipeline_option
 from transforms.encoder.encoder import load_encoder
 from transforms.encoder.placement import resolve_placement
 from transforms.errors import AlbeamError
-from transforms.ingest.worker_check import AskWorker
+from transforms.ingest.worker_check import CheckWorker
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.runtime.processor import cpu_flags
@@ -87,7 +87,7 @@ def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnos
 
     def worker() -> str:
         job = make_pipeline(runner, options)
-        _ = job | "AskWorker" >> AskWorker(model)
+        _ = job | "CheckWorker" >> CheckWorker(model)
         run_pipeline(job)
         return f"albeam {installed_version()}, loads {model.model}"
 

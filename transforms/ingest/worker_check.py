@@ -9,7 +9,7 @@ from transforms.models.options import ModelOptions
 from transforms.runtime.version import check_version, installed_version
 
 
-class _AskFn(beam.DoFn):
+class _CheckFn(beam.DoFn):
     def __init__(self, model: ModelOptions) -> None:
         self._sender = installed_version()
         self._handler = AlbertEmbeddingHandler(model)
@@ -20,7 +20,7 @@ class _AskFn(beam.DoFn):
         yield element
 
 
-class AskWorker(beam.PTransform):
+class CheckWorker(beam.PTransform):
     """A job of one element, which fails if the worker has another version or lacks the model."""
 
     def __init__(self, model: ModelOptions) -> None:
@@ -29,5 +29,5 @@ class AskWorker(beam.PTransform):
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[None]:
         """Wire the one step of the check."""
-        asked = beam.ParDo(_AskFn(self._model)).with_output_types(None)
-        return pbegin | "Start" >> beam.Create([None]) | "Ask" >> asked
+        check = beam.ParDo(_CheckFn(self._model)).with_output_types(None)
+        return pbegin | "Start" >> beam.Create([None]) | "Check" >> check
