@@ -165,11 +165,11 @@ def _reject_records(base: OpenSnapshot, unit: Unit) -> pa.Table:
 class _ReadFn(beam.DoFn):
     def __init__(self, comparison: Comparison) -> None:
         # Each copy of this function keeps the manifests that it has read; see `OpenSnapshot`.
-        self._comparison = comparison
+        self._comparison, self._buckets = comparison, comparison.buckets
 
     def process(self, element: Unit) -> Iterator[tuple[int, pa.Table]]:
         records = read_records(self._comparison, element)
-        yield from split_records(records, self._comparison.buckets)
+        yield from split_records(records, self._buckets)
 
 
 class _CompareFn(beam.DoFn):
