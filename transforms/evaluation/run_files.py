@@ -55,7 +55,7 @@ def read_run(name: str) -> Run:
         rows = _parquet_rows(url, mode) if url.endswith(".parquet") else _trec_rows(url)
         run = _collect(name, rows)
     except FileNotFoundError as error:
-        raise BadInput(_FILE, url, "does not exist", "Check the path") from error
+        raise BadInput(_FILE, url, "is missing", "Check the path") from error
     if not run:
         raise BadInput(_FILE, name, "is empty", "Give a run that has found something")
     return run

@@ -56,7 +56,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> str
 def files(
     tmp_path_factory: pytest.TempPathFactory, store: str, questions: str
 ) -> tuple[Path, dict[str, object]]:
-    """The files and the JSON of a run of all modes beside a poor one of another system."""
+    """The files and the JSON of a run of all modes and a poor run of another system."""
     folder = tmp_path_factory.mktemp("files")
     poor = {f"q{n}": [("doc-00000", 2.0), (f"doc-{n:05d}", 1.0)] for n in range(1, 30)}
     write_trec(str(folder / "poor.trec"), poor, "poor")
@@ -119,7 +119,7 @@ def test_the_ranking_options_of_a_search_are_measured_too(
     assert main(["evaluate", store, questions, "--weight", "2"]) == 2
     assert "--weight 2.0: must lie between 0" in capsys.readouterr().err
     assert main(["evaluate", store, questions, "--tune", "--weight", "0"]) == 2
-    assert "leave --weight out" in capsys.readouterr().err
+    assert "--weight: can't be combined with --tune" in capsys.readouterr().err
 
 
 def test_each_question_is_a_row_whose_means_are_the_metrics(
@@ -219,31 +219,32 @@ def test_compare_counts_wins_and_names_the_largest_differences(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-k", "0"], "k is 0; give 1 or more"),
-        (["-k", "0", "--rerank", "3", "--reranker", "/gone"], "k is 0; give 1 or more"),
-        (["--modes", "dense,psychic"], "mode 'psychic' is not one of"),
-        (["--modes", ","], "there is no mode"),
-        (["--modes", "all,dense"], "all names every mode; leave the others out"),
+        (["-k", "0"], "k 0: must be 1 or more"),
+        (["-k", "0", "--rerank", "3", "--reranker", "/gone"], "k 0: must be 1 or more"),
+        (["--modes", "dense,psychic"], "--modes psychic: is unknown"),
+        (["--modes", ","], "--modes '': has no mode"),
+        (["--modes", "all,dense"], "--modes all,dense: has all"),
         (["--modes", "dense", "--weight", "0.5"], "--weight 0.5: applies to mode hybrid"),
         (["--mode", "lexical", "--fusion", "rrf"], "--fusion rrf: applies to mode hybrid"),
         (["--fusion", "rrf", "--weight", "0.5"], "--weight 0.5: has no effect with fusion rrf"),
-        (["--modes", "dense", "--mode", "lexical"], "--modes is instead of --mode"),
-        (["--colour", "year"], "give --report FILE as well"),
-        (["--tune", "--report", "{tmp}/r.html"], "measures nothing else; leave --report out"),
-        (["--tune", "--per-question", "{tmp}/p.parquet"], "leave --per-question out"),
-        (["--tune", "--beside", "other={tmp}/ok.trec"], "leave --beside out"),
-        (["--tune", "--rerank", "5", "--reranker", "/gone"], "leave --rerank out"),
-        (["--beside", "hybrid={tmp}/ok.trec"], "two have one name"),
-        (["--beside", "other={tmp}/empty.trec"], "is empty"),
-        (["--beside", "other={tmp}/gone.trec"], "there is no run"),
-        (["--beside", "other={tmp}/unknown.trec"], "question ids that"),
-        (["--per-question", "{tmp}/per.csv"], "does not end in .parquet"),
-        (["--per-question", "{tmp}/ok.trec/per.parquet"], "is no folder to write in"),
-        (["--run", "{tmp}"], "is a folder"),
-        (["--run", "{tmp}/run.parquet"], "ends in .parquet, and is a TREC file"),
+        (["--modes", "dense", "--mode", "lexical"], "--modes dense: replaces --mode"),
+        (["--colour", "year"], "--colour year: needs --report"),
+        (["--tune", "--report", "{tmp}/r.html"], "--report: can't be combined with --tune"),
+        (["--tune", "--per-question", "{tmp}/p.parquet"], "--per-question: can't be combined"),
+        (["--tune", "--beside", "other={tmp}/ok.trec"], "--beside: can't be combined with --tune"),
+        (["--tune", "--rerank", "5", "--reranker", "/gone"], "--rerank: can't be combined"),
+        (["--tune", "--snapshot", "1"], "--snapshot 1: can't be combined with --tune"),
+        (["--beside", "hybrid={tmp}/ok.trec"], "--beside hybrid: is the name of two"),
+        (["--beside", "other={tmp}/empty.trec"], "run file {tmp}/empty.trec: is empty"),
+        (["--beside", "other={tmp}/gone.trec"], "run file {tmp}/gone.trec: is missing"),
+        (["--beside", "other={tmp}/unknown.trec"], "run file {tmp}/unknown.trec: has 1 question"),
+        (["--per-question", "{tmp}/per.csv"], "--per-question {tmp}/per.csv: does not end in"),
+        (["--per-question", "{tmp}/ok.trec/p.parquet"], "ok.trec/p.parquet: can't be written"),
+        (["--run", "{tmp}"], "--run {tmp}: is a folder"),
+        (["--run", "{tmp}/run.parquet"], "--run {tmp}/run.parquet: ends in .parquet"),
     ],
 )
-def test_bad_options_of_evaluate_are_told_before_anything_is_searched(
+def test_bad_options_of_evaluate_are_refused_before_any_search(
     arguments: list[str],
     message: str,
     store: str,
@@ -255,23 +256,22 @@ def test_bad_options_of_evaluate_are_told_before_anything_is_searched(
     (tmp_path / "unknown.trec").write_text("q999 Q0 d 1 1 t\n")
     (tmp_path / "empty.trec").write_text("")
     given = [argument.format(tmp=tmp_path) for argument in arguments]
-    # A model that is not there would be the error if it were loaded.
+    # The missing model would be the error if it were loaded.
     assert main(["evaluate", store, questions, "--model", "/gone", *given]) == 2
     printed = capsys.readouterr().err.strip()
-    assert message in printed
+    assert message.format(tmp=tmp_path) in printed
     assert len(printed.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"relevant": []}, "give a list of at least one document id"),
-        ({"relevant": ["a"], "answers": "b"}, "has answers 'b'; give a list of texts"),
-        ({"relevant": ["a"], "question_id": "two words"}, "can't stand in a TREC run"),
-        ({"relevant": ["two words"]}, "'two words' can't stand in a TREC run"),
-        ({"relevant": ["a"], "question_id": "first"}, "row 1 of"),
-        ({"relevant": ["a"], "question_id": "first"}, "'first' once more; give each question an"),
-        ({"relevant": ["a"], "question": " "}, "has a blank question in row 1"),
+        ({"relevant": []}, "{file}: has relevant [] in row 1"),
+        ({"relevant": ["a"], "answers": "b"}, "{file}: has answers 'b' in row 1"),
+        ({"relevant": ["a"], "question_id": "two words"}, "id 'two words': can't be written"),
+        ({"relevant": ["two words"]}, "id 'two words': can't be written to a TREC run"),
+        ({"relevant": ["a"], "question_id": "first"}, "{file}: has question_id 'first' again"),
+        ({"relevant": ["a"], "question": " "}, "{file}: has a blank question in row 1"),
     ],
 )
 def test_questions_that_can_not_be_used_are_named(
@@ -286,9 +286,10 @@ def test_questions_that_can_not_be_used_are_named(
     rows = [first, {"question_id": "q", "question": "x"} | row]
     file.write_text("\n".join(map(json.dumps, rows)))
     command = ["evaluate", store, str(file), "--model", "/gone"]
+    message = message.format(file=f"questions {file}")
     assert main([*command, "--run", str(tmp_path / "r")]) == 2
     assert message in capsys.readouterr().err
-    if "TREC" not in message:
+    if not message.startswith("id "):
         assert main([*command, "--tune"]) == 2
         assert message in capsys.readouterr().err
 
@@ -318,28 +319,28 @@ def test_compare_takes_the_questions_of_a_run_that_knows_them(
     pq.write_table(table.set_column(3, "relevant", right), other)
     for file, count in ((fewer, 1), (other, 30)):
         assert main(["compare", f"{per}@lexical", file]) == 2
-        said = capsys.readouterr().err
-        assert f"different questions: {count} are in one alone" in said
-        assert len(said.splitlines()) == 1
-    # A run that has a question which the other's questions lack is told as ever.
+        error = capsys.readouterr().err
+        assert f"run file {per}@lexical: has other questions than {file}: {count} are" in error
+        assert len(error.splitlines()) == 1
+    # A run has a question that the other's questions lack.
     assert main(["compare", fewer, f"{poor}"]) == 0
     (tmp_path / "more.trec").write_text("q0 Q0 d 1 1 t\n")
     assert main(["compare", fewer, str(tmp_path / "more.trec")]) == 2
-    assert f"question ids that {fewer!r} lacks, 'q0' among them" in capsys.readouterr().err
+    assert f"has 1 question ids that {fewer} lacks, such as 'q0'" in capsys.readouterr().err
     assert main(["compare", poor, poor]) == 2
-    assert "says which documents are right" in capsys.readouterr().err
+    assert f"run file {poor}: has no relevant documents" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{tmp}/a", "{tmp}/gone"], "there is no run"),
-        (["{tmp}/a", "{tmp}/empty"], "is empty"),
-        (["{tmp}/unknown", "{tmp}/a"], "question ids that"),
-        (["{tmp}/a", "{tmp}/a", "--metric", "map"], "metric 'map' is not one of success@1"),
-        (["{tmp}/a", "{tmp}/a", "-k", "5"], "metric 'mrr@10' is not one of success@1, success@5"),
-        (["{tmp}/a", "{tmp}/a", "-k", "0"], "k is 0"),
-        (["{tmp}/a", "{tmp}/gone.parquet"], "there is no run"),
+        (["{tmp}/a", "{tmp}/gone"], "run file {tmp}/gone: is missing"),
+        (["{tmp}/a", "{tmp}/empty"], "run file {tmp}/empty: is empty"),
+        (["{tmp}/unknown", "{tmp}/a"], "run file {tmp}/unknown: has 1 question ids"),
+        (["{tmp}/a", "{tmp}/a", "--metric", "map"], "--metric map: is unknown"),
+        (["{tmp}/a", "{tmp}/a", "-k", "5"], "--metric mrr@10: is unknown, or needs more than 5"),
+        (["{tmp}/a", "{tmp}/a", "-k", "0"], "k 0: must be 1 or more"),
+        (["{tmp}/a", "{tmp}/gone.parquet"], "run file {tmp}/gone.parquet: is missing"),
     ],
 )
 def test_bad_input_of_compare(
@@ -354,4 +355,4 @@ def test_bad_input_of_compare(
     (tmp_path / "empty").write_text("")
     given = [argument.format(tmp=tmp_path) for argument in arguments]
     assert main(["compare", *given, "--questions", questions]) == 2
-    assert message in capsys.readouterr().err
+    assert message.format(tmp=tmp_path) in capsys.readouterr().err

@@ -168,12 +168,12 @@ def test_one_question_one_document_deep_still_makes_a_page(store: str, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--report", "{tmp}/r.pdf"], "does not end in .html"),
-        (["--report", "{tmp}/file/r.html"], "is no folder to write in"),
-        (["--report", "{tmp}/r.html", "--colour", "tint"], "'tint' is not a metadata column of"),
+        (["--report", "{tmp}/r.pdf"], "--report {tmp}/r.pdf: does not end in .html"),
+        (["--report", "{tmp}/file/r.html"], "--report {tmp}/file/r.html: can't be written"),
+        (["--report", "{tmp}/r.html", "--colour", "tint"], "--colour tint: is not a metadata"),
     ],
 )
-def test_a_report_that_can_not_be_is_told_before_anything_is_searched(
+def test_a_report_that_can_not_be_written_is_refused_before_any_search(
     arguments: list[str],
     message: str,
     store: str,
@@ -186,7 +186,7 @@ def test_a_report_that_can_not_be_is_told_before_anything_is_searched(
     given = [argument.format(tmp=tmp_path) for argument in arguments]
     command = ["evaluate", store, str(tmp_path / "q.jsonl"), "--model", "/gone", *given]
     assert main(command) == 2
-    assert message in capsys.readouterr().err
+    assert message.format(tmp=tmp_path) in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

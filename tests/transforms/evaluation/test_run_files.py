@@ -1,4 +1,4 @@
-"""Runs in files: what is written is what is read, and each thing that is wrong is named."""
+"""Run files: a run is read as it was written, and errors name what is wrong."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_equal_scores_are_written_so_that_tools_keep_their_order(tmp_path: Path)
     assert [document for document, _ in read_run(str(file))["q"]] == ["b", "c", "a"]
 
 
-def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_an_id(tmp_path: Path) -> None:
     file = tmp_path / "run.txt"
     file.write_text("q Q0 b 1 5 t\n", encoding="utf-8-sig")
     assert read_run(str(file)) == {"q": [("b", 5.0)]}
@@ -59,20 +59,27 @@ def test_lines_in_any_order_are_ranked_by_score_and_then_by_rank(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "problem"),
     [
         ("", "is empty"),
-        ("q Q0 d 1 2\n", "line 1 of run .* is not 'question Q0 document rank score tag'"),
-        ("q Q0 d 1 high t\n", "line 1 of run"),
+        ("q Q0 d 1 2\n", "in line 1"),
+        ("q Q0 d 1 2 t\nq Q0 d 1 high t\n", "in line 2"),
         ("q Q0 d 1 2 t\nq Q0 d 2 1 t\n", "lists document 'd' twice for question 'q'"),
-        ("q Q0 d 1 nan t\n", "the score nan; give a finite number"),
+        ("q Q0 d 1 nan t\n", "has score nan for document 'd' of question 'q'"),
     ],
 )
-def test_a_trec_file_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_not_a_trec_run_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     file = tmp_path / "run.trec"
     file.write_text(text)
-    with pytest.raises(BadInput, match=message):
-        read_run(str(file))
+    refused(str(file), str(file), problem)
+
+
+def refused(name: str, value: str, problem: str) -> None:
+    """Assert that a run can't be read, and which file and problem the error names."""
+    with pytest.raises(BadInput) as caught:
+        read_run(name)
+    assert (caught.value.option, caught.value.value) == ("run file", value)
+    assert problem in caught.value.problem
 
 
 def test_parquet_runs_are_known_by_their_columns(tmp_path: Path) -> None:
@@ -89,48 +96,60 @@ def test_parquet_runs_are_known_by_their_columns(tmp_path: Path) -> None:
     )  # fmt: skip
     pq.write_table(lists, tmp_path / "lists.parquet")
     assert read_run(f"{tmp_path}/lists.parquet@y") == {"q": [("b", 2.0)]}
-    with pytest.raises(BadInput, match=r"has the modes x, y: say which, as in .*lists.parquet@x"):
-        read_run(f"{tmp_path}/lists.parquet")
-    with pytest.raises(BadInput, match="has no mode 'z', but x, y"):
-        read_run(f"{tmp_path}/lists.parquet@z")
-    with pytest.raises(BadInput, match="has no column 'mode'; leave @x out"):
-        read_run(f"{tmp_path}/lines.parquet@x")
+    url = f"{tmp_path}/lists.parquet"
+    refused(url, url, "has the modes x, y")
+    refused(f"{url}@z", url, "has no mode 'z'")
+    refused(f"{tmp_path}/lines.parquet@x", f"{tmp_path}/lines.parquet", "has no column 'mode'")
     pq.write_table(lists.select(["question_id"]), tmp_path / "other.parquet")
-    with pytest.raises(BadInput, match="give a run that albeam wrote, or a TREC file"):
-        read_run(f"{tmp_path}/other.parquet")
     nulls = lines.set_column(3, "score", pa.array([1.0, None]))
     pq.write_table(nulls, tmp_path / "nulls.parquet")
-    with pytest.raises(BadInput, match="row 1 of run .* has a null"):
-        read_run(f"{tmp_path}/nulls.parquet")
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
-    with pytest.raises(BadInput, match="can't be read as Parquet"):
-        read_run(f"{tmp_path}/torn.parquet")
     content = bytearray((tmp_path / "lines.parquet").read_bytes())
     content[4:40] = bytes(36)
     (tmp_path / "pages.parquet").write_bytes(content)
-    with pytest.raises(BadInput, match=r"pages.parquet' can't be read as Parquet"):
-        read_run(f"{tmp_path}/pages.parquet")
-    with pytest.raises(BadInput, match="there is no run"):
-        read_run(f"{tmp_path}/gone.parquet")
+    for stem, problem in (
+        ("other", "has neither question_id, rank"),
+        ("nulls", "has a null in row 1"),
+        ("torn", "can't be read as Parquet"),
+        ("pages", "can't be read as Parquet"),
+        ("gone", "is missing"),
+    ):
+        url = f"{tmp_path}/{stem}.parquet"
+        refused(url, url, problem)
 
 
-def test_questions_that_are_not_asked_and_ids_with_blanks_are_named() -> None:
+def test_unknown_questions_and_ids_with_blanks_are_named() -> None:
     check_questions("run", {"q1": []}, ["q1", "q2"], "questions.jsonl")
-    with pytest.raises(BadInput, match="1 question ids that 'questions.jsonl' lacks, 'q9' among"):
+    with pytest.raises(BadInput) as caught:
         check_questions("run", {"q1": [], "q9": []}, ["q1"], "questions.jsonl")
-    with pytest.raises(BadInput, match="'two words' can't stand in a TREC run"):
-        check_trec_ids(["one", "two words"])
+    assert (caught.value.option, caught.value.value) == ("run file", "run")
+    assert "1 question ids that questions.jsonl lacks" in caught.value.problem
+    assert "'q9'" in caught.value.problem
+    for name in ("two words", ""):
+        with pytest.raises(BadInput) as caught:
+            check_trec_ids(["one", name])
+        assert (caught.value.option, caught.value.value) == ("id", name)
 
 
-def test_a_file_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("r.txt", "does not end in .html"),
+        ("file/r.html", "can't be written"),
+        ("d.html", "is a folder"),
+    ],
+)
+def test_a_file_that_can_not_be_written_is_named(tmp_path: Path, name: str, problem: str) -> None:
     (tmp_path / "file").write_text("")
-    check_writable("report", str(tmp_path / "new" / "r.html"), ".html")
-    with pytest.raises(BadInput, match=r"report .* does not end in \.html"):
-        check_writable("report", str(tmp_path / "r.txt"), ".html")
-    with pytest.raises(BadInput, match="is no folder to write in"):
-        check_writable("report", str(tmp_path / "file" / "r.html"), ".html")
     (tmp_path / "d.html").mkdir()
-    with pytest.raises(BadInput, match="is a folder; give a file's name"):
-        check_writable("report", str(tmp_path / "d.html"), ".html")
-    write_text(str(tmp_path / "new" / "r.html"), "é\n")
-    assert (tmp_path / "new" / "r.html").read_bytes() == "é\n".encode()
+    with pytest.raises(BadInput) as caught:
+        check_writable("report", str(tmp_path / name), ".html")
+    assert (caught.value.option, caught.value.value) == ("report", str(tmp_path / name))
+    assert problem in caught.value.problem
+
+
+def test_a_file_in_a_new_folder_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "r.html"
+    check_writable("report", str(file), ".html")
+    write_text(str(file), "é\n")
+    assert file.read_bytes() == "é\n".encode()
