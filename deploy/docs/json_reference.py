@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from deploy.docs.markdown import ROOT
@@ -290,13 +291,15 @@ def _generic(annotation: ast.Subscript, classes: list[str]) -> str:
 
 def _table(keys: list[Key]) -> Iterator[str]:
     yield from ("| key | type | meaning |", "| --- | --- | --- |")
-    for key in keys:
-        meaning = key.meaning.replace("|", "\\|")
-        yield f"| `{key.name}` | {key.kind} | {meaning} |"
+    # Keys that share an entry of a docstring share a row.
+    for (kind, meaning), group in groupby(keys, lambda key: (key.kind, key.meaning)):
+        names = ", ".join(f"`{key.name}`" for key in group)
+        cell = meaning.replace("|", "\\|")
+        yield f"| {names} | {kind} | {cell} |"
 
 
 def _markdown(text: str) -> str:
-    return text.replace("``", "`")
+    return re.sub(r"\bNone\b", "`null`", text.replace("``", "`"))
 
 
 def _dotted(file: str) -> str:

@@ -17,12 +17,15 @@ class EmbedSummary:
 
     Attributes:
         documents: documents of the input that the store now holds.
-        new, changed: documents that were embedded.
+        new: embedded documents that the store did not have.
+        changed: embedded documents that the store had with another text.
         metadata: documents of which only the metadata changed; their vectors were carried over.
         unchanged: documents that the store already had.
         removed: live documents that the input lacks and that were removed.
         passages: the passages of ``documents``.
-        tokens, bytes, parts: what was written for the changes of the input.
+        tokens: tokens of the segment that was written; 0 if none was.
+        bytes: size of its parts and indexes.
+        parts: number of its parts.
         rejects: reason to number of rejected rows.
         parts_found_done: parts that an earlier run of the same command had finished.
         model_loads: how often workers loaded the model.

@@ -38,8 +38,9 @@ class PlanReport:
         rows: the rows of the input, or as many as the user asked about.
         sampled: rows that were read.
         rejects: rows that would be rejected.
-        passages, tokens: those of the other rows.
-        parts, rows_per_part: how the input would be partitioned.
+        passages, tokens: those of the rows that are not rejected.
+        parts: number of parts.
+        rows_per_part: input rows of a part.
         vector_bytes: the size of the parts, extrapolated from a written sample.
         index: the FAISS factory, or ``none``.
         index_reason: why this index would be chosen, and how large it would be.
