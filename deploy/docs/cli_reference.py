@@ -60,7 +60,8 @@ def _command(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
             continue
         if group.title not in ("positional arguments", "options"):
             yield from (f"**{group.title}**", "")
-        yield from ("| argument | meaning |", "| --- | --- |")
+        title = "argument" if group.title == "positional arguments" else "option"
+        yield from (f"| {title} | meaning |", "| --- | --- |")
         for action in actions:
             yield f"| {_cell(_name(action))} | {_cell(_help(action, parser))} |"
         yield ""
