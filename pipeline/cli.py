@@ -78,8 +78,9 @@ def _beam_args(arguments: Any, rest: Sequence[str], names: Sequence[str]) -> tup
 
 def _describe(error: AlbeamError, names: Sequence[str]) -> str:
     """Return the text of an error, in which an option has the name of the command line."""
-    flag = "--" + error.option.replace("_", "-")
-    return error.describe(flag if flag in names else error.option)
+    option = error.option.replace("_", "-")
+    flags = (f"--{option}", f"-{option}")
+    return error.describe(next((flag for flag in flags if flag in names), error.option))
 
 
 def _configure_logs(verbose: bool) -> None:

@@ -1,4 +1,4 @@
-"""``albeam demo``: Python's own documentation, embedded and asked."""
+"""``albeam demo``: embed the docstrings of Python's standard library, and search them."""
 
 import ast
 import sysconfig
@@ -22,7 +22,7 @@ from transforms.storage.output_files import writing
 
 SHARDS = 4
 SHOWN = 3
-#: Questions, and the objects whose documentation answers each.
+#: Questions, each with the objects that answer it in their documentation.
 QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("How do I parse JSON from a string?", ("json.loads",)),
     ("Copy a whole directory tree", ("shutil.copytree",)),
@@ -57,7 +57,7 @@ _SHORTEST = 40
 
 @dataclass(frozen=True)
 class Documented:
-    """A module, class or function of the standard library with its docstring."""
+    """Module, class or function of the standard library, with its docstring."""
 
     name: str
     text: str
@@ -66,10 +66,10 @@ class Documented:
 
 
 def run(model: ModelOptions, corpus: str, store: str, limit: int | None, as_json: bool) -> None:
-    """Write the corpus, embed it, answer the questions, and say how to ask more.
+    """Write the corpus, embed it, search it for the questions, and print the hits.
 
     Raises:
-        BadInput: what `albeam embed` raises; no docstrings to be found.
+        BadInput: this Python has no sources of its library, or ``albeam embed`` raises it.
     """
     write_corpus(Path(corpus), limit)
     summary = embed(
@@ -94,24 +94,29 @@ def run(model: ModelOptions, corpus: str, store: str, limit: int | None, as_json
     print_summary(summary, as_json=False)
     for (question, expected), hits in zip(QUESTIONS, found, strict=True):
         places = [hit.rank for hit in hits if hit.document_id in expected]
-        place = f"place {places[0]}" if places else "not among the first 5"
+        place = f"rank {places[0]}" if places else "not among the first 5"
         print(f"\n{question}  ({' or '.join(expected)}: {place})")
         print_hits(hits[:SHOWN])
     print(f"\n{right} of {len(QUESTIONS)} expected objects are among the first 5.")
-    print(f'Ask your own: albeam search {store} "How do I read a CSV file?"')
+    print(f'Ask your own question: albeam search {store} "How do I read a CSV file?"')
 
 
 def write_corpus(folder: Path, limit: int | None = None) -> int:
-    """Write the standard library's docstrings as Parquet shards; how many documents they have.
+    """Write the docstrings of the standard library as Parquet files, and return their number.
 
     Raises:
-        BadInput: this Python comes without the sources of its library.
+        BadInput: this Python has no sources of its library.
     """
     root = Path(sysconfig.get_path("stdlib"))
     documents = {item.name: item for item in standard_library(root)}
     items = [documents[name] for name in sorted(documents)][:limit]
     if not items:
-        raise BadInput(f"{str(root)!r} has no Python sources; run the demo with a full Python")
+        raise BadInput(
+            "standard library",
+            str(root),
+            "has no Python sources",
+            "Run the demo with a Python that has them",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for shard in range(SHARDS):
         some = items[shard::SHARDS]
@@ -125,7 +130,7 @@ def write_corpus(folder: Path, limit: int | None = None) -> int:
             pa.schema([(name, pa.string()) for name in ("id", "text", "module", "kind")]),
         )
         path = folder / f"docstrings-{shard}.parquet"
-        # An unchanged file keeps its time, so that a second demo finds its work done.
+        # An unchanged file keeps its modification time, so that a second demo has nothing to do.
         if not path.exists() or not pq.read_table(path).equals(table):
             with writing(str(path)) as partial:
                 pq.write_table(table, partial, compression="zstd")
@@ -133,7 +138,7 @@ def write_corpus(folder: Path, limit: int | None = None) -> int:
 
 
 def standard_library(root: Path) -> Iterator[Documented]:
-    """Every public documented object of the library under ``root``; parsed, never imported."""
+    """Yield the public documented objects of the library in a folder, without importing it."""
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         if _SKIPPED & set(parts) or any(p.startswith("_") and p != "__init__" for p in parts):

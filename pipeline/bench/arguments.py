@@ -8,60 +8,60 @@ from pipeline.command_line.argument_types import whole_number
 from transforms.models.options import DEVICES
 
 
-def bench_arguments(sub: argparse.ArgumentParser) -> None:
+def bench_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``albeam bench``."""
-    sub.add_argument("--quick", action="store_true", help="a first answer within ten minutes")
-    sub.add_argument(
+    parser.add_argument("--quick", action="store_true", help="a first answer within ten minutes")
+    parser.add_argument(
         "--memory",
         action="store_true",
         help="measure only the memory of embedding N rows and ten times as many",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--store", action="store_true", help="measure only the cost of keeping a store up to date"
     )
-    sub.add_argument(
+    parser.add_argument(
         "--json",
         nargs="?",
         const="-",
         metavar="FILE",
         help="also write JSON to FILE; without FILE, print JSON instead of the table",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--shapes",
         default="",
         metavar="A,B",
         help=f"shapes of the model: {', '.join(SHAPES)} (default: all)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--corpora", default="", metavar="A,B", help=f"{', '.join(CORPORA)} (default: all)"
     )
-    sub.add_argument(
+    parser.add_argument(
         "--systems",
         default="",
         metavar="A,B",
         help="run only these systems, and albeam (default: all)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--texts",
         type=whole_number,
         metavar="N",
         help="number of texts (default: by the speed of the machine)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--rounds",
         type=whole_number,
         metavar="N",
         help=f"rounds, whose median is reported (default: {Effort.rounds}, with --quick "
         f"{QUICK.rounds}; fewer if the time is short)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--data",
         default=os.environ.get("ALBEAM_DATA") or "../shared/data",
         metavar="FOLDER",
         help="folder with squad_dev/passages.parquet; without that file, texts are generated "
         "(default: $ALBEAM_DATA, else ../shared/data)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--device",
         choices=DEVICES,
         default=BenchOptions.device,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.evaluation.options import ALL, CompareOptions, EvaluateOptions
-from pipeline.search.commands import reading_options
+from pipeline.search.arguments import reading_options
 from transforms.errors import BadInput
 from transforms.search.options import RankOptions
 

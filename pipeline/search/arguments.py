@@ -1,6 +1,7 @@
 """The options of ``albeam search``."""
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from pipeline.command_line.argument_types import whole_number
 from pipeline.command_line.shared_arguments import (
@@ -8,67 +9,71 @@ from pipeline.command_line.shared_arguments import (
     runner_argument,
     store_argument,
 )
+from transforms.models.options import Placement
 from transforms.search.options import DEFAULT_WEIGHT, FUSIONS, RankOptions
 
+if TYPE_CHECKING:
+    from pipeline.search.rerank import ReadingOptions
 
-def search_arguments(sub: argparse.ArgumentParser) -> None:
+
+def search_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``albeam search``."""
-    store_argument(sub)
-    sub.add_argument("question", nargs="?", metavar="QUESTION", help="one question, in words")
-    sub.add_argument(
+    store_argument(parser)
+    parser.add_argument("question", nargs="?", metavar="QUESTION", help="one question, in words")
+    parser.add_argument(
         "--questions",
         metavar="FILE",
         help="many questions: .txt (one per line), .jsonl or .parquet",
     )
-    sub.add_argument(
+    parser.add_argument(
         "-k",
         type=whole_number,
         default=RankOptions.k,
         help="number of documents to find (default: %(default)s)",
     )
-    ranking_arguments(sub)
-    sub.add_argument(
+    ranking_arguments(parser)
+    parser.add_argument(
         "--output",
         metavar="FILE",
         help="answer --questions (.parquet) as a Beam job, and write the hits to this Parquet file",
     )
-    runner_argument(sub, "with --output: ")
-    opening_arguments(sub)
-    reading_arguments(sub)
+    runner_argument(parser, "with --output: ")
+    opening_arguments(parser)
+    reading_arguments(parser)
 
 
-def ranking_arguments(sub: argparse.ArgumentParser) -> None:
+def ranking_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that filter and rank documents."""
-    sub.add_argument(
+    parser.add_argument(
         "--where",
         metavar="CONDITION",
         help="rank only documents that meet an SQL condition over metadata columns, such as "
         "\"lang = 'en' and year >= 2020\"",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--fusion",
         choices=FUSIONS,
         default=RankOptions.fusion,
         help="how a hybrid search joins both scores: by their weighted sum (combination), or by "
         "reciprocal ranks (rrf) (default: %(default)s)",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--weight",
         type=float,
         metavar="W",
         help="weight of the cosine in that sum, 0 to 1 "
         f"(default: the store's, else {DEFAULT_WEIGHT})",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--diverse",
         action="store_true",
         help="leave out documents whose passage is nearly identical to a better one",
     )
 
 
-def reading_arguments(sub: argparse.ArgumentParser) -> None:
+def reading_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the models that read the hits."""
-    group = sub.add_argument_group("models that read the hits (folders or hub names)")
+    group = parser.add_argument_group("models that read the hits (folders or hub names)")
     group.add_argument(
         "--rerank",
         type=whole_number,
@@ -88,4 +93,17 @@ def reading_arguments(sub: argparse.ArgumentParser) -> None:
         "--no-answer",
         action="store_true",
         help="allow the reader to find no answer, for models trained on SQuAD 2",
+    )
+
+
+def reading_options(arguments: Any) -> "ReadingOptions":
+    """Return the options of the models that read the hits."""
+    from pipeline.search.rerank import ReadingOptions
+
+    return ReadingOptions(
+        rerank=arguments.rerank,
+        reranker=arguments.reranker,
+        reader=arguments.reader,
+        no_answer=arguments.no_answer,
+        placement=Placement(arguments.device, arguments.dtype),
     )

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.search.arguments import reading_options
 from transforms.errors import BadInput
-from transforms.models.options import Placement
 from transforms.search.options import RankOptions, check_fusion
 
 if TYPE_CHECKING:
-    from pipeline.search.rerank import ReadingOptions
     from transforms.search.store import Store
 
 
@@ -64,12 +63,3 @@ def _rank_options(store: "Store", arguments: Any) -> RankOptions:
     options = RankOptions(given.k, mode, given.where, given.fusion, given.weight, given.diverse)
     check_fusion(options, (mode,))
     return options
-
-
-def reading_options(arguments: Any) -> "ReadingOptions":
-    """Return the options of the models that read the hits."""
-    from pipeline.search.rerank import ReadingOptions
-
-    given = arguments
-    placement = Placement(given.device, given.dtype)
-    return ReadingOptions(given.rerank, given.reranker, given.reader, given.no_answer, placement)

@@ -16,17 +16,24 @@ from transforms.models.options import DEVICES
 from transforms.training.options import PRECISIONS, StudentShape
 
 
-def distill_arguments(sub: argparse.ArgumentParser) -> None:
+def distill_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``albeam distill``."""
-    add = sub.add_argument
-    add("--teacher", type=Path, required=True, help="sentence-transformers folder of a BERT")
-    add("--texts", type=Path, nargs="+", required=True, help="Parquet files with a column text")
-    add("--student", help="an ALBERT to train further instead of a new one: a folder, or "
-        "albeam-small")  # fmt: skip
-    add("--output", type=Path, required=True, help="folder of the finished model")
-    add("--work", type=Path, help="folder of vectors and checkpoints (default: OUTPUT.work)")
+    parser.add_argument(
+        "--teacher", type=Path, required=True, help="sentence-transformers folder of a BERT"
+    )
+    parser.add_argument(
+        "--texts", type=Path, nargs="+", required=True, help="Parquet files with a column text"
+    )
+    parser.add_argument(
+        "--student",
+        help="an ALBERT to train further instead of a new one: a folder, or albeam-small",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the finished model")
+    parser.add_argument(
+        "--work", type=Path, help="folder of vectors and checkpoints (default: OUTPUT.work)"
+    )
     _add_numbers(
-        sub,
+        parser,
         StudentShape,
         {
             "vocab_size": "pieces of the vocabulary",
@@ -40,7 +47,7 @@ def distill_arguments(sub: argparse.ArgumentParser) -> None:
         },
     )
     _add_numbers(
-        sub,
+        parser,
         DistillOptions,
         {
             "held_out": "texts kept for validation",
@@ -50,25 +57,36 @@ def distill_arguments(sub: argparse.ArgumentParser) -> None:
             "evaluate_every": "steps between evaluations",
         },
     )
-    _add_shared(sub)
+    _add_shared(parser)
 
 
-def finetune_arguments(sub: argparse.ArgumentParser) -> None:
+def finetune_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``albeam finetune``."""
-    add = sub.add_argument
-    add("--model", required=True, help="folder of the model to start from, or albeam-small")
-    add("--pairs", type=Path, nargs=2, action="append", required=True,
+    parser.add_argument(
+        "--model", required=True, help="folder of the model to start from, or albeam-small"
+    )
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        nargs=2,
+        action="append",
+        required=True,
         metavar=("PASSAGES", "QUESTIONS"),
         help="Parquet files with id, text and with question, relevant; may be repeated",
-    )  # fmt: skip
-    add("--output", type=Path, required=True, help="folder of the finished model")
-    add("--work", type=Path, help="folder of checkpoints (default: OUTPUT.work)")
-    add("--distilled", type=Path,
-        help="work folder of albeam distill, to train on its data too")  # fmt: skip
-    add("--negatives", choices=NEGATIVES, default=FinetuneOptions.negatives,
-        help="hard negatives (default: %(default)s)")  # fmt: skip
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the finished model")
+    parser.add_argument("--work", type=Path, help="folder of checkpoints (default: OUTPUT.work)")
+    parser.add_argument(
+        "--distilled", type=Path, help="work folder of albeam distill, to train on its data too"
+    )
+    parser.add_argument(
+        "--negatives",
+        choices=NEGATIVES,
+        default=FinetuneOptions.negatives,
+        help="hard negatives (default: %(default)s)",
+    )
     _add_numbers(
-        sub,
+        parser,
         FinetuneOptions,
         {
             "max_tokens": "where the finished model cuts texts (default: as the model does now)",
@@ -84,14 +102,13 @@ def finetune_arguments(sub: argparse.ArgumentParser) -> None:
             "evaluate_every": "steps between evaluations",
         },
     )
-    _add_shared(sub)
+    _add_shared(parser)
 
 
-def _add_shared(sub: argparse.ArgumentParser) -> None:
+def _add_shared(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that all trainings share."""
-    add = sub.add_argument
     _add_numbers(
-        sub,
+        parser,
         TrainingOptions,
         {
             "batch_tokens": "tokens of a batch",
@@ -99,21 +116,31 @@ def _add_shared(sub: argparse.ArgumentParser) -> None:
             "seed": "of order and sampling",
         },
     )
-    add("--device", choices=DEVICES, default=TrainingOptions.device,
-        help="where to train (default: %(default)s)")  # fmt: skip
-    add("--precision", choices=PRECISIONS, default=TrainingOptions.precision,
-        help="of the forward and backward pass (default: %(default)s)")  # fmt: skip
-    add("--resume", action="store_true", help="continue from the last checkpoint")
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default=TrainingOptions.device,
+        help="where to train (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=TrainingOptions.precision,
+        help="of the forward and backward pass (default: %(default)s)",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
 
 
-def _add_numbers(sub: argparse.ArgumentParser, owner: type[Any], about: Mapping[str, str]) -> None:
+def _add_numbers(
+    parser: argparse.ArgumentParser, owner: type[Any], about: Mapping[str, str]
+) -> None:
     """Add a number for each field of an options class, with the field's type and default."""
     known = {field.name: field for field in fields(owner)}
     for name, text in about.items():
         field = known[name]
         kind = next(one for one in (field.type, *get_args(field.type)) if one in (int, float))
         default = "" if field.default is None else f" (default: {field.default:g})"
-        sub.add_argument(
+        parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=kind,
             default=field.default,
