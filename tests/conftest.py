@@ -2,10 +2,10 @@
 
 import os
 
-# Each core has a test worker of its own; more threads than cores wait for each other.
+# There is one test worker per core; more threads than cores would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# gcsfs reads this when it is imported, by whichever test comes first. Otherwise it asks Google by
-# gRPC what kind of bucket it is; the emulator speaks HTTP alone.
+# gcsfs reads this at import. Without it, gcsfs uses gRPC to ask for the kind of a bucket, but the
+# emulator only knows HTTP.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.beam_speed import memoize_beam
 from tests.support.models import make_model, make_texts, write_corpus
+from tests.support.options import embed_options
 from transforms.models.options import DEFAULT_MODEL
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared"
@@ -28,7 +29,7 @@ if "CI" in os.environ:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_libraries(tmp_path_factory: pytest.TempPathFactory) -> None:
-    # What is remembered of files lies below it.
+    # The file cache is in the home folder.
     os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -36,7 +37,7 @@ def _quiet_libraries(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def albert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny ALBERT."""
+    """Folder of a tiny ALBERT."""
     return make_model(tmp_path_factory.mktemp("models") / "albert")
 
 
@@ -48,13 +49,23 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> Path:
-    """The documents as one Parquet file in a folder."""
+    """Folder with the documents as one Parquet file."""
     return write_corpus(tmp_path_factory.mktemp("corpus"), list(texts))
 
 
 @pytest.fixture(scope="session")
+def embedded_store(tmp_path_factory: pytest.TempPathFactory, corpus: Path, albert: Path) -> Path:
+    """Store of the corpus with all its columns; a test must not change it."""
+    from pipeline.ingest.embed import run
+
+    store = tmp_path_factory.mktemp("embedded") / "store"
+    run(embed_options(store, albert, corpus))
+    return store
+
+
+@pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder of real corpora; tests that want it are skipped where there is none."""
+    """Folder of real corpora; tests that need it are skipped without it."""
     folder = Path(os.environ.get("ALBEAM_DATA", _BESIDE / "data"))
     if not (folder / "squad_dev" / "passages.parquet").is_file():
         pytest.skip(f"no real data in {folder}; set ALBEAM_DATA to a folder that has squad_dev")
@@ -63,5 +74,5 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def trained_model() -> str:
-    """A real, trained model: the one that comes with albeam, or that of ALBEAM_MODEL."""
+    """Name of a trained model: $ALBEAM_MODEL, or the model that comes with albeam."""
     return os.environ.get("ALBEAM_MODEL") or DEFAULT_MODEL

@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to through pipes in its DevTools protocol; no driver is needed."""
+"""A headless Chromium, controlled by its DevTools protocol over pipes, without a driver."""
 
 import base64
 import itertools
@@ -16,12 +16,12 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def find_chromium() -> str | None:
-    """The browser's path: that of CHROMIUM, or one of the usual names."""
+    """Return the path of the browser: $CHROMIUM, or a usual name on PATH; None if there is none."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
 
 
 class Browser:
-    """One page; ``messages`` are what its console, its log and its exceptions said."""
+    """A browser with one page; ``messages`` come from its console, its log and its exceptions."""
 
     def __init__(self, chromium: str) -> None:
         self._numbers = itertools.count(1)
@@ -63,7 +63,7 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def open(self, page: Path, width: int, scheme: str = "light") -> None:
-        """Show a page ``width`` pixels wide, in ``light`` or ``dark``."""
+        """Open a page in a window of ``width`` pixels, in ``light`` or ``dark`` colours."""
         self.messages.clear()
         self.requests.clear()
         self._events.clear()
@@ -78,18 +78,18 @@ class Browser:
             self._take(self._read())
 
     def evaluate(self, script: str) -> Any:
-        """The JSON value of an expression in the page."""
+        """Return the JSON value of an expression in the page."""
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     def screenshot(self, file: Path) -> None:
-        """The whole page as a PNG."""
+        """Write the whole page as a PNG."""
         taken = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         file.write_bytes(base64.b64decode(taken["data"]))
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to a command of the protocol."""
+        """Return the answer to a command of the protocol."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters}
         if self._session is not None:
@@ -113,7 +113,7 @@ class Browser:
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._waiting:
             ready, _, _ = select.select([self._from], [], [], 60)
-            assert ready, "the browser said nothing for a minute"
+            assert ready, "the browser sent nothing for a minute"
             got = os.read(self._from, 1 << 20)
             assert got, "the browser has ended"
             self._waiting += got

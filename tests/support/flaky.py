@@ -1,6 +1,6 @@
-"""A filesystem in memory that fails: lost requests, lost answers, stalls, old listings.
+"""A filesystem in memory with faults: lost requests, lost answers, delays, old listings.
 
-Registered as ``flaky://``. What fails is decided by a seed and by how many calls were made before.
+Its protocol is ``flaky://``. A seed and the number of earlier calls decide which calls fail.
 """
 
 import random
@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 
 class FlakyFileSystem(MemoryFileSystem):
-    """Memory, with trouble; `arm` sets how much."""
+    """A filesystem in memory with random faults; `arm` sets how many."""
 
     protocol = ("flaky", "memory")
     store: ClassVar[dict[str, Any]] = {}
@@ -20,7 +20,7 @@ class FlakyFileSystem(MemoryFileSystem):
     _chosen = random.Random(0)
     _lost = _late = _stale = _stalled = 0.0
     _seen: ClassVar[dict[str, list[Any]]] = {}
-    #: How many calls failed or stalled, and how many listings were old.
+    #: Numbers of failed calls, of delayed calls and of old listings.
     failed = stalled = stale = 0
 
     @classmethod
@@ -32,14 +32,14 @@ class FlakyFileSystem(MemoryFileSystem):
         stale: float = 0.0,
         stalled: float = 0.0,
     ) -> None:
-        """Empty the filesystem and set the shares of calls that go wrong.
+        """Empty the filesystem, and set the shares of calls with faults.
 
         Args:
-            seed: decides which.
-            lost: of requests that fail without having done anything.
-            late: of requests that are done and fail nevertheless.
-            stale: of listings that show what the listing before showed.
-            stalled: of calls that take a while.
+            seed: decides which calls have faults.
+            lost: share of requests that fail without an effect.
+            late: share of requests that fail after their effect.
+            stale: share of listings that repeat the listing before.
+            stalled: share of calls with a delay.
         """
         cls.store.clear()
         cls.pseudo_dirs[:] = [""]
@@ -50,7 +50,7 @@ class FlakyFileSystem(MemoryFileSystem):
 
     @classmethod
     def arm_only_healthy(cls) -> None:
-        """From now on nothing goes wrong."""
+        """End all faults, and keep the files."""
         cls._lost = cls._late = cls._stale = cls._stalled = 0.0
 
     @classmethod

@@ -1,6 +1,6 @@
-"""A Kafka broker of one node, and Beam's reader of Kafka beside it, which a test starts.
+"""A Kafka broker of one node, and Beam's reader of Kafka.
 
-``make kafka`` fetches both. Without them a test is skipped, or fails where ``CI`` or
+``make kafka`` downloads both. Without them a test is skipped, or fails if ``CI`` or
 ``ALBEAM_REQUIRE_ENGINES`` is set.
 """
 
@@ -18,7 +18,7 @@ import pytest
 from deploy.flink.cluster import free_port
 from tests.support.engines import wanted
 
-#: Jobs here are short: less of the processor for compiling them.
+#: Jobs are short here, so compiling them costs more than it saves.
 _JAVA = ("java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp")
 _SECONDS_TO_START = 90.0
 _PROPERTIES = """\
@@ -34,7 +34,7 @@ offsets.topic.num.partitions=1
 offsets.topic.replication.factor=1
 group.initial.rebalance.delay.ms=0
 """
-#: Options of the reader that came after Beam 2.62.
+#: Options of the reader that are newer than Beam 2.62.
 _NEWER = {
     "dynamic_read_poll_interval_seconds",
     "consumer_factory_fn_class",
@@ -44,7 +44,7 @@ _NEWER = {
 
 @contextmanager
 def broker(folder: Path) -> Iterator[str]:
-    """A broker that keeps its data in a folder; its address."""
+    """Run a broker with its data in a folder, and yield its address."""
     folder.mkdir()
     port, properties = free_port(), folder / "server.properties"
     content = _PROPERTIES.format(port=port, controller=free_port(), logs=folder / "data")
@@ -63,13 +63,13 @@ def broker(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def reader(folder: Path) -> Iterator[str]:
-    """What expands ``ReadFromKafka`` and is its worker too, for one job; its address."""
+    """Run the expansion service and worker of ``ReadFromKafka`` for one job; yield its address."""
     port = free_port()
     address = f"localhost:{port}"
     options = (
         *("--alsoStartLoopbackWorker", "--defaultEnvironmentType=EXTERNAL"),
         f"--defaultEnvironmentConfig={address}",
-        # The worker has its classes; by default all jars would be sent after it.
+        # The worker has all classes; by default the job would upload all jars.
         f"--filesToStage={next(_folder().glob('slf4j-jdk14-*.jar'))}",
     )
     service = "org.apache.beam.sdk.expansion.service.ExpansionService"
@@ -78,7 +78,7 @@ def reader(folder: Path) -> Iterator[str]:
 
 
 def use_older_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``ReadFromKafka`` say only what the reader of Beam 2.62 understands."""
+    """Let ``ReadFromKafka`` send only the options that the reader of Beam 2.62 knows."""
     known = apache_beam.io.kafka.ReadFromKafkaSchema.__annotations__.items()
     names = [(name, kind) for name, kind in known if name not in _NEWER]
     older: Any = NamedTuple("ReadFromKafkaSchema", names)  # type: ignore[misc]
@@ -100,8 +100,8 @@ def _jars() -> str:
 
 @contextmanager
 def _running(main: str, *args: str, port: int, log: Path) -> Iterator[None]:
-    with log.open("wb") as said:
-        process = subprocess.Popen([*_JAVA, _jars(), main, *args], stdout=said, stderr=said)
+    with log.open("wb") as output:
+        process = subprocess.Popen([*_JAVA, _jars(), main, *args], stdout=output, stderr=output)
     try:
         before = time.monotonic()
         while True:

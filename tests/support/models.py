@@ -1,4 +1,4 @@
-"""Tiny seeded models and corpora, made when a test wants them."""
+"""Tiny seeded models and corpora."""
 
 import random
 from pathlib import Path
@@ -34,7 +34,7 @@ _SPECIALS = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A unigram tokenizer in ALBERT's manner that can spell any ASCII text."""
+    """Return a unigram tokenizer like ALBERT's, which can tokenize any ASCII text."""
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     pieces = [(piece, 0.0) for piece in _SPECIALS]
     pieces += [("▁", -3.0), *((letter, -8.0) for letter in letters)]
@@ -66,7 +66,7 @@ def make_model(folder: Path, family: str = "albert", seed: int = 0) -> Path:
         "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
         "intermediate_size": 96,
     }  # fmt: skip
-    # Wide enough apart that vectors of different texts differ.
+    # A wide range, so that vectors of different texts differ.
     spread = {"initializer_range": 0.2}
     torch.manual_seed(seed)
     network: torch.nn.Module
@@ -130,7 +130,7 @@ def make_pair_model(
 
 
 def make_texts(count: int, seed: int = 0, longest: int = 60) -> list[str]:
-    """Seeded texts of 1 to ``longest`` words, most of them short."""
+    """Return seeded texts of 1 to ``longest`` words; most are short."""
     chosen = random.Random(seed)
     return [
         " ".join(chosen.choices(WORDS, k=1 + int(longest * chosen.random() ** 3)))

@@ -1,6 +1,6 @@
-"""Object stores that a test starts: an S3 server and a Google Cloud Storage emulator.
+"""Object stores for tests: an S3 server and an emulator of Google Cloud Storage.
 
-``make servers`` builds them; without one a test is skipped, or fails in CI.
+``make servers`` builds them. Without them a test is skipped, or fails in CI.
 """
 
 import socket
@@ -19,12 +19,12 @@ _SECONDS_TO_START = 30.0
 
 
 def binary(name: str) -> str:
-    """The path of a server's binary."""
+    """Return the path of a server's program."""
     return str(wanted(name, "make servers builds it, with Go"))
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[str]:
-    """An S3 server with an empty bucket; its URL, see `s3_settings`."""
+    """Run an S3 server with an empty bucket, and yield its URL; see `s3_settings`."""
     port = free_port()
     (folder / BUCKET).mkdir(parents=True)
     listen = f"127.0.0.1:{port}"
@@ -44,7 +44,7 @@ def s3_server(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def gcs_server() -> Iterator[str]:
-    """A Google Cloud Storage emulator in memory; its URL, see `gcs_settings`."""
+    """Run an emulator of Google Cloud Storage in memory, and yield its URL; see `gcs_settings`."""
     port = free_port()
     listen = f"127.0.0.1:{port}"
     here = ["-host", "127.0.0.1", "-port", str(port), "-public-host", listen]
@@ -54,7 +54,7 @@ def gcs_server() -> Iterator[str]:
 
 
 def s3_settings(url: str) -> dict[str, str]:
-    """The environment in which boto and s3fs find a server."""
+    """Return the environment variables with which boto and s3fs find a server."""
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "albeam",
@@ -64,7 +64,7 @@ def s3_settings(url: str) -> dict[str, str]:
 
 
 def gcs_settings(url: str) -> dict[str, str]:
-    """The environment in which gcsfs finds an emulator, and looks for no credentials."""
+    """Return the environment variables with which gcsfs finds an emulator without credentials."""
     return {
         "STORAGE_EMULATOR_HOST": url,
         "FSSPEC_GS_TOKEN": "anon",
@@ -72,7 +72,7 @@ def gcs_settings(url: str) -> dict[str, str]:
 
 
 def forget_filesystems(protocol: str) -> None:
-    """Let fsspec read its settings again, and make its filesystems anew."""
+    """Make fsspec read its settings again, and create new filesystems."""
     from fsspec.config import conf, set_conf_env
 
     conf.clear()

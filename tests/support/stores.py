@@ -1,4 +1,4 @@
-"""Stores without a model: identities, parts with random vectors, segments."""
+"""Stores without a model: identities, parts with random vectors, and segments."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ DIM = 8
 
 
 def make_identity(**changes: Any) -> ModelIdentity:
-    """The identity of a model that there is not."""
+    """Return the identity of a model that does not exist."""
     value = {
         "name": "models/tiny", "revision": None, "weights_sha256": "a" * 64,
         "tokenizer_sha256": "b" * 64, "pooling": "mean", "layer": -1, "normalize": True,
@@ -41,12 +41,12 @@ def make_identity(**changes: Any) -> ModelIdentity:
 
 
 def make_format(vector_dtype: str = "float32", **metadata: pa.DataType) -> PartFormat:
-    """The format of parts with these metadata columns."""
+    """Return the format of parts with these metadata columns."""
     return PartFormat(make_identity(), vector_dtype, pa.schema(metadata))
 
 
 def make_vectors(rows: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
-    """Seeded random vectors of length 1."""
+    """Return seeded random vectors of length 1."""
     vectors = np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -54,7 +54,7 @@ def make_vectors(rows: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
 def make_chunk(
     part: int, number: int, rows: int, last: bool, rejects: int = 0, seed: int = 0
 ) -> pa.Table:
-    """A chunk as the writer gets it: two passages a document, then ``rejects`` rejected rows."""
+    """Return a chunk for the writer: two passages per document, then ``rejects`` rejected rows."""
     every = rows + rejects
     documents = [*(row // 2 for row in range(rows)), *range(rows, every)]
     reasons = [*[None] * rows, *["empty text"] * rejects]
@@ -83,7 +83,7 @@ def make_chunk(
 def write_part(
     paths: SegmentPaths, form: PartFormat, part: int, rows: int = 10, rejects: int = 0
 ) -> PartInfo:
-    """Write a part of one chunk."""
+    """Write a part of one chunk, and return its description."""
     writer = PartWriter(paths, part, form)
     writer.write(make_chunk(part, 0, rows, last=True, rejects=rejects, seed=part))
     return writer.finish()
@@ -92,7 +92,7 @@ def write_part(
 def make_segment(
     name: str = "segment", identity: ModelIdentity | None = None, **changes: Any
 ) -> SegmentInfo:
-    """A segment that says it has one part."""
+    """Return the manifest of a segment with one part."""
     part = PartInfo(0, "part-00000-abcd.parquet", 10, 100, "c" * 64, 5, 30, 60, {"empty text": 2})
     value = {
         "name": name, "identity": identity or make_identity(), "vector_dtype": "float32",
@@ -116,7 +116,7 @@ def add_segment(
     recall_target: float = 0.5,
     language: str | None = None,
 ) -> Snapshot:
-    """Append a segment to a store: ``documents`` maps ids, their texts, to numbers of passages."""
+    """Append a segment to a store; ``documents`` maps ids, also their texts, to passage counts."""
     paths = SegmentPaths(store, name)
     columns = {"year": pa.int16()} if metadata is None else metadata
     form = make_format(vector_dtype, **columns)
@@ -167,26 +167,26 @@ def _passages(
 
 
 def sign(value: dict[str, Any]) -> dict[str, Any]:
-    """A snapshot's JSON value with the digest of its content."""
+    """Return the JSON value of a snapshot with the digest of its content."""
     content = {name: value[name] for name in ("number", "identity", "segments")}
     digest = filesystem.digest(json.dumps(content, sort_keys=True).encode())
     return value | {"commit": digest}
 
 
 def live_ids(store: str, snapshot: int | None = None) -> list[str]:
-    """The ids of the live documents, in order."""
+    """Return the ids of the live documents, in order."""
     tables = Store.open(store, snapshot).documents(["document_id"])
     return list(dict.fromkeys(name for table in tables for name in table[0].to_pylist()))
 
 
 def found(store: str, k: int = 10, queries: int = 8, snapshot: int | None = None) -> list[list]:
-    """What seeded question vectors find: id, passage, text and score of each hit."""
+    """Return the hits of seeded vectors: id, passage, text and score of each."""
     hits = Store.open(store, snapshot).search(make_vectors(queries, seed=999), k)
     return [[(h.document_id, h.passage, h.text, h.score) for h in line] for line in hits]
 
 
 def overtake(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
-    """Let another writer be faster, once, when the next snapshot is about to be created."""
+    """Run another writer once, just before the next snapshot is created."""
     real = filesystem.create_exclusively
     waiting = [other]
 

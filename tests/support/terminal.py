@@ -1,11 +1,11 @@
-"""Commands of albeam in a process of their own, as a terminal starts them."""
+"""Commands of albeam in their own process, started as a terminal does."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
-# A shell's background jobs start with interrupts ignored.
+# The background jobs of a shell ignore interrupts.
 _CODE = """\
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -15,7 +15,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """Start ``albeam ARGUMENTS``, which interrupts reach; both its outputs are pipes of text."""
+    """Start ``albeam ARGUMENTS`` so that it can be interrupted; its outputs are pipes of text."""
     return subprocess.Popen(
         [sys.executable, "-c", _CODE, *arguments],
         stdout=subprocess.PIPE,
