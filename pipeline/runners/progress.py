@@ -1,4 +1,4 @@
-"""What a running job shows: a live line on a terminal, plain lines elsewhere."""
+"""Progress of a running job: one live line on a terminal, plain lines elsewhere."""
 
 import dataclasses
 import sys
@@ -21,22 +21,26 @@ from transforms.storage import filesystem
 _TERMINAL_SECONDS = 1.0
 _PLAIN_SECONDS = 5.0
 _REMOTE_SECONDS = 10.0
-#: A listing may take one part in so many of the time.
+#: Listings may take at most one such part of the time.
 _LISTING_SHARE = 10
-#: Before this, the start-up makes the time left a wild guess.
+#: Before this time, the start-up makes an estimate of the time left worthless.
 _EARLY_SECONDS = 10.0
 
 
 @contextmanager
 def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iterator[None]:
-    """Show, until the block ends, how many of ``parts`` are done; ``done`` were at the start.
+    """Show the progress of a job until the block ends.
 
-    ``rows`` input rows are to be done; they tell the time left before a first part is.
+    Parts are counted by their markers, on any runner. Passages and tokens are those of this
+    process; they appear only if the runner works in it.
 
-    Parts are counted by their markers, so this works for any runner. Passages and tokens are this
-    process' own and show where the runner works in it.
+    Args:
+        paths: the paths of the segment.
+        parts: number of parts of the segment.
+        done: number of parts that are finished already.
+        rows: number of input rows to embed, for an estimate before the first part is finished.
     """
-    # What is printed to stderr later may be held back; this goes to the real one.
+    # `run_pipeline` replaces sys.stderr later; this is the real one.
     stream = sys.stderr
     console = Console(file=stream)
     line = ProgressLine(parts, done, rows, dataclasses.replace(TALLY))
@@ -52,7 +56,7 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
                 with suppress(OSError):
                     finished_parts = len(paths.finished_parts())
                     line.parts_done = max(line.parts_done, finished_parts)
-                # A long listing is not made all the time.
+                # After a long listing, wait longer before the next one.
                 took = time.monotonic() - now
                 following = now + max(pause, _LISTING_SHARE * took)
             text = line.text(TALLY)
@@ -69,7 +73,7 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
 
 
 class ProgressLine:
-    """The line's words, from counts and the time since it was made."""
+    """Text of the progress line, from counts and the time since the object was made."""
 
     def __init__(self, parts: int, done: int, rows: int, before: Tally) -> None:
         self.parts_done = done
@@ -78,7 +82,7 @@ class ProgressLine:
         self._start = time.monotonic()
 
     def text(self, now: Tally, seconds: float | None = None) -> str:
-        """The line for a process' counts, ``seconds`` after the start."""
+        """Return the line for the counts of this process, ``seconds`` after the start."""
         if seconds is None:
             seconds = time.monotonic() - self._start
         words = [f"{self.parts_done} of {self._parts} parts"]
@@ -98,7 +102,7 @@ class ProgressLine:
         return ", ".join(words)
 
     def _share(self, rows: int) -> float:
-        """How much of the work is done: by parts, or by this process' rows where that is more."""
+        """Return the finished share of the work: by parts, or by rows of this process if larger."""
         pending = self._parts - self._done_before
         by_parts = (self.parts_done - self._done_before) / pending if pending else 0.0
         by_rows = rows / self._rows if self._rows else 0.0

@@ -1,4 +1,4 @@
-"""The commands that change a store without a model: what they print, and their exit codes."""
+"""The commands that change a store without a model: their output and their exit codes."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def test_an_id_may_start_with_a_dash_or_hold_spaces(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = str(tmp_path / "store")
-    # U+2028 and U+0085 end a line for Python, and may stand in an id.
+    # Python ends a line at U+2028 and U+0085, but an id may contain them.
     names = ["-x", " a b ", "p\u2028q", "r\x85s", "t\x0cu", "v"]
     add_segment(store, "one", dict.fromkeys(names, 1))
     (tmp_path / "ids").write_text("\n".join(names[:-1]), encoding="utf-8")
@@ -73,7 +73,7 @@ def test_an_id_may_start_with_a_dash_or_hold_spaces(
     assert live_ids(store) == ["v"]
 
 
-def test_what_delete_can_not_use_is_refused(
+def test_delete_refuses_wrong_ids(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "ids").write_text("a1\n")
@@ -90,7 +90,7 @@ def test_what_delete_can_not_use_is_refused(
     assert snapshot_numbers(store) == [1, 2]
 
 
-def test_delete_that_is_always_overtaken_is_exit_code_4(
+def test_delete_ends_with_exit_code_4_if_other_writers_are_always_faster(
     store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real, turn = filesystem.create_exclusively, iter(range(1_000))
@@ -117,9 +117,9 @@ def test_rollback_makes_a_new_snapshot(store: str, capsys: pytest.CaptureFixture
     assert "is missing" in fails(capsys, 1, "rollback", store, "2")
 
 
-def test_vacuum_says_what_went(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_vacuum_prints_what_it_removed(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     roll_back(store, 1)
-    # Two of the files are claims: the index's and the rollback's.
+    # Two of the files are claims: of the index and of the rollback.
     wanted = {
         "store": store, "snapshots": [1, 2], "files": 7, "bytes": 0, "dry_run": True,
     }  # fmt: skip
@@ -143,9 +143,7 @@ def test_vacuum_says_what_went(store: str, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("value", ["", "x", "1w", "-1d", "nan", "inf", "1e999", "d"])
-def test_an_age_that_is_none_is_refused(
-    store: str, value: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_age_is_refused(store: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["vacuum", store, f"--older-than={value}"])
     assert caught.value.code == 2

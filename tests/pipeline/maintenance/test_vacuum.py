@@ -1,4 +1,4 @@
-"""Vacuum: what is needed stays, what is not goes, and a kill in between does no harm."""
+"""Vacuum keeps needed files and removes the others; a kill in between does no harm."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ DAY = 86_400.0
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
-    """Six snapshots, of which some need segments and tombstones that others don't."""
+    """Store with six snapshots, which need different segments and tombstones."""
     store = str(tmp_path / "store")
     add_segment(store, "one", {f"a{n}": 2 for n in range(12)}, parts=3, seed=1, rejects=2)
     add_segment(store, "two", {f"b{n}": 1 for n in range(10)}, parts=2, seed=2)
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> str:
 
 
 def leftovers(store: str) -> set[str]:
-    """What killed runs leave: a segment without manifest, and temporary files."""
+    """Create what killed runs leave: a segment without a manifest, and temporary files."""
     paths = SegmentPaths(store, "cut")
     made = {
         paths.plan: b"{}",
@@ -68,7 +68,7 @@ def leftovers(store: str) -> set[str]:
 
 
 def age(store: str, seconds: float, *below: str) -> None:
-    """Make files look older."""
+    """Set the modification times of files to an earlier time."""
     then = time.time() - seconds
     for path in Path(store, *below).rglob("*"):
         os.utime(path, (then, then))
@@ -78,7 +78,7 @@ def files(store: str) -> set[str]:
     return {file.path for file in filesystem.list_files(store)}
 
 
-def test_what_the_kept_snapshots_need_stays_and_the_rest_goes(store: str) -> None:
+def test_only_files_that_kept_snapshots_need_are_kept(store: str) -> None:
     left = leftovers(store)
     expected = {
         number: (found(store, snapshot=number), live_ids(store, number)) for number in (5, 6)
@@ -139,7 +139,7 @@ def test_a_manifest_is_read_once_however_many_snapshots_have_it(
     assert len(asked) == len(set(asked)) > 1
 
 
-def test_a_dry_run_says_what_would_go_and_removes_nothing(store: str) -> None:
+def test_a_dry_run_lists_files_and_removes_nothing(store: str) -> None:
     leftovers(store)
     before = files(store)
     said = vacuum.run(store, keep=2, older_than=0, dry_run=True)
@@ -153,7 +153,7 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(store: str) -> None:
     assert len(said.names) == said.files
 
 
-def test_what_is_young_stays(store: str) -> None:
+def test_young_files_are_kept(store: str) -> None:
     leftovers(store)
     before = files(store)
     done = vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
@@ -161,7 +161,7 @@ def test_what_is_young_stays(store: str) -> None:
     assert files(store) == before
 
 
-def test_a_segment_under_way_is_as_young_as_its_youngest_file(store: str) -> None:
+def test_an_unfinished_segment_has_the_age_of_its_youngest_file(store: str) -> None:
     leftovers(store)
     age(store, 9 * DAY)
     marker = Path(SegmentPaths(store, "cut").marker(0))
@@ -178,7 +178,7 @@ def test_a_segment_under_way_is_as_young_as_its_youngest_file(store: str) -> Non
     assert not Path(SegmentPaths(store, "cut").root).exists()
 
 
-def test_what_a_run_under_way_was_compared_with_stays_as_long_as_it_does(store: str) -> None:
+def test_the_snapshot_that_a_run_was_compared_with_is_kept_as_long_as_the_run(store: str) -> None:
     comparison = Comparison(
         SegmentPaths(store, "cut"), Survey((), ColumnOptions(), (), pa.schema([])),
         OpenSnapshot(store, read_snapshot(store, 2)), "sync", "error",
@@ -192,7 +192,7 @@ def test_what_a_run_under_way_was_compared_with_stays_as_long_as_it_does(store: 
     assert vacuum.run(store, keep=1, older_than=DAY, dry_run=False).snapshots == (2,)
 
 
-def test_old_snapshots_go_and_young_ones_stay_whatever_is_kept_at_least(store: str) -> None:
+def test_young_snapshots_are_kept_besides_the_number_to_keep(store: str) -> None:
     age(store, 9 * DAY)
     for number in (4, 5, 6):
         path = Path(store, "snapshots", f"{number:08d}.json")
@@ -204,7 +204,7 @@ def test_old_snapshots_go_and_young_ones_stay_whatever_is_kept_at_least(store: s
     assert found(store, snapshot=3)[0]
 
 
-def test_what_was_the_store_until_just_now_stays_for_its_readers(store: str) -> None:
+def test_the_last_snapshot_before_the_newest_is_kept_for_its_readers(store: str) -> None:
     age(store, 30 * DAY)
     reader, answers = Store.open(store), found(store)
     remove_documents(store, ["c1"])
@@ -216,7 +216,7 @@ def test_what_was_the_store_until_just_now_stays_for_its_readers(store: str) -> 
     ]
 
 
-def test_a_rollback_keeps_what_it_goes_back_to_or_says_that_it_goes(
+def test_a_rollback_keeps_its_snapshot_or_fails(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     age(store, 30 * DAY)
@@ -225,7 +225,7 @@ def test_a_rollback_keeps_what_it_goes_back_to_or_says_that_it_goes(
     outcomes: list[object] = []
 
     def remove(place: str, orphans: Orphans) -> None:
-        # The snapshot itself is gone, its files stand yet.
+        # The snapshot is removed already, its files are not.
         try:
             roll_back(store, 2)
         except BadInput as error:
@@ -248,7 +248,7 @@ def test_a_rollback_keeps_what_it_goes_back_to_or_says_that_it_goes(
         snapshot = real(place, number)
         if waiting:
             waiting.pop()
-            # Between a look at the snapshot and the claim.
+            # Between the read of the snapshot and the claim.
             monkeypatch.setattr(vacuum, "remove_files", removal)
             vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
         return snapshot
@@ -261,7 +261,7 @@ def test_a_rollback_keeps_what_it_goes_back_to_or_says_that_it_goes(
     assert answers
 
 
-def test_who_claims_a_segment_and_vacuum_see_each_other(
+def test_a_claim_and_a_vacuum_of_the_same_segment_notice_each_other(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leftovers(store)
@@ -285,7 +285,7 @@ def test_who_claims_a_segment_and_vacuum_see_each_other(
     assert not Path(paths.root, "vacuumed.json").exists()
     paths.claim()
 
-    # The other way round: the mark stands, and so nobody builds on what goes.
+    # The other way round: the mark exists, so no run uses a segment that is being removed.
     filesystem.create_exclusively(filesystem.join(paths.root, "vacuumed.json"), b"{}")
     with pytest.raises(Conflict, match="being removed by a vacuum"):
         paths.claim()
@@ -295,9 +295,7 @@ def test_who_claims_a_segment_and_vacuum_see_each_other(
     assert choose_generation(store, "cut", "append", None).paths.name == "cut"
 
 
-def test_an_old_listing_takes_nothing_that_is_needed(
-    store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_listing_removes_no_needed_file(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names, listing = filesystem.list_names, filesystem.list_files(store)
     old = names(filesystem.join(store, "snapshots"))
     remove_documents(store, ["c1"])
@@ -320,7 +318,7 @@ class Killed(BaseException):
     """A kill: nothing after it runs, cleaning up included."""
 
 
-def test_killed_at_any_removal_it_is_finished_by_the_next_run(
+def test_the_next_run_finishes_a_vacuum_killed_at_any_removal(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leftovers(store)
@@ -352,7 +350,7 @@ def test_killed_at_any_removal_it_is_finished_by_the_next_run(
         for number in (5, 6):
             assert found(cut, snapshot=number) == found(str(whole), snapshot=number)
         verify.run(cut)
-        # What an earlier snapshot shows is whole, or it is gone.
+        # An earlier snapshot is either intact or removed.
         vacuum.run(cut, keep=2, older_than=0, dry_run=False)
         assert files(cut) == expected
         assert found(cut) == answers
@@ -371,7 +369,7 @@ def test_a_killed_vacuum_leaves_no_marker_without_its_part(
         assert kinds[-1] in (1, 2)
 
 
-def test_a_snapshot_that_comes_meanwhile_keeps_what_it_needs(
+def test_a_new_snapshot_of_another_writer_keeps_its_files(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = filesystem.remove
@@ -390,7 +388,7 @@ def test_a_snapshot_that_comes_meanwhile_keeps_what_it_needs(
     verify.run(store)
 
 
-def test_a_snapshot_that_comes_meanwhile_takes_the_files_of_no_other(
+def test_a_new_snapshot_of_another_writer_removes_no_files_of_kept_ones(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = snapshot_numbers(store)
@@ -408,7 +406,7 @@ def test_a_snapshot_that_comes_meanwhile_takes_the_files_of_no_other(
         verify.run(store, number=number)
 
 
-def test_a_kept_manifest_that_is_damaged_stops_it_before_anything_goes(store: str) -> None:
+def test_a_damaged_manifest_stops_the_vacuum_before_it_removes_anything(store: str) -> None:
     leftovers(store)
     Path(SegmentPaths(store, "two").manifest).write_bytes(b"{}")
     before = files(store)
@@ -417,7 +415,9 @@ def test_a_kept_manifest_that_is_damaged_stops_it_before_anything_goes(store: st
     assert files(store) == before
 
 
-def test_the_newest_snapshot_always_stays_and_a_store_is_needed(store: str, tmp_path: Path) -> None:
+def test_the_newest_snapshot_is_always_kept_and_a_store_is_needed(
+    store: str, tmp_path: Path
+) -> None:
     with pytest.raises(BadInput) as caught:
         vacuum.run(store, keep=0, older_than=0, dry_run=False)
     assert (caught.value.option, caught.value.value) == ("keep", 0)
@@ -427,7 +427,7 @@ def test_the_newest_snapshot_always_stays_and_a_store_is_needed(store: str, tmp_
     assert (caught.value.option, caught.value.value) == ("store", nothing)
 
 
-def test_tombstones_that_are_written_again_meanwhile_stay(
+def test_tombstones_that_another_writer_wrote_again_are_kept(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove_documents(store, ["b5"])
@@ -436,7 +436,7 @@ def test_tombstones_that_are_written_again_meanwhile_stay(
     removal = vacuum.remove_files
 
     def remove(place: str, orphans: Orphans) -> None:
-        # The same rows die again, so the file has the same name; the listing is older.
+        # The same rows die again, so the file has the same name as in the older listing.
         remove_documents(place, ["b5"])
         removal(place, orphans)
 
@@ -446,7 +446,7 @@ def test_tombstones_that_are_written_again_meanwhile_stay(
     assert "b5" not in live_ids(store)
 
 
-def test_what_a_killed_vacuum_left_goes_however_young_its_mark_is(
+def test_the_rest_of_a_killed_vacuum_is_removed_whatever_the_age_of_its_mark(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leftovers(store)
@@ -466,7 +466,7 @@ def test_what_a_killed_vacuum_left_goes_however_young_its_mark_is(
             vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
     paths = SegmentPaths(store, "cut")
     assert Path(paths.root, "vacuumed.json").exists()
-    # Who wants it meanwhile is told so, and does not make it young by that.
+    # A claim in between fails, and does not make the segment younger.
     with pytest.raises(Conflict, match="being removed by a vacuum"):
         paths.claim()
     assert choose_generation(store, "cut", "append", None).paths.name == "cut-2"
@@ -475,7 +475,7 @@ def test_what_a_killed_vacuum_left_goes_however_young_its_mark_is(
     verify.run(store)
 
 
-def test_files_that_are_not_the_stores_stay(store: str) -> None:
+def test_files_that_do_not_belong_to_the_store_are_kept(store: str) -> None:
     mine = [Path(store, "README.md"), Path(store, "corpus", "docs.parquet")]
     for path in mine:
         path.parent.mkdir(exist_ok=True)
@@ -485,7 +485,7 @@ def test_files_that_are_not_the_stores_stay(store: str) -> None:
     assert all(path.read_text() == "mine" for path in mine)
 
 
-def test_a_compaction_under_way_keeps_what_it_reads(
+def test_a_running_compaction_keeps_the_files_that_it_reads(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = compaction_commit.commit_compaction

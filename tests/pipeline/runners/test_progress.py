@@ -1,4 +1,4 @@
-"""The words of the progress line."""
+"""The text of the progress line."""
 
 import time
 from pathlib import Path
@@ -15,11 +15,11 @@ from transforms.runtime.counters import Tally
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.4, "0s"), (59, "59s"), (75, "1m15s"), (3_725, "1h02m")]
 )
-def test_durations_read_as_a_clock(seconds: float, words: str) -> None:
+def test_durations_have_hours_minutes_and_seconds(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_the_line_tells_parts_passages_speed_and_time_left() -> None:
+def test_the_line_has_parts_passages_speed_and_time_left() -> None:
     line = ProgressLine(parts=4, done=0, rows=400, before=Tally(0, 30, 1_000, 50_000))
     assert line.text(Tally(0, 30, 1_000, 50_000), 3) == "0 of 4 parts, starting, 3s so far"
     # A tenth of the rows in ten seconds leaves ninety, however many passages they had.
