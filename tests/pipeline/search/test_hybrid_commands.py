@@ -145,7 +145,7 @@ def odd_store(tmp_path_factory: pytest.TempPathFactory, albert: Path) -> str:
     return url
 
 
-def test_that_no_word_is_shared_is_said(odd_store: str, capsys: Output) -> None:
+def test_a_search_without_hits_explains_why(odd_store: str, capsys: Output) -> None:
     capsys.readouterr()
     assert main(["search", odd_store, "zzz", "--mode", "lexical"]) == 0
     assert "no hits: no passage shares a word with the question" in capsys.readouterr().out
@@ -170,7 +170,7 @@ def test_that_no_word_is_shared_is_said(odd_store: str, capsys: Output) -> None:
         (["evaluate", "questions.jsonl", "--tune", "--snapshot", "1"], "--snapshot"),
     ],
 )
-def test_what_cant_be_done_is_said_in_a_line(
+def test_bad_options_are_reported_in_one_line(
     store: str, capsys: Output, tmp_path: Path, options: list[str], message: str
 ) -> None:
     (tmp_path / "blank.jsonl").write_text('{"question": "river"}\n{"question": " "}\n')

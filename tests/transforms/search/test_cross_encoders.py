@@ -234,23 +234,19 @@ def test_models_that_do_not_fit_are_refused_by_name(
     assert "AutoModelForQuestionAnswering: 2 weights are missing, such as 'qa_" in problem
     three = make_pair_model(tmp_path / "three", "rank", 3)
     assert refused(Reranker, three) == "has 3 labels"
-    with pytest.raises(BadInput, match="gone"):
-        Reranker(str(tmp_path / "gone"), EXACT)
+    assert refused(Reranker, tmp_path / "gone") == "is not a folder"
     other = shutil.copytree(ranker, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"vocab_size": 900}))
-    with pytest.raises(BadInput, match="has 900 word vectors but its tokenizer"):
-        Reranker(str(other), EXACT)
+    assert refused(Reranker, other).startswith("has 900 word vectors")
     pickled = shutil.copytree(reader, tmp_path / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
-    with pytest.raises(BadInput, match="pickled weights are never loaded"):
-        Reader(str(pickled), EXACT)
+    assert "pickled weights are never loaded" in refused(Reader, pickled)
     torn = shutil.copytree(reader, tmp_path / "torn")
     weights = (torn / "model.safetensors").read_bytes()
     for content in (weights[:5_000], b"no weights"):
         (torn / "model.safetensors").write_bytes(content)
-        with pytest.raises(BadInput, match=r"can't be read: .*; restore its .safetensors file"):
-            Reader(str(torn), EXACT)
+        assert "can't be read" in refused(Reader, torn)
     broken = shutil.copytree(reader, tmp_path / "broken")
     (broken / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
     problem = refused(Reader, broken)
@@ -339,7 +335,7 @@ def test_evaluate_prints_exact_match_and_f1(
         (["search", "{store}", "x", "--reranker", "m"], "--reranker m: needs --rerank"),
         (["search", "{store}", "x", "--rerank", "0", "--reranker", "m"], "--rerank 0: must be 1"),
         (["search", "{store}", "x", "--no-answer"], "--no-answer: needs --reader"),
-        (["search", "{store}", "x", "--reader", "/gone/m"], "/gone/m"),
+        (["search", "{store}", "x", "--reader", "/gone/m"], "--reader /gone/m: "),
         (
             ["search", "{store}", "--questions", "q", "--output", "o.parquet", "--reader", "m"],
             "--output o.parquet: can't be combined",
