@@ -321,14 +321,14 @@ def test_a_flipped_bit_in_a_snapshot_is_found_wherever_it_matters(store: str) ->
 def test_tombstones_outside_the_store_are_refused(store: str, name: str) -> None:
     rewrite(store, lambda value: value["tombstones"].update(name=name))
     for use in (verify.run, found, compact.run):
-        with pytest.raises(Damaged, match=r"00000003\.json: .* is not a file name inside"):
+        with pytest.raises(Damaged, match=rf"00000003\.json: has file name '{name}'"):
             use(store)
 
 
 @pytest.mark.parametrize("change", [{"passages": 1}, {"passages": 10**12}, {"documents": 1}])
 def test_counts_of_tombstones_that_are_not_true_are_found(store: str, change: dict) -> None:
     rewrite(store, lambda value: value["tombstones"].update(change))
-    said = r"has 4 rows, and the snapshot says 1|live documents and passages, and the snapshot"
+    said = r"has 4 rows, but the snapshot records 1|live documents and passages"
     with pytest.raises(Damaged, match=said):
         verify.run(store)
 
