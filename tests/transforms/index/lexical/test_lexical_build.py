@@ -194,7 +194,7 @@ def test_a_manifest_that_leaves_the_store_is_refused(tmp_path: Path) -> None:
     assert info.lexical is not None
     value = json.loads(info.to_json())
     value["lexical"]["shards"][0]["pieces"][0]["files"][0]["name"] = "../../x.idx"
-    with pytest.raises(Damaged, match="has file name .\.\./\.\./x\.idx"):
+    with pytest.raises(Damaged, match=r"has file name .\.\./\.\./x\.idx"):
         SegmentInfo.from_json(json.dumps(value).encode(), "it")
     strange = replace(info.lexical, language="klingon")
     with pytest.raises(Damaged, match="klingon"):
