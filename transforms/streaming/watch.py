@@ -179,8 +179,8 @@ class _WriteFn(WritePartsFn):
     def process(self, element: pa.Table) -> Iterator[Any]:
         chunk = chunk_of(element)
         if chunk.number == 0:
-            # The part before may have ended in its middle, when its entry was given up.
-            self._give_up()
+            # Drops the part before if it ended in its middle, because its entry was given up.
+            self.start_bundle()
             self._paths = SegmentPaths(self._options.store, chunk.segment)
             plan = self._paths.read_plan()
             assert plan is not None
@@ -189,7 +189,7 @@ class _WriteFn(WritePartsFn):
             yield chunk.segment
 
     def finish_bundle(self) -> None:
-        self._give_up()
+        self.start_bundle()
 
 
 def _format(options: WatchOptions, metadata: pa.Schema) -> PartFormat:

@@ -35,10 +35,11 @@ from transforms.models.resolve import find_model
 from transforms.storage import input_files
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.input_files import list_inputs
+from transforms.streaming import watch as streaming
 from transforms.streaming.file_intake import WatchOptions
-from transforms.streaming.journal import Journal
+from transforms.streaming.journal import Journal, JournalState
 from transforms.streaming.journal_entries import Entry
-from transforms.streaming.watch import _PollFn
+from transforms.streaming.watch import WatchFiles, _PollFn
 
 ROOT = Path(__file__).resolve().parents[3]
 on_engines = pytest.mark.engines
@@ -335,6 +336,38 @@ def test_a_file_is_taken_at_the_second_poll_and_one_that_changes_waits(
     put(tmp_path / "in", "b.parquet", some(100, 8))
     assert list(poll.process(None)) == []
     assert [part for _, part in poll.process(None)] == [0]
+
+
+def test_two_polls_take_files_and_two_more_their_next_versions(
+    options: EmbedOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All steps but the endless source, on the direct runner."""
+    monkeypatch.setattr(streaming, "PeriodicImpulse", lambda *_, **__: beam.Create([0, 1]))
+    folder = tmp_path / "in"
+
+    def poll() -> JournalState:
+        watched, passages, handler = watch.resolve_watch(options, 1.0)
+        with beam.Pipeline("FnApiRunner") as pipeline:
+            _ = pipeline | WatchFiles(watched, passages, handler)
+        return watched.journal.read()
+
+    put(folder, "a.parquet", some(0, 50))
+    (folder / "c.parquet").write_bytes(b"poison")
+    state = poll()
+    assert [each.closing is not None for each in state.entries] == [True]
+    assert list(state.entries[0].entry.rejected) == [str(folder / "c.parquet")]
+    assert sorted(texts_of(options.store)) == sorted(some(0, 50))
+    put(folder, "a.parquet", {"doc-0000": "a stone", "doc-0002": "two"})
+    put(folder, "b.parquet", {"doc-0001": "winter music", "bad": None})
+    state = poll()
+    assert (state.last_number, state.open_entry, state.last_snapshot) == (2, None, 3)
+    assert texts_of(options.store) == {
+        "doc-0000": "a stone",
+        "doc-0001": "winter music",
+        "doc-0002": "two",
+    }
+    verify(options.store)
+    assert poll() == state
 
 
 def test_files_of_an_entry_whose_plan_a_vacuum_took_are_taken_again(
