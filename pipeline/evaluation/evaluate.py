@@ -1,4 +1,4 @@
-"""``albeam evaluate``: how well a store answers questions whose answers are known."""
+"""``albeam evaluate``: measure how well a store answers questions with known answers."""
 
 from dataclasses import asdict, replace
 from typing import Any

@@ -89,7 +89,7 @@ class Checkpoint:
         return self.read_table("versions")
 
     def documents_of(self, urls: set[str]) -> Iterator[str]:
-        """Yield the ids of the documents whose last file is one of ``urls``."""
+        """Yield the ids of the documents that one of ``urls`` brought last."""
         wanted = pa.array(sorted(urls), pa.string())
         for table in self.read_table("owners"):
             mine = table.filter(pc.is_in(table.column("url"), wanted))

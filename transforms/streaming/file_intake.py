@@ -246,7 +246,7 @@ def _removed_ids(options: WatchOptions, state: JournalState, entry: Entry) -> se
 
 
 def remove_taken(options: WatchOptions) -> None:
-    """Remove the files of messages whose rows are in the store."""
+    """Remove the files of messages that have their rows in the store."""
     stored = options.journal.read().stored_urls()
     # Entries name files as listings do, which may differ from the input's scheme.
     for file in input_files.list_inputs(options.inputs, empty=True):

@@ -203,7 +203,7 @@ class JournalState:
             yield self.journal.read_versions(each.segment)
 
     def _stored_entries(self) -> Iterator[Entry]:
-        """Yield the entries after the checkpoint whose files are in the store."""
+        """Yield the entries after the checkpoint that have their files in the store."""
         for each in self.entries:
             if each.is_stored and each.entry.number > self.checkpoint.number:
                 yield each.entry

@@ -40,7 +40,7 @@ def newest_rows(survey: Survey) -> dict[str, Newest]:
 
 
 def without_known(state: JournalState, newest: dict[str, Newest]) -> dict[str, Newest]:
-    """Return the messages whose version is above the one that the journal has."""
+    """Return the messages with a version above the one that the journal has."""
     known = state.versions_of(newest)
     return {
         name: each

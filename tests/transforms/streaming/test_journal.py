@@ -207,7 +207,7 @@ def test_condensed_entries_go_and_the_newest_stay(
     assert len(state.stored_urls()) == 31
     # A reader that follows the entries, as the command does, still finds the last of them.
     assert [each.entry.number for each in journal.read(after=25).entries] == [*range(26, 32)]
-    # A number whose entry is gone is not open again for one that was stopped since.
+    # A process that was stopped meanwhile adds an entry that no reader takes.
     assert old.last_number + 1 == 7
     assert journal.add(Entry(7, "late", 1, (), {}, 0.0))
     assert journal.read() == state
