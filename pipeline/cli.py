@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _beam_args(arguments: Any, rest: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+def _beam_args(arguments: Any, rest: Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the options for Beam; raises BadInput if Beam does not know one of them."""
     workers = getattr(arguments, "workers", None)
     if not rest and workers is None:

@@ -9,7 +9,7 @@ from pipeline.bench.arguments import bench_arguments
 from pipeline.bench.commands import run_bench
 from pipeline.command_line.argument_types import whole_number
 from pipeline.command_line.exit_codes import BAD_INPUT, EPILOG
-from pipeline.command_line.shared_arguments import model_argument, model_options
+from pipeline.command_line.shared_arguments import model_argument, model_options, store_argument
 from pipeline.evaluation.arguments import compare_arguments, evaluate_arguments
 from pipeline.evaluation.commands import run_compare, run_evaluate
 from pipeline.ingest.arguments import embed_arguments, plan_arguments, watch_arguments
@@ -19,7 +19,6 @@ from pipeline.maintenance.arguments import (
     delete_arguments,
     index_arguments,
     rollback_arguments,
-    store_argument,
     tune_arguments,
     vacuum_arguments,
     verify_arguments,
@@ -199,11 +198,11 @@ class _Version(argparse.Action):
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; its result ``command`` is the name of the given one."""
-    verbose = argparse.ArgumentParser(add_help=False)
+    verbose = _Parser(add_help=False)
     verbose.add_argument(
         "-v", "--verbose", action="store_true", help="show the logs of the libraries"
     )
-    json = argparse.ArgumentParser(add_help=False)
+    json = _Parser(add_help=False)
     json.add_argument("--json", action="store_true", help="print JSON, with stable keys")
     parser = _Parser(
         prog="albeam",

@@ -202,11 +202,13 @@ def _last_line(error: Exception) -> str:
 
 def _own_error(error: BaseException) -> AlbeamError | None:
     """Return the error of albeam that a worker in this process raised, with its fields."""
-    found = None
-    while error is not None:
-        if isinstance(error, AlbeamError) and (found is None or error.problem):
-            found = error
-        error = error.__cause__ or error.__context__
+    found: AlbeamError | None = None
+    cause: BaseException | None = error
+    while cause is not None:
+        # Beam raises errors again with their text alone; the original one has the fields.
+        if isinstance(cause, AlbeamError) and (found is None or cause.problem):
+            found = cause
+        cause = cause.__cause__ or cause.__context__
     if found is None or found.problem:
         return found
     return type(found).from_message(str(found).split(" [while running", maxsplit=1)[0])

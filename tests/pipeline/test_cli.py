@@ -20,12 +20,9 @@ from tests.support.terminal import start
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory, corpus: Path, albert: Path) -> Path:
-    folder = tmp_path_factory.mktemp("cli") / "store"
-    arguments = ["embed", str(corpus), "--store", str(folder), "--model", str(albert)]
-    assert main([*arguments, "--all-columns", "--max-tokens", "48", "--stride", "8"]) == 0
-    return folder
+@pytest.fixture
+def store(embedded_store: Path) -> Path:
+    return embedded_store
 
 
 def test_embed_again_is_a_success_that_does_nothing(
@@ -33,7 +30,9 @@ def test_embed_again_is_a_success_that_does_nothing(
 ) -> None:
     before = sorted(path for path in store.rglob("*"))
     arguments = ["embed", str(corpus), "--store", str(store), "--model", str(albert), "--json"]
-    assert main([*arguments, "--all-columns", "--max-tokens", "48", "--stride", "8"]) == 0
+    exact = ["--device", "cpu", "--dtype", "float32"]
+    options = ["--all-columns", "--max-tokens", "48", "--stride", "8", *exact]
+    assert main([*arguments, *options]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert "nothing to do" in summary["notice"]
     assert summary["documents"] == 200
@@ -159,21 +158,24 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
     ),
     "model": (
         lambda p: [documents(p / "a.parquet"), "--model", str(p / "none")],
-        "none' is not a folder",
+        "--model .*none: is not a folder",
     ),
     "max-tokens of nothing": (
         lambda p: [documents(p / "a.parquet"), "--max-tokens", "0"],
-        "max-tokens 0 is below 1",
+        "--max-tokens 0: must be at least 1",
     ),
     "blank input": (lambda p: [""], "input '': is blank"),
     "Beam option of a wrong type": (
         lambda p: [documents(p / "a.parquet"), "--direct_num_workers", "many"],
-        "Beam can't read its options: argument --direct_num_workers: invalid int value",
+        "Beam options: cannot be read: argument --direct_num_workers: invalid int value",
     ),
-    "layer": (lambda p: [documents(p / "a.parquet"), "--layer", "9"], "layer 9 of model"),
+    "layer": (
+        lambda p: [documents(p / "a.parquet"), "--layer", "9"],
+        "--layer 9: does not exist in model",
+    ),
     "index": (
         lambda p: [documents(p / "a.parquet"), "--index", "Nonsense"],
-        "index 'Nonsense' is no FAISS factory",
+        "--index Nonsense: is not a FAISS factory",
     ),
     "rows per part": (
         lambda p: [documents(p / "a.parquet"), "--rows-per-part", "0"],
@@ -181,26 +183,28 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
     ),
     "misspelt option": (
         lambda p: [documents(p / "a.parquet"), "--direct_num_worker", "4"],
-        "option '--direct_num_worker' is neither albeam's nor Beam's; "
-        "did you mean --direct_num_workers",
+        "option --direct_num_worker: is unknown .* mean --direct_num_workers",
     ),
     "misspelt option of ours": (
         lambda p: [documents(p / "a.parquet"), "--rows-per-prat", "4"],
-        "option '--rows-per-prat' is neither albeam's nor Beam's; did you mean --rows-per-part",
+        "option --rows-per-prat: is unknown .* mean --rows-per-part",
     ),
     "another runner's option": (
         lambda p: [documents(p / "a.parquet"), "--flink-master", "localhost:1"],
-        "--flink-master is for --runner flink, not direct; change one of them",
+        "option --flink-master: is for --runner flink, not for direct",
     ),
     "runner": (
         lambda p: [documents(p / "a.parquet"), "--runner", "nonesuch"],
-        "runner 'nonesuch'.* direct, dataflow, flink, prism are usual",
+        "--runner nonesuch: .* Give one of direct, dataflow, flink, prism",
     ),
     "misspelt runner": (
         lambda p: [documents(p / "a.parquet"), "--runner", "prsm"],
-        "runner 'prsm'.* did you mean prism",
+        "--runner prsm: .* mean prism",
     ),
-    "protocol": (lambda p: ["nonesuch://x/y.parquet"], "can't open 'nonesuch://x/y.parquet'"),
+    "protocol": (
+        lambda p: ["nonesuch://x/y.parquet"],
+        "path nonesuch://x/y.parquet: can't",
+    ),
     "reserved name": (
         lambda p: [documents(p / "a.parquet", vector=pa.array([1, 2])), "--all-columns"],
         "metadata column vector: ",
@@ -269,7 +273,7 @@ def test_metadata_of_another_type_than_the_stores_is_refused(
     other = documents(tmp_path / "b.parquet", id=ids, m=pa.array(["x", "y"]))
     assert main(["embed", other, *store]) == 2
     message = capsys.readouterr().err
-    assert "the metadata columns differ" in message
+    assert "metadata columns: differ" in message
     assert "int64" in message
     assert "string" in message
 
@@ -313,22 +317,22 @@ def test_another_model_is_refused_naming_both(
     [
         (["search", "{tmp}/none", "x"], "is not a store"),
         (["search", "{store}", " "], "question 0: is blank"),
-        (["search", "{store}", "x", "-k", "0"], "k 0: must be 1"),
+        (["search", "{store}", "x", "-k", "0"], "-k 0: must be 1"),
         (["search", "{store}"], "Give one of QUESTION and --questions FILE"),
-        (["search", "{store}", "x", "--snapshot", "9"], "snapshot 9 is not in"),
+        (["search", "{store}", "x", "--snapshot", "9"], "--snapshot 9: is not in"),
         (
             ["search", "{store}", "x", "--model", "{tmp}/gone"],
             "give its present folder with --model",
         ),
         (["search", "{store}", "--questions", "{tmp}/none.txt"], "none.txt: does not exist"),
         (["search", "{store}", "--questions", "{tmp}/q.csv"], "is neither .jsonl nor .parquet"),
-        (["evaluate", "{store}", "{tmp}/null.jsonl"], "give a list of at least one document id"),
+        (["evaluate", "{store}", "{tmp}/null.jsonl"], "null.jsonl: has relevant ['a', None]"),
         (["embed", "x.parquet", "--store", " ", "--model", "m"], "--store ' ': is blank"),
-        (["embed", "x", "--store", "ftp://h/s", "--model", "m"], "'ftp://h/s'"),
-        (["evaluate", "{store}", "{tmp}/none.parquet"], "there is no file"),
+        (["embed", "x", "--store", "ftp://h/s", "--model", "m"], "path ftp://h/s: can't be opened"),
+        (["evaluate", "{store}", "{tmp}/none.parquet"], "none.parquet: is missing"),
         (["snapshots", "{tmp}/none"], "is not a store"),
         (["verify", "{tmp}/none"], "is not a store"),
-        (["embed", "x.parquet", "--store", "{tmp}/s", "--model", ""], "the model is blank"),
+        (["embed", "x.parquet", "--store", "{tmp}/s", "--model", ""], "--model '': is blank"),
     ],
 )
 def test_other_bad_input_is_one_line_and_exit_code_2(
@@ -360,8 +364,8 @@ def test_options_that_argparse_refuses_are_one_line_and_exit_code_2(
     assert stopped.value.code == 2
 
 
-def test_a_closed_pipe_is_no_traceback(store: Path) -> None:
-    command = f"{sys.executable} -m pipeline.cli snapshots {store} --json | true"
+def test_a_closed_pipe_gives_no_traceback(store: Path) -> None:
+    command = f"{sys.executable} -m pipeline snapshots {store} --json | true"
     done = subprocess.run(
         command, shell=True, capture_output=True, text=True, check=False, cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -374,7 +378,7 @@ def test_progress_and_logs_keep_out_of_standard_output(
     tmp_path: Path, corpus: Path, albert: Path, mode: str
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "embed", str(corpus), "--json",
+        [sys.executable, "-m", "pipeline", "embed", str(corpus), "--json",
          "--store", str(tmp_path / "s"), "--model", str(albert), "--rows-per-part", "50",
          "--direct_num_workers", "2", "--direct_running_mode", mode],
         capture_output=True, text=True, check=True, cwd=ROOT,
@@ -404,7 +408,7 @@ def test_a_failure_that_is_not_albeams_own_is_one_line(
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert re.search(r"albeam: the job failed: .*File too large", last), done.stderr
+    assert re.search(r"albeam: Beam job: failed: .*File too large", last), done.stderr
     assert not list((tmp_path / "s").rglob("*.tmp*"))
     assert not (tmp_path / "s" / "snapshots").exists()
 
@@ -422,7 +426,7 @@ def test_an_interrupt_is_one_line_and_leaves_no_snapshot(
     _, stderr = process.communicate()
     assert process.returncode == 130
     lines = [line for line in stderr.splitlines() if " of 200 parts" not in line]
-    assert lines == ["albeam: interrupted; run the same command again to go on"]
+    assert lines == ["albeam: interrupted; run the same command again to continue"]
     assert not (tmp_path / "s" / "snapshots").exists()
 
 
