@@ -1,1 +1,1 @@
-"""Benchmarks that are longer than a coffee."""
+"""Benchmarks that run for many minutes or need real corpora."""

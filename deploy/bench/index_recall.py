@@ -1,15 +1,13 @@
-"""Recall of approximate indexes on real vectors, for questions that their settings never saw.
+"""Measure the recall of approximate indexes on real vectors, for questions they have not seen.
 
-The corpora of the data folder are embedded once by the default model, without an index; each
-factory is then built and measured as ``albeam index`` does, and asked what people asked. Run on
-Linux.
+The default model embeds the corpora of the data folder once, without an index. Then each factory is
+built as ``albeam index`` does, and answers questions that people asked. Run on Linux.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -19,6 +17,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deploy.bench.index_steps import measure_queries
+from pipeline.ingest.embed import run as run_embed
+from pipeline.ingest.options import EmbedOptions
+from pipeline.maintenance.index import run as build_index
+from transforms.index.options import IndexOptions, LexicalOptions
+from transforms.models.options import DEFAULT_MODEL, ModelOptions
+from transforms.search.store import Store
 
 CORPORA = ("squad_dev/passages", "medquad/passages", "squad_train/passages", "text/paragraphs")
 QUESTIONS = ("squad_dev/questions.parquet", "medquad/questions.parquet")
@@ -29,10 +37,7 @@ FACTORIES = (
 
 
 def make_corpus(data: Path, folder: Path, corpora: Sequence[str] = CORPORA) -> list[str]:
-    """The corpora's ids and texts, each id told apart by its corpus."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    """Write the ids and texts of the corpora, with the corpus in each id; return the files."""
     files = []
     for name in corpora:
         table = pq.read_table(data / f"{name}.parquet", columns=["id", "text"])
@@ -43,22 +48,14 @@ def make_corpus(data: Path, folder: Path, corpora: Sequence[str] = CORPORA) -> l
 
 
 def embed(files: list[str], store: str) -> None:
-    """All of it by the default model, without an index."""
-    from pipeline.ingest.embed import run
-    from pipeline.ingest.options import EmbedOptions
-    from transforms.index.options import IndexOptions, LexicalOptions
-    from transforms.models.options import DEFAULT_MODEL, ModelOptions
-
+    """Embed files with the default model, without an index."""
     model, without = ModelOptions(DEFAULT_MODEL), LexicalOptions("none")
-    run(EmbedOptions(tuple(files), store, model, index=IndexOptions("none"), lexical=without))
+    options = EmbedOptions(tuple(files), store, model, index=IndexOptions("none"), lexical=without)
+    run_embed(options)
 
 
 def ask(store: str, data: Path, count: int) -> npt.NDArray[np.float32]:
-    """Vectors of an even sample of the questions."""
-    import pyarrow.parquet as pq
-
-    from transforms.search.store import Store
-
+    """Return the vectors of an even sample of the questions."""
     texts = [
         text
         for name in QUESTIONS
@@ -71,47 +68,32 @@ def ask(store: str, data: Path, count: int) -> npt.NDArray[np.float32]:
 def measure(
     store: str, factory: str, target: float, queries: npt.NDArray[np.float32]
 ) -> dict[str, Any]:
-    """Build one index; its recall beside exact search, and the median time of one query."""
-    from pipeline.maintenance.index import run
-    from transforms.catalog.layout import SegmentPaths
-    from transforms.catalog.parts import read_vectors
-    from transforms.index.options import IndexOptions
-    from transforms.index.vector import faiss_search
-    from transforms.search.store import Store
-
-    began = time.perf_counter()
-    built = run(store, IndexOptions(factory, target))
-    seconds = time.perf_counter() - began
+    """Build one index; return its recall and the median time of a query."""
+    started = time.perf_counter()
+    built = build_index(store, IndexOptions(factory, target))
+    seconds = time.perf_counter() - started
     opened = Store.open(store)
-    [info] = opened.segments
-    chunks = read_vectors(SegmentPaths(store, info.name), info.parts)
-    _, exact = faiss_search.exact_search(chunks, queries, 10)
-    _, found = opened.nearest(queries, 10)
-    hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True))
-    times = []
-    for query in queries[:200]:
-        began = time.perf_counter()
-        opened.nearest(query[None], 10)
-        times.append(time.perf_counter() - began)
+    milliseconds, recall = measure_queries(opened, queries, timed=200)
     return {
         "factory": factory,
-        "rows": info.rows,
+        "rows": opened.rows,
         "recall_target": target,
         "recall_at_10_measured": built.recall,
-        "recall_at_10_unseen": hits / exact.size,
-        "query_milliseconds": 1000 * statistics.median(times),
+        "recall_at_10_unseen": recall,
+        "query_milliseconds": milliseconds,
         "build_seconds": seconds,
         "bytes": built.bytes,
     }
 
 
 def main() -> int:
-    """Read the options, run, print."""
+    """Read the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="with the corpora's folders")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the corpora")
     parser.add_argument(
         "--store",
-        help="where the vectors lie or shall lie (default: nowhere); an index there is taken up",
+        help="where to write the vectors, or a store that has them (default: temporary); an index "
+        "there is reused",
     )
     parser.add_argument("--corpora", nargs="+", default=CORPORA)
     parser.add_argument("--factories", nargs="+", default=FACTORIES)

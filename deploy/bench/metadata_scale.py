@@ -1,8 +1,8 @@
-"""Plan, resume, commit and open a store of 100,000 parts: metadata alone, no model and no vectors.
+"""Time planning, resuming, committing and opening a store of 100,000 parts, without vectors.
 
-``python -m deploy.bench.metadata_scale`` prints seconds, of which on the CPU, the process' peak
-memory after each step, and the sizes of the manifests; ``--json FILE`` keeps them. The parts' files
-hold a byte each. Run on Linux.
+``python -m deploy.bench.metadata_scale`` prints the seconds and CPU seconds of each step, the peak
+memory of the process after it, and the sizes of the manifests. ``--json FILE`` writes them. The
+file of each part has one byte. Run on Linux.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CONTENT = b"x"
 
 
 def measure(parts: int, work: Path) -> dict[str, Any]:
-    """Seconds and peak memory of each step on so many parts, and the manifests' sizes."""
+    """Return seconds and peak memory of each step, and the sizes of the manifests."""
     steps: dict[str, dict[str, float]] = {}
 
     def timed(name: str, call: Callable[[], T]) -> T:
@@ -87,7 +87,7 @@ def measure(parts: int, work: Path) -> dict[str, Any]:
 
 
 def _survey(parts: int) -> Survey:
-    """Footers of files whose row groups are as large as a part."""
+    """Return the survey of files whose row groups are as large as a part."""
     groups = []
     while len(groups) * GROUPS_PER_FILE < parts:
         count = min(GROUPS_PER_FILE, parts - len(groups) * GROUPS_PER_FILE)
@@ -98,7 +98,7 @@ def _survey(parts: int) -> Survey:
 
 
 def _finish(paths: SegmentPaths, plan: Plan) -> None:
-    """A byte for each part, and its marker, as a worker leaves it."""
+    """Write one byte for each part, and its marker as a worker writes it."""
     folder = Path(paths.vectors)
     folder.mkdir(parents=True)
     sha256 = filesystem.digest(_CONTENT)
@@ -113,7 +113,7 @@ def _finish(paths: SegmentPaths, plan: Plan) -> None:
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measure, print, and write the report if a file is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", type=int, default=100_000)
     parser.add_argument("--json", metavar="FILE")

@@ -1,8 +1,8 @@
-"""How well questions are answered in each mode, and what the lexical index costs, on real corpora.
+"""Measure retrieval quality in each mode, and the cost of the lexical index, on real corpora.
 
-`python -m deploy.bench.retrieval_quality --data FOLDER` embeds each corpus, gives it a lexical
-index, evaluates every mode, and asks bm25s the same questions. It ends with 1 where a target is
-missed; ``--json FILE`` keeps what it prints. Run on Linux.
+`python -m deploy.bench.retrieval_quality --data FOLDER` embeds each corpus, builds a lexical index,
+evaluates every mode, and gives the same questions to bm25s. The exit code is 1 if a target is
+missed; ``--json FILE`` writes the figures. Run on Linux.
 """
 
 from __future__ import annotations
@@ -30,52 +30,54 @@ from transforms.search.store import Store
 MODES = ("dense", "lexical", "hybrid")
 SHOWN = ("mrr@10", "success@1", "success@5", "success@20", "ndcg@10")
 DEPTH = 100
-#: Hybrid may be worse than the better of its halves by so much.
+#: How much worse hybrid search may be than the better of its two parts.
 _SLACK = 0.01
-#: Least MRR@10 by corpus and mode.
+#: The least MRR@10 by corpus and mode.
 _LEAST = {("squad_dev", "hybrid"): 0.86, ("squad_dev", "lexical"): 0.83}
-#: The lexical index may add so much to the time of embedding.
+#: The most that the lexical index may add to the time of embedding, as a share.
 _SHARE = 0.10
 
 
 def measure(corpus: Path, model: str) -> dict[str, Any]:
-    """Metrics by mode and of bm25s, seconds of embedding, and the lexical index' share of them."""
+    """Return metrics by mode and of bm25s, the seconds of embedding and of the lexical index."""
     with tempfile.TemporaryDirectory(prefix="albeam-") as folder:
         passages, store = str(corpus / "passages.parquet"), f"{folder}/store"
         none = LexicalOptions("none")
-        began = time.perf_counter()
+        started = time.perf_counter()
         embed.run(EmbedOptions((passages,), store, ModelOptions(model), lexical=none))
         embedded = time.perf_counter()
         index.run(store, None, lexical=LexicalOptions())
-        share = (time.perf_counter() - embedded) / (embedded - began)
+        share = (time.perf_counter() - embedded) / (embedded - started)
         found = evaluate(Store.open(store), EvaluateOptions(questions_of(corpus), DEPTH, MODES))
     modes = {mode: means(found.modes[mode].values) for mode in MODES}
     return {
         "questions": len(found.questions),
         "modes": modes | {"bm25s": bm25s(corpus)},
-        "embed_seconds": embedded - began,
+        "embed_seconds": embedded - started,
         "lexical_share": share,
     }
 
 
 def misses(found: dict[str, dict[str, Any]]) -> list[str]:
-    """The targets that are not reached, in words."""
-    said = []
+    """Return a line for each target that is missed."""
+    lines = []
     for corpus, figures in found.items():
         reached = {mode: values["mrr@10"] for mode, values in figures["modes"].items()}
         for (name, mode), least in _LEAST.items():
             if name == corpus and reached[mode] < least:
-                said.append(f"{corpus}: {mode} MRR@10 {reached[mode]:.4f}, to be {least}")
+                lines.append(f"{corpus}: {mode} MRR@10 {reached[mode]:.4f}, below {least}")
         better = max(reached["dense"], reached["lexical"])
         if reached["hybrid"] < better - _SLACK:
-            said.append(f"{corpus}: hybrid {reached['hybrid']:.4f}, a half alone {better:.4f}")
+            lines.append(
+                f"{corpus}: hybrid {reached['hybrid']:.4f}, the better part alone {better:.4f}"
+            )
         if figures["lexical_share"] > _SHARE:
-            said.append(f"{corpus}: the lexical index adds {figures['lexical_share']:.1%}")
-    return said
+            lines.append(f"{corpus}: the lexical index adds {figures['lexical_share']:.1%}")
+    return lines
 
 
 def main() -> int:
-    """Read the options, measure, print; 1 where a target is missed."""
+    """Read the arguments, measure and print; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=os.environ.get("ALBEAM_DATA") or "../shared/data")
     parser.add_argument("--corpora", nargs="+", default=["squad_dev", "medquad"])

@@ -1,8 +1,8 @@
-"""Tokens a second of one corpus through Flink or Prism beside the direct runner, in turns.
+"""Compare tokens a second on Flink or Prism with those on the direct runner.
 
 ``python -m deploy.bench.runner_throughput INPUT --engine flink --flink-master '[local]' …`` embeds
-the input with each by turns and prints the rate between the first and the last finished part: what
-an engine costs while it works, without its start. Run on Linux.
+the input on both in turn. It prints the rate between the first and the last finished part, which is
+the cost of an engine while it works, without its start. Run on Linux.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from transforms.storage import filesystem
 
 
 def steady_rate(paths: SegmentPaths) -> float:
-    """Tokens a second of all parts but the first to be finished."""
+    """Return tokens a second of all finished parts except the first."""
     finished = sorted(
         (filesystem.modified(paths.marker(number)), number) for number in paths.finished_parts()
     )
@@ -28,7 +28,7 @@ def steady_rate(paths: SegmentPaths) -> float:
 
 
 def main() -> None:
-    """Measure, and print a line a run and the ratio of the medians as JSON."""
+    """Measure; print one line for each run, and the ratio of the medians as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", help="Parquet files with id and text")
     parser.add_argument("--engine", default="flink", help="flink or prism")

@@ -1,1 +1,1 @@
-"""What a Flex Template of albeam is made of."""
+"""The Flex Template of albeam."""

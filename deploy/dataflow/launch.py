@@ -1,9 +1,9 @@
-"""The Flex Template's program: a job of one step, which runs ``albeam embed`` and so other jobs.
+"""The program of the Flex Template: a job of one step, which runs ``albeam embed``.
 
-A Flex Template makes one job graph, and albeam decides what to embed from what a first job has
-compared. So the template's own job is the driver: its one worker submits the jobs that do the work,
-and waits for them. Where that worker is replaced, the command begins again and goes on where it
-was. Run on the direct runner by `tests/test_deploy.py`; not run here on Dataflow.
+A Flex Template makes one job graph, but albeam decides what to embed from the result of a first
+job. So the job of the template is a driver: its one worker submits the jobs that do the work, and
+waits for them. If that worker is replaced, the command starts again and resumes.
+`tests/deploy/test_deploy.py` runs this program on the direct runner; it has not run on Dataflow.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from transforms.errors import BadInput
 
-#: Parameters of the template that are options of ``albeam embed``; empty ones are left out.
+#: Parameters that are options of ``albeam embed``; empty ones are left out.
 OPTIONS = (
     *("store", "model", "mode", "id_column", "text_column", "metadata_columns", "index"),
     *("recall_target", "accelerator", "accelerator_machine_type"),
@@ -25,7 +25,7 @@ OPTIONS = (
 
 
 def command(parameters: argparse.Namespace, options: PipelineOptions) -> list[str]:
-    """The words of ``albeam`` for the template's parameters."""
+    """Return the arguments of ``albeam`` for the parameters of the template."""
     words = ["embed", *parameters.inputs.split()]
     for name in OPTIONS:
         value = getattr(parameters, name)
@@ -37,8 +37,10 @@ def command(parameters: argparse.Namespace, options: PipelineOptions) -> list[st
         image = options.view_as(WorkerOptions).sdk_container_image
         if not image:
             raise BadInput(
-                "the template lacks sdk_container_image, which its workers run; give the image "
-                "that it was built with"
+                "sdk_container_image",
+                None,
+                "the parameter is missing, and the workers run this image",
+                "give the image that the template was built with",
             )
         words += [f"--project={cloud.project}", f"--region={cloud.region}"]
         words += [f"--temp-location={cloud.temp_location}", f"--sdk-container-image={image}"]
@@ -46,7 +48,7 @@ def command(parameters: argparse.Namespace, options: PipelineOptions) -> list[st
 
 
 def drive(words: list[str]) -> None:
-    """Run albeam; a failure is the step's."""
+    """Run albeam; raise RuntimeError if it fails."""
     from pipeline.cli import main as albeam
 
     code = albeam(words)
@@ -55,7 +57,7 @@ def drive(words: list[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Make the job, and run it."""
+    """Build the job, and run it."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--inputs", required=True)
     parser.add_argument("--engine", default="dataflow")

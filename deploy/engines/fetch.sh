@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build Prism and fetch Flink with Beam's job server into a folder; what is there already stays.
+# Build Prism and fetch Flink with Beam's job server into a folder; existing files stay.
 # Needs Go, Maven and Java 17. Run by `make engines`, on Linux.
 set -eu
 cd "$(dirname "$0")"
@@ -10,7 +10,7 @@ parts=$(sed -n 's|.*<beam.version>\(.*\)</beam.version>.*|\1|p' pom.xml)
 mkdir -p "$engines"
 
 if [ ! -x "$engines/prism-$beam" ]; then
-    echo "building Prism $beam: some minutes the first time"
+    echo "building Prism $beam, which takes some minutes the first time"
     GOBIN="$engines" go install "github.com/apache/beam/sdks/v2/go/cmd/prism@v$beam"
     mv "$engines/prism" "$engines/prism-$beam"
 fi
@@ -26,7 +26,7 @@ if [ ! -f "$engines/job-server.version" ]; then
         mv "$engines/build/$name-$beam.jar" "$engines/job-server.jar"
         version=$beam
     else
-        echo "no $name $beam to be had; the one of Beam $parts, put together from its parts"
+        echo "$name $beam is not available; using Beam $parts, built from its parts"
         mv "$engines/build/job-server.jar" "$engines/job-server.jar"
         version=$parts
     fi

@@ -1,1 +1,1 @@
-"""Flink clusters made of processes."""
+"""Flink clusters: as processes, for Docker Compose and for Kubernetes."""

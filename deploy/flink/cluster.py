@@ -1,7 +1,7 @@
 """A standalone Flink cluster on this machine: a JobManager, TaskManagers and a Python worker pool.
 
-``python -m deploy.flink.cluster --lib FOLDER --folder FOLDER`` runs one until it is interrupted;
-``make engines`` fetches the jars. Run by `tests/test_engines.py`, on Linux.
+``python -m deploy.flink.cluster --lib FOLDER --folder FOLDER`` runs one until it is interrupted.
+``make engines`` fetches the jars. `tests/end_to_end/test_engines.py` runs it, on Linux.
 """
 
 import argparse
@@ -26,7 +26,7 @@ _START_SECONDS = 120.0
 
 
 class Cluster:
-    """JobManager, TaskManagers and worker pool as processes; they end with the block."""
+    """JobManager, TaskManagers and worker pool as processes, which end with the context."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class Cluster:
         slots: int = 1,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Describe a cluster; nothing is started before ``__enter__``.
+        """Describe a cluster; ``__enter__`` starts it.
 
         Args:
             lib: the folder of Flink's jars.
             folder: for configuration, logs and checkpoints.
-            managers: how many TaskManagers.
-            slots: task slots of each.
+            managers: the number of TaskManagers.
+            slots: task slots of each TaskManager.
             environment: variables for the Python workers.
         """
         self._lib, self._folder = lib, folder
@@ -53,12 +53,12 @@ class Cluster:
 
     @property
     def master(self) -> str:
-        """What ``--flink-master`` takes."""
+        """The value for ``--flink-master``."""
         return f"localhost:{self.rest}"
 
     @property
     def workers(self) -> str:
-        """The worker pool's address."""
+        """The address of the worker pool."""
         return f"localhost:{self.pool}"
 
     def __enter__(self) -> "Cluster":
@@ -87,20 +87,20 @@ class Cluster:
         self._start(name, self._java(_WORKER, name))
 
     def kill(self, name: str) -> None:
-        """End a process at once, as a lost machine would."""
+        """Kill a process, as the loss of a machine would."""
         self.processes[name].send_signal(signal.SIGKILL)
         self.processes.pop(name).wait()
 
     def ask(self, path: str) -> Any:
-        """An answer of Flink's REST interface."""
+        """Return an answer of Flink's REST interface."""
         with urllib.request.urlopen(f"http://{self.master}/{path}", timeout=5) as answer:
             return json.load(answer)
 
     def wait(self, managers: int) -> None:
-        """Wait until so many TaskManagers are there.
+        """Wait until so many TaskManagers have registered.
 
         Raises:
-            RuntimeError: a process ended, or they did not come.
+            RuntimeError: a process ended, or the TaskManagers did not register in time.
         """
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
@@ -113,10 +113,10 @@ class Cluster:
             except OSError:
                 pass
             time.sleep(0.5)
-        raise RuntimeError(f"no {managers} TaskManagers after {_START_SECONDS:.0f} s")
+        raise RuntimeError(f"fewer than {managers} TaskManagers after {_START_SECONDS:.0f} s")
 
     def stop(self) -> None:
-        """End all processes and the workers that they started."""
+        """Stop all processes and the workers that they started."""
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
@@ -139,8 +139,8 @@ class Cluster:
     def _start_pool(self) -> None:
         pool = "apache_beam.runners.worker.worker_pool_main"
         # The pool starts its workers as `python`.
-        beside = str(Path(sys.executable).parent)
-        self._environment["PATH"] = f"{beside}:{self._environment.get('PATH', '')}"
+        folder = str(Path(sys.executable).parent)
+        self._environment["PATH"] = f"{folder}:{self._environment.get('PATH', '')}"
         self._start("pool", [sys.executable, "-m", pool, "--service_port", str(self.pool)])
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
@@ -172,8 +172,8 @@ class Cluster:
             "rest.bind-address": "localhost",
             "blob.server.port": 0,
             "io.tmp.dirs": str(self._folder / "tmp"),
-            # A TaskManager that is gone is noticed by refused heartbeats, within seconds; one that
-            # is only slow, on a machine busy with other work, is not given up.
+            # Refused heartbeats reveal a lost TaskManager within seconds. The long timeout keeps a
+            # slow one on a busy machine.
             "heartbeat.interval": 1000,
             "heartbeat.timeout": 60_000,
             "restart-strategy.type": "fixed-delay",
@@ -184,7 +184,7 @@ class Cluster:
             "taskmanager.bind-host": "localhost",
             "taskmanager.resource-id": name,
             "taskmanager.numberOfTaskSlots": self._slots,
-            # What Flink's start scripts would work out.
+            # Values that Flink's start scripts would compute.
             "taskmanager.cpu.cores": float(self._slots),
             "taskmanager.memory.framework.heap.size": "128mb",
             "taskmanager.memory.framework.off-heap.size": "128mb",
@@ -201,7 +201,7 @@ class Cluster:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return int(probe.getsockname()[1])

@@ -1,8 +1,8 @@
-"""The model card's table: models and BM25 on the same data, in one run.
+"""Measure models and BM25 on the same data, for the table of the model card.
 
 `python -m deploy.model.measure --data DATA NAME=FOLDER…` prints Markdown rows. Each model embeds a
-corpus by `albeam embed` and answers by `albeam evaluate`. The data are used for measuring only. Run
-on Linux.
+corpus with `albeam embed` and is measured with `albeam evaluate`. Nothing is trained on these data.
+Run on Linux.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEPTH = 100
 
 
 def retrieval(folder: str, corpus: Path, placement: Placement) -> dict[str, float]:
-    """What `albeam evaluate` measures with a model on a corpus."""
+    """Return the metrics of `albeam evaluate` for a model on a corpus."""
     with tempfile.TemporaryDirectory(prefix="albeam-measure-") as work:
         store = f"{work}/store"
         embed.run(
@@ -47,12 +47,12 @@ def retrieval(folder: str, corpus: Path, placement: Placement) -> dict[str, floa
 
 
 def questions_of(corpus: Path) -> str:
-    """The file of a corpus' questions."""
+    """Return the file of a corpus' questions."""
     return str(corpus / "questions.parquet")
 
 
 def lexical(corpus: Path) -> dict[str, float]:
-    """The same by BM25, with English stemming and stop words."""
+    """Return the same metrics for BM25, with English stemming and stop words."""
     import bm25s
     import Stemmer
 
@@ -71,7 +71,7 @@ def lexical(corpus: Path) -> dict[str, float]:
 
 
 def spearman(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> float:
-    """Correlate ranks, ties sharing their mean rank."""
+    """Return the correlation of ranks; ties share their mean rank."""
 
     def ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -82,7 +82,7 @@ def spearman(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> f
 
 
 def similarity(folder: str, pairs: Path, placement: Placement) -> float:
-    """Spearman correlation of cosine and human score on a file of sentence pairs."""
+    """Return the Spearman correlation of cosine and human score on a file of sentence pairs."""
     table = pq.read_table(pairs).to_pydict()
     encoder = load_encoder(find_model(ModelOptions(folder)), placement)
     first, second = (encoder.encode_texts(table[name]) for name in ("sentence1", "sentence2"))
@@ -93,7 +93,7 @@ def similarity(folder: str, pairs: Path, placement: Placement) -> float:
 def rows(
     models: list[tuple[str, str]], data: Path, corpora: list[str], placement: Placement
 ) -> Iterator[tuple[str, list[float | None]]]:
-    """Name and figures of each model, in the order of the table's columns, and of BM25."""
+    """Yield name and figures of each model and of BM25, in the order of the table's columns."""
     for name, folder in models:
         found = [retrieval(folder, data / corpus, placement) for corpus in corpora]
         figures: list[float | None] = [one[metric] for one in found for metric in SHOWN]
@@ -103,7 +103,7 @@ def rows(
 
 
 def main() -> None:
-    """Measure the models named, and BM25; print a table."""
+    """Measure the given models and BM25, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--data", type=Path, required=True)

@@ -1,9 +1,9 @@
-"""The pairs of `albeam-small` beside SQuAD's: medical answers, and sentences of science texts.
+"""Write pairs that `albeam-small` trains on besides SQuAD: medical answers and science texts.
 
 `python -m deploy.model.pairs --data DATA --output PAIRS` writes PAIRS/medquad and PAIRS/science,
 each with passages.parquet and questions.parquet. A science "question" is one sentence of a
-paragraph, and its passage is the rest (the inverse cloze task of Lee et al., 2019), which is near
-to finding the abstract that a claim speaks of. Run on Linux.
+paragraph, and its passage is the rest (the inverse cloze task of Lee et al., 2019). This resembles
+finding the abstract that a claim is about. Run on Linux.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Asked = list[tuple[str, list[str]]]
 
 
 def write(folder: Path, passages: Passages, asked: Asked) -> None:
-    """Write (id, text) and (question, ids of its passages) rows; the questions come last."""
+    """Write rows (id, text), and then rows (question, ids of its passages)."""
     folder.mkdir(parents=True, exist_ok=True)
     ids, texts = [p[0] for p in passages], [p[1] for p in passages]
     pq.write_table(pa.table({"id": ids, "text": texts}), folder / "passages.parquet")
@@ -36,7 +36,7 @@ def write(folder: Path, passages: Passages, asked: Asked) -> None:
 
 
 def medical(data: Path, most: int, dice: random.Random) -> tuple[Passages, Asked]:
-    """Sample MedQuAD: passages, and the questions that they answer."""
+    """Sample passages of MedQuAD, with the questions that they answer."""
     rows = pq.read_table(data / "medquad/passages.parquet", columns=["id", "text"]).to_pylist()
     dice.shuffle(rows)
     passages = [(row["id"], row["text"]) for row in rows[:most]]
@@ -47,7 +47,7 @@ def medical(data: Path, most: int, dice: random.Random) -> tuple[Passages, Asked
 
 
 def science(data: Path, most: int, dice: random.Random) -> tuple[Passages, Asked]:
-    """Sample paragraphs of at least four sentences, and take one sentence out of each."""
+    """Sample paragraphs of at least four sentences; one sentence of each becomes a question."""
     rows = pq.read_table(data / "text/paragraphs.parquet").to_pylist()
     dice.shuffle(rows)
     passages, asked = [], []
@@ -68,7 +68,7 @@ def science(data: Path, most: int, dice: random.Random) -> tuple[Passages, Asked
 
 
 def main() -> None:
-    """Write the pairs."""
+    """Read the arguments, and write the pairs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

@@ -1,13 +1,13 @@
-"""The training texts of `albeam-small`: many small sources -> one Parquet file.
+"""Collect the training texts of `albeam-small` from many small sources into one Parquet file.
 
-Every source is text whose licence allows it: the project's training data, and manuals,
-dictionaries and books that come with Debian and Python packages. `python -m deploy.model.texts
---data DATA --debian UNPACKED --output texts.parquet` writes the columns id, text, source. Run
-on Debian. The same sources and seed give the same file.
+The licence of every source allows this use. The sources are the project's training data, and
+manuals, dictionaries and books from Debian and Python packages. `python -m deploy.model.texts
+--data DATA --debian UNPACKED --output texts.parquet` writes the columns id, text, source. Run on
+Debian. Equal sources and seeds give equal files.
 
-DATA holds, each with a column text unless said: squad_train and medquad, with passages.parquet
-(id, text) and questions.parquet (question, relevant); text, with paragraphs.parquet (id, text,
-source) and questions.parquet; stsb/train.parquet (sentence1, sentence2).
+DATA has these files: squad_train and medquad, each with passages.parquet (id, text) and
+questions.parquet (question, relevant); text, with paragraphs.parquet (id, text, source) and
+questions.parquet (text); stsb/train.parquet (sentence1, sentence2).
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ def sentences(text: str) -> list[str]:
 
 
 def paragraphs(text: str) -> list[str]:
-    """Split plain text at blank lines, keeping blocks that read as prose."""
+    """Split plain text at blank lines; keep only blocks of prose."""
     blocks = (" ".join(block.split()) for block in re.split(r"\n\s*\n", text))
     return [block for block in blocks if prose(block)]
 
 
 def prose(text: str) -> bool:
-    """Say whether a block is mostly words: at least 5 of them, at least 75 % letters and spaces."""
+    """Return whether a block has at least 5 words and more than 75 % letters and spaces."""
     if text.count(" ") < 4:
         return False
     return sum(c.isalpha() or c == " " for c in text) / len(text) > 0.75
 
 
 def windows(text: str, words: int) -> Iterator[str]:
-    """Cut a text into consecutive windows of at most `words` words; a short rest is dropped."""
+    """Cut a text into consecutive windows of at most `words` words; drop a short rest."""
     tokens = text.split()
     for start in range(0, len(tokens), words):
         window = tokens[start : start + words]
@@ -65,7 +65,7 @@ def windows(text: str, words: int) -> Iterator[str]:
 def passages(
     texts: Iterable[str], dice: random.Random, *, split: float, most: int = 3
 ) -> Iterator[str]:
-    """Yield whole passages (a quarter of them long) and, of a share `split`, their sentences."""
+    """Yield passages, a quarter of them long, and for a share `split` of them their sentences."""
     for text in texts:
         length = LONG if dice.random() < 0.25 else SHORT
         yield from list(windows(text, length))[:most]
@@ -79,7 +79,7 @@ def column(path: Path, name: str) -> list[str]:
 
 
 def plain_html(path: Path) -> str:
-    """Read an HTML page as text, its block elements separated by blank lines, code left out."""
+    """Read an HTML page as text without code; blank lines separate block elements."""
     page = path.read_text(encoding="utf-8", errors="replace")
     page = re.sub(r"(?is)<(script|style|pre|table|nav|head)\b.*?</\1>", " ", page)
     page = re.sub(r"(?i)</?(p|div|li|dd|dt|h\d|section)\b[^>]*>", "\n\n", page)
@@ -119,7 +119,12 @@ def docstrings(package: str) -> Iterator[str]:
     """Yield the prose paragraphs of a package's docstrings."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise BadInput(f"{package} is not installed, whose docstrings are learnt: install .[train]")
+        raise BadInput(
+            "package",
+            package,
+            "is not installed, and its docstrings are a source",
+            "install albeam[train]",
+        )
     for path in sorted(Path(spec.origin).parent.rglob("*.py")):
         try:
             tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -133,7 +138,7 @@ def docstrings(package: str) -> Iterator[str]:
 def sources(
     data: Path, debian: Path, dice: random.Random, packages: Sequence[str]
 ) -> dict[str, Iterator[str]]:
-    """Name every source and the texts it gives, before sampling."""
+    """Return the texts of every source by its name, before sampling."""
 
     def files(
         package: str, pattern: str, read: Callable[[Path], str], split: float
@@ -179,7 +184,7 @@ def sources(
     }
 
 
-# Words taken of each source, so that no kind of text crowds out the others.
+# The most words of a source, so that no kind of text dominates.
 LIMITS = {
     "medquad passages": 900_000,
     "WordNet": 900_000,
@@ -196,9 +201,9 @@ LIMITS = {
 def collect(
     data: Path, debian: Path, seed: int, packages: Sequence[str] = DOCSTRING_PACKAGES
 ) -> pa.Table:
-    """Gather the texts of all sources, without duplicates, shuffled with `seed`.
+    """Collect the texts of all sources, without duplicates, shuffled with `seed`.
 
-    Raises BadInput where a source gives none, since the model would be another without it.
+    Raises BadInput if a source has no texts, because the model would differ.
     """
     dice = random.Random(seed)
     rows: list[tuple[str, str]] = []
@@ -218,7 +223,9 @@ def collect(
             if words > LIMITS.get(source, 10**9):
                 break
         if not taken:
-            raise BadInput(f"source {source!r} gives no texts: look into {data} and {debian}")
+            raise BadInput(
+                "source", source, "has no texts", f"check the folders {data} and {debian}"
+            )
         print(f"{source:28} {taken:8,} texts {words:10,} words", flush=True)
     dice.shuffle(rows)
     names, texts_ = [row[0] for row in rows], [row[1] for row in rows]
@@ -227,7 +234,7 @@ def collect(
 
 
 def main() -> None:
-    """Write the texts."""
+    """Read the arguments, and write the texts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--debian", type=Path, required=True, help="folder of unpacked packages")

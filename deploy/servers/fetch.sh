@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the object stores that the tests start into a folder: an S3 server with conditional writes
-# and a Google Cloud Storage emulator. What is there already stays. Wants Go 1.26; minutes once.
+# Build the object stores of the tests into a folder: an S3 server with conditional writes and a
+# Google Cloud Storage emulator. Existing files stay. Needs Go 1.26; takes minutes the first time.
 # Run by `make servers`, on Linux.
 set -eu
 GOBIN=$1

@@ -1,4 +1,4 @@
-"""What is in ``deploy/``: its linters have nothing to say, and its parts fit each other."""
+"""The files of ``deploy/``: they pass their linters, and they agree with each other."""
 
 import argparse
 import json
@@ -201,12 +201,13 @@ def test_the_template_becomes_a_command_that_albeam_reads() -> None:
 
 def test_the_template_without_an_image_is_refused() -> None:
     given = dict.fromkeys(launch.OPTIONS, "") | {"inputs": "gs://b/a", "engine": "dataflow"}
-    with pytest.raises(BadInput, match="lacks sdk_container_image"):
+    with pytest.raises(BadInput) as caught:
         launch.command(argparse.Namespace(**given), PipelineOptions(["--project=p"]))
+    assert caught.value.option == "sdk_container_image"
 
 
 def commands() -> list[str]:
-    """What the files of ``deploy/`` tell to run of albeam; ``…`` is what was said before."""
+    """Return the commands of albeam that the files of ``deploy/`` and the docs show."""
     found = []
     for path in [DEPLOY / "dataflow" / "README.md", ROOT / "docs" / "benchmarks.md", *YAML]:
         text = path.read_text(encoding="utf-8")
