@@ -206,11 +206,13 @@ def _own_error(error: BaseException) -> AlbeamError | None:
     cause: BaseException | None = error
     while cause is not None:
         # Beam raises errors again with their text alone; the original one has the fields.
-        if isinstance(cause, AlbeamError) and (found is None or cause.problem):
-            found = cause
+        if isinstance(cause, AlbeamError):
+            if cause.problem:
+                return cause
+            found = found or cause
         cause = cause.__cause__ or cause.__context__
-    if found is None or found.problem:
-        return found
+    if found is None:
+        return None
     return type(found).from_message(str(found).split(" [while running", maxsplit=1)[0])
 
 

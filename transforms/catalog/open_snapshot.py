@@ -28,17 +28,17 @@ class OpenSnapshot:
 
     @property
     def number(self) -> int:
-        """The snapshot's number; 0 for an empty store."""
+        """Return the snapshot's number; 0 for an empty store."""
         return self.snapshot.number if self.snapshot is not None else 0
 
     @property
     def segments(self) -> tuple[SegmentRef, ...]:
-        """The live segments, oldest first."""
+        """Return the live segments, oldest first."""
         return self.snapshot.segments if self.snapshot is not None else ()
 
     @property
     def passages(self) -> int:
-        """Live passages, without those that have tombstones."""
+        """Return the number of live passages."""
         return self.snapshot.passages if self.snapshot is not None else 0
 
     def paths(self, place: int) -> SegmentPaths:

@@ -12,7 +12,7 @@ LANGUAGES = (
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """Which columns of the input hold what.
+    """The columns of the input that a run reads.
 
     Attributes:
         id_column: the column of the ids, strings or integers.

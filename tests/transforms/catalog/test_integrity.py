@@ -303,6 +303,6 @@ def test_nested_columns_of_type_null_are_refused(options: EmbedOptions, tmp_path
     path = tmp_path / "nested.parquet"
     pq.write_table(pa.table({"id": ["a"], "text": ["river"], "more": rows}), path)
     with pytest.raises(
-        BadInput, match=r"'more' of .*nested\.parquet.*struct.*leave the column out"
+        BadInput, match=r"metadata column more: .*nested\.parquet.*struct.*leave the column out"
     ):
         run(replace(options, inputs=(str(path),)))
