@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -373,42 +374,49 @@ def test_a_closed_pipe_gives_no_traceback(store: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
-def test_progress_and_logs_keep_out_of_standard_output(
-    tmp_path: Path, corpus: Path, albert: Path, mode: str
+def check_embedding(out: str, err: str, loads: int) -> None:
+    """Check that stdout is the summary alone, and that stderr is progress."""
+    summary = json.loads(out)
+    assert (summary["parts"], summary["model_loads"]) == (4, loads)
+    assert summary["tokens"] > summary["passages"] > 0
+    for line in err.splitlines():
+        assert " of 4 parts" in line or "using" in line, line
+
+
+def test_progress_does_not_go_to_standard_output(
+    tmp_path: Path, corpus: Path, albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["embed", str(corpus), "--store", str(tmp_path / "s"), "--model", str(albert)]
+    assert main([*command, "--json", "--rows-per-part", "50", "--direct_num_workers", "2"]) == 0
+    check_embedding(*capsys.readouterr(), loads=1)
+
+
+def test_logs_of_worker_processes_do_not_go_to_standard_output(
+    tmp_path: Path, corpus: Path, albert: Path
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "embed", str(corpus), "--json",
          "--store", str(tmp_path / "s"), "--model", str(albert), "--rows-per-part", "50",
-         "--direct_num_workers", "2", "--direct_running_mode", mode],
+         "--direct_num_workers", "2", "--direct_running_mode", "multi_processing"],
         capture_output=True, text=True, check=True, cwd=ROOT,
     )  # fmt: skip
-    summary = json.loads(done.stdout)
-    assert summary["parts"] == 4
-    assert summary["model_loads"] == (2 if mode == "multi_processing" else 1)
-    assert summary["tokens"] > summary["passages"] > 0
-    for line in done.stderr.splitlines():
-        assert " of 4 parts" in line or "using" in line, line
+    check_embedding(done.stdout, done.stderr, loads=2)
 
 
-def test_a_failure_that_is_not_albeams_own_is_one_line(
-    tmp_path: Path, albert: Path, corpus: Path
+def test_a_failure_of_the_system_is_one_line(
+    tmp_path: Path, albert: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = (
-        "import resource, signal, sys; from pipeline.cli import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "sys.exit(main(sys.argv[1:]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "embed", str(corpus),
-         "--store", str(tmp_path / "s"), "--model", str(albert)],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    assert re.search(r"albeam: Beam job: failed: .*File too large", last), done.stderr
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        store = ["--store", str(tmp_path / "s"), "--model", str(albert)]
+        assert main(["embed", str(corpus), *store]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    last = err.strip().splitlines()[-1]
+    assert re.search(r"albeam: Beam job: failed: .*File too large", last), err
     assert not list((tmp_path / "s").rglob("*.tmp*"))
     assert not (tmp_path / "s" / "snapshots").exists()
 
