@@ -157,9 +157,8 @@ def _check_part(paths: SegmentPaths, part: PartInfo) -> None:
             size = filesystem.size(rejects) if filesystem.exists(rejects) else 0
             check_file(rejects, size, part.rejects_sha256)
         return
-    files: tuple[tuple[str, int | None], ...] = ((url, part.bytes), (rejects, None))
-    for file, size in files:
-        if file and not _exists(file, size):
+    for file, expected in ((url, part.bytes), (rejects, None)):
+        if file and not _exists(file, expected):
             raise Damaged("file", file, "is missing or truncated", remedies.EMBED_AGAIN)
 
 
