@@ -110,6 +110,7 @@ def test_rows_vectors_and_hits_are_those_of_plain_transformers(
         assert [hit.document_id for hit in hits] == [name for name, _ in best]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "beam_args",
     [
@@ -259,6 +260,7 @@ def start(options: EmbedOptions, tmp_path: Path) -> subprocess.Popen:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_readers_see_the_last_snapshot_and_the_rest_is_resumed(
     options: EmbedOptions, tmp_path: Path
 ) -> None:
@@ -336,6 +338,7 @@ def test_of_two_writers_of_the_same_documents_the_later_commit_wins(
     assert_same_store(options.store, other.store)
 
 
+@pytest.mark.slow
 def test_metrics_on_a_real_corpus_are_those_of_brute_force(
     tmp_path: Path, data_folder: Path, trained_model: str
 ) -> None:

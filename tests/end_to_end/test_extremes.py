@@ -62,6 +62,7 @@ def test_a_text_of_a_million_characters_and_ten_thousand_without_any(
     assert cosines.min() >= 0.999999
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no cores")
 def test_one_core_makes_the_same_vectors_as_all(tmp_path: Path, albert: Path) -> None:
     input_ = write(tmp_path / "input.parquet", [*make_texts(30, seed=4)])
@@ -107,6 +108,7 @@ print(encoder.budget)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux counts it")
 def test_a_process_with_little_memory_embeds_all_in_smaller_batches(albert: Path) -> None:
     words = [sys.executable, "-c", LIMITED, str(albert)]

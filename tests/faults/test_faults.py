@@ -29,6 +29,7 @@ from transforms.transactions.removal import remove_documents
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_killed_commands_leave_the_store_of_those_that_were_not(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.kills", "--seed", "0", "--kills", "4", "--short"],
@@ -39,9 +40,10 @@ def test_killed_commands_leave_the_store_of_those_that_were_not(tmp_path: Path) 
     assert "the same store as without" in done.stdout
 
 
+@pytest.mark.slow
 def test_commands_at_once_leave_each_document_once(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.kills.writers", "--writers", "3", "--rounds", "2"],
+        [sys.executable, "-m", "tests.faults.writers", "--writers", "3", "--rounds", "2"],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env=os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -136,6 +138,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], str]]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", ["flat", "IVF2,SQ8"])
 def test_a_real_disk_that_is_full_at_any_byte_is_an_error_and_no_loss(
     index: str, small_disk: Callable[[int], str], corpus: Path, albert: Path,
@@ -198,6 +201,7 @@ def test_lost_requests_lost_answers_stalls_and_old_listings_change_nothing(
     assert found(remote, 40) == found(store, 40)
 
 
+@pytest.mark.slow
 def test_embedding_and_vacuum_over_a_flaky_network_lose_nothing(
     flaky: type[FlakyFileSystem], albert: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

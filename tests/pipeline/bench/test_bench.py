@@ -291,6 +291,7 @@ def test_bounds_are_those_of_the_device(machine: dict[str, Any], names: dict[str
     assert {target["name"]: target["bound"] for target in measured} == names
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_embedding_process(albert: Path) -> None:
     memory = measure_memory(MemoryOptions(rows=5, model=str(albert)))
     assert memory["rows"] == [5, 50]
@@ -298,6 +299,7 @@ def test_memory_is_that_of_the_embedding_process(albert: Path) -> None:
     assert memory["ratio"] == memory["peak_bytes"][1] / memory["peak_bytes"][0]
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_sync_is_a_share_of_embedding(
     albert: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

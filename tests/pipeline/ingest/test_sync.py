@@ -298,6 +298,7 @@ def test_of_documents_with_one_id_the_first_or_the_last_counts(
         assert {key[0] for key in rows} == set("abcdx" if live else "abcd")
 
 
+@pytest.mark.slow
 def test_a_sync_that_was_killed_between_parts_goes_on(
     options: EmbedOptions, tmp_path: Path
 ) -> None:

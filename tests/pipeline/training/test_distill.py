@@ -67,6 +67,7 @@ def test_distill_learns_and_writes_a_loadable_model(
     assert (saved["truncation"], saved["padding"]) == (None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_distill_resumes_bit_for_bit(
     options: DistillOptions, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,6 +18,7 @@ from tests.support.training import SHAPE, kill_at, record_history, write_pairs
 from transforms.errors import BadInput
 
 
+@pytest.mark.slow
 def test_finetune_learns_resumes_and_keeps_the_geometry(
     options: DistillOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

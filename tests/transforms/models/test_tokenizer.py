@@ -321,6 +321,7 @@ class Everywhere:
         return True
 
 
+@pytest.mark.slow
 def test_real_texts_have_the_tokens_of_the_backend(data_folder: Path) -> None:
     """At most a tenth and 2,000 of the texts of a column; all if ALBEAM_ALL_TEXTS is set."""
     backend = KINDS["shipped"]().backend_tokenizer

@@ -58,6 +58,7 @@ def test_lists_without_rows_share_the_largest(distinct: int) -> None:
     assert (rows @ centres.T).max(axis=1).min() > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "factory",
     [
