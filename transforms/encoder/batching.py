@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,39 @@ class Batch:
         positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
         ids = values[positions + np.repeat(bounds[rows], lengths)].astype(np.int64)
         return cls(ids, positions, lengths)
+
+
+def cut_batches(
+    order: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    limit: Callable[[], int],
+    padded: bool,
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Cut rows, in their order, into batches of at most ``limit`` tokens; the encoder's batches.
+
+    A row that is longer than the limit gets a batch of its own.
+
+    Args:
+        order: the rows, ``[rows]``, longest first.
+        lengths: the tokens of each row, by its number.
+        limit: returns the present maximum, which may change between two batches.
+        padded: whether padding counts: each row then has the length of its batch's first.
+    """
+    first, total = 0, 0
+    for place, row in enumerate(order):
+        width = int(lengths[order[first] if padded else row])
+        if place > first and total + width > limit():
+            yield order[first:place]
+            first, total = place, 0
+            width = int(lengths[row])
+        total += width
+    if len(order):
+        yield order[first:]
+
+
+def count_batch_tokens(lengths: npt.NDArray[np.int64], padded: bool) -> int:
+    """Return the size of a batch in tokens, with its padding if it is ``padded``."""
+    return len(lengths) * int(lengths.max()) if padded else int(lengths.sum())
 
 
 def batches_by_length(lengths: npt.NDArray[np.int64], budget: int) -> list[npt.NDArray[np.int64]]:

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from transforms.encoder.backends import Backend, backends_for, load_backend
-from transforms.encoder.batching import Batch, Budget
+from transforms.encoder.batching import Batch, Budget, count_batch_tokens, cut_batches
 from transforms.encoder.network import pool
 from transforms.encoder.out_of_memory import is_out_of_memory, release_memory
 from transforms.encoder.placement import resolve_placement
@@ -150,8 +150,7 @@ class Encoder:
     ) -> None:
         """Embed the sequences of one batch; split the batch if memory runs out."""
         each = lengths[rows]
-        padded = self.backend_name == "padded"
-        size = len(each) * int(each.max()) if padded else int(each.sum())
+        size = count_batch_tokens(each, self._padded)
         if self._fits(encoding, tokens, rows):
             self._budget.fit(size)
             return
@@ -188,26 +187,21 @@ class Encoder:
         lengths: npt.NDArray[np.int64],
         most: int | None = None,
     ) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield runs of ``order`` of at most ``budget`` tokens; the padded backend counts padding.
+        """Cut ``order`` into batches of at most ``budget`` tokens.
 
         Small inputs are split evenly among the cores. If ``most`` is given, it bounds the batches.
         """
-        padded = self.backend_name == "padded"
         share = self._most if most is None else most
         if self.cores.count > 1 and most is None:
             total = int(lengths.sum())
             turns = -(-total // (self.budget * self.cores.count))
             share = -(-total // max(turns * self.cores.count, 1))
-        first, total = 0, 0
-        for place, row in enumerate(order):
-            width = int(lengths[order[first] if padded else row])
-            if place > first and total + width > min(share, self.budget):
-                yield order[first:place]
-                first, total = place, 0
-                width = int(lengths[row])
-            total += width
-        if len(order):
-            yield order[first:]
+        # The budget may change while the batches are embedded.
+        return cut_batches(order, lengths, lambda: min(share, self.budget), self._padded)
+
+    @property
+    def _padded(self) -> bool:
+        return self.backend_name == "padded"
 
     def _retry_non_finite(self, encoding: Encoding, tokens: pa.ListArray) -> None:
         """Embed each row that has a non-finite vector again, alone and in float32."""
