@@ -3,14 +3,14 @@
 import argparse
 import os
 
-from pipeline.bench.options import CORPORA, QUICK, SHAPES, BenchOptions, Effort
+from pipeline.bench.options import CORPORA, QUICK, SHAPES, SYSTEMS, BenchOptions, Effort
 from pipeline.command_line.argument_types import whole_number
 from transforms.models.options import DEVICES
 
 
 def bench_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``albeam bench``."""
-    parser.add_argument("--quick", action="store_true", help="a first answer within ten minutes")
+    parser.add_argument("--quick", action="store_true", help="measure less, within ten minutes")
     parser.add_argument(
         "--memory",
         action="store_true",
@@ -33,13 +33,13 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"shapes of the model: {', '.join(SHAPES)} (default: all)",
     )
     parser.add_argument(
-        "--corpora", default="", metavar="A,B", help=f"{', '.join(CORPORA)} (default: all)"
+        "--corpora", default="", metavar="A,B", help=f"corpora: {', '.join(CORPORA)} (default: all)"
     )
     parser.add_argument(
         "--systems",
         default="",
         metavar="A,B",
-        help="run only these systems, and albeam (default: all)",
+        help=f"measure only albeam and these systems: {', '.join(SYSTEMS)} (default: all)",
     )
     parser.add_argument(
         "--texts",

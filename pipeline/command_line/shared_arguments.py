@@ -119,7 +119,7 @@ def vector_index_arguments(
         type=shard_count,
         default=IndexOptions.shards,
         metavar="N",
-        help="number of index files, or auto: as few as possible of at most 1 GB each "
+        help="number of index files, or auto: as few as possible of at most 1 GiB each "
         "(default: auto)",
     )
     parser.add_argument(
@@ -136,7 +136,7 @@ def recall_questions_argument(parser: Container) -> None:
         "--recall-questions",
         metavar="FILE",
         help="questions on which the index must also reach the recall target: .txt, .jsonl or "
-        ".parquet",
+        ".parquet (default: generated ones)",
     )
 
 
@@ -146,7 +146,7 @@ def lexical_arguments(parser: Container) -> None:
         "--lexical",
         choices=LEXICAL,
         default=LexicalOptions.lexical,
-        help="build a lexical index of the words, or none (default: %(default)s)",
+        help="whether to build a lexical index, which finds by words (default: %(default)s)",
     )
     language_argument(parser)
 

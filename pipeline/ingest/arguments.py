@@ -72,8 +72,8 @@ def watch_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=WATCH_EVERY,
         metavar="TIME",
-        help="time between two looks at the inputs; a file is read if it did not change between "
-        f"two of them (default: {WATCH_EVERY:g}s)",
+        help="time between two polls of the inputs; a file is taken if it did not change between "
+        f"two polls (default: {WATCH_EVERY:g}s)",
     )
     parser.add_argument(
         "--until-idle",
@@ -159,7 +159,7 @@ def _part_argument(parser: Container) -> None:
         type=auto_or_whole,
         default=EmbedOptions.rows_per_part,
         metavar="N",
-        help="input rows of an output file, or auto for about half a minute of work "
+        help="input rows of a part (an output file), or auto for about half a minute of work "
         "(default: auto)",
     )
 
@@ -218,10 +218,12 @@ def _embedding_arguments(parser: argparse.ArgumentParser) -> Container:
     vectors.add_argument(
         "--no-normalize",
         action="store_true",
-        help="keep the lengths of the vectors; scores are then inner products",
+        help="keep the lengths of the vectors, so that scores are inner products "
+        "(default: as the model says, else normalize)",
     )
-    vectors.add_argument("--query-prompt", metavar="TEXT", help="text before each question")
-    vectors.add_argument("--passage-prompt", metavar="TEXT", help="text before each passage")
+    own = "(default: the model's own, else none)"
+    vectors.add_argument("--query-prompt", metavar="TEXT", help=f"text before each question {own}")
+    vectors.add_argument("--passage-prompt", metavar="TEXT", help=f"text before each passage {own}")
     vectors.add_argument(
         "--vector-dtype",
         choices=VECTOR_DTYPES,

@@ -12,7 +12,7 @@ from transforms.models.options import ModelOptions, Placement
 MODES = ("append", "sync", "replace")
 ON_DUPLICATE = ("error", "first", "last")
 VECTOR_DTYPES = ("float32", "float16")
-#: The default of ``watch --every``: seconds between two looks at the inputs.
+#: The default of ``watch --every``: seconds between two polls of the inputs.
 WATCH_EVERY = 30.0
 #: The default of ``watch --max-segments``: a watch compacts a store with more segments.
 WATCH_MAX_SEGMENTS = 8

@@ -19,7 +19,10 @@ from transforms.training.options import PRECISIONS, StudentShape
 def distill_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``albeam distill``."""
     parser.add_argument(
-        "--teacher", type=Path, required=True, help="sentence-transformers folder of a BERT"
+        "--teacher",
+        type=Path,
+        required=True,
+        help="folder of the teacher, a BERT saved by sentence-transformers",
     )
     parser.add_argument(
         "--texts", type=Path, nargs="+", required=True, help="Parquet files with a column text"
@@ -43,7 +46,7 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
             "heads": "attention heads",
             "intermediate": "width inside the feed-forward layers",
             "embedding": "width of the factorized word embeddings",
-            "positions": "the longest text in tokens that the network supports",
+            "positions": "most tokens of a text that the network supports",
         },
     )
     _add_numbers(
@@ -51,7 +54,7 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
         DistillOptions,
         {
             "held_out": "texts kept for validation",
-            "max_tokens": "tokens of a text at most",
+            "max_tokens": "most tokens of a text",
             "epochs": "passes over the data",
             "rate": "highest learning rate",
             "evaluate_every": "steps between evaluations",
@@ -83,18 +86,18 @@ def finetune_arguments(parser: argparse.ArgumentParser) -> None:
         "--negatives",
         choices=NEGATIVES,
         default=FinetuneOptions.negatives,
-        help="hard negatives (default: %(default)s)",
+        help="how hard negatives are found (default: %(default)s)",
     )
     _add_numbers(
         parser,
         FinetuneOptions,
         {
-            "max_tokens": "where the finished model cuts texts (default: as the model does now)",
-            "passage_tokens": "where training cuts texts (default: --max-tokens)",
+            "max_tokens": "most tokens of a text in the finished model (default: as in the model)",
+            "passage_tokens": "most tokens of a text in training (default: --max-tokens)",
             "passages": "passages of a contrastive batch",
-            "neighbours": "passages of a batch that are hard negatives of each other, at most",
-            "questions": "questions of a passage, at most",
-            "temperature": "of the contrastive loss",
+            "neighbours": "most passages of a batch that are hard negatives of each other",
+            "questions": "most questions of a passage",
+            "temperature": "temperature of the contrastive loss",
             "keep": "weight of the distillation loss, with --distilled (default: 1)",
             "average": "share of the new weights in the result",
             "epochs": "passes over the data",
@@ -113,7 +116,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         {
             "batch_tokens": "tokens of a batch",
             "minutes": "end after this time; the schedule fits into it (default: no limit)",
-            "seed": "of order and sampling",
+            "seed": "seed of order and sampling",
         },
     )
     parser.add_argument(
@@ -126,7 +129,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default=TrainingOptions.precision,
-        help="of the forward and backward pass (default: %(default)s)",
+        help="dtype of the forward and backward pass (default: %(default)s)",
     )
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
 
