@@ -284,7 +284,7 @@ def test_doctor_asks_a_worker(
     assert f"loads {albert}" in worker(*there).found
     # The sender's albeam goes with the job, and the pool's workers have the one that is installed.
     monkeypatch.setattr(worker_check, "installed_version", lambda: "9.9.9")
-    assert "sent by albeam 9.9.9; install albeam 9.9.9 on every worker" in worker(*there).remedy
+    assert "Install albeam 9.9.9 on every worker" in worker(*there).remedy
 
 
 def test_an_old_java_is_refused(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_watch_is_a_streaming_job_whose_commits_have_one_key_and_state(
     proto = pipeline.to_runner_api(default_environment=environment)
     assert len(proto.components.environments) == 1
     names = {t.unique_name for t in proto.components.transforms.values()}
-    steps = ("Look", "Finished", "Read", "SplitPassages", "EmbedPassages", "Write", "Commit")
+    steps = ("Poll", "Finished", "Read", "SplitPassages", "EmbedPassages", "Write", "Commit")
     assert {f"WatchFiles/{step}" for step in steps} <= names
     assert "beam:requirement:pardo:stateful:v1" in proto.requirements
 

@@ -102,11 +102,16 @@ def test_a_pool_that_does_not_answer_is_named() -> None:
 
 def test_a_worker_with_another_albeam_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(version, "installed_version", lambda: "9.9.9")
-    with pytest.raises(BadInput, match=r"has albeam 9\.9\.9, and .* sent by albeam 0\.0\.1"):
+    with pytest.raises(BadInput) as caught:
         check_version("0.0.1")
+    assert caught.value.option == "worker"
+    assert "9.9.9" in caught.value.problem
+    assert caught.value.remedy.startswith("Install albeam 0.0.1 on every worker")
 
 
 def test_a_worker_without_the_model_says_so(tmp_path: Path) -> None:
     handler = AlbertEmbeddingHandler(str(tmp_path / "gone")).for_tables()
-    with pytest.raises(BadInput, match="every worker needs the model at the same place"):
+    with pytest.raises(BadInput) as caught:
         handler.load_model()
+    assert (caught.value.option, caught.value.value) == ("model", str(tmp_path / "gone"))
+    assert "the worker" in caught.value.problem
