@@ -14,7 +14,7 @@ help: ## list the chores
 demo: $(BIN)/.installed ## embed Python's own documentation and ask it questions
 	$(BIN)/albeam demo
 
-test: $(BIN)/.installed ## run the tests, but for slow ones and those on Prism and Flink
+test: $(BIN)/.installed ## run all tests but the slow ones and those on Prism, Flink and Kafka
 	test -z "$(CI)" || $(MAKE) servers
 	$(BIN)/pytest -m "not engines and not slow"
 
@@ -42,7 +42,7 @@ docs: $(BIN)/.installed ## generate the references of commands and of --json
 docs-check: $(BIN)/.installed ## check links, names and snippets of README and docs
 	$(BIN)/python -m deploy.docs.check
 
-images: $(BIN)/.installed ## see whether what the images install fits together, by PyPI
+images: $(BIN)/.installed ## check that the packages of the images fit together, by PyPI
 	for extra in cpu gpu; do $(BIN)/uv pip compile --quiet --no-header --python-version 3.11 \
 		--python-platform x86_64-manylinux_2_36 --constraint constraints.txt \
 		--constraint deploy/constraints.txt --extra $$extra --extra s3 --extra dataflow \
@@ -51,19 +51,19 @@ images: $(BIN)/.installed ## see whether what the images install fits together, 
 servers: ## build the object stores that tests start, with Go, a few minutes
 	deploy/servers/fetch.sh $(ALBEAM_ENGINES)
 
-bench: $(BIN)/.installed ## measure tokens a second beside albeam's peers: QUICK=1 in ten minutes
+bench: $(BIN)/.installed ## measure tokens per second of albeam and other systems: QUICK=1 in ten minutes
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
 		--editable '.[$(EXTRAS),bench]'
 	$(BIN)/albeam bench $(if $(QUICK),--quick) --json bench.json
 
-bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each mode, beside bm25s: ALBEAM_DATA=FOLDER
+bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each mode, and with bm25s: ALBEAM_DATA=FOLDER
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'
 	$(BIN)/python -m deploy.bench.retrieval_quality --json bench-answers.json
 
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N
 	$(BIN)/python -m deploy.bench.search_latency --rows $(or $(ROWS),1000000) --json bench-hybrid.json
 
-bench-index: $(BIN)/.installed ## build indexes beside plain FAISS, and of real texts: ROWS=N THEN=N ALBEAM_DATA=FOLDER
+bench-index: $(BIN)/.installed ## build indexes, also with plain FAISS, and of real texts: ROWS=N THEN=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.index_build --rows $(or $(ROWS),1000000) \
 		$(if $(THEN),--then $(THEN)) --json bench-index.json
 	$(if $(ALBEAM_DATA),$(BIN)/python -m deploy.bench.index_recall --data $(ALBEAM_DATA) --json bench-real.json)
@@ -71,7 +71,7 @@ bench-index: $(BIN)/.installed ## build indexes beside plain FAISS, and of real 
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
 	$(BIN)/python -m tests.faults.reference
 
-faults: $(BIN)/.installed ## kill commands at random moments, let writers meet: SEED=1, minutes
+faults: $(BIN)/.installed ## kill commands at random moments, run several writers on one store: SEED=1, minutes
 	$(BIN)/python -m tests.faults.kills --seed $(or $(SEED),0)
 	$(BIN)/python -m tests.faults.writers --seed $(or $(SEED),0)
 
