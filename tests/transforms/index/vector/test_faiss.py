@@ -1,5 +1,6 @@
 """FAISS indexes, against brute force in numpy, and files that are not what they should be."""
 
+import json
 import subprocess
 import sys
 import time
@@ -103,20 +104,40 @@ def test_a_factory_that_can_not_be_filled_or_searched_is_refused_before_work(opt
     assert (caught.value.option, caught.value.value) == ("index", option)
 
 
-def refused(option: str, dim: int) -> str:
+#: Imports once, then checks each factory that it is given in a fork of its own.
+_CHECKER = """
+import json, os, sys
+from transforms.errors import BadInput
+from transforms.index.vector.faiss_factory import check_factory
+for line in sys.stdin:
+    option, dim = json.loads(line)
+    child = os.fork()
+    if not child:
+        try: check_factory(option, dim)
+        except BadInput as error: print(json.dumps(str(error)), flush=True)
+        else: print(json.dumps(""), flush=True)
+        os._exit(0)
+    if (status := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])):
+        print(json.dumps(f"crashed: {status}"), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def refused() -> Iterator[Callable[[str, int], str]]:
     """The error text of a factory in a process of its own, "" for none; it must not crash."""
-    code = (
-        "import sys\n"
-        "from transforms.errors import BadInput\n"
-        "from transforms.index.vector.faiss_factory import check_factory\n"
-        "try: check_factory(sys.argv[1], int(sys.argv[2]))\n"
-        "except BadInput as error: print(error)"
+    checker = subprocess.Popen(
+        [sys.executable, "-c", _CHECKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, option, str(dim)],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    return done.stdout
+    assert checker.stdin is not None
+    assert checker.stdout is not None
+
+    def check(option: str, dim: int) -> str:
+        print(json.dumps([option, dim]), file=checker.stdin, flush=True)
+        return json.loads(checker.stdout.readline())
+
+    yield check
+    checker.stdin.close()
+    assert checker.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -133,7 +154,9 @@ def refused(option: str, dim: int) -> str:
         ("NSG16", "can't be trained, filled and searched"),
     ],
 )
-def test_what_faiss_would_crash_of_is_refused(option: str, why: str) -> None:
+def test_what_faiss_would_crash_of_is_refused(
+    option: str, why: str, refused: Callable[[str, int], str]
+) -> None:
     assert refused(option, 384).startswith(f"index {option}: {why}")
 
 
@@ -153,7 +176,9 @@ def test_what_faiss_would_crash_of_is_refused(option: str, why: str) -> None:
     ],
 )
 @pytest.mark.parametrize("dim", [384, 768])
-def test_wide_vectors_do_not_crash_a_probe(option: str, least: int, dim: int) -> None:
+def test_wide_vectors_do_not_crash_a_probe(
+    option: str, least: int, dim: int, refused: Callable[[str, int], str]
+) -> None:
     assert refused(option, dim) == ""
     assert kind_of(option, dim).least == (least or dim)
 
