@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import torch
 
+from transforms.runtime.devices import cpu_supports
+
 #: Factor of the queries, in addition to ``head_width ** -0.5``.
 LOG2_E = 1 / math.log(2)
 #: Scores computed at once: those of a few sequences, so that they stay in a core's cache.
@@ -99,4 +101,4 @@ def _pieces(count: int, most: int) -> Iterator[slice]:
 
 def is_quicker_by_products() -> bool:
     """Return whether `attend_by_products` is faster than torch's kernel on this CPU."""
-    return torch.cpu._is_avx512_bf16_supported() and not torch.cpu._is_amx_tile_supported()
+    return cpu_supports("avx512_bf16") and not cpu_supports("amx_tile")

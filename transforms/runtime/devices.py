@@ -9,8 +9,13 @@ def best_dtype(device: str) -> str:
     """Return the narrowest dtype in which ``cpu`` or ``cuda`` is fast and exact enough here."""
     if device == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
-    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if cpu_supports("amx_tile") or cpu_supports("avx512_bf16") else "float32"
+
+
+def cpu_supports(unit: str) -> bool:
+    """Return whether torch reports ``amx_tile`` or ``avx512_bf16``; False if it cannot tell."""
+    check = getattr(torch.cpu, f"_is_{unit}_supported", None)
+    return check is not None and bool(check())
 
 
 def resolve_device(device: str) -> str:
