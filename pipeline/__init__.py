@@ -1,1 +1,1 @@
-"""What a user runs: one file a command, wiring only."""
+"""What a user runs: the command line, in one slice for each group of commands."""
