@@ -13,7 +13,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import PartFormat
 from transforms.catalog.plan import Plan
 from transforms.index.build import describe_segment
-from transforms.ingest.chunks import Chunk, mark_chunk
+from transforms.ingest.part_tables import Chunk, mark_chunk
 from transforms.ingest.part_writer import PartWriter
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.models.resolve import find_model

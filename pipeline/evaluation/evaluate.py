@@ -12,7 +12,7 @@ from transforms.evaluation.corpus_sample import check_colour, sample_corpus
 from transforms.evaluation.hard_questions import hardest_questions, inspect_questions
 from transforms.evaluation.metrics import means
 from transforms.evaluation.questions import Question, load_questions
-from transforms.evaluation.report import evaluation_page
+from transforms.evaluation.report_page import evaluation_page
 from transforms.evaluation.results import Evaluation, measure_run, question_table
 from transforms.evaluation.run_files import (
     Run,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.transactions.garbage_collection import find_orphans, remove_files, remove_snapshots
+from transforms.transactions.vacuum import find_orphans, remove_files, remove_snapshots
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def age(store: str) -> None:
 
 def orphans(store: str) -> list[str]:
     """Files that no kept snapshot needs."""
-    from transforms.transactions.garbage_collection import find_orphans
+    from transforms.transactions.vacuum import find_orphans
 
     return [file.path for file in find_orphans(store, 1, time.time() + 60).files]
 

@@ -17,7 +17,7 @@ from transforms.catalog.snapshot import Snapshot
 from transforms.index.build import build_index, describe_segment
 from transforms.index.lexical.build import build_lexical
 from transforms.index.options import IndexOptions
-from transforms.ingest.chunks import Chunk, mark_chunk
+from transforms.ingest.part_tables import Chunk, mark_chunk
 from transforms.ingest.part_writer import PartWriter
 from transforms.models.identity import ModelIdentity
 from transforms.search.store import Store

@@ -12,7 +12,7 @@ from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment, was_
 from transforms.errors import Conflict, Damaged
 from transforms.storage import filesystem, remedies
 from transforms.storage.file_cache import check_file
-from transforms.storage.network import in_threads
+from transforms.storage.retries import in_threads
 
 _LOGGER = logging.getLogger(__name__)
 

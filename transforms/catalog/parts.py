@@ -16,8 +16,8 @@ from transforms.catalog.snapshot import SegmentRef, read_segment
 from transforms.errors import Damaged
 from transforms.models.identity import ModelIdentity
 from transforms.storage import filesystem, remedies
-from transforms.storage.network import in_threads
 from transforms.storage.parquet_files import open_parquet, reading
+from transforms.storage.retries import in_threads
 from transforms.storage.schema import PASSAGE_FIELDS, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
 

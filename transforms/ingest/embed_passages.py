@@ -14,7 +14,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 
 from transforms.encoder.encoder import Encoder, load_encoder
 from transforms.errors import BadInput
-from transforms.ingest.chunks import count_tokens
+from transforms.ingest.part_tables import count_tokens
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.runtime.counters import TALLY

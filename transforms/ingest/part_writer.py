@@ -15,7 +15,7 @@ from transforms.catalog.layout import SegmentPaths, part_name
 from transforms.catalog.parts import PartFormat
 from transforms.catalog.segment import PartInfo
 from transforms.errors import BadInput
-from transforms.ingest.chunks import chunk_of, count_rows, count_tokens
+from transforms.ingest.part_tables import chunk_of, count_rows, count_tokens
 from transforms.runtime.counters import TALLY
 from transforms.storage import filesystem
 from transforms.storage.schema import REJECT, REJECT_COLUMNS, REJECT_SCHEMA, VECTOR

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.plan import Part, Plan, Slice
 from transforms.errors import BadInput, Damaged
-from transforms.ingest.chunks import Chunk, mark_chunk
+from transforms.ingest.part_tables import Chunk, mark_chunk
 from transforms.ingest.survey import Survey
 from transforms.runtime.version import check_version, installed_version
 from transforms.storage import (

@@ -15,9 +15,9 @@ from transforms.catalog.plan import Slice
 from transforms.catalog.segment import PartInfo
 from transforms.encoder.encoder import Encoder
 from transforms.errors import BadInput
-from transforms.ingest.chunks import Chunk, count_tokens, mark_chunk
 from transforms.ingest.embed_passages import embed_passages
 from transforms.ingest.options import PassageOptions
+from transforms.ingest.part_tables import Chunk, count_tokens, mark_chunk
 from transforms.ingest.part_writer import PartWriter
 from transforms.ingest.passages import split_passages
 from transforms.ingest.read_parts import read_slice

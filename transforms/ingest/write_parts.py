@@ -10,7 +10,7 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import PartFormat
 from transforms.catalog.segment import PartInfo
 from transforms.errors import BadInput
-from transforms.ingest.chunks import chunk_of
+from transforms.ingest.part_tables import chunk_of
 from transforms.ingest.part_writer import PartWriter
 from transforms.runtime.heap import trim_heap
 from transforms.storage import arrow_coder  # noqa: F401

@@ -19,7 +19,7 @@ import fsspec
 from transforms.errors import BadInput
 from transforms.storage import exclusive_create
 from transforms.storage.exclusive_create import is_local_fs
-from transforms.storage.network import retry
+from transforms.storage.retries import retry
 
 #: The file in a store on a server that shows that a second put of the same name fails.
 PROBE = "exclusive.json"

@@ -5,7 +5,7 @@ from typing import Any
 from transforms.errors import BadInput
 from transforms.storage.exclusive_create import is_local_fs
 from transforms.storage.filesystem import FileInfo, open_filesystem, version_of
-from transforms.storage.network import retry
+from transforms.storage.retries import retry
 
 
 def list_inputs(

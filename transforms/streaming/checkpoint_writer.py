@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from transforms.storage import filesystem
-from transforms.storage.network import in_threads
+from transforms.storage.retries import in_threads
 from transforms.streaming.checkpoint import TABLES, Checkpoint, write_checkpoint
 from transforms.streaming.journal import Journal, JournalState, documents_name, numbers_in
 from transforms.streaming.journal_entries import LoggedEntry, read_entry

@@ -21,9 +21,9 @@ from apache_beam.utils.timestamp import Timestamp
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import PartFormat
 from transforms.errors import BadInput
-from transforms.ingest.chunks import chunk_of
 from transforms.ingest.embed_passages import AlbertTableHandler, EmbedPassages
 from transforms.ingest.options import PassageOptions
+from transforms.ingest.part_tables import chunk_of
 from transforms.ingest.passages import SplitPassages
 from transforms.ingest.read_parts import mark_chunks, read_chunks
 from transforms.ingest.write_parts import WritePartsFn

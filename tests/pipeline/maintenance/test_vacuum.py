@@ -30,9 +30,9 @@ from transforms.storage import filesystem
 from transforms.transactions import commits, compaction_commit
 from transforms.transactions.commits import roll_back
 from transforms.transactions.diff_job import Comparison
-from transforms.transactions.garbage_collection import Orphans, find_orphans
 from transforms.transactions.removal import remove_documents
 from transforms.transactions.resume import choose_generation
+from transforms.transactions.vacuum import Orphans, find_orphans
 
 DAY = 86_400.0
 

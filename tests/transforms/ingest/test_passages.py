@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from tests.support.models import WORDS, make_tokenizer
 from transforms.errors import BadInput
 from transforms.ingest import passages
-from transforms.ingest.chunks import Chunk, chunk_of, mark_chunk
 from transforms.ingest.options import PassageOptions
+from transforms.ingest.part_tables import Chunk, chunk_of, mark_chunk
 from transforms.ingest.passages import SplitPassages, check_passage_options, split_passages
 from transforms.ingest.windows import cut, windows
 from transforms.models.options import ModelOptions

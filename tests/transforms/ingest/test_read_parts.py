@@ -14,7 +14,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.catalog.plan import Part, Plan
 from transforms.errors import BadInput, Damaged
 from transforms.ingest import read_parts
-from transforms.ingest.chunks import Chunk, chunk_of
+from transforms.ingest.part_tables import Chunk, chunk_of
 from transforms.ingest.partitioning import plan_parts
 from transforms.ingest.read_parts import read_chunks, read_part, reject_reasons
 from transforms.ingest.survey import survey_input

@@ -8,7 +8,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from transforms.errors import BadInput
-from transforms.storage import filesystem, network
+from transforms.storage import filesystem, retries
 from transforms.storage.exclusive_create import put_conditionally
 
 
@@ -98,4 +98,4 @@ def test_bytes_that_do_not_fit_their_checksum_are_fetched_again(
             raise answer
         return answer
 
-    assert network.retry(call) == b"whole"
+    assert retries.retry(call) == b"whole"

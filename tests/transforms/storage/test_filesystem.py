@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from transforms.errors import BadInput
-from transforms.storage import filesystem, input_files, network
+from transforms.storage import filesystem, input_files, retries
 
 
 class PlainFileSystem(MemoryFileSystem):
@@ -219,7 +219,7 @@ def test_an_input_tells_its_size_and_a_version_that_changes_with_it(inputs: str)
 @pytest.mark.parametrize("error", [TimeoutError("slow"), ConnectionResetError("cut")])
 def test_a_call_that_fails_twice_is_tried_a_third_time(error: Exception) -> None:
     call, calls = failing(2, error)
-    assert network.retry(call) == "done"
+    assert retries.retry(call) == "done"
     assert len(calls) == 3
 
 
@@ -227,14 +227,14 @@ def test_a_call_that_fails_twice_is_tried_a_third_time(error: Exception) -> None
 def test_after_seven_failures_the_error_itself_is_raised() -> None:
     call, calls = failing(9, TimeoutError("slow"))
     with pytest.raises(TimeoutError, match="slow"):
-        network.retry(call)
+        retries.retry(call)
     assert len(calls) == 7
 
 
 def test_an_error_that_stays_is_not_tried_again() -> None:
     call, calls = failing(9, FileNotFoundError("none"))
     with pytest.raises(FileNotFoundError):
-        network.retry(call)
+        retries.retry(call)
     assert len(calls) == 1
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from transforms.errors import BadInput
-from transforms.ingest.chunks import Chunk, chunk_of, count_tokens, mark_chunk
+from transforms.ingest.part_tables import Chunk, chunk_of, count_tokens, mark_chunk
 from transforms.storage.arrow_coder import ArrowTableCoder
 from transforms.storage.arrow_values import plain_column, plain_rows
 from transforms.storage.hashing import metadata_hashes, text_hashes

@@ -21,7 +21,7 @@ from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Snapshot, read_segment, read_snapshot, snapshot_numbers
 from transforms.errors import AlbeamError, BadInput, Conflict, Damaged
 from transforms.index.options import IndexOptions
-from transforms.ingest.chunks import chunk_of
+from transforms.ingest.part_tables import chunk_of
 from transforms.search.store import Store
 from transforms.storage import filesystem
 from transforms.storage.schema import REJECT

@@ -17,7 +17,7 @@ from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import newest_snapshot
 from transforms.errors import Conflict
-from transforms.ingest.chunks import Chunk, mark_chunk
+from transforms.ingest.part_tables import Chunk, mark_chunk
 from transforms.ingest.part_writer import PartWriter
 from transforms.ingest.survey import Survey
 from transforms.search.store import Store
