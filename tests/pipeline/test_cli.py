@@ -391,6 +391,7 @@ def test_progress_does_not_go_to_standard_output(
     check_embedding(*capsys.readouterr(), loads=1)
 
 
+@pytest.mark.slow
 def test_logs_of_worker_processes_do_not_go_to_standard_output(
     tmp_path: Path, corpus: Path, albert: Path
 ) -> None:
