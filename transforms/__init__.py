@@ -1,7 +1,6 @@
-"""What happens to the data: functions on Arrow tables, and thin transforms around them.
+"""Data processing: functions on Arrow tables, and thin Beam transforms around them.
 
-The names of this package's public face are loaded when first used, so that importing it costs
-nothing.
+The public names of this package are loaded on first use, so that its import is fast.
 """
 
 from importlib import import_module

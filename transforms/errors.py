@@ -13,15 +13,15 @@ class AlbeamError(Exception):
 
     Attributes:
         option: the option (``recall_target``) or the thing (``input file``) that is wrong.
-        value: the offending value; None where the thing says enough.
+        value: the offending value; None if ``option`` says enough.
         problem: what is wrong with it, as the rest of a sentence.
         remedy: what to do, as a sentence of its own.
     """
 
     def __init__(self, option: str, value: Any = None, problem: str = "", remedy: str = "") -> None:
-        """Without a problem, ``option`` is the whole text: see `from_message`."""
+        """Store the fields. Without a problem, ``option`` is the whole text: see `from_message`."""
         self.option, self.problem, self.remedy = option, problem, remedy
-        # An error must survive pickling, whatever it was raised about.
+        # Any error must survive pickling, so its value is plain.
         self.value = value if isinstance(value, _PLAIN) else repr(value)
         # One argument: Beam appends the name of the step to the first.
         super().__init__(self.describe(option))
@@ -41,7 +41,7 @@ class AlbeamError(Exception):
 
     @classmethod
     def from_message(cls, message: str) -> Self:
-        """Return the error whose text another process sent."""
+        """Return an error with the text that another process sent."""
         return cls(message)
 
 
@@ -58,16 +58,16 @@ class BadInput(AlbeamError, ValueError):
 
 
 class Damaged(AlbeamError):
-    """A store whose files are missing or differ from what its manifest says."""
+    """A store with files that are missing or differ from its manifests."""
 
 
 class Conflict(AlbeamError):
-    """Another writer committed something that this command can't be joined with."""
+    """A commit of another writer that can't be combined with the result of this command."""
 
 
 class Stale(Conflict):
-    """What a command compared its input with is gone: it has to compare again."""
+    """The base of a comparison no longer exists: the command must compare again."""
 
 
 class RecallMissed(AlbeamError):
-    """An index whose measured recall is below what was asked for; it was not published."""
+    """An index with a measured recall below its target; the index was not published."""

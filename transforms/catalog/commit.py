@@ -58,7 +58,7 @@ def commit(
         if filesystem.create_exclusively(snapshot_url(store, number), snapshot.to_json()):
             record_newest(store, number)
             return snapshot
-        # By name: a listing may be too old to show it.
+        # The file is found by its name, because a listing may be too old.
         existing = read_numbered(store, number)
         if existing.commit == commit:
             # The first request of a retried one arrived, or another writer committed the same.

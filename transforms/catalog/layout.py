@@ -15,9 +15,9 @@ from transforms.errors import Conflict
 from transforms.storage import filesystem
 from transforms.storage.checksummed_json import seal, unseal
 
-#: In a segment's folder: its age tells a vacuum when a run last claimed the segment.
+#: A file in a segment's folder. Its age tells a vacuum when a run last claimed the segment.
 HEARTBEAT = "heartbeat.json"
-#: In a segment's folder: a vacuum is removing the segment.
+#: A file in a segment's folder. It means that a vacuum is removing the segment.
 VACUUMED = "vacuumed.json"
 
 

@@ -15,7 +15,7 @@ _HEARTBEAT_SECONDS = 60.0
 
 
 def lease_url(paths: SegmentPaths, base: int, mode: str) -> str:
-    """Return the URL of the lease by which an unfinished run protects the snapshot ``base``."""
+    """Return the URL of the lease with which an unfinished run protects the snapshot ``base``."""
     return filesystem.join(paths.changes, f"{base:08d}-{mode}-{_SUFFIX}")
 
 

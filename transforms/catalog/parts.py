@@ -28,7 +28,7 @@ MODEL_KEY = b"albeam.model"
 def complete_parts(
     paths: SegmentPaths, count: int, known: Iterable[PartInfo]
 ) -> tuple[PartInfo, ...]:
-    """Return all ``count`` parts of a segment; markers are read of those that are not ``known``.
+    """Return all ``count`` parts of a segment; read the markers of those that are not ``known``.
 
     Raises:
         Damaged: a part is not finished.

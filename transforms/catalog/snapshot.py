@@ -98,7 +98,7 @@ class Snapshot:
         number: the snapshot's number, counted from 1.
         created: the time of the commit, UTC, ISO 8601.
         command: the command that made the snapshot.
-        commit: a digest of number and content, by which a writer recognizes its own commit.
+        commit: a digest of number and content, which lets a writer recognize its own commit.
         identity: the model of all vectors.
         segments: the live segments, oldest first.
         version: the version of this format.
@@ -157,7 +157,7 @@ def snapshot_numbers(store: str) -> list[int]:
     """Return the numbers of a store's snapshots, oldest first; the newest may lack its file."""
     names = filesystem.list_names(filesystem.join(store, "snapshots"))
     numbers = sorted(int(name[:-5]) for name in names if re.fullmatch(r"\d{8,}\.json", name))
-    # By name: a listing may be too old to show the newest, or any.
+    # The newest is found by its name, because a listing may be too old to show it.
     while filesystem.exists(snapshot_url(store, (following := numbers[-1] + 1 if numbers else 1))):
         numbers.append(following)
     newest = _recorded_newest(store)
@@ -191,7 +191,7 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
         Damaged: the snapshot's file can't be read.
     """
     if number is not None:
-        # By name: one listing for each of many snapshots would be slow.
+        # The file is found by its name: a listing for each of many snapshots would be slow.
         with contextlib.suppress(FileNotFoundError):
             return read_numbered(store, number)
     numbers = snapshot_numbers(store)

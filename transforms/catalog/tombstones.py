@@ -49,7 +49,7 @@ def write_tombstones(paths: SegmentPaths, rows: BitMap64, documents: int) -> Tom
 
 
 def write_rows(folder: str, rows: BitMap64, documents: int) -> TombstoneRef:
-    """Write the rows of so many documents into a folder."""
+    """Write row ids into a folder; ``documents`` is the number of their documents."""
     with (
         filesystem.put_by_content(folder, "rows", ".roaring") as written,
         open(written.path, "wb") as file,

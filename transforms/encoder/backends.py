@@ -106,7 +106,7 @@ def load_backend(model: Model, device: str, dtype: str, name: str) -> Backend:
     Args:
         model: what to load, and which of its layers is wanted.
         device: ``cpu`` or ``cuda``.
-        dtype: of linear layers and attention.
+        dtype: the dtype of linear layers and attention.
         name: ``products``, ``fused``, ``packed`` or ``padded``.
 
     Raises:

@@ -104,7 +104,7 @@ class FusedNetwork:
 
         Args:
             network: its embeddings and norms are shared, its linear layers are copied.
-            dtype: of the products and of attention.
+            dtype: the dtype of the products and of attention.
             by_products: whether attention is `attend_by_products` or torch's kernel.
         """
         self.embed = network.embeddings

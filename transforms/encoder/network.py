@@ -128,7 +128,7 @@ def load_network(model: Model, device: str, dtype: str, attention: str) -> Any:
     Args:
         model: what to load.
         device: ``cpu`` or ``cuda``.
-        dtype: of linear layers and attention: ``float32``, ``bfloat16`` or ``float16``.
+        dtype: that of linear layers and attention: ``float32``, ``bfloat16`` or ``float16``.
         attention: ``packed``; ``sdpa``, for padded batches; or ``eager``, the unmodified model.
 
     Raises:

@@ -13,7 +13,7 @@ def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.floa
     """Return the unmodified network's vectors: eager, float32, one text at a time, on the CPU.
 
     Args:
-        model: whose layer, pooling and normalization are used.
+        model: the model, with its layer, pooling and normalization.
         ids: framed token ids, one list per text.
 
     Returns:

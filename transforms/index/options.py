@@ -1,4 +1,4 @@
-"""Which indexes a user asks for: choices, defaults and checks that need no heavy library.
+"""Options of the indexes: choices, defaults and checks that need no heavy library.
 
 argparse reads the choices from here, and the defaults from the fields (`IndexOptions.gpu`).
 """

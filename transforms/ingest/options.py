@@ -7,7 +7,7 @@ from transforms.errors import BadInput
 
 @dataclass(frozen=True)
 class PassageOptions:
-    """How documents are split into passages.
+    """Options that decide how documents are split into passages.
 
     Attributes:
         max_tokens: the most tokens of a passage, including special tokens and the prompt.

@@ -24,7 +24,7 @@ from transforms.storage.filesystem import FileInfo
 from transforms.storage.hashing import metadata_hashes
 from transforms.storage.schema import FILE, REJECT, ROW
 
-#: The bounds of a chunk, which is what is in memory at once.
+#: The bounds of a chunk, the unit of rows that is held in memory.
 ROWS_PER_CHUNK = 2_048
 BYTES_PER_CHUNK = 8 << 20
 

@@ -16,7 +16,7 @@ from transforms.models.word_tokens import Tokens
 
 #: To reach the start of a word, an edge may move by a window's length divided by this.
 _REACH = 4
-#: Which code points are white space; there is none after these.
+#: Whether each code point is white space; no higher code point is.
 _IS_SPACE = np.array([chr(point).isspace() for point in range(0x3002)])
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-#: The CPU flags that decide how fast it multiplies matrices.
+#: The flags that decide how fast a CPU multiplies matrices.
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "amx_tile")
 
 

@@ -42,7 +42,7 @@ _OTHER_KINDS = (".txt", ".jsonl", ".json")
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How to search.
+    """Options of a search.
 
     Attributes:
         store: the store's URL.

@@ -244,7 +244,7 @@ def _best_span(
 
 @contextmanager
 def _naming(option: str) -> Iterator[None]:
-    """Let errors about the model name the option that the user gave it with."""
+    """Make errors about the model name the option that the user gave."""
     try:
         yield
     except BadInput as error:

@@ -1,4 +1,4 @@
-"""Ranking options: choices, defaults and checks. Imports nothing heavy, so that argparse can."""
+"""Ranking options: choices, defaults and checks; nothing heavy is imported here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ DEFAULT_WEIGHT = 0.6
 
 @dataclass(frozen=True)
 class RankOptions:
-    """How to rank documents. The fields are the parameters of `Store.search`.
+    """Options of a ranking. The fields are the parameters of `Store.search`.
 
     Attributes:
         k: how many documents to find.

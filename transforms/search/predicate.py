@@ -10,7 +10,7 @@ import pyarrow as pa
 from transforms.errors import BadInput
 
 _ROW = "albeam row"
-#: What a condition may take on the rows of one part.
+#: The time and memory that a condition may use on the rows of one part.
 _SECONDS = 30.0
 _MEMORY = "2GB"
 

@@ -71,7 +71,7 @@ class Ranker:
             lexical: opens the lexical index, when a question first needs it.
             rows: reads document ids.
             live: tells which rows may be found.
-            snapshot: its counts, its weight, and whether its vectors are normalized.
+            snapshot: gives the counts, the weight, and whether its vectors are normalized.
         """
         self._dense, self._lexical, self._rows, self._live = dense, lexical, rows, live
         self._snapshot = snapshot
@@ -175,7 +175,7 @@ class Ranker:
         whole: bool,
         stages: Stages | None,
     ) -> Ranked:
-        """Score the passages of both halves by both scores; take the next of ``by_words``."""
+        """Score ``by_vectors`` and the next rows of ``by_words`` by both scores."""
         with timed(stages, "lexical"):
             rows = np.union1d(by_vectors, next(by_words))
             bm25 = self._lexical().scores(question, rows)

@@ -157,7 +157,7 @@ class Store:
             return self.ranker.rank([""] * len(vectors), vectors, options, stages)
         _check_texts(questions)
         if options.where is not None:
-            # Before the model is loaded.
+            # A wrong condition is reported before the model is loaded.
             check_condition(options.where, self.columns)
         texts, encoded = list(questions), None
         if options.mode != "lexical":

@@ -1,4 +1,4 @@
-"""What a user can do about a damaged file of a store."""
+"""Remedies for a damaged file of a store."""
 
 EMBED_AGAIN = "Restore it, or embed again into a new store"
 ROLL_BACK = "Restore it from a backup, or go back to an earlier snapshot with albeam rollback"

@@ -85,7 +85,7 @@ class ContrastiveObjective:
             student: the network to train.
             corpora: the pairs of each corpus.
             tokens: the same, tokenized.
-            temperature: of the contrastive loss.
+            temperature: the temperature of the contrastive loss.
             keep: weight of the distillation loss.
             batch_tokens: tokens that the student encodes at once.
         """

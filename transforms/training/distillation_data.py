@@ -126,7 +126,7 @@ class DistillationData:
         targets: the teacher's vectors of the same texts.
         train_texts: the number of texts for training; the texts after them are held out.
         batch_tokens: tokens of a batch, padding included.
-        seed: of the order.
+        seed: the seed of the order.
         existing_only: use only the parts of ``targets`` that have been computed already.
     """
 
@@ -225,7 +225,7 @@ def load_data(
         vocabulary: the `vocabulary_hash` of the student's tokenizer.
         dim: the width of the student's vectors.
         batch_tokens: tokens of a batch.
-        seed: of the order.
+        seed: the seed of the order.
 
     Raises:
         BadInput: the folder holds no data, or data of another vocabulary or width.

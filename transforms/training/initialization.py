@@ -173,8 +173,8 @@ def factorize(
         words: [pieces, dim].
         positions: [n, dim].
         kinds: the embeddings of token types, [k, dim].
-        gain: of the layer norm.
-        shift: of the layer norm.
+        gain: the gain of the layer norm.
+        shift: the shift of the layer norm.
         weights: the weight of each word, [pieces].
         width: dimensions of the result.
     """

@@ -23,7 +23,7 @@ class Pairs:
     """Passages and questions of one corpus; no text occurs twice.
 
     Attributes:
-        name: of the corpus.
+        name: the name of the corpus.
         passages: texts.
         questions: texts.
         relevant: for each question, the numbers of the passages that answer it.
@@ -171,7 +171,7 @@ class PairData:
         passages: passages of a batch.
         neighbours: passages of a batch that are hard negatives of each other, at most.
         questions: questions of a passage, at most.
-        seed: of order and sampling.
+        seed: the seed of order and sampling.
     """
 
     corpora: Sequence[Pairs]

@@ -1,4 +1,4 @@
-"""Files in a segment's ``index/`` folder besides FAISS's own: arrays, and index descriptions."""
+"""Files in a segment's ``index/`` folder other than FAISS's: arrays, and index descriptions."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -67,7 +67,7 @@ def cluster(rows: Vectors, lists: int, seed: int = 1234) -> Vectors:
     Args:
         rows: float32 ``[n, dim]``, at least as many as lists.
         lists: how many centres.
-        seed: of the random choice of the initial centres.
+        seed: the seed of the random choice of the initial centres.
 
     Returns:
         float32 ``[lists, dim]``.

@@ -76,7 +76,7 @@ class IndexPlan:
 
 @dataclass(frozen=True)
 class IndexContext:
-    """Input of an index plan besides the rows.
+    """The input of an index plan, apart from the rows.
 
     Attributes:
         reusable: trained indexes of older segments, newest first.
