@@ -1,4 +1,4 @@
-"""A checkpoint of a journal: what its closed entries say, in a JSON file and some Parquet files.
+"""A checkpoint of a journal: its closed entries, condensed in a JSON file and Parquet files.
 
 ``checkpoint-00000064.json`` condenses the entries up to number 64. It names the Parquet files,
 which are written before it. It is created exclusively, so that a checkpoint is whole or absent and
@@ -58,7 +58,7 @@ class _Content:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the closed entries of a journal say, up to one of them.
+    """The condensed closed entries of a journal, up to one of them.
 
     Attributes:
         root: the journal's folder.

@@ -1,6 +1,6 @@
-"""When a journal gets a checkpoint, from what, and which old files go afterwards.
+"""Write the checkpoints of a journal, and remove the old files that they replace.
 
-Two writers do no harm: a checkpoint says the same whoever writes it, and files go only after newer
+Two writers do no harm: both write the same checkpoint, and files are removed only after newer
 checkpoints have condensed them.
 """
 
@@ -14,9 +14,9 @@ from transforms.streaming.checkpoint import TABLES, Checkpoint, write_checkpoint
 from transforms.streaming.journal import Journal, JournalState, documents_name, numbers_in
 from transforms.streaming.journal_entries import LoggedEntry, read_entry
 
-#: So many closed entries make a checkpoint due.
+#: A checkpoint is due after so many closed entries.
 ENTRIES_PER_CHECKPOINT = 32
-#: What stays for readers that have found an older checkpoint: condensed entries, and checkpoints.
+#: Condensed entries and checkpoints that are kept for readers of an older checkpoint.
 _KEPT_ENTRIES, _KEPT_CHECKPOINTS = 1024, 3
 
 

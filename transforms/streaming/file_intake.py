@@ -90,10 +90,10 @@ def plan_entry(
 ) -> Entry:
     """Survey files, create the plan of their segment, and return the next entry of the journal.
 
-    A file that can't be read, or whose columns don't fit, is rejected with its reason. Of rows with
-    one id the last counts, in the order of files and rows. The journal is condensed if that is due.
+    A file that can't be read, or whose columns don't fit, is rejected with its reason. Of each
+    id the last row counts, in the order of files and rows. The journal is condensed if that is due.
     """
-    # The number of the state that had no open entry: another watch may have added one since.
+    # The number comes from the state without an open entry: another watch may have added one since.
     number = state.last_number + 1
     state = condense(state)
     survey, rejected = survey_files(options, files)
@@ -172,7 +172,7 @@ def _check_readable(survey: Survey) -> None:
 
 
 def last_rows(survey: Survey) -> tuple[dict[str, int], list[BitMap64]]:
-    """Return the rows that count: of one id the last, and all rows without an id.
+    """Return the rows that count: the last row of each id, and all rows without an id.
 
     Returns:
         The file in which each id occurs last, and the rows of each file.

@@ -143,7 +143,7 @@ class Journal:
 
 @dataclass(frozen=True)
 class JournalState:
-    """What a journal said when it was read: its newest checkpoint and the entries after it."""
+    """A journal as it was read: its newest checkpoint and the entries after it."""
 
     journal: Journal
     checkpoint: Checkpoint

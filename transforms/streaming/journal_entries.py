@@ -40,7 +40,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Closing:
-    """How an entry ended.
+    """The end of an entry.
 
     Attributes:
         snapshot: the snapshot that has the entry's files.

@@ -20,8 +20,8 @@ def message_of(record: Any) -> Message:
     in which they were written. This does not hold across topics, nor after a topic was created
     again or got more partitions.
 
-    Nothing is raised here: a key or a value that can't be read takes the place of the id or the
-    text as it is. `LandMessages` then rejects the message with its reason.
+    This function raises nothing: an unreadable key or value becomes the id or text unchanged.
+    `LandMessages` then rejects the message with its reason.
 
     Args:
         record: has ``key`` and ``value`` (bytes or None) and ``offset``, as the records of

@@ -1,4 +1,4 @@
-"""Versions of messages: which row of a file is the newest of its document, and which is news."""
+"""Versions of messages: the newest row of each document, and the rows that a journal lacks."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from transforms.ingest.survey import Survey, slices_of
 from transforms.storage.schema import ROW
 from transforms.streaming.journal import JournalState
 
-#: The column of a message's version: of one document the greatest counts.
+#: The column of a message's version; the greatest version of a document counts.
 VERSION = "_version"
 
 

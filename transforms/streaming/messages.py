@@ -39,7 +39,7 @@ class Message:
     Attributes:
         id: the document's id.
         text: the document's text; None deletes the document.
-        version: of one id the greatest version counts; None takes the element's timestamp in
+        version: the greatest version of an id counts; None takes the element's timestamp in
             microseconds.
         metadata: values of the metadata columns by name; a column without a value is null.
     """
@@ -52,7 +52,7 @@ class Message:
 
 @dataclass(frozen=True)
 class MessageOptions:
-    """How the messages of a stream are gathered.
+    """Options that decide how the messages of a stream are gathered.
 
     Attributes:
         store: the store's URL.
@@ -165,7 +165,7 @@ def _reason(message: Message, options: MessageOptions) -> str:
 
 
 class _VersionFn(beam.DoFn):
-    """From messages to pairs of the shard's number and the message with a version."""
+    """A function from messages to pairs of the shard's number and the message with a version."""
 
     def __init__(self, shards: int) -> None:
         self._shards = shards
@@ -196,7 +196,7 @@ class _LandFn(beam.DoFn):
 
 
 class LandMessages(beam.PTransform):
-    """From a ``PCollection[Message]``, bounded or not, to files; yields the rows of each file.
+    """Transform from any ``PCollection[Message]`` to files; yields the rows of each file.
 
     Windows and triggers of the messages are ignored: only time and number bound a file. So no
     message is too late.

@@ -1,8 +1,8 @@
 """Files that appear under a folder become segments of a store, for as long as a job runs.
 
 Each poll lists the folder. New files that no longer change become an entry of the `Journal`. Their
-rows take the same way as those of a batch: read, split, embed, write. After the last part, the
-segment is indexed and committed. Every step may happen twice: the files in the store decide.
+rows pass the same steps as those of a batch: read, split, embed, write. After the last part, the
+segment is indexed and committed. A step may run twice: it then finds its files in the store.
 """
 
 import functools
@@ -68,7 +68,7 @@ def _poll_state(job: int) -> _PollState:  # noqa: ARG001
 
 
 class _PollFn(beam.DoFn):
-    """From polls to the parts to do, ``(segment, part)``; ``_NO_PART`` if all parts are done."""
+    """A function from polls to the unfinished parts, ``(segment, part)``, or ``_NO_PART``."""
 
     def __init__(self, options: WatchOptions) -> None:
         self._options = options
@@ -137,7 +137,7 @@ class _PollFn(beam.DoFn):
 
 
 class _FinishedFn(beam.DoFn):
-    """The segments that have no part left to do."""
+    """A function that yields the segments that have no part left to do."""
 
     def process(self, element: tuple[str, int]) -> Iterator[str]:
         segment, part = element
@@ -146,7 +146,7 @@ class _FinishedFn(beam.DoFn):
 
 
 class _ReadFn(beam.DoFn):
-    """From ``(segment, part)`` to the part's tables, unless the part is done."""
+    """A function from ``(segment, part)`` to the part's tables, unless the part is done."""
 
     def __init__(self, options: WatchOptions) -> None:
         self._options = options
@@ -170,7 +170,7 @@ class _ReadFn(beam.DoFn):
 
 
 class _WriteFn(WritePartsFn):
-    """From tables with vectors to files; yields the segment of each part that is done."""
+    """A function from tables with vectors to files; yields the segment of each finished part."""
 
     def __init__(self, options: WatchOptions) -> None:
         super().__init__(SegmentPaths(options.store, ""), _format(options, pa.schema([])))
@@ -197,7 +197,7 @@ def _format(options: WatchOptions, metadata: pa.Schema) -> PartFormat:
 
 
 class _KeyFn(beam.DoFn):
-    """From segments to pairs with the one key of all commits."""
+    """A function from segments to pairs with the one key of all commits."""
 
     def process(self, element: str) -> Iterator[tuple[str, str]]:
         yield "store", element
@@ -208,7 +208,7 @@ _LAST = beam.DoFn.StateParam(ReadModifyWriteStateSpec("last", VarIntCoder()))
 
 
 class _CommitFn(beam.DoFn):
-    """From segments that have a new part to the snapshots after their last parts."""
+    """A function from segments that have a new part to the snapshots after their last parts."""
 
     def __init__(self, options: WatchOptions) -> None:
         self._options = options
@@ -233,7 +233,7 @@ class _CommitFn(beam.DoFn):
 
 
 class WatchFiles(beam.PTransform):
-    """Unbounded source of the numbers of the snapshots that new files bring."""
+    """An unbounded source of the numbers of the snapshots that new files bring."""
 
     def __init__(
         self, options: WatchOptions, passages: PassageOptions, handler: AlbertTableHandler
@@ -268,7 +268,7 @@ class WatchFiles(beam.PTransform):
 
 
 class WatchMessages(beam.PTransform):
-    """From a ``PCollection[Message]`` to the numbers of the snapshots that messages bring."""
+    """Transform from a ``PCollection[Message]`` to the numbers of the new snapshots."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""Everything that makes or retires a snapshot."""
+"""The creation and removal of snapshots: compare, commit, delete, compact, vacuum."""

@@ -1,4 +1,4 @@
-"""The change set of a run: what it changes in a store, written down before it embeds anything.
+"""The change set of a run: what it changes in a store, written before it embeds anything.
 
 It is ``changes.json`` in the segment's folder. The files that it names are in ``changes/``. Each
 bucket of ids has a file with the changes of its documents, see `transforms.transactions.buckets`.

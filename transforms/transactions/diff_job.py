@@ -71,7 +71,7 @@ class Comparison:
 
     @property
     def lease(self) -> str:
-        """The URL of the file by which a vacuum knows that a run needs the base."""
+        """The URL of the file that tells a vacuum that a run needs the base."""
         return lease_url(self.paths, self.base.number, self.mode)
 
     def marker(self, bucket: int) -> str:
@@ -97,7 +97,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Unit:
-    """What a worker reads at once: a row group of an input file, or a part of a live segment.
+    """The data that a worker reads at once: an input row group, or a part of a live segment.
 
     Attributes:
         kind: ``input``, ``live``, or the ``rejects`` of a part.

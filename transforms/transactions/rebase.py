@@ -1,7 +1,7 @@
-"""Apply a run's change set to the newest snapshot, whatever was committed since the run compared.
+"""Apply a run's change set to the newest snapshot, which may be newer than the compared one.
 
-The later commit wins: after it, each document of the run's input is as that input has it. Documents
-that the input lacks stay as the newest snapshot has them, or die in mode ``sync``.
+The later commit wins: the new snapshot has each document of the run's input as the input has it.
+Documents that the input lacks stay as the newest snapshot has them, or die in mode ``sync``.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ _ADDRESSED_KEY = (*_KEY, "segment", "first", "rows")
 
 @dataclass(frozen=True)
 class Work:
-    """What a run wants to commit.
+    """The content that a run is about to commit.
 
     Attributes:
         store: the store's URL.
@@ -59,7 +59,7 @@ def rebase(work: Work, newest: OpenSnapshot) -> tuple[SegmentRef, ...]:
     """Return the segments of the newest snapshot with the tombstones of a run's change set.
 
     - Tombstones of the change set are added to existing ones.
-    - Rows that the comparison found unchanged live, even if another writer removed them since.
+    - Unchanged rows of the comparison are live, even if another writer has removed them since.
     - In segments that were added since, the run's documents die; with ``sync`` all documents die.
     - Exception: if the segment of unchanged documents is no longer live, they may have been moved
       to a new segment, where they live. Otherwise their old segment is restored with only them.

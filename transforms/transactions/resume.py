@@ -98,7 +98,7 @@ def _paths(store: str, name: str, number: int) -> SegmentPaths:
 
 
 def abandon(paths: SegmentPaths) -> None:
-    """Mark the work in a folder as lost: what it was compared with no longer exists."""
+    """Mark the work in a folder as lost, because its base no longer exists."""
     filesystem.create_exclusively(filesystem.join(paths.root, ABANDONED), b"{}")
 
 

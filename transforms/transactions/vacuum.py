@@ -1,4 +1,4 @@
-"""Find the files that no kept snapshot needs, and remove them in an order that a kill can't break.
+"""Find the files that no kept snapshot needs, and remove them so that a kill does no harm.
 
 A segment that no snapshot names may belong to a running job. The youngest file of a segment is its
 heartbeat: a job writes a part about every half minute, and its driver renews its claim once a
@@ -26,7 +26,7 @@ _OURS = ("segments/", "snapshots/")
 
 @dataclass(frozen=True)
 class Orphans:
-    """What a vacuum may remove.
+    """The snapshots and files that a vacuum may remove.
 
     Attributes:
         snapshots: the numbers of the snapshots that are not kept.
@@ -81,7 +81,7 @@ def find_orphans(
     compared = {
         leased_snapshot(path) for path in listed if heartbeat.get(_segment(path), 0.0) >= before
     }
-    # A snapshot is as old as its successor: until then it was the store.
+    # A snapshot's age counts from its successor: until then it was the newest one.
     if dropped is None:
         dropped = tuple(
             number
@@ -203,7 +203,7 @@ def _segment(path: str) -> str:
 
 
 def _removal_order(file: StoredFile) -> tuple[str, int, str]:
-    """Return the sort key: a marker goes before its part, so no marker is left without one."""
+    """Return the sort key: a marker goes before its part, so that no marker lacks its part."""
     name = file.path.rsplit("/", 1)[-1]
     if name == "plan.json":
         return _segment(file.path), 2, file.path
