@@ -1,1 +1,1 @@
-"""What a user runs: the command line, in one slice for each group of commands."""
+"""The command line, with one package for each group of commands."""

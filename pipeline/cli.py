@@ -102,7 +102,8 @@ def _configure_logs(verbose: bool) -> None:
 def _interruptible(resumes: bool) -> Iterator[None]:
     """End the process at once on an interrupt: raised in a worker, an interrupt can get lost.
 
-    A store survives any end. If interrupts are ignored or handled already, nothing changes.
+    A store survives any end of the process. If interrupts are ignored or handled already, this
+    context changes nothing.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

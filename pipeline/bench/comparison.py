@@ -24,10 +24,10 @@ class Case:
     """One model and corpus, and the vectors that every system must return.
 
     Attributes:
-        shape: of the model.
+        shape: the shape of the model.
         corpus: the name of the corpus.
         texts: what every system embeds.
-        tokens: of the texts.
+        tokens: the tokens of the texts.
         compared: numbers of the texts whose vectors are compared.
         expected: the vectors of those texts; None if there are none to compare.
     """

@@ -50,7 +50,7 @@ def _peak(rows: int, model: str) -> int:
         pq.write_table(table, file)
         command = ["embed", str(file), "--store", str(store), "--model", model, "--index", "none"]
         done = subprocess.run(
-            # The kernel's figure of a child starts at its parent's size, so the child reports.
+            # The kernel counts a child from its parent's size, so the child measures itself.
             [sys.executable, "-c", _CHILD, *command, "--json"],
             capture_output=True,
             text=True,

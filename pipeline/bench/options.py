@@ -18,7 +18,7 @@ SYSTEMS = (
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """Options that decide how long a benchmark measures.
 
     Attributes:
         rounds: the number of rounds; their median is reported.

@@ -14,7 +14,7 @@ def measure_tokenizer(model: Model, texts: Sequence[str], rounds: int) -> dict[s
     """Return tokens a second of a new tokenizer, and of its second pass, when it knows the words.
 
     Args:
-        model: whose tokenizer to measure.
+        model: the model of the tokenizer.
         texts: the texts of a pass.
         rounds: how often to measure; the medians are returned.
     """

@@ -6,7 +6,7 @@ FAILED = 1
 BAD_INPUT = 2
 #: A quality target was missed, such as the recall of an index.
 TARGET_MISSED = 3
-#: Another writer committed something that this command can't be joined with.
+#: Another writer's commit can't be combined with the result of this command.
 CONFLICT = 4
 INTERRUPTED = 130
 

@@ -76,7 +76,7 @@ def _check_options(arguments: Any) -> None:
         problem = "can't be combined with --tune, which works on the newest snapshot"
         raise BadInput("snapshot", given["snapshot"], problem, "Leave --snapshot out")
     for name in _NOT_TUNED:
-        # A weight of 0 was given too.
+        # A weight of 0 also counts as given.
         if given[name] or isinstance(given[name], float):
             flag = "--" + name.replace("_", "-")
             problem = "can't be combined with --tune, which only learns a weight"

@@ -71,7 +71,7 @@ def run(options: CompareOptions) -> Comparison:
     found = [read_run(name) for name in names]
     asked, source = _questions(options)
     ids = [question.question_id for question in asked]
-    # No depth beyond the end of a run: it was not asked for more documents.
+    # The depth ends where a run ends: its search asked for no more documents.
     deepest = min(max(map(len, each.values()), default=0) for each in found)
     depth = min(options.k, max(deepest, _LEAST_DEPTH))
     runs = []

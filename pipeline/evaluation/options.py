@@ -21,7 +21,7 @@ def _no_reading() -> "ReadingOptions":
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What to measure, and which files to write.
+    """The options of ``albeam evaluate``.
 
     Attributes:
         questions: ``.parquet`` or ``.jsonl`` with question_id, question, relevant.
@@ -58,7 +58,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What to compare.
+    """The options of ``albeam compare``.
 
     Attributes:
         a, b: two runs; see `read_run`.

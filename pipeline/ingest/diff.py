@@ -61,7 +61,7 @@ def diff(job: ResolvedJob) -> Difference:
     base = OpenSnapshot(job.store, newest if options.mode != "replace" else None)
     if base.snapshot is not None:
         check_identity(job.store, base.snapshot.identity, job.identity)
-    # An error about the language comes before any work.
+    # A wrong language is reported before any work.
     choose_language(options.lexical, base.infos())
     name = _fingerprint(job, files)
     found = choose_generation(job.store, name, options.mode, newest, options.resume)

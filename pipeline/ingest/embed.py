@@ -64,7 +64,7 @@ def run(options: EmbedOptions) -> EmbedSummary:
     """
     started = time.monotonic()
     check_places(options)
-    # A runner that is missing is an error before any work.
+    # A missing runner is reported before any work.
     new_pipeline(options)
     job = resolve(options)
     difference = diff(job)
@@ -78,7 +78,7 @@ def run(options: EmbedOptions) -> EmbedSummary:
     summary = summarize(job, changes, outcome, time.monotonic() - started)
     if not difference.live:
         return summary
-    # What was new to the run that did the work is unchanged now.
+    # Documents that were new to the earlier run are unchanged now.
     return replace(
         summary, new=0, changed=0, metadata=0, removed=0, unchanged=summary.documents, tokens=0
     )

@@ -13,7 +13,7 @@ from transforms.transactions.change_set import ChangeSet
 
 @dataclass(frozen=True)
 class EmbedSummary:
-    """What a run did, and what the store now holds of its input.
+    """The summary of a run and of its documents in the store.
 
     Attributes:
         documents: documents of the input that the store now holds.
@@ -70,7 +70,7 @@ class EmbedSummary:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run has written.
+    """The result of a run.
 
     Attributes:
         snapshot: the snapshot that holds the result.

@@ -1,4 +1,4 @@
-"""Options of embed, plan and watch; nothing heavy is imported here, so that argparse reads them."""
+"""Options of embed, plan and watch; nothing heavy is imported here."""
 
 import math
 from dataclasses import dataclass

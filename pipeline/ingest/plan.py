@@ -99,7 +99,7 @@ def run(options: PlanOptions) -> PlanReport:
         BadInput: the input, the model or an option can't be used.
     """
     embed = options.embed
-    # A runner that is missing is an error before any work.
+    # A missing runner is reported before any work.
     new_pipeline(embed)
     job = resolve(embed)
     identity = job.identity

@@ -30,7 +30,7 @@ _CHECK_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class WatchSummary:
-    """What a watch did until it ended.
+    """The summary of a watch that has ended.
 
     Attributes:
         files: number of files that were taken.

@@ -21,9 +21,9 @@ from transforms.storage import filesystem
 _TERMINAL_SECONDS = 1.0
 _PLAIN_SECONDS = 5.0
 _REMOTE_SECONDS = 10.0
-#: Listings may take at most one such part of the time.
+#: Listings may take at most one part in so many of the time.
 _LISTING_SHARE = 10
-#: Before this time, the start-up makes an estimate of the time left worthless.
+#: Until this time, the start-up distorts an estimate of the time left.
 _EARLY_SECONDS = 10.0
 
 

@@ -23,7 +23,7 @@ class TrainingOptions:
         epochs: passes over the data.
         minutes: the longest training; the schedule fits into it. None means no limit.
         rate: the highest learning rate.
-        seed: of order and sampling.
+        seed: the seed of order and sampling.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``float32`` or ``bfloat16``.
         evaluate_every: steps between evaluations.
@@ -129,7 +129,7 @@ class FinetuneOptions(TrainingOptions):
         passages: passages of a contrastive batch.
         neighbours: passages of a batch that are hard negatives of each other, at most.
         questions: questions of a passage, at most.
-        temperature: of the contrastive loss.
+        temperature: the temperature of the contrastive loss.
         keep: weight of the distillation loss; None for 1.
         average: share of the new weights in the result; the rest are those of ``model``.
     """

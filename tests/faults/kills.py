@@ -303,7 +303,7 @@ def run(seed: int, kills: int, folder: Path, short: bool = False) -> int:
         states.append(in_child(look, whole))
     expected = in_child(content, whole)
     chosen, landed = random.Random(seed), 0
-    # Deletes are quick: one kill each, beside those of the others.
+    # Deletes are quick, so each gets one kill.
     long = [place for place, words in enumerate(again) if words[0] != "delete"]
     turns = [long[turn % len(long)] for turn in range(kills)]
     turns += [place for place, words in enumerate(again) if words[0] == "delete"]

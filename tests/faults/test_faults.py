@@ -97,7 +97,7 @@ def test_a_full_disk_is_an_error_that_says_so_and_the_next_run_goes_on(
     }[command]  # fmt: skip
     disk = Disk(monkeypatch)
     answers, snapshots, fulls = found(store), snapshot_numbers(store), 0
-    # Each run gets a little further than the one before, whose work stands.
+    # Each run gets a little further than the one before and keeps its work.
     for free in (0, 1, 2, 4, 8, 16, 40, 80):
         disk.free = free
         code = main(words)

@@ -92,7 +92,7 @@ def command(
     turn = writer // 100
     mine = {f"d{writer}-{number}": writer for number in range(ROWS)} | {f"shared-{turn}": writer}
     if kind == "sync":
-        # Two thirds of what is there stay, one of them as it is.
+        # Two thirds of the documents stay, one of these unchanged.
         for place, name in enumerate(sorted(there)):
             if place % 3:
                 mine[name] = there[name] if place % 3 == 1 else writer

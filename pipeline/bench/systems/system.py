@@ -22,7 +22,7 @@ TINY = ("A river.", "A stone.")
 
 @dataclass(frozen=True)
 class Setup:
-    """What every system gets.
+    """The input of every system.
 
     Attributes:
         model: the weights, in a folder that transformers and sentence-transformers load too.
@@ -43,8 +43,8 @@ class System:
     """One way from texts to vectors, prepared once for a model and then run many times.
 
     Attributes:
-        name: of its rows in the report.
-        dtype: in which its linear layers compute.
+        name: the name of its rows in the report.
+        dtype: the dtype of its linear layers.
         note: a sentence for its rows.
         packages: import names that it needs besides the requirements of albeam.
         starts: each run loads a model, so that the time of `start` is subtracted.

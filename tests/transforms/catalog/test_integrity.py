@@ -250,7 +250,7 @@ def test_what_a_rollback_took_back_is_not_embedded_again(options: EmbedOptions) 
     assert (again.snapshot, again.segment) == (4, once.segment)
     assert (again.parts_found_done, again.model_loads) == (again.parts, 0)
     assert_like_fresh(options, after)
-    # Where something else came in between, what was compared is not what is there.
+    # A commit in between makes the comparison stale.
     roll_back(options.store, 1)
     remove_documents(options.store, ["d00"])
     assert embed(options, after).parts_found_done == 0
