@@ -173,7 +173,7 @@ class LexicalIndex:
         return scores, inside + self._firsts[pieces]
 
     def _terms(self, question: str) -> dict[str, "_Term"]:
-        """Return the question's terms that occur in a passage, at most those of the largest weights."""
+        """Return the question's terms with the largest weights that occur in a passage."""
         terms = {}
         for term, count in Counter(self._analyzer.terms(question)).items():
             held = self._searcher.doc_freq(TEXT, term)
