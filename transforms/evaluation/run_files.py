@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
 from transforms.evaluation.metrics import Runs
 from transforms.evaluation.questions import Question
 from transforms.storage import filesystem
 from transforms.storage.output_files import write_text
-from transforms.storage.parquet_files import reading_input
+from transforms.storage.parquet_files import CheckedFile, reading_input
 
 Run = dict[str, list[tuple[str, float]]]
 
@@ -73,7 +72,7 @@ def questions_of(name: str) -> list[Question] | None:
     if not url.endswith(".parquet"):
         return None
     with reading_input(url, _FILE), filesystem.open_input(url) as source:
-        file = pq.ParquetFile(source, page_checksum_verification=True)
+        file = CheckedFile(source)
         if not set(_ASKED) <= set(file.schema_arrow.names):
             return None
         table = _of_mode(file.read(columns=_ASKED), url, mode)
@@ -171,7 +170,7 @@ def _trec_rows(url: str) -> Iterator[tuple[str, str, float, float]]:
 
 def _parquet_rows(url: str, mode: str | None) -> Iterator[tuple[str, str, float, float]]:
     with reading_input(url, _FILE), filesystem.open_input(url) as source:
-        file = pq.ParquetFile(source, page_checksum_verification=True)
+        file = CheckedFile(source)
         names = file.schema_arrow.names
         wanted = next((each for each in (_LINES, _LISTS) if set(each) <= set(names)), None)
         if wanted is None:

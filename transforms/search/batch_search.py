@@ -20,7 +20,7 @@ from transforms.search.options import RankOptions
 from transforms.search.store import Store
 from transforms.storage import filesystem, input_files
 from transforms.storage.output_files import writing
-from transforms.storage.parquet_files import reading_input
+from transforms.storage.parquet_files import CheckedFile, open_parquet, reading, reading_input
 
 #: The columns of a run; ranks count from 1.
 RUN_SCHEMA: pa.Schema = pa.schema(
@@ -99,7 +99,7 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
             remedy = f"Write it as Parquet with a column {_QUESTION!r}, or leave --output out"
             raise BadInput("questions", file.url, "is not Parquet, which --output needs", remedy)
         with reading_input(file.url, "questions"), filesystem.open_input(file.url) as source:
-            parquet = pq.ParquetFile(source, page_checksum_verification=True)
+            parquet = CheckedFile(source)
             if _QUESTION not in parquet.schema_arrow.names:
                 names = ", ".join(parquet.schema_arrow.names)
                 problem = f"has no column {_QUESTION!r}, only {names}"
@@ -148,7 +148,7 @@ def read_slice(piece: QuestionSlice) -> tuple[list[str], list[str]]:
         BadInput: a question or an id is null or blank.
     """
     with reading_input(piece.url, "questions"), filesystem.open_input(piece.url) as source:
-        parquet = pq.ParquetFile(source, page_checksum_verification=True)
+        parquet = CheckedFile(source)
         names = [name for name in (_ID, _QUESTION) if name in parquet.schema_arrow.names]
         table = parquet.read_row_group(piece.group, columns=names).slice(piece.start, piece.rows)
     questions = table.column(_QUESTION).to_pylist()
@@ -196,8 +196,8 @@ def write_run(output: str, parts: list[tuple[int, str]]) -> int:
         pq.ParquetWriter(path, RUN_SCHEMA, compression="zstd") as writer,
     ):
         for _, url in sorted(parts):
-            with filesystem.open_input(url) as source:
-                table = pq.read_table(source)
+            with open_parquet(url) as part, reading(url):
+                table = part.read()
             writer.write_table(table)
             rows += table.num_rows
     return rows

@@ -3,11 +3,9 @@
 import json
 from collections.abc import Sequence
 
-import pyarrow.parquet as pq
-
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.storage.parquet_files import reading_input
+from transforms.storage.parquet_files import CheckedFile, reading_input
 
 #: The option or thing that errors name.
 _THING = "questions"
@@ -55,7 +53,7 @@ def read_rows(url: str, needed: tuple[str, ...]) -> list[dict[str, object]]:
         rows = _json_rows(url)
     elif url.endswith(".parquet"):
         with reading_input(url, _THING), filesystem.open_input(url) as source:
-            rows = pq.read_table(source, page_checksum_verification=True).to_pylist()
+            rows = CheckedFile(source).read().to_pylist()
     else:
         remedy = "Write the questions as one of them"
         raise BadInput(_THING, url, "is neither .jsonl nor .parquet", remedy)

@@ -1,6 +1,6 @@
-"""Open Parquet files, with errors that name the file."""
+"""Open Parquet files: pages and rows are checked, and errors name the file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
@@ -12,10 +12,72 @@ from transforms.errors import AlbeamError, BadInput, Damaged
 from transforms.storage import filesystem, remedies
 
 
+class CheckedFile(pq.ParquetFile):
+    """A Parquet file that raises an ArrowException or OSError instead of losing or changing rows.
+
+    Page checksums are verified where a file has them. The rows of each row group are counted:
+    Arrow skips pages that it does not know, such as those with a damaged header.
+    """
+
+    def __init__(self, source: Any) -> None:
+        """Read the footer of ``source``, a path or an open file."""
+        super().__init__(source, page_checksum_verification=True)
+
+    def read(self, *args: Any, **kwargs: Any) -> pa.Table:
+        """Read columns of all row groups; see `pyarrow.parquet.ParquetFile.read`."""
+        return _counted(super().read(*args, **kwargs), self.metadata.num_rows, "the file")
+
+    def read_row_group(self, i: int, *args: Any, **kwargs: Any) -> pa.Table:
+        """Read columns of one row group."""
+        table = super().read_row_group(i, *args, **kwargs)
+        return _counted(table, self.rows_of(i), f"row group {i}")
+
+    def iter_batches(
+        self, batch_size: int = 65_536, row_groups: Sequence[int] | None = None, **kwargs: Any
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield columns of row groups in batches; the error comes after the last batch."""
+        groups = range(self.num_row_groups) if row_groups is None else row_groups
+        rows = 0
+        for batch in super().iter_batches(batch_size, groups, **kwargs):
+            rows += batch.num_rows
+            yield batch
+        _check_rows(rows, sum(map(self.rows_of, groups)), "the row groups")
+
+    def iter_leaves(
+        self, batch_size: int, group: int, leaves: Sequence[int]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield a row group in batches, with columns by the numbers of their leaves in the file.
+
+        Names may occur twice, or may not be UTF-8; numbers are always right.
+        """
+        rows = 0
+        for batch in self.reader.iter_batches(batch_size, [group], column_indices=list(leaves)):
+            rows += batch.num_rows
+            yield batch
+        _check_rows(rows, self.rows_of(group), f"row group {group}")
+
+    def rows_of(self, group: int) -> int:
+        """Return how many rows a row group has by the footer."""
+        return int(self.metadata.row_group(group).num_rows)
+
+
+def _counted(table: pa.Table, rows: int, what: str) -> pa.Table:
+    if table.num_columns:
+        _check_rows(table.num_rows, rows, what)
+    return table
+
+
+def _check_rows(found: int, promised: int, what: str) -> None:
+    if found != promised:
+        raise pa.ArrowInvalid(
+            f"{what} has {found} rows that can be read, but {promised} by the footer"
+        )
+
+
 def open_parquet(url: str) -> Any:
-    """Open a store's Parquet file and read its footer; page checksums are verified later."""
+    """Open a store's Parquet file and read its footer; the rest is checked when it is read."""
     with reading(url):
-        return pq.ParquetFile(filesystem.open_input(url), page_checksum_verification=True)
+        return CheckedFile(filesystem.open_input(url))
 
 
 def reading(url: str) -> AbstractContextManager[None]:
@@ -38,6 +100,7 @@ def _reading(
         raise
     except FileNotFoundError as error:
         raise make_error("is missing", if_missing) from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        # Names of columns that are not UTF-8 are the bytes that can't be decoded.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise make_error(f"can't be read as Parquet: {reason}", if_broken) from error

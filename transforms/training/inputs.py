@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
+from transforms.storage.parquet_files import CheckedFile
 
 _KINDS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "text": ("text", lambda t: pa.types.is_string(t) or pa.types.is_large_string(t)),
@@ -45,22 +45,23 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
     if not path.is_file():
         raise BadInput(option, str(path), "does not exist", "name a Parquet file")
     try:
-        schema = pq.read_schema(path)
-        for name, kind in columns.items():
-            if name not in schema.names:
-                raise BadInput(
-                    option, str(path), f"has no column {name!r}", "add or rename the column"
-                )
-            wanted, fits = _KINDS[kind]
-            if not fits(schema.field(name).type):
-                raise BadInput(
-                    option,
-                    str(path),
-                    f"column {name!r} has the type {schema.field(name).type}",
-                    f"convert it to {wanted}",
-                )
-        table = pq.read_table(path, columns=list(columns))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        with CheckedFile(path) as file:
+            schema = file.schema_arrow
+            for name, kind in columns.items():
+                if name not in schema.names:
+                    raise BadInput(
+                        option, str(path), f"has no column {name!r}", "add or rename the column"
+                    )
+                wanted, fits = _KINDS[kind]
+                if not fits(schema.field(name).type):
+                    raise BadInput(
+                        option,
+                        str(path),
+                        f"column {name!r} has the type {schema.field(name).type}",
+                        f"convert it to {wanted}",
+                    )
+            table = file.read(columns=list(columns))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(
             option, str(path), f"is not readable as Parquet ({reason})", "write the file again"

@@ -14,7 +14,7 @@ from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.tombstones import TombstoneRef, write_rows
 from transforms.errors import Damaged, Stale
 from transforms.storage import filesystem
-from transforms.storage.parquet_files import reading
+from transforms.storage.parquet_files import CheckedFile, reading
 from transforms.transactions.change_set import Bucket, ChangeSet, SegmentChange, read_change_set
 
 
@@ -67,7 +67,7 @@ def read_buckets(
                 "Run again with --no-resume",
             )
         with reading(url):
-            yield pq.read_table(pa.BufferReader(content), columns=columns)
+            yield CheckedFile(pa.BufferReader(content)).read(columns=columns)
 
 
 def gather_changes(
