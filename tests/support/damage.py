@@ -72,3 +72,13 @@ def rewrite_part(store: Path, part: int, table: pa.Table) -> Path:
 
     rewrite_manifest(store, change)
     return path
+
+
+def hide_page(path: Path, column: int, group: int = 0) -> None:
+    """Give the first data page of a column a type that Arrow skips, so that its rows are lost."""
+    content = bytearray(path.read_bytes())
+    start = pq.read_metadata(path).row_group(group).column(column).data_page_offset
+    # The page's type is the first field of its header, in Thrift's compact encoding.
+    assert content[start] == 0x15
+    content[start + 1] = 2
+    path.write_bytes(content)
