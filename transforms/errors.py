@@ -1,8 +1,14 @@
 """Errors that a user can act on: each names a thing, its value, the problem and the remedy."""
 
+import math
+import re
+from collections.abc import Sequence
 from typing import Any, Self
 
-_MOST_CHARACTERS = 200
+#: A longer text is shortened; the name of a file has at most 255 characters.
+_MOST_CHARACTERS = 255
+#: A path or a URL: without blanks, or with a beginning that tells it from a text.
+_ADDRESS = re.compile(r"\S*/\S*|(~|\.{0,2}|[A-Za-z][\w+.-]*(::\w+)*:/)/.*", re.DOTALL)
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -46,11 +52,15 @@ class AlbeamError(Exception):
 
 
 def _shown(value: Any) -> str:
-    """Return a value as text: quoted where it is empty or has blanks, and of bounded length."""
+    """Return a value as text: quoted if it is empty or has blanks, shortened in the middle.
+
+    A path or a URL is never shortened: its end is the name of the file.
+    """
     text = str(value)
-    if isinstance(value, str) and (not text or text.split() != [text]):
-        text = repr(value)
-    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"
+    if len(text) > _MOST_CHARACTERS and not _ADDRESS.fullmatch(text):
+        half = _MOST_CHARACTERS // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return repr(text) if isinstance(value, str) and (not text or text.split() != [text]) else text
 
 
 class BadInput(AlbeamError, ValueError):
@@ -71,3 +81,30 @@ class Stale(Conflict):
 
 class RecallMissed(AlbeamError):
     """An index with a measured recall below its target; the index was not published."""
+
+
+def check_choice(option: str, value: str | None, choices: Sequence[str], remedy: str = "") -> None:
+    """Raise BadInput if a value is given and is not one of the choices."""
+    if value is not None and value not in choices:
+        problem = f"must be one of {', '.join(choices)}"
+        raise BadInput(option, value, problem, remedy or f"Give {choices[0]}, for example")
+
+
+def check_at_least(option: str, value: float | None, least: float, remedy: str = "") -> None:
+    """Raise BadInput if a number is given and is below the least one, or infinite."""
+    if value is not None and not least <= value < math.inf:
+        problem = f"must be at least {least:g}"
+        raise BadInput(option, value, problem, remedy or f"Give {least:g} or more")
+
+
+def check_above_zero(option: str, value: float | None, remedy: str = "") -> None:
+    """Raise BadInput if a number is given and is not above 0, or infinite."""
+    if value is not None and not 0 < value < math.inf:
+        raise BadInput(option, value, "must be above 0", remedy or "Give a larger number")
+
+
+def check_share(option: str, value: float | None, remedy: str = "") -> None:
+    """Raise BadInput if a number is given and is not above 0 and at most 1."""
+    if value is not None and not 0 < value <= 1:
+        problem = "must be above 0 and at most 1"
+        raise BadInput(option, value, problem, remedy or "Give a value such as 0.5")
