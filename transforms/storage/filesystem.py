@@ -1,6 +1,6 @@
 """Files through fsspec: list, read, put atomically, create exclusively.
 
-A path is any fsspec URL; a plain path is a local one. This module does not know file formats.
+A path is any fsspec URL; see `transforms.storage.urls`. This module does not know file formats.
 """
 
 import contextlib
@@ -11,13 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from transforms.errors import BadInput
-from transforms.storage import exclusive_create
+from transforms.storage import exclusive_create, urls
 from transforms.storage.exclusive_create import is_local_fs
 from transforms.storage.retries import retry
 
@@ -38,20 +37,16 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     """Return the filesystem of ``url``, without listing caches, and the path in it.
 
     Raises:
-        BadInput: the protocol is unknown, its package is missing, or its host can't be reached.
+        BadInput: the protocol is unknown, its package is missing, or its host can't be reached; a
+            local name is not UTF-8.
     """
-    options: dict[str, Any] = {} if is_local(url) else {"use_listings_cache": False}
-    try:
-        fs, path = fsspec.url_to_fs(url, **options)
-    except (ValueError, ImportError, OSError) as error:
-        remedy = "Check the URL, and install the fsspec package of its protocol"
-        raise BadInput("path", url, f"can't be opened: {error}", remedy) from error
-    return fs, path
+    # A local name is never parsed as a URL: it may hold "::" or begin with "data:".
+    return (LocalFileSystem(), local_path(url)) if is_local(url) else urls.open_remote(url)
 
 
 def is_local(url: str) -> bool:
     """Return whether ``url`` is on this machine's disk."""
-    return "://" not in url or url.startswith(("file://", "local://"))
+    return urls.is_local(url)
 
 
 def join(url: str, *names: str) -> str:
@@ -60,10 +55,10 @@ def join(url: str, *names: str) -> str:
 
 
 def absolute(url: str) -> str:
-    """Return a local path as an absolute path, and any other URL as it is."""
-    if not is_local(url):
-        return url.rstrip("/")
-    return str(Path(open_filesystem(url)[1]).resolve())
+    """Return a local path as an absolute path without links, and any other URL as it is."""
+    if is_local(url):
+        return os.path.realpath(local_path(url))
+    return (urls.anchored(url) if urls.is_chain(url) else url).rstrip("/")
 
 
 def list_names(url: str) -> list[str]:
@@ -277,7 +272,7 @@ def probe_exclusive(store: str) -> None:
 
 def local_path(url: str) -> str:
     """Return the path on this machine's disk of a local URL."""
-    return str(open_filesystem(url)[1])
+    return urls.local_name(url)
 
 
 def version_of(info: dict[str, Any]) -> str:

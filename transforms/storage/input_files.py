@@ -3,74 +3,84 @@
 from typing import Any
 
 from transforms.errors import BadInput
-from transforms.storage.exclusive_create import is_local_fs
-from transforms.storage.filesystem import FileInfo, open_filesystem, version_of
+from transforms.storage import filesystem
+from transforms.storage.filesystem import FileInfo, version_of
+from transforms.storage.listing import Listing, Rule, list_patterns
 from transforms.storage.retries import retry
+from transforms.storage.trees import local_file
 
 
 def list_inputs(
     patterns: tuple[str, ...], suffix: str = ".parquet", empty: bool = False
 ) -> list[FileInfo]:
-    """Return the files of paths, folders and globs, each once, ordered by URL.
+    """Return the files of `find_inputs`; with ``empty``, a pattern may match no file."""
+    if empty:
+        return list(list_patterns(patterns, Rule(suffix))[0].files)
+    return list(find_inputs(patterns, suffix=suffix).files)
 
-    A folder means all files below it that end in ``suffix``, except names that start with ``_`` or
-    ``.``, as in Spark and Hive.
+
+def find_inputs(patterns: tuple[str, ...], store: str = "", suffix: str = ".parquet") -> Listing:
+    """Return the files of paths, folders and globs, by the rule of `transforms.storage.listing`.
+
+    Args:
+        patterns: paths, folders and globs.
+        store: the store that the input is for, which is no part of the input.
+        suffix: the end of the names of a folder's files.
 
     Raises:
-        BadInput: a pattern matches no file, and ``empty`` is false.
+        BadInput: a pattern matches no file, or can't be listed.
     """
-    found: dict[str, FileInfo] = {}
-    for pattern in patterns:
-        fs, path = open_filesystem(pattern)
-        matches = retry(lambda fs=fs, path=path: _match(fs, path, suffix))  # type: ignore[misc]
-        if not matches and not empty:
-            remedy = f"Give a {suffix} file, a folder of them, or a glob in quotes"
-            raise BadInput("input", pattern, "matches no file", remedy)
-        for info in matches:
-            name = fs.unstrip_protocol(info["name"]) if not is_local_fs(fs) else info["name"]
-            found[name] = FileInfo(name, int(info["size"] or 0), version_of(info))
-    return [found[url] for url in sorted(found)]
+    listing, unmatched = list_patterns(patterns, Rule(suffix, store))
+    if unmatched or not listing.files:
+        left_out = ", ".join(f"{count} {reason}" for reason, count in listing.left_out.items())
+        raise BadInput(
+            "input",
+            (unmatched or patterns)[0],
+            "matches no file" + (f" (left out: {left_out})" if left_out else ""),
+            f"Give a {suffix} file, a folder of them, or a glob in quotes",
+        )
+    return listing
+
+
+def poll_inputs(patterns: tuple[str, ...], store: str) -> Listing:
+    """Return the files of `find_inputs`; what can't be listed yet is left out."""
+    return list_patterns(patterns, Rule(store=store, strict=False))[0]
 
 
 def check_unchanged(file: FileInfo) -> None:
     """Raise BadInput if an input file was changed or removed since it was listed."""
-    fs, path = open_filesystem(file.url)
+    if filesystem.is_local(file.url):
+        found = local_file(filesystem.local_path(file.url))
+        if found is None:
+            raise _removed(file)
+        if (found.size, found.version) != (file.size, file.version):
+            raise _changed(file)
+        return
+    fs, path = filesystem.open_filesystem(file.url)
     try:
         info = retry(lambda: fs.info(path))
     except FileNotFoundError as error:
-        problem = "was removed during this run"
-        raise BadInput("input", file.url, problem, "Restore it and run again") from error
+        raise _removed(file) from error
     if _same(info, file):
         return
     # A listing and a request for one file may report the same version differently.
     listed = retry(lambda: fs.ls(fs._parent(path), detail=True))
     if not any(each["name"] == info["name"] and _same(each, file) for each in listed):
-        raise BadInput(
-            "input",
-            file.url,
-            "was changed during this run",
-            "Run again; write changed data under a new name, or while no run reads it",
-        )
+        raise _changed(file)
 
 
 def _same(info: dict[str, Any], file: FileInfo) -> bool:
     return (int(info["size"] or 0), version_of(info)) == (file.size, file.version)
 
 
-def _match(fs: Any, path: str, suffix: str) -> list[dict[str, Any]]:
-    if any(letter in path for letter in "*?[") and not fs.exists(path):
-        return [i for i in fs.glob(path, detail=True).values() if i["type"] == "file"]
-    if not fs.exists(path):
-        return []
-    if fs.isfile(path):
-        return [fs.info(path)]
-    root = path.rstrip("/")
-    return [
-        info
-        for name, info in fs.find(path, detail=True).items()
-        if name.endswith(suffix) and not _is_hidden(name[len(root) :])
-    ]
+def _removed(file: FileInfo) -> BadInput:
+    return BadInput("input", file.url, "was removed during this run", "Restore it and run again")
 
 
-def _is_hidden(relative: str) -> bool:
-    return any(segment.startswith(("_", ".")) for segment in relative.split("/"))
+def _changed(file: FileInfo) -> BadInput:
+    return BadInput(
+        "input",
+        file.url,
+        "was changed during this run",
+        "Run again; write changed data under a new name, or while no run reads it",
+    )
