@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -12,13 +13,21 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from pipeline.command_line.console import tell, unwritable
 from pipeline.command_line.exit_codes import (
     BAD_INPUT,
     CONFLICT,
     DONE,
     FAILED,
     INTERRUPTED,
+    OUTPUT_CLOSED,
     TARGET_MISSED,
+)
+from pipeline.command_line.screen import printable_lines
+from pipeline.command_line.streams import (
+    drop_output,
+    is_closed,
+    prepare_output,
 )
 from pipeline.parser import COMMANDS, build_parser, option_names
 from transforms.errors import AlbeamError, BadInput, Conflict, RecallMissed
@@ -30,10 +39,26 @@ _EXIT_CODES = (
     (Conflict, CONFLICT),
     (AlbeamError, FAILED),
 )
+#: A line's end in a message, with the white space around it.
+_LINE_END = re.compile(r"\s*\n\s*")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, and return its exit code."""
+    prepare_output()
+    try:
+        try:
+            return _run(argv)
+        finally:
+            # Python would flush after this function, and print a traceback if that fails.
+            sys.stdout.flush()
+    except OSError as error:
+        closed = isinstance(error, BrokenPipeError) and is_closed()
+        drop_output()
+        return OUTPUT_CLOSED if closed else _fail(unwritable(error), FAILED)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
     command = COMMANDS[arguments.command]
@@ -48,17 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AlbeamError as error:
         code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
         if arguments.verbose and code == FAILED:
-            traceback.print_exc()
+            sys.stderr.write(printable_lines(traceback.format_exc()))
         return _fail(_describe(error, names), code)
     except ImportError as error:
         # The message of a missing extra names the extra; any other one is a fault of albeam.
         if "albeam[" not in str(error):
             raise
         return _fail(error, BAD_INPUT)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and is_closed():
+            raise
         return _fail(error, FAILED)
     return DONE
 
@@ -85,10 +109,9 @@ def _describe(error: AlbeamError, names: Sequence[str]) -> str:
 
 def _configure_logs(verbose: bool) -> None:
     """Silence the logs of the libraries, unless the user asked for them."""
-    logging.basicConfig(
-        format="%(levelname)s %(name)s: %(message)s",
-        level=logging.INFO if verbose else logging.ERROR,
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO if verbose else logging.ERROR)
     if verbose:
         return
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -96,6 +119,11 @@ def _configure_logs(verbose: bool) -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     logging.getLogger("transforms").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore")
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 @contextlib.contextmanager
@@ -121,12 +149,14 @@ def _interrupt(how: str, *_: object) -> None:
     # terminal has hidden the cursor.
     cursor = b"\x1b[?25h\n" if os.isatty(2) else b""
     line = f"albeam: interrupted; run the same command again{how} to continue\n"
-    os.write(2, cursor + line.encode())
+    with contextlib.suppress(OSError):
+        os.write(2, cursor + line.encode())
     os._exit(INTERRUPTED)
 
 
 def _fail(message: object, code: int) -> int:
-    print(f"albeam: {' '.join(str(message).split())}", file=sys.stderr)
+    # The messages of libraries may have several lines.
+    tell(f"albeam: {_LINE_END.sub(' ', str(message).strip())}")
     return code
 
 

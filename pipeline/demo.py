@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.command_line.console import print_json
+from pipeline.command_line.console import print_json, say
 from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.ingest.report import print_summary
@@ -95,10 +95,12 @@ def run(model: ModelOptions, corpus: str, store: str, limit: int | None, as_json
     for (question, expected), hits in zip(QUESTIONS, found, strict=True):
         places = [hit.rank for hit in hits if hit.document_id in expected]
         place = f"rank {places[0]}" if places else "not among the first 5"
-        print(f"\n{question}  ({' or '.join(expected)}: {place})")
+        say()
+        say(f"{question}  ({' or '.join(expected)}: {place})")
         print_hits(hits[:SHOWN])
-    print(f"\n{right} of {len(QUESTIONS)} expected objects are among the first 5.")
-    print(f'Ask your own question: albeam search {store} "How do I read a CSV file?"')
+    say()
+    say(f"{right} of {len(QUESTIONS)} expected objects are among the first 5.")
+    say(f'Ask your own question: albeam search {store} "How do I read a CSV file?"')
 
 
 def write_corpus(folder: Path, limit: int | None = None) -> int:

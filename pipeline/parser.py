@@ -1,6 +1,7 @@
 """The parser of the command line, made from the table of all commands."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from pipeline.bench.arguments import bench_arguments
 from pipeline.bench.commands import run_bench
 from pipeline.command_line.argument_types import whole_number
 from pipeline.command_line.exit_codes import BAD_INPUT, EPILOG
+from pipeline.command_line.screen import printable
 from pipeline.command_line.shared_arguments import model_argument, model_options, store_argument
 from pipeline.evaluation.arguments import compare_arguments, evaluate_arguments
 from pipeline.evaluation.commands import run_compare, run_evaluate
@@ -171,7 +173,11 @@ class _Parser(argparse.ArgumentParser):
     _intermixed = False
 
     def error(self, message: str) -> Any:
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
+        self.exit(BAD_INPUT, printable(f"{self.prog}: {message}") + "\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse ignores that a message can't be written.
+        (file or sys.stderr).write(message)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Accept options between positional arguments, of which the last are optional."""
@@ -193,7 +199,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
 
-        parser.exit(0, f"albeam {version('albeam')}\n")
+        parser._print_message(f"albeam {version('albeam')}\n", sys.stdout)
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.bench.options import CORPORA, SHAPES, BenchOptions, StoreOptions, quick
 from pipeline.command_line.console import print_json
+from pipeline.command_line.screen import printable
 
 
 def run_bench(arguments: Any) -> None:
@@ -59,4 +60,4 @@ def _names(value: str) -> tuple[str, ...]:
 def _show_progress(step: str) -> None:
     """Show the current step on a terminal, in one line that the next step replaces."""
     if sys.stderr.isatty():
-        print(f"\r\x1b[2K{step}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[2K{printable(step)}", end="", file=sys.stderr, flush=True)

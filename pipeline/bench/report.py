@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.command_line.console import format_number, print_table
+from pipeline.command_line.console import format_number, print_table, say
 
 
 def print_bench(report: dict[str, Any]) -> None:
@@ -23,25 +23,28 @@ def print_bench(report: dict[str, Any]) -> None:
         print_table((*names, "note"), rows)
     if "tokenizer" in report:
         found = report["tokenizer"]
-        print(
-            f"\ntokenizer  {found['tokens_per_second']:,.0f} tokens/s on one core, "
+        say()
+        say(
+            f"tokenizer  {found['tokens_per_second']:,.0f} tokens/s on one core, "
             f"{found['again_tokens_per_second']:,.0f} on the second pass"
         )
     if "memory" in report:
         pairs = zip(report["memory"]["rows"], report["memory"]["peak_bytes"], strict=True)
         peaks = ", ".join(f"{rows:,} rows {peak / 1e6:,.0f} MB" for rows, peak in pairs)
-        print(f"\nmemory  {peaks}: ratio {report['memory']['ratio']:.3f}")
+        say()
+        say(f"memory  {peaks}: ratio {report['memory']['ratio']:.3f}")
     if "store" in report:
         found = report["store"]
-        print(
-            f"\nstore  {found['rows']:,} rows embedded in {found['embed_seconds']:.0f} s; a sync "
+        say()
+        say(
+            f"store  {found['rows']:,} rows embedded in {found['embed_seconds']:.0f} s; a sync "
             f"of the same in {found['unchanged_share']:.1%} of that, with 1 % changed in "
             f"{found['changed_share']:.1%}; {found['parts']:,} parts open in "
             f"{1000 * found['open_seconds']:.0f} ms"
         )
     if report["targets"]:
         verdicts = {True: "pass", False: "fail", None: "-"}
-        print()
+        say()
         print_table(
             ("target", "where", "bound", "measured", "verdict", "note"),
             [

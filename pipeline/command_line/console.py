@@ -1,15 +1,66 @@
-"""Printing of results: tables for people, JSON for programs."""
+"""Printing of results: tables for people, JSON for programs.
+
+Commands print by these functions alone: whatever a text of the user's holds, a terminal does not
+obey it.
+"""
 
 import base64
 import json
 import math
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
+
+from rich.cells import cell_len
+
+from pipeline.command_line.screen import json_escaped, padded, printable
+from transforms.errors import AlbeamError
+
+
+def say(line: str = "") -> None:
+    """Print one line of a result; raises AlbeamError if stdout can't be written."""
+    _print(printable(line))
+
+
+def tell(line: str, stream: TextIO | None = None) -> None:
+    """Print one line of progress, or a notice, to stderr or another stream at once."""
+    print(printable(line), file=stream or sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """Print what the user should know besides the result, to stderr."""
+    tell(f"note: {text}")
 
 
 def print_json(value: Any) -> None:
-    """Print one line of JSON: bytes as base64, NaN and infinity as null, other values as text."""
-    print(json.dumps(_finite(value), default=_as_text, ensure_ascii=False, allow_nan=False))
+    """Print one line of JSON: bytes as base64, NaN and infinity as null, other values as text.
+
+    It is ASCII unless stdout takes any character.
+    """
+    text = json.dumps(
+        _finite(value), default=_as_text, ensure_ascii=not _is_unicode(), allow_nan=False
+    )
+    _print(json_escaped(text))
+
+
+def _print(line: str) -> None:
+    try:
+        print(line)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def unwritable(error: OSError) -> AlbeamError:
+    """Return the error of a stdout that can't be written."""
+    return AlbeamError("stdout", None, f"can't be written: {error.strerror}", "Write elsewhere")
+
+
+def _is_unicode() -> bool:
+    # A stream in memory has no encoding.
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return encoding.lower().startswith(("utf", "u8"))
 
 
 def _finite(value: Any) -> Any:
@@ -30,18 +81,17 @@ def _as_text(value: object) -> str:
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their names, in columns as wide as their longest cell."""
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    for row in (names, *rows):
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    lines = [[printable(cell) for cell in row] for row in (names, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(map(padded, line, widths)).rstrip())
 
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
     """Print names and values in two aligned columns."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+        say(f"{name:<{width}}  {value}")
 
 
 def counted(number: int, name: str) -> str:

@@ -9,10 +9,12 @@ TARGET_MISSED = 3
 #: Another writer's commit can't be combined with the result of this command.
 CONFLICT = 4
 INTERRUPTED = 130
+#: Nobody reads the output any more, as after ``| head``: 128 and the number of SIGPIPE.
+OUTPUT_CLOSED = 141
 
 #: The line that ends each command's help.
 EPILOG = (
     f"exit codes: {DONE} done, {FAILED} failed or damaged, {BAD_INPUT} bad input or options, "
-    f"{TARGET_MISSED} recall target missed, {CONFLICT} conflict with another writer, "
-    f"{INTERRUPTED} interrupted"
+    f"{TARGET_MISSED} a quality target missed, {CONFLICT} conflict with another writer, "
+    f"{INTERRUPTED} interrupted, {OUTPUT_CLOSED} output closed early"
 )

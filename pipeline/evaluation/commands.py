@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipeline.command_line.console import say
 from pipeline.evaluation.options import ALL, CompareOptions, EvaluateOptions
 from pipeline.search.arguments import reading_options
 from transforms.errors import BadInput
@@ -60,7 +61,7 @@ def run_evaluate(arguments: Any) -> None:
         print_metrics(found, given.json)
     for file in (given.per_question, given.report):
         if file is not None and not given.json:
-            print(f"wrote {file}")
+            say(f"wrote {file}")
 
 
 def _check_options(arguments: Any) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.command_line.console import counted, print_json, print_table
+from pipeline.command_line.console import counted, print_json, print_table, say
 from transforms.evaluation.metrics import means
 
 
@@ -30,12 +30,13 @@ def print_evaluation(evaluation: Any, as_json: bool) -> None:
         for stage, percentiles in found.latency.items()
     ]
     if rows:
-        print("\nmilliseconds, one question at a time")
+        say()
+        say("milliseconds, one question at a time")
         print_table(("mode", "stage", "median", "95 %", "99 %"), rows)
 
 
 def _print_modes(evaluation: Any) -> None:
-    print(f"{counted(len(evaluation.questions), 'question')}; 95 % intervals by bootstrap")
+    say(f"{counted(len(evaluation.questions), 'question')}; 95 % intervals by bootstrap")
     modes: Mapping[str, Any] = evaluation.modes
     names = dict.fromkeys(name for found in modes.values() for name in found.values)
     print_table(
@@ -56,9 +57,10 @@ def print_comparison(comparison: Any, as_json: bool) -> None:
     if as_json:
         print_json(asdict(comparison))
         return
-    print(f"A {comparison.a}: {counted(comparison.answered_a, 'question')} answered")
-    print(f"B {comparison.b}: {counted(comparison.answered_b, 'question')} answered")
-    print(f"{counted(comparison.questions, 'question')}; 95 % intervals by paired bootstrap\n")
+    say(f"A {comparison.a}: {counted(comparison.answered_a, 'question')} answered")
+    say(f"B {comparison.b}: {counted(comparison.answered_b, 'question')} answered")
+    say(f"{counted(comparison.questions, 'question')}; 95 % intervals by paired bootstrap")
+    say()
     print_table(
         ("metric", "A", "B", "B - A", "95 % interval", "p"),
         [
@@ -69,15 +71,17 @@ def print_comparison(comparison: Any, as_json: bool) -> None:
             for name, each in comparison.metrics.items()
         ],
     )
-    print(
-        f"\nby {comparison.metric}: B wins {comparison.wins:,}, loses {comparison.losses:,}, "
+    say()
+    say(
+        f"by {comparison.metric}: B wins {comparison.wins:,}, loses {comparison.losses:,}, "
         f"ties {comparison.ties:,}"
     )
     if comparison.largest:
-        print("\nthe largest differences, with the rank of the first right document")
+        say()
+        say("the largest differences, with the rank of the first right document")
     for each in comparison.largest:
         ranks = f"A {each.rank_a or '-'}, B {each.rank_b or '-'}"
-        print(f"  {each.difference:+.3f}  {ranks}  {each.question_id}  {each.question}")
+        say(f"  {each.difference:+.3f}  {ranks}  {each.question_id}  {each.question}")
 
 
 def print_weights(report: Any, as_json: bool) -> None:
@@ -87,7 +91,7 @@ def print_weights(report: Any, as_json: bool) -> None:
         return
     rows = [(f"{weight:.2f}", f"{value:.4f}") for weight, value in report.mrr_at_10.items()]
     print_table(("weight", "mrr@10"), [list(row) for row in rows])
-    print(
+    say(
         f"{report.store}: weight {report.weight:.2f}, learnt from "
         f"{counted(report.questions, 'question')}; snapshot {report.snapshot}"
     )

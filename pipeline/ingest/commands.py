@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from pipeline.command_line.console import tell
 from pipeline.command_line.shared_arguments import index_options, lexical_options, model_options
 from pipeline.ingest.options import EmbedOptions, PlanOptions
 from transforms.catalog.options import ColumnOptions
@@ -51,7 +52,7 @@ def run_watch(arguments: Any) -> None:
         arguments.every,
         arguments.until_idle,
         arguments.max_segments,
-        partial(print, file=sys.stderr, flush=True),
+        partial(tell, stream=sys.stderr),
     )
     print_watched(done, arguments.json)
 

@@ -3,7 +3,14 @@
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.command_line.console import counted, duration, format_recalls, print_json, print_pairs
+from pipeline.command_line.console import (
+    counted,
+    duration,
+    format_recalls,
+    print_json,
+    print_pairs,
+    say,
+)
 
 
 def print_summary(summary: Any, as_json: bool) -> None:
@@ -42,7 +49,7 @@ def print_summary(summary: Any, as_json: bool) -> None:
         ("snapshot", str(summary.snapshot)),
     ]
     if summary.notice:
-        print(f"note: {summary.notice}")
+        say(f"note: {summary.notice}")
     print_pairs(rows)
 
 
@@ -85,7 +92,7 @@ def print_watched(done: Any, as_json: bool) -> None:
     if as_json:
         print_json(asdict(done))
         return
-    print(
+    say(
         f"{done.store}: snapshot {done.snapshot}, {counted(done.files, 'file')} taken, "
         f"{len(done.rejected)} rejected, searchable within {done.freshness:.1f} s"
     )

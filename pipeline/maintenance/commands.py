@@ -4,6 +4,7 @@ import sys
 from functools import partial
 from typing import Any
 
+from pipeline.command_line.console import tell
 from pipeline.command_line.shared_arguments import index_options, lexical_options
 from transforms.errors import BadInput
 
@@ -60,7 +61,7 @@ def run_index(arguments: Any) -> None:
         arguments.runner,
         arguments.beam_args,
         arguments.recall_questions,
-        partial(print, file=sys.stderr),
+        partial(tell, stream=sys.stderr),
         lexical,
     )
     print_indexed(done, arguments.json)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pipeline.command_line.console import counted, format_recalls, print_json, print_table
+from pipeline.command_line.console import counted, format_recalls, print_json, print_table, say
 
 if TYPE_CHECKING:
     from pipeline.maintenance.compact import CompactSummary
@@ -26,14 +26,14 @@ def print_deleted(summary: "DeleteSummary", as_json: bool) -> None:
         print_json(asdict(summary))
         return
     unchanged = "" if summary.documents else " stays the newest"
-    print(
+    say(
         f"{summary.store}: {counted(summary.documents, 'document')} deleted "
         f"({counted(summary.passages, 'passage')}); snapshot {summary.snapshot}{unchanged}"
     )
     if summary.missing:
         some = ", ".join(map(repr, summary.missing_ids))
         more = ", …" if summary.missing > len(summary.missing_ids) else ""
-        print(f"note: {counted(summary.missing, 'id')} not in the store: {some}{more}")
+        say(f"note: {counted(summary.missing, 'id')} not in the store: {some}{more}")
 
 
 def print_rolled_back(summary: "RollbackSummary", number: int, as_json: bool) -> None:
@@ -41,7 +41,7 @@ def print_rolled_back(summary: "RollbackSummary", number: int, as_json: bool) ->
     if as_json:
         print_json(asdict(summary))
         return
-    print(
+    say(
         f"{summary.store}: snapshot {summary.snapshot} has the content of {number}: "
         f"{counted(summary.documents, 'document')}"
     )
@@ -54,11 +54,11 @@ def print_vacuumed(summary: "VacuumSummary", as_json: bool) -> None:
         return
     if summary.dry_run:
         for number in summary.snapshots:
-            print(f"snapshot {number}")
+            say(f"snapshot {number}")
         for name in summary.names:
-            print(name)
+            say(name)
     verb = "would be removed" if summary.dry_run else "removed"
-    print(
+    say(
         f"{summary.store}: {counted(len(summary.snapshots), 'snapshot')}, "
         f"{counted(summary.files, 'file')}, {counted(summary.bytes, 'byte')} {verb}"
     )
@@ -69,12 +69,12 @@ def print_verified(report: "VerifyReport", as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
         return
-    print(
+    say(
         f"{report.store}: snapshot {report.snapshot}, {counted(report.files, 'file')}, "
         f"{counted(report.passages, 'passage')}: sound"
     )
     if report.deep is not None:
-        print(
+        say(
             f"{counted(report.deep.sampled, 'vector')} computed again: lowest cosine "
             f"{report.deep.least_cosine:.6f}; recall@10 of the index {report.deep.recall:.3f}"
         )
@@ -86,17 +86,17 @@ def print_compacted(summary: "CompactSummary", as_json: bool) -> None:
         print_json(asdict(summary))
         return
     if summary.notice:
-        print(f"note: {summary.notice}")
+        say(f"note: {summary.notice}")
     if summary.compacted:
         done = f" ({summary.parts_found_done} parts found done)" if summary.parts_found_done else ""
-        print(
+        say(
             f"{summary.store}: {summary.compacted:,} of {summary.segments_before:,} segments "
             f"merged into one{done}: {summary.documents:,} documents, "
             f"{summary.passages:,} passages, {summary.bytes:,} bytes in "
             f"{summary.seconds:.1f} seconds; snapshot {summary.snapshot}"
         )
         if summary.index_reason:
-            print(f"index: {summary.index_reason}")
+            say(f"index: {summary.index_reason}")
 
 
 def print_tuned(report: "TuneReport", as_json: bool) -> None:
@@ -104,7 +104,7 @@ def print_tuned(report: "TuneReport", as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
         return
-    print(
+    say(
         f"{report.store}: snapshot {report.snapshot}, {counted(report.passages, 'passage')}, "
         f"{', '.join(sorted(set(report.factories)))}; queries are {report.queries:,} stored "
         "vectors, which do not count as their own hits"
@@ -129,7 +129,7 @@ def print_indexed(summary: "IndexSummary", as_json: bool) -> None:
     kinds = ", ".join(sorted(set(summary.factories.values()))) or "nothing"
     files = f" in {summary.shards} shards" if summary.shards > summary.segments else ""
     recalls = format_recalls(summary.recall, summary.recall_of_questions)
-    print(
+    say(
         f"{summary.store}: {kinds}{files} over {counted(summary.passages, 'passage')} in "
         f"{counted(summary.segments, 'segment')}, {summary.bytes:,} bytes, {recalls}, "
         f"lexical index {summary.lexical}, in {summary.seconds:.1f} seconds; "
@@ -146,7 +146,7 @@ def print_snapshots(snapshots: Sequence[dict[str, Any]], as_json: bool) -> None:
     print_table(_SNAPSHOT_COLUMNS, [_snapshot_cells(snapshot) for snapshot in sound])
     for snapshot in snapshots:
         if "damaged" in snapshot:
-            print(f"snapshot {snapshot['snapshot']} is damaged: {snapshot['damaged']}")
+            say(f"snapshot {snapshot['snapshot']} is damaged: {snapshot['damaged']}")
 
 
 def _snapshot_cells(snapshot: dict[str, Any]) -> list[str]:

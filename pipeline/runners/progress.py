@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.command_line.console import duration
+from pipeline.command_line.console import duration, tell
 from transforms.catalog.layout import SegmentPaths
 from transforms.runtime.background import in_background
 from transforms.runtime.counters import TALLY, Tally
@@ -63,7 +63,9 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
             if live is not None:
                 live.update(Text(text))
             else:
-                print(text, file=stream, flush=True)
+                # Nobody reads it any more; the job goes on.
+                with suppress(OSError):
+                    tell(text, stream)
 
     if console.is_terminal:
         with Live(Text(line.text(TALLY)), console=console, transient=True) as live:

@@ -1,10 +1,9 @@
 """``albeam search``: find the nearest documents for questions."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from pipeline.command_line.console import print_json
+from pipeline.command_line.console import note, print_json, say
 from pipeline.search.report import print_answer, print_hits
 from pipeline.search.rerank import Reading, ReadingOptions
 from transforms.search.options import RankOptions
@@ -39,7 +38,7 @@ def run(
                 print_json(rows)
             else:
                 if many:
-                    print(question)
+                    say(question)
                 if models.reads:
                     print_answer(hits, answers)
                 print_hits(hits, options.mode)
@@ -53,9 +52,8 @@ def chosen_mode(store: Store, mode: str | None) -> str:
     """
     chosen = store.mode(mode)
     if mode is None and chosen == "dense" and store.segments:
-        print(
-            f"note: {store.url} has no lexical index, so only vectors rank the documents. Build "
-            f"one: albeam index {store.url} --lexical auto",
-            file=sys.stderr,
+        note(
+            f"{store.url} has no lexical index, so only vectors rank the documents. Build "
+            f"one: albeam index {store.url} --lexical auto"
         )
     return chosen

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.command_line.console import print_json
+from pipeline.command_line.console import print_json, tell
 from pipeline.training.options import DistillOptions, FinetuneOptions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.training.options import StudentShape
@@ -54,7 +54,7 @@ def _train(arguments: Any, train: Callable[[Callable[[str], object]], Any]) -> N
     """Run a training; with ``--json`` the result goes to stdout and progress to stderr."""
 
     def log(line: str) -> None:
-        print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+        tell(line, sys.stderr if arguments.json else sys.stdout)
 
     result = train(log)
     if arguments.json:
