@@ -7,7 +7,7 @@ follow links. Each file is listed once, and no store is an input by accident.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -158,35 +158,41 @@ class _Lister:
                     self._take_file(child)
 
     def _match(
-        self,
-        folder: Entry,
-        components: list[str],
-        top: bool = False,
-        children: Iterable[Entry] | None = None,
+        self, folder: Entry, components: list[str], top: bool = False, whole: bool = True
     ) -> None:
-        """Take what a glob matches below a folder."""
-        head, rest = components[0], components[1:]
-        if head == "**":
-            self._tree.load(folder)
-            for below, entries in self._folders_below(folder, top):
-                self._match(below, rest or ["*"], children=entries)
+        """Take what a glob matches below a folder.
+
+        Args:
+            folder: the folder.
+            components: the glob's components that are not matched yet.
+            top: whether the user names the folder.
+            whole: whether a matched folder means what is below it; after ``**`` it does not,
+                because that is matched by itself.
+        """
+        if components[0] != "**":
+            self._match_children(self._enter(folder, top), components, whole)
             return
-        for child in self._enter(folder, top) if children is None else children:
-            if not matches(child.name, head):
-                continue
-            if rest and child.kind != FOLDER:
+        self._tree.load(folder)
+        for children in self._folders_below(folder, top):
+            self._match_children(children, components[1:] or ["*"], False)
+
+    def _match_children(self, children: list[Entry], components: list[str], whole: bool) -> None:
+        """Take what a glob matches of the entries of a folder; see `_match`."""
+        head, rest = components[0], components[1:]
+        for child in children:
+            if not matches(child.name, head) or (rest and child.kind != FOLDER):
                 continue
             if is_hidden(child.name) and not spells(head, child.name):
                 self.left_out[child.path] = HIDDEN
             elif child.kind != FOLDER:
                 self._take_file(child)
             elif rest:
-                self._match(child, rest)
-            elif children is None and self._keep_folder(child):
+                self._match(child, rest, whole=whole)
+            elif whole and self._keep_folder(child):
                 self._walk(child)
 
-    def _folders_below(self, folder: Entry, top: bool) -> Iterator[tuple[Entry, list[Entry]]]:
-        """Yield a folder and the folders below it that are not hidden, with their entries."""
+    def _folders_below(self, folder: Entry, top: bool) -> Iterator[list[Entry]]:
+        """Yield the entries of a folder and of each folder below it that is not hidden."""
         waiting, links = [folder], dict[str, Entry]()
         seen: set[str] = set()
         while waiting or links:
@@ -196,7 +202,7 @@ class _Lister:
                 continue
             seen.add(here.real)
             children = self._enter(here, top and here is folder)
-            yield here, children
+            yield children
             for child in children:
                 if child.kind != FOLDER:
                     continue

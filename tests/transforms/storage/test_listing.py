@@ -311,7 +311,7 @@ def by_hand(paths: set[str], pattern: list[str]) -> set[str]:
     return {path for path in paths if takes(path.split("/"), pattern, False)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sets(_PATHS, max_size=12), st.lists(_PARTS, min_size=1, max_size=3))
 def test_globs_are_what_trying_every_way_gives(paths: set[str], pattern: list[str]) -> None:
     kept = {p for p in paths if not any(other.startswith(f"{p}/") for other in paths)}
