@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipeline.bench.options import CORPORA
-from transforms.errors import BadInput
+from transforms.errors import check_at_least, check_choice
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.windows import cut
 from transforms.models.resolve import Model
@@ -38,10 +38,8 @@ def make_corpus(name: str, count: int, data: Path | None = None) -> list[str]:
     Raises:
         BadInput: the corpus is unknown, or no texts are wanted.
     """
-    if name not in CORPORA:
-        raise BadInput("corpora", name, "is unknown", f"give some of {', '.join(CORPORA)}")
-    if count < 1:
-        raise BadInput("texts", count, "must be at least 1", "give 1 or more")
+    check_choice("corpora", name, CORPORA)
+    check_at_least("texts", count, 1)
     file = data / REAL if data is not None else None
     if name == "squad" and file is not None and file.is_file():
         texts = pq.read_table(file, columns=["text"]).column("text").to_pylist()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from transforms.errors import BadInput
+from transforms.errors import BadInput, check_at_least, check_choice
 from transforms.models.options import DEFAULT_MODEL
 
 CORPORA = ("squad", "skewed")
@@ -48,8 +48,7 @@ class Effort:
             ("texts", self.most),
             ("rounds", self.rounds),
         ):
-            if value < 1:
-                raise BadInput(option, value, "must be at least 1", "give 1 or more")
+            check_at_least(option, value, 1)
 
 
 QUICK = Effort(
@@ -129,8 +128,7 @@ class BenchOptions:
             ("systems", self.systems, SYSTEMS),
         ):
             for name in names:
-                if name not in known:
-                    raise BadInput(option, name, "is unknown", f"give some of {', '.join(known)}")
+                check_choice(option, name, known)
 
 
 def quick(options: BenchOptions) -> BenchOptions:

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from pipeline.evaluation.options import ALL, EvaluateOptions
 from pipeline.search.rerank import Reading, ReadingOptions
-from transforms.errors import BadInput
+from transforms.errors import BadInput, check_choice
 from transforms.evaluation.corpus_sample import check_colour, sample_corpus
 from transforms.evaluation.hard_questions import hardest_questions, inspect_questions
 from transforms.evaluation.metrics import means
@@ -109,11 +109,8 @@ def check_modes(store: Store, options: EvaluateOptions) -> tuple[str, ...]:
         raise BadInput("modes", ",".join(options.modes), problem, "Leave the others out")
     modes = known if options.modes == (ALL,) else tuple(dict.fromkeys(options.modes))
     for mode in modes:
-        if mode in MODES:
-            store.mode(mode)
-        else:
-            remedy = f"Give some of {', '.join(known)}, or {ALL}"
-            raise BadInput("modes", mode, "is unknown", remedy)
+        check_choice("modes", mode, MODES, f"Give some of {', '.join(known)}, or {ALL}")
+        store.mode(mode)
     names = [*modes, *(name for name, _ in options.beside)]
     if len(set(names)) != len(names):
         name = next(name for name in names if names.count(name) > 1)

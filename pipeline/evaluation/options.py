@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from transforms.errors import BadInput
+from transforms.errors import check_at_least
 from transforms.search.options import RankOptions
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput if the depth is below 1."""
-        _check_depth(self.k)
+        check_at_least("k", self.k, 1)
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,4 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput if the depth is below 1."""
-        _check_depth(self.k)
-
-
-def _check_depth(k: int) -> None:
-    if k < 1:
-        raise BadInput("k", k, "must be 1 or more", "Give a number of documents")
+        check_at_least("k", self.k, 1)

@@ -1,10 +1,9 @@
 """Options of embed, plan and watch; nothing heavy is imported here."""
 
-import math
 from dataclasses import dataclass
 
 from transforms.catalog.options import ColumnOptions
-from transforms.errors import BadInput
+from transforms.errors import BadInput, check_above_zero, check_at_least, check_choice
 from transforms.index.options import IndexOptions, LexicalOptions
 from transforms.ingest.options import PassageOptions
 from transforms.models.options import ModelOptions, Placement
@@ -63,10 +62,10 @@ class EmbedOptions:
         for url in self.inputs:
             if not url.strip():
                 raise BadInput("input", url, "is blank", "Give a file, a folder or a URL")
-        _check_choice("mode", self.mode, MODES)
-        _check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)
-        _check_choice("vector_dtype", self.vector_dtype, VECTOR_DTYPES)
-        _check_positive("rows_per_part", self.rows_per_part)
+        check_choice("mode", self.mode, MODES)
+        check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)
+        check_choice("vector_dtype", self.vector_dtype, VECTOR_DTYPES)
+        check_at_least("rows_per_part", self.rows_per_part, 1)
 
 
 @dataclass(frozen=True)
@@ -89,25 +88,8 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput if an option is out of range."""
-        _check_positive("rows", self.rows)
-        _check_positive("parallel", self.parallel)
-        speed, price = self.tokens_per_second, self.price_per_hour
-        if speed is not None and not 0 < speed < math.inf:
-            raise BadInput(
-                "tokens_per_second", speed, "must be above 0", "Give the measured speed of a worker"
-            )
-        if price is not None and not 0 <= price < math.inf:
-            raise BadInput(
-                "price_per_hour", price, "must not be negative", "Give the price of one worker"
-            )
-
-
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        listed = ", ".join(choices)
-        raise BadInput(option, value, f"must be one of {listed}", f"Give {choices[0]}, for example")
-
-
-def _check_positive(option: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise BadInput(option, value, "must be at least 1", "Give 1 or more")
+        check_at_least("rows", self.rows, 1)
+        check_at_least("parallel", self.parallel, 1)
+        speed = "Give the measured speed of a worker"
+        check_above_zero("tokens_per_second", self.tokens_per_second, speed)
+        check_at_least("price_per_hour", self.price_per_hour, 0, "Give the price of one worker")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from transforms.errors import BadInput
+from transforms.errors import BadInput, check_at_least
 from transforms.models.options import Placement
 from transforms.search.results import Hit
 
@@ -37,8 +37,7 @@ class ReadingOptions:
         if self.rerank is not None and self.reranker is None:
             remedy = "Give --reranker MODEL as well"
             raise BadInput("rerank", self.rerank, "needs --reranker", remedy)
-        if self.rerank is not None and self.rerank < 1:
-            raise BadInput("rerank", self.rerank, "must be 1 or more", "Give a number of documents")
+        check_at_least("rerank", self.rerank, 1)
         if self.no_answer and self.reader is None:
             raise BadInput("no_answer", None, "needs --reader", "Give --reader MODEL as well")
 

@@ -1,11 +1,10 @@
 """The options of ``albeam distill`` and ``albeam finetune``, without heavy imports."""
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from transforms.errors import BadInput
+from transforms.errors import BadInput, check_above_zero, check_at_least, check_choice, check_share
 from transforms.models.options import DEVICES
 from transforms.training.options import PRECISIONS, StudentShape
 
@@ -54,17 +53,11 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         """Raise BadInput for values that can't work."""
         for name, least in self.least.items():
-            if (value := getattr(self, name)) is not None and not value >= least:
-                raise BadInput(
-                    name, value, f"must be at least {least:g}", f"give {least:g} or more"
-                )
+            check_at_least(name, getattr(self, name), least)
         for name in self.positive:
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise BadInput(name, value, "must be a number above 0", "give a larger number")
-        for name, known in (("device", DEVICES), ("precision", PRECISIONS)):
-            if (value := getattr(self, name)) not in known:
-                raise BadInput(name, value, "is unknown", f"give one of {', '.join(known)}")
+            check_above_zero(name, getattr(self, name))
+        check_choice("device", self.device, DEVICES)
+        check_choice("precision", self.precision, PRECISIONS)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that decide the weights; a resume requires the same ones."""
@@ -162,10 +155,7 @@ class FinetuneOptions(TrainingOptions):
     def __post_init__(self) -> None:
         """Raise BadInput for values that can't work."""
         super().__post_init__()
-        if self.negatives not in NEGATIVES:
-            raise BadInput(
-                "negatives", self.negatives, "is unknown", f"give one of {', '.join(NEGATIVES)}"
-            )
+        check_choice("negatives", self.negatives, NEGATIVES)
         if not 1 <= self.neighbours <= self.passages:
             raise BadInput(
                 "neighbours",
@@ -183,7 +173,4 @@ class FinetuneOptions(TrainingOptions):
             )
         if self.output.absolute() == self.model.absolute():
             raise BadInput("output", str(self.output), "is the model itself", "name another folder")
-        if not 0 < self.average <= 1:
-            raise BadInput(
-                "average", self.average, "must be above 0 and at most 1", "give a value such as 0.5"
-            )
+        check_share("average", self.average)

@@ -318,7 +318,7 @@ def test_another_model_is_refused_naming_both(
     [
         (["search", "{tmp}/none", "x"], "is not a store"),
         (["search", "{store}", " "], "question 0: is blank"),
-        (["search", "{store}", "x", "-k", "0"], "-k 0: must be 1"),
+        (["search", "{store}", "x", "-k", "0"], "-k 0: must be at least 1"),
         (["search", "{store}"], "Give one of QUESTION and --questions FILE"),
         (["search", "{store}", "x", "--snapshot", "9"], "--snapshot 9: is not in"),
         (

@@ -6,7 +6,7 @@ argparse reads the choices from here, and the defaults from the fields (`IndexOp
 from dataclasses import dataclass
 
 from transforms.catalog.options import LANGUAGES
-from transforms.errors import BadInput
+from transforms.errors import check_at_least, check_choice, check_share
 
 __all__ = [
     "DEFAULT_LANGUAGE",
@@ -48,20 +48,10 @@ class IndexOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput if an option is out of range."""
-        if not 0 < self.recall_target <= 1:
-            raise BadInput(
-                "recall_target",
-                self.recall_target,
-                "must be above 0 and at most 1",
-                "Give a value such as 0.95",
-            )
-        if self.memory < 1:
-            raise BadInput(
-                "index_memory", self.memory, "must be at least 1 byte", "Give a size such as 8GB"
-            )
-        _check_choice("gpu", self.gpu, GPU)
-        if self.shards < 0:
-            raise BadInput("shards", self.shards, "must not be negative", "Give a number, or auto")
+        check_share("recall_target", self.recall_target, "Give a value such as 0.95")
+        check_at_least("index_memory", self.memory, 1, "Give a size such as 8GB")
+        check_choice("gpu", self.gpu, GPU)
+        check_at_least("shards", self.shards, 0, "Give a number, or auto")
 
 
 @dataclass(frozen=True)
@@ -78,12 +68,5 @@ class LexicalOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput if an option is not one of its choices."""
-        _check_choice("lexical", self.lexical, LEXICAL)
-        if self.language is not None:
-            _check_choice("language", self.language, LANGUAGES)
-
-
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        listed = ", ".join(choices)
-        raise BadInput(option, value, f"must be one of {listed}", f"Give {choices[0]}, for example")
+        check_choice("lexical", self.lexical, LEXICAL)
+        check_choice("language", self.language, LANGUAGES)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transforms.errors import BadInput
+from transforms.errors import check_at_least
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,5 @@ class PassageOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput if a number is too small."""
-        if self.max_tokens < 1:
-            raise BadInput("max_tokens", self.max_tokens, "must be at least 1", "Give a larger one")
-        if self.stride < 0:
-            raise BadInput("stride", self.stride, "must not be negative", "Give 0 or more")
+        check_at_least("max_tokens", self.max_tokens, 1, "Give a value such as 256")
+        check_at_least("stride", self.stride, 0)

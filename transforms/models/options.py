@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transforms.errors import BadInput
+from transforms.errors import check_at_least, check_choice
 from transforms.models.identity import ModelIdentity
 
 #: The model that albeam contains; stores refer to it by this name, which any machine finds.
@@ -41,13 +41,8 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput for an unknown pooling, or if a passage has no room for a token."""
-        if self.pooling is not None and self.pooling not in POOLINGS:
-            remedy = f"Give one of {', '.join(POOLINGS)}"
-            raise BadInput("pooling", self.pooling, "is not a pooling", remedy)
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise BadInput(
-                "max_tokens", self.max_tokens, "must be at least 1", "Give a value such as 256"
-            )
+        check_choice("pooling", self.pooling, POOLINGS)
+        check_at_least("max_tokens", self.max_tokens, 1, "Give a value such as 256")
 
 
 @dataclass(frozen=True)
@@ -59,9 +54,5 @@ class Placement:
 
     def __post_init__(self) -> None:
         """Raise BadInput for an unknown device or dtype."""
-        for option, value, known in (
-            ("device", self.device, DEVICES),
-            ("dtype", self.dtype, DTYPES),
-        ):
-            if value not in known:
-                raise BadInput(option, value, "is not known", f"Give one of {', '.join(known)}")
+        check_choice("device", self.device, DEVICES)
+        check_choice("dtype", self.dtype, DTYPES)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transforms.errors import BadInput
+from transforms.errors import BadInput, check_at_least, check_choice
 
 #: Ways to rank.
 MODES = ("hybrid", "dense", "lexical")
@@ -36,12 +36,9 @@ class RankOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput if an option can't be used."""
-        if self.mode not in MODES:
-            raise BadInput("mode", self.mode, "is unknown", f"Give one of {', '.join(MODES)}")
-        if self.k < 1:
-            raise BadInput("k", self.k, "must be 1 or more", "Give a number of documents")
-        if self.fusion not in FUSIONS:
-            raise BadInput("fusion", self.fusion, "is unknown", f"Give one of {', '.join(FUSIONS)}")
+        check_choice("mode", self.mode, MODES)
+        check_at_least("k", self.k, 1)
+        check_choice("fusion", self.fusion, FUSIONS)
         if self.weight is not None and not 0 <= self.weight <= 1:
             problem = "must lie between 0 (words alone) and 1 (vectors alone)"
             raise BadInput("weight", self.weight, problem, f"Give a value such as {DEFAULT_WEIGHT}")

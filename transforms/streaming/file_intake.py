@@ -9,7 +9,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import PartFormat, complete_parts, rejected_ids
 from transforms.catalog.segment import check_metadata
 from transforms.catalog.snapshot import newest_snapshot, read_segment, was_committed
-from transforms.errors import BadInput
+from transforms.errors import BadInput, check_above_zero
 from transforms.index.build import build_index, describe_segment
 from transforms.index.lexical.build import build_lexical, choose_language
 from transforms.index.options import IndexOptions, LexicalOptions
@@ -64,8 +64,7 @@ class WatchOptions:
 
     def __post_init__(self) -> None:
         """Raise BadInput if the interval is not positive."""
-        if self.every <= 0:
-            raise BadInput("every", self.every, "must be above 0", "Give a time such as 30s")
+        check_above_zero("every", self.every, "Give a time such as 30s")
 
     @property
     def journal(self) -> Journal:

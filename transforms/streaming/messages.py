@@ -22,7 +22,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from transforms.catalog.manifest_json import check_name
 from transforms.catalog.options import ColumnOptions
-from transforms.errors import BadInput, Damaged
+from transforms.errors import BadInput, Damaged, check_above_zero, check_at_least
 from transforms.runtime.version import check_version, installed_version
 from transforms.storage import filesystem
 from transforms.storage.schema import METRICS, RESERVED
@@ -80,10 +80,9 @@ class MessageOptions:
         taken = sorted((RESERVED | {_ID, VERSION}) & set(self.metadata.names))
         if taken:
             raise BadInput("metadata column", taken[0], "has a reserved name", "Rename it")
-        for option in ("every", "most", "shards"):
-            value = getattr(self, option)
-            if value <= 0:
-                raise BadInput(option, value, "must be above 0", "Give a larger number")
+        check_above_zero("every", self.every)
+        check_at_least("most", self.most, 1)
+        check_at_least("shards", self.shards, 1)
 
     @property
     def folder(self) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from transforms.errors import BadInput
+from transforms.errors import BadInput, check_at_least
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -34,8 +34,7 @@ class StudentShape:
     def __post_init__(self) -> None:
         """Raise BadInput for sizes that no network can have."""
         for field in fields(self):
-            if (size := getattr(self, field.name)) < 1:
-                raise BadInput(field.name, size, "must be at least 1", "give a larger number")
+            check_at_least(field.name, getattr(self, field.name), 1)
         if self.embedding > self.hidden:
             raise BadInput(
                 "embedding",

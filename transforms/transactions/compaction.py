@@ -22,7 +22,7 @@ from transforms.catalog.plan import Part, Plan, Slice
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment
 from transforms.catalog.tombstones import live_mask, read_tombstones
-from transforms.errors import BadInput, Damaged
+from transforms.errors import Damaged, check_at_least
 from transforms.index.options import IndexOptions
 from transforms.ingest.partitioning import MOST_ROWS, MOST_TEXT_BYTES
 
@@ -68,8 +68,7 @@ def choose_segments(snapshot: Snapshot, most: int) -> tuple[SegmentRef, ...]:
     Raises:
         BadInput: ``most`` is below 1.
     """
-    if most < 1:
-        raise BadInput("max_segments", most, "must be at least 1", "Give 1 or more")
+    check_at_least("max_segments", most, 1)
     refs = snapshot.segments
     surplus = len(refs) - most
     if surplus <= 0:

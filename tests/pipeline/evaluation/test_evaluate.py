@@ -219,9 +219,9 @@ def test_compare_counts_wins_and_names_the_largest_differences(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-k", "0"], "k 0: must be 1 or more"),
-        (["-k", "0", "--rerank", "3", "--reranker", "/gone"], "k 0: must be 1 or more"),
-        (["--modes", "dense,psychic"], "--modes psychic: is unknown"),
+        (["-k", "0"], "k 0: must be at least 1"),
+        (["-k", "0", "--rerank", "3", "--reranker", "/gone"], "k 0: must be at least 1"),
+        (["--modes", "dense,psychic"], "--modes psychic: must be one of"),
         (["--modes", ","], "--modes '': has no mode"),
         (["--modes", "all,dense"], "--modes all,dense: has all"),
         (["--modes", "dense", "--weight", "0.5"], "--weight 0.5: applies to mode hybrid"),
@@ -339,7 +339,7 @@ def test_compare_takes_the_questions_of_a_run_that_knows_them(
         (["{tmp}/unknown", "{tmp}/a"], "run file {tmp}/unknown: has 1 question ids"),
         (["{tmp}/a", "{tmp}/a", "--metric", "map"], "--metric map: is unknown"),
         (["{tmp}/a", "{tmp}/a", "-k", "5"], "--metric mrr@10: is unknown, or needs more than 5"),
-        (["{tmp}/a", "{tmp}/a", "-k", "0"], "k 0: must be 1 or more"),
+        (["{tmp}/a", "{tmp}/a", "-k", "0"], "k 0: must be at least 1"),
         (["{tmp}/a", "{tmp}/gone.parquet"], "run file {tmp}/gone.parquet: is missing"),
     ],
 )

@@ -220,7 +220,7 @@ def test_questions_that_can_not_be_asked_are_refused(
     good = write(tmp_path / "good.parquet", question=["a"])
     assert "does not end in .parquet" in refused("--questions", good, "--output", "run.tsv")
     assert "color" in refused("--questions", good, "--output", run, "--where", "color = 'red'")
-    assert "k 0: must be 1 or more" in refused("--questions", good, "--output", run, "-k", "0")
+    assert "k 0: must be at least 1" in refused("--questions", good, "--output", run, "-k", "0")
     for name in ("q.txt", "q.jsonl"):
         (tmp_path / name).write_text("a\n")
         said = refused("--questions", str(tmp_path / name), "--output", run)

@@ -170,5 +170,5 @@ def test_columns_that_sql_can_not_read_do_no_harm_elsewhere(tmp_path: Path) -> N
 def test_no_passages_at_all_are_not_asked_for(tmp_path: Path, factory: str) -> None:
     opened = Store.open(make_store(tmp_path, factory))
     for k in (0, -1):
-        with pytest.raises(BadInput, match=f"^k {k}: must be 1 or more"):
+        with pytest.raises(BadInput, match=f"^k {k}: must be at least 1"):
             opened.nearest(make_vectors(2, seed=78), k)
