@@ -130,8 +130,7 @@ def batch(store: str, questions: str, folder: str) -> dict[str, Any]:
     from pipeline.search.batch_search import run
     from transforms.catalog.layout import SegmentPaths
     from transforms.index.vector.faiss_search import search_index
-    from transforms.search.batch_search import SearchOptions
-    from transforms.search.options import RankOptions
+    from transforms.search.options import RankOptions, SearchOptions
     from transforms.search.store import Store
 
     asked = [" ".join(text.split()[:10]) for text in paragraphs(int(questions))]

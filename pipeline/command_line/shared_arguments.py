@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from pipeline.command_line.argument_types import byte_count, shard_count, whole_number
+from pipeline.command_line.runner_names import DEFAULT_RUNNER
 from transforms.errors import BadInput
 from transforms.index.options import GPU, LEXICAL, IndexOptions, LexicalOptions
 from transforms.models.options import (
@@ -165,7 +166,7 @@ def runner_argument(parser: Container, prefix: str = "") -> None:
     """Add the runner of a job and its workers; ``prefix`` begins their help."""
     parser.add_argument(
         "--runner",
-        default="direct",
+        default=DEFAULT_RUNNER,
         metavar="NAME",
         help=f"{prefix}direct, flink, prism, dataflow, or the name of a Beam runner (default: "
         "%(default)s); unknown options go to Beam, such as --flink-master HOST:8081",

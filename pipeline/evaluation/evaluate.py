@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.evaluation.options import ALL, EvaluateOptions
-from pipeline.search.rerank import Reading, ReadingOptions
+from pipeline.search.options import ReadingOptions
+from pipeline.search.rerank import Reading
 from transforms.errors import BadInput, check_choice
 from transforms.evaluation.corpus_sample import check_colour, sample_corpus
 from transforms.evaluation.hard_questions import hardest_questions, inspect_questions

@@ -1,22 +1,13 @@
 """Options of ``albeam evaluate`` and ``albeam compare``; nothing heavy is imported here."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from pipeline.search.options import ReadingOptions
 from transforms.errors import check_at_least
 from transforms.search.options import RankOptions
 
-if TYPE_CHECKING:
-    from pipeline.search.rerank import ReadingOptions
-
 #: Names every mode of a store.
 ALL = "all"
-
-
-def _no_reading() -> "ReadingOptions":
-    from pipeline.search.rerank import ReadingOptions
-
-    return ReadingOptions()
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class EvaluateOptions:
     run: str | None = None
     report: str | None = None
     colour: str | None = None
-    reading: "ReadingOptions" = field(default_factory=_no_reading)
+    reading: ReadingOptions = ReadingOptions()
     rank: RankOptions = RankOptions()
     timed: bool = False
     seed: int = 0

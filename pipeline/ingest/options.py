@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipeline.command_line.runner_names import DEFAULT_RUNNER
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput, check_above_zero, check_at_least, check_choice
 from transforms.index.options import IndexOptions, LexicalOptions
@@ -54,7 +55,7 @@ class EmbedOptions:
     mode: str = "append"
     on_duplicate: str = "error"
     resume: bool = True
-    runner: str = "direct"
+    runner: str = DEFAULT_RUNNER
     beam_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

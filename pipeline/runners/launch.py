@@ -15,6 +15,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
+from pipeline.command_line.runner_names import DIRECT
 from pipeline.runners import dataflow, flink, prism
 from transforms import errors
 from transforms.errors import AlbeamError, BadInput
@@ -50,7 +51,7 @@ def pipeline_options(
                 f"is for --runner {owner}, not for {runner}",
                 "Change one of the two",
             )
-    named = runner in ("direct", *_ENGINES)
+    named = runner in (DIRECT, *_ENGINES)
     name = [] if named else [f"--runner={runner}"]
     options = PipelineOptions([*name, *map(_beam_spelling, beam_args)])
     if streaming:
@@ -117,7 +118,7 @@ def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
     Raises:
         BadInput: there is no such runner, or it cannot work.
     """
-    if runner == "direct":
+    if runner == DIRECT:
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
         return beam.Pipeline(runner=FnApiRunner(_environment(options)), options=options)
@@ -127,7 +128,7 @@ def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
     try:
         return beam.Pipeline(runner=runner, options=options)
     except (ValueError, ImportError) as error:
-        known = ["direct", *_ENGINES]
+        known = [DIRECT, *_ENGINES]
         close = difflib.get_close_matches(runner.lower(), known, 1)
         raise BadInput(
             "runner",

@@ -1,7 +1,7 @@
 """The options of ``albeam search``."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.command_line.argument_types import whole_number
 from pipeline.command_line.shared_arguments import (
@@ -9,11 +9,9 @@ from pipeline.command_line.shared_arguments import (
     runner_argument,
     store_argument,
 )
+from pipeline.search.options import ReadingOptions
 from transforms.models.options import Placement
 from transforms.search.options import DEFAULT_WEIGHT, FUSIONS, RankOptions
-
-if TYPE_CHECKING:
-    from pipeline.search.rerank import ReadingOptions
 
 
 def search_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,10 +94,8 @@ def reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def reading_options(arguments: Any) -> "ReadingOptions":
+def reading_options(arguments: Any) -> ReadingOptions:
     """Return the options of the models that read the hits."""
-    from pipeline.search.rerank import ReadingOptions
-
     return ReadingOptions(
         rerank=arguments.rerank,
         reranker=arguments.reranker,

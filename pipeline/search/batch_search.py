@@ -6,18 +6,20 @@ from dataclasses import dataclass, replace
 import apache_beam as beam
 import pyarrow.parquet as pq
 
+from pipeline.command_line.runner_names import DEFAULT_RUNNER
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
 from transforms.search.batch_search import (
     QuestionSlice,
-    SearchOptions,
     SearchQuestions,
     check_output,
+    open_store,
     parts_folder,
     plan_questions,
     remove_parts,
 )
+from transforms.search.options import SearchOptions
 from transforms.search.predicate import check_condition
 from transforms.storage import filesystem
 
@@ -45,7 +47,7 @@ def run(
     snapshot: int | None,
     questions: str,
     output: str,
-    runner: str = "direct",
+    runner: str = DEFAULT_RUNNER,
     beam_args: tuple[str, ...] = (),
 ) -> RunSummary:
     """Answer all questions of Parquet files, and write one row per question and document.
@@ -71,7 +73,7 @@ def run(
     store, output = filesystem.absolute(options.store), filesystem.absolute(output)
     number = read_snapshot(store, snapshot).number
     options = replace(options, store=store, snapshot=number)
-    opened = options.open()
+    opened = open_store(options)
     opened.mode(options.rank.mode)
     if options.rank.where is not None:
         check_condition(options.rank.where, opened.columns)

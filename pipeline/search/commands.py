@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.search.arguments import reading_options
 from transforms.errors import BadInput
-from transforms.search.options import RankOptions, check_fusion
+from transforms.search.options import RankOptions, SearchOptions, check_fusion
 
 if TYPE_CHECKING:
     from transforms.search.store import Store
@@ -36,7 +36,6 @@ def run_search(arguments: Any) -> None:
 def _search_many(arguments: Any) -> None:
     from pipeline.search.batch_search import run
     from pipeline.search.report import print_run
-    from transforms.search.batch_search import SearchOptions
 
     given = arguments
     if given.questions is None:

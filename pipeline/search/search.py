@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from pipeline.command_line.console import note, print_json, say
+from pipeline.search.options import ReadingOptions
 from pipeline.search.report import print_answer, print_hits
-from pipeline.search.rerank import Reading, ReadingOptions
+from pipeline.search.rerank import Reading
 from transforms.search.options import RankOptions
 from transforms.search.store import Store
 

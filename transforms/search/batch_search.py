@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
-from transforms.search.options import RankOptions
+from transforms.search.options import SearchOptions
 from transforms.search.store import Store
 from transforms.storage import filesystem, input_files
 from transforms.storage.output_files import writing
@@ -40,28 +40,9 @@ _QUESTION, _ID = "question", "question_id"
 _OTHER_KINDS = (".txt", ".jsonl", ".json")
 
 
-@dataclass(frozen=True)
-class SearchOptions:
-    """Options of a search.
-
-    Attributes:
-        store: the store's URL.
-        snapshot: the snapshot's number.
-        rank: how many documents to find per question, and how to rank them.
-        model: the present folder of the store's model, if it has moved.
-        device, dtype: see `Store.open`.
-    """
-
-    store: str
-    snapshot: int
-    rank: RankOptions = RankOptions(100)
-    model: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-
-    def open(self) -> Store:
-        """Open the store."""
-        return Store.open(self.store, self.snapshot, self.model, self.device, self.dtype)
+def open_store(options: SearchOptions) -> Store:
+    """Open the store of the options."""
+    return Store.open(options.store, options.snapshot, options.model, options.device, options.dtype)
 
 
 @dataclass(frozen=True)
@@ -233,7 +214,7 @@ class _AnswerFn(beam.DoFn):
         self._options, self._folder = options, folder
 
     def setup(self) -> None:
-        self._store = self._options.open()
+        self._store = open_store(self._options)
 
     def process(self, element: QuestionSlice) -> Iterator[tuple[int, str]]:
         table = answer(self._store, element, self._options)

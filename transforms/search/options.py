@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transforms.errors import BadInput, check_at_least, check_choice
+from transforms.models.options import DEVICES, DTYPES, Placement
 
 #: Ways to rank.
 MODES = ("hybrid", "dense", "lexical")
@@ -42,6 +43,31 @@ class RankOptions:
         if self.weight is not None and not 0 <= self.weight <= 1:
             problem = "must lie between 0 (words alone) and 1 (vectors alone)"
             raise BadInput("weight", self.weight, problem, f"Give a value such as {DEFAULT_WEIGHT}")
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Options of a search that opens its store itself, on each worker.
+
+    Attributes:
+        store: the store's URL.
+        snapshot: the snapshot's number.
+        rank: how many documents to find per question, and how to rank them.
+        model: the present folder of the store's model, if it has moved.
+        device, dtype: see `Store.open`.
+    """
+
+    store: str
+    snapshot: int
+    rank: RankOptions = RankOptions(100)
+    model: str | None = None
+    device: str = Placement.device
+    dtype: str = Placement.dtype
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for an unknown device or dtype."""
+        check_choice("device", self.device, DEVICES)
+        check_choice("dtype", self.dtype, DTYPES)
 
 
 def check_fusion(options: RankOptions, modes: Sequence[str]) -> None:

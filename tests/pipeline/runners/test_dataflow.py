@@ -32,7 +32,7 @@ from transforms.index.vector.plan import EMPTY_CONTEXT
 from transforms.ingest.partitioning import plan_parts
 from transforms.ingest.survey import survey_input
 from transforms.models.options import ModelOptions
-from transforms.search.batch_search import SearchOptions
+from transforms.search.options import SearchOptions
 from transforms.storage.input_files import list_inputs
 from transforms.streaming.watch import WatchFiles
 

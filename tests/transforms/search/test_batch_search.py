@@ -17,8 +17,8 @@ from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.search import batch_search
-from transforms.search.batch_search import RUN_SCHEMA, SearchOptions, plan_questions, read_slice
-from transforms.search.options import RankOptions
+from transforms.search.batch_search import RUN_SCHEMA, plan_questions, read_slice
+from transforms.search.options import RankOptions, SearchOptions
 from transforms.search.results import Hit
 from transforms.search.store import Store
 
