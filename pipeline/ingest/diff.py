@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from pipeline.ingest.left_out import check_removals
 from pipeline.ingest.resolve import ResolvedJob, new_pipeline
 from pipeline.runners.launch import run_pipeline
 from transforms.catalog.layout import SegmentPaths, segment_name
@@ -16,6 +17,7 @@ from transforms.index.lexical.build import choose_language
 from transforms.ingest.survey import Survey, survey_input
 from transforms.storage import filesystem, input_files
 from transforms.storage.filesystem import FileInfo
+from transforms.storage.listing import Listing
 from transforms.transactions.buckets import gather_changes, remove_buckets
 from transforms.transactions.change_set import ChangeSet, create_change_set
 from transforms.transactions.commits import check_identity
@@ -29,7 +31,7 @@ class Difference:
     """The difference between an input and a store.
 
     Attributes:
-        files: the input files.
+        listing: the input files.
         base: the snapshot that the run builds on; an empty one in mode ``replace``.
         paths: the folder that the run works in.
         changes: what the run changes.
@@ -38,7 +40,7 @@ class Difference:
         writes_segment: whether a segment is written; otherwise there are at most tombstones.
     """
 
-    files: Sequence[FileInfo]
+    listing: Listing
     base: OpenSnapshot
     paths: SegmentPaths
     changes: ChangeSet
@@ -55,7 +57,7 @@ def diff(job: ResolvedJob) -> Difference:
         Conflict: another run works on the same input.
     """
     options = job.options
-    files = input_files.list_inputs(job.inputs)
+    listing = input_files.find_inputs(job.inputs, job.store)
     filesystem.probe_exclusive(job.store)
     newest = newest_snapshot(job.store)
     base = OpenSnapshot(job.store, newest if options.mode != "replace" else None)
@@ -63,20 +65,25 @@ def diff(job: ResolvedJob) -> Difference:
         check_identity(job.store, base.snapshot.identity, job.identity)
     # A wrong language is reported before any work.
     choose_language(options.lexical, base.infos())
-    name = _fingerprint(job, files)
+    name = _fingerprint(job, listing.files)
     found = choose_generation(job.store, name, options.mode, newest, options.resume)
     paths, changes = found.paths, found.changes
     if changes is not None and found.live:
         assert newest is not None
         live = OpenSnapshot(job.store, newest)
-        return Difference(files, live, paths, changes, live=newest.number, writes_segment=False)
+        return Difference(listing, live, paths, changes, live=newest.number, writes_segment=False)
     if changes is not None:
         paths.claim()
-        return Difference(files, base, paths, changes)
-    survey = survey_files(job, files, base)
+        return Difference(listing, base, paths, changes)
+    survey = survey_files(job, listing.files, base)
     changes = _compare(job, Comparison(paths, survey, base, options.mode, options.on_duplicate))
+    try:
+        check_removals(job, listing, base, paths, changes)
+    except BadInput:
+        remove_buckets(paths)
+        raise
     if base.snapshot is not None and not changes.writes_documents:
-        return Difference(files, base, paths, changes, survey, writes_segment=False)
+        return Difference(listing, base, paths, changes, survey, writes_segment=False)
     changes = create_change_set(paths, changes)
     if (changes.mode, changes.base > 0) != (options.mode, base.snapshot is not None):
         raise Conflict(
@@ -85,7 +92,7 @@ def diff(job: ResolvedJob) -> Difference:
             f"a run with the same input and --mode {changes.mode} has just begun",
             "Run again when it has ended",
         )
-    return Difference(files, base, paths, changes, survey)
+    return Difference(listing, base, paths, changes, survey)
 
 
 def survey_files(job: ResolvedJob, files: Sequence[FileInfo], base: OpenSnapshot) -> Survey:

@@ -75,7 +75,10 @@ def run(options: EmbedOptions) -> EmbedSummary:
         outcome = _nothing_to_do(difference)
     else:
         outcome = _commit_removals(job, difference)
-    summary = summarize(job, changes, outcome, time.monotonic() - started)
+    summary = replace(
+        summarize(job, changes, outcome, time.monotonic() - started),
+        left_out=difference.listing.left_out,
+    )
     if not difference.live:
         return summary
     # Documents that were new to the earlier run are unchanged now.
@@ -143,7 +146,7 @@ def plan_segment(job: ResolvedJob, difference: Difference) -> SegmentPlan:
 
 def _new_plan(job: ResolvedJob, difference: Difference) -> Plan:
     paths, changes = difference.paths, difference.changes
-    survey = difference.survey or survey_files(job, difference.files, difference.base)
+    survey = difference.survey or survey_files(job, difference.listing.files, difference.base)
     chosen = None
     if sum(changes.counts[kind] for kind in _EMBEDDED) < survey.rows:
         chosen = chosen_rows(paths, changes, len(survey.files), _EMBEDDED)

@@ -37,6 +37,8 @@ class EmbedSummary:
         lexical: the language of the lexical index, or ``none``.
         segment: the segment that was written; empty if none was.
         notice: what else the user should know; often empty.
+        left_out: reason to number of names below the inputs that were left out; a folder counts
+            once.
     """
 
     documents: int
@@ -66,6 +68,7 @@ class EmbedSummary:
     segment: str
     snapshot: int
     notice: str
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

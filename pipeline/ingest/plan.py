@@ -5,7 +5,7 @@ import math
 import os
 import resource
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from pipeline.ingest.options import PlanOptions
 from pipeline.ingest.resolve import new_pipeline, resolve
@@ -59,6 +59,8 @@ class PlanReport:
         runner: the runner that was asked for.
         embed_seconds: how long those take together.
         cost: the price of their time, for embedding and the index; None without a price.
+        left_out: reason to number of names below the inputs that were left out; a folder counts
+            once.
     """
 
     rows: int
@@ -90,6 +92,7 @@ class PlanReport:
     model: str
     device: str
     dtype: str
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def run(options: PlanOptions) -> PlanReport:
@@ -103,7 +106,8 @@ def run(options: PlanOptions) -> PlanReport:
     new_pipeline(embed)
     job = resolve(embed)
     identity = job.identity
-    survey = survey_input(input_files.list_inputs(job.inputs), embed.columns)
+    listing = input_files.find_inputs(job.inputs)
+    survey = survey_input(list(listing.files), embed.columns)
     form = PartFormat(identity, embed.vector_dtype, survey.schema)
     encoder = load_encoder(job.model, job.placement)
     sample = take_sample(survey, job.tokenizer, job.passages, encoder, form, _SECONDS)
@@ -152,6 +156,7 @@ def run(options: PlanOptions) -> PlanReport:
         model=identity.name,
         device=job.placement.device,
         dtype=job.placement.dtype,
+        left_out=listing.left_out,
     )
 
 

@@ -37,6 +37,7 @@ def print_summary(summary: Any, as_json: bool) -> None:
         ("passages", f"{summary.passages:,}"),
         ("tokens", f"{summary.tokens:,}"),
         ("rejects", rejects or "0"),
+        *_left_out(summary.left_out),
         ("bytes", f"{summary.bytes:,}"),
         ("parts", f"{summary.parts:,}{done}"),
         ("seconds", f"{summary.seconds:.1f} ({duration(summary.seconds)})"),
@@ -63,6 +64,7 @@ def print_plan(report: Any, as_json: bool) -> None:
     rate, workers = f"{report.tokens_per_second:,.0f} tokens/s", counted(report.workers, "worker")
     rows = [
         ("rows", f"{report.rows:,} ({report.sampled:,} sampled, {report.rejects:,} rejects)"),
+        *_left_out(report.left_out),
         ("passages", f"{report.passages:,}"),
         ("tokens", f"{report.tokens:,}"),
         ("parts", f"{report.parts:,} of {report.rows_per_part:,} rows; {report.files:,} files"),
@@ -85,6 +87,12 @@ def print_plan(report: Any, as_json: bool) -> None:
         ("cost", "give --price-per-hour" if report.cost is None else f"{report.cost:,.2f}"),
     ]
     print_pairs(rows)
+
+
+def _left_out(reasons: dict[str, int]) -> list[tuple[str, str]]:
+    """Return the row about what was left out of the input, if anything was."""
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+    return [("left out", listed)] if listed else []
 
 
 def print_watched(done: Any, as_json: bool) -> None:

@@ -146,6 +146,7 @@ def resolve_watch(
         every=every,
         lexical=options.lexical,
         rows_per_part=options.rows_per_part,
+        places=tuple(filesystem.absolute(url, follow=False) for url in options.inputs),
     )
     language_of(watched)
     return watched, job.passages, job.handler()

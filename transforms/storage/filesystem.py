@@ -54,10 +54,14 @@ def join(url: str, *names: str) -> str:
     return "/".join([url.rstrip("/"), *names])
 
 
-def absolute(url: str) -> str:
-    """Return a local path as an absolute path without links, and any other URL as it is."""
+def absolute(url: str, follow: bool = True) -> str:
+    """Return a local path as an absolute path, and any other URL as it is.
+
+    With ``follow``, the links in a local path are resolved.
+    """
     if is_local(url):
-        return os.path.realpath(local_path(url))
+        path = local_path(url)
+        return os.path.realpath(path) if follow else path
     return (urls.anchored(url) if urls.is_chain(url) else url).rstrip("/")
 
 

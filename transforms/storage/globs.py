@@ -52,3 +52,22 @@ def matches(name: str, component: str) -> bool:
 def spells(component: str, name: str) -> bool:
     """Return whether a component of a glob means hidden names like this one."""
     return component == name or component[0] == name[0] or component.endswith("._COPYING_")
+
+
+def covers(glob: str, path: str, suffix: str) -> bool:
+    """Return whether a path, folder or glob means a file, if no rule leaves the file out."""
+    return _covers(glob.split("/"), path.split("/"), suffix)
+
+
+def _covers(components: list[str], names: list[str], suffix: str) -> bool:
+    if not components:
+        # What is left is below a folder.
+        return not names or names[-1].endswith(suffix)
+    if components[0] == "**":
+        rest = components[1:] or ["*"]
+        return any(_covers(rest, names[place:], suffix) for place in range(len(names)))
+    return (
+        bool(names)
+        and matches(names[0], components[0])
+        and _covers(components[1:], names[1:], suffix)
+    )

@@ -1,17 +1,19 @@
 """List and check the input files of a command."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from transforms.errors import BadInput
 from transforms.storage import filesystem
 from transforms.storage.filesystem import FileInfo, version_of
-from transforms.storage.listing import Listing, Rule, list_patterns
+from transforms.storage.globs import covers
+from transforms.storage.listing import SUFFIX, Listing, Rule, list_patterns
 from transforms.storage.retries import retry
 from transforms.storage.trees import local_file
 
 
 def list_inputs(
-    patterns: tuple[str, ...], suffix: str = ".parquet", empty: bool = False
+    patterns: tuple[str, ...], suffix: str = SUFFIX, empty: bool = False
 ) -> list[FileInfo]:
     """Return the files of `find_inputs`; with ``empty``, a pattern may match no file."""
     if empty:
@@ -19,7 +21,7 @@ def list_inputs(
     return list(find_inputs(patterns, suffix=suffix).files)
 
 
-def find_inputs(patterns: tuple[str, ...], store: str = "", suffix: str = ".parquet") -> Listing:
+def find_inputs(patterns: tuple[str, ...], store: str = "", suffix: str = SUFFIX) -> Listing:
     """Return the files of paths, folders and globs, by the rule of `transforms.storage.listing`.
 
     Args:
@@ -45,6 +47,31 @@ def find_inputs(patterns: tuple[str, ...], store: str = "", suffix: str = ".parq
 def poll_inputs(patterns: tuple[str, ...], store: str) -> Listing:
     """Return the files of `find_inputs`; what can't be listed yet is left out."""
     return list_patterns(patterns, Rule(store=store, strict=False))[0]
+
+
+def unlisted(patterns: tuple[str, ...], listing: Listing, known: Iterable[str]) -> list[str]:
+    """Return which known files patterns mean, are still there, and are left out by some rule.
+
+    Args:
+        patterns: the patterns that were listed.
+        listing: their files.
+        known: URLs of files that an earlier listing gave.
+    """
+    listed = {file.url for file in listing.files}
+    places = [_place(filesystem.absolute(pattern)) for pattern in patterns]
+    found = []
+    for url in sorted(set(known) - listed):
+        protocol, path = _place(url)
+        meant = any(protocol == kind and covers(glob, path, SUFFIX) for kind, glob in places)
+        if meant and filesystem.exists(url):
+            found.append(url)
+    return found
+
+
+def _place(url: str) -> tuple[str, str]:
+    """Return the protocol of a URL, "" for a local one, and the path in its filesystem."""
+    path = str(filesystem.open_filesystem(url)[1])
+    return "" if filesystem.is_local(url) else url.partition("://")[0], path
 
 
 def check_unchanged(file: FileInfo) -> None:

@@ -17,8 +17,10 @@ from transforms.storage.filesystem import FileInfo
 from transforms.storage.globs import is_glob, is_hidden, matches, spells, split_glob
 from transforms.storage.trees import BROKEN, FILE, FOLDER, Entry, LocalTree, RemoteTree, Tree
 
+#: The end of the names of a folder's files.
+SUFFIX = ".parquet"
 #: Why something below an input is left out.
-HIDDEN, SUFFIX, IN_STORE = "hidden name", "another suffix", "in a store"
+HIDDEN, OTHER_SUFFIX, IN_STORE = "hidden name", "another suffix", "in a store"
 AGAIN, SPECIAL_FILE = "listed already", "not a regular file"
 UNREADABLE, NOT_TEXT, LEADS_NOWHERE = "unreadable folder", "name is not UTF-8", "broken link"
 #: The folders of a store.
@@ -49,7 +51,7 @@ class Rule:
         strict: whether to raise an error for what can't be listed, instead of leaving it out.
     """
 
-    suffix: str = ".parquet"
+    suffix: str = SUFFIX
     store: str = ""
     strict: bool = True
 
@@ -153,7 +155,7 @@ class _Lister:
                 elif child.kind == FOLDER:
                     waiting += [(child, False)] if self._keep_folder(child) else []
                 elif not child.name.endswith(self._rule.suffix):
-                    self.left_out[child.path] = SUFFIX
+                    self.left_out[child.path] = OTHER_SUFFIX
                 else:
                     self._take_file(child)
 

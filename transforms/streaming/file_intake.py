@@ -46,6 +46,7 @@ class WatchOptions:
         every: seconds between two polls.
         lexical: the lexical index of each segment.
         rows_per_part: input rows of a part; None chooses.
+        places: the inputs with their links, which are looked up at each poll; () for ``inputs``.
         messages: the files are those of `LandMessages`. Each is complete when it appears, versions
             decide which rows count, and a file is removed once its rows are in the store.
     """
@@ -60,6 +61,7 @@ class WatchOptions:
     every: float
     lexical: LexicalOptions = LexicalOptions()
     rows_per_part: int | None = None
+    places: tuple[str, ...] = ()
     messages: bool = False
 
     def __post_init__(self) -> None:
@@ -74,14 +76,18 @@ class WatchOptions:
 
 def list_new(options: WatchOptions, state: JournalState) -> list[FileInfo]:
     """Return the files that the journal has not taken, by their identities."""
-    # An empty folder is not an error: its first file may still come.
-    files = input_files.list_inputs(options.inputs, empty=True)
+    files = _list(options)
     taken = state.taken_files()
     if options.messages:
         # These files are named after their content: one that is written again is the same.
         urls = {file.url for file in taken}
         return [file for file in files if file.url not in urls]
     return [file for file in files if file not in taken]
+
+
+def _list(options: WatchOptions) -> tuple[FileInfo, ...]:
+    """Return the files that are there now; an empty folder may still get its first one."""
+    return input_files.poll_inputs(options.places or options.inputs, options.store).files
 
 
 def plan_entry(
@@ -248,6 +254,6 @@ def remove_taken(options: WatchOptions) -> None:
     """Remove the files of messages that have their rows in the store."""
     stored = options.journal.read().stored_urls()
     # Entries name files as listings do, which may differ from the input's scheme.
-    for file in input_files.list_inputs(options.inputs, empty=True):
+    for file in _list(options):
         if file.url in stored:
             filesystem.remove(file.url)
