@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from transforms.errors import BadInput
+from transforms.storage.urls import is_on_disk
 
 _NEEDED = ("project", "region", "temp_location")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -142,7 +143,7 @@ def _check_accelerator(options: PipelineOptions) -> None:
 def check_reachable(urls: tuple[str, ...]) -> None:
     """Raise BadInput if the workers of Dataflow cannot read a URL."""
     for url in urls:
-        if "://" not in url or url.startswith(("file://", "local://", "memory://")):
+        if is_on_disk(url) or url.startswith("memory://"):
             raise BadInput(
                 "path",
                 url,

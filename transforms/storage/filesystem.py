@@ -22,6 +22,11 @@ from transforms.storage.retries import retry
 
 #: The file in a store on a server that shows that a second put of the same name fails.
 PROBE = "exclusive.json"
+#: The fields of listings that change with a file's content, the surest first.
+_VERSIONS = (
+    *("ETag", "etag", "generation", "mtime", "LastModified", "updated", "created"),
+    *("CRC", "sha", "Content-MD5", "Last-Modified", "modify", "last_write_time"),
+)
 
 
 @dataclass(frozen=True)
@@ -281,7 +286,7 @@ def local_path(url: str) -> str:
 
 def version_of(info: dict[str, Any]) -> str:
     """Return a version that changes with a file's content, from its listing; "" if unknown."""
-    for key in ("ETag", "etag", "generation", "mtime", "LastModified", "updated", "created"):
+    for key in _VERSIONS:
         if info.get(key) is not None:
             return f"{key}={info[key]}"
     return ""

@@ -4,13 +4,16 @@ import os
 from contextlib import AbstractContextManager
 
 from transforms.errors import BadInput
-from transforms.storage import filesystem
+from transforms.storage import filesystem, urls
 
 
 def check_writable(option: str, url: str, suffix: str) -> None:
     """Raise BadInput if a file ``url`` can't be written; ``option`` is the option that names it."""
     if not url.endswith(suffix):
         raise BadInput(option, url, f"does not end in {suffix}", f"Give a {suffix} file")
+    if urls.is_chain(url):
+        problem = "is a chain of URLs, to which nothing can be written"
+        raise BadInput(option, url, problem, "Give a local file, or the URL of one filesystem")
     if not filesystem.is_local(url):
         filesystem.open_filesystem(url)
         return
