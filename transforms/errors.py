@@ -79,6 +79,10 @@ class Stale(Conflict):
     """The base of a comparison no longer exists: the command must compare again."""
 
 
+class Vacuumed(Conflict):
+    """A snapshot that a reader had open, and that a vacuum removed: open the store again."""
+
+
 class RecallMissed(AlbeamError):
     """An index with a measured recall below its target; the index was not published."""
 

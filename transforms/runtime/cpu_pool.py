@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 
+from transforms.runtime.forks import renew_after_fork
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -22,15 +24,31 @@ _LOGGER = logging.getLogger(__name__)
 class Cores:
     """One thread per core of a CPU; on any other device, only the caller's thread.
 
+    Threads may share one. A forked process starts threads of its own, when it first needs them.
+
     Attributes:
         count: the number of threads.
     """
 
     def __init__(self, device: str) -> None:
         self.count = torch.get_num_threads() if device == "cpu" else 1
-        self._pool = _make_pool(self.count) if self.count > 1 else None
-        if self._pool is None:
-            self.count = 1
+        self._starting = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._start()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget the threads, which a forked process does not have."""
+        self._starting, self._pool = threading.Lock(), None
+
+    def _start(self) -> ThreadPoolExecutor | None:
+        """Return the threads, started if there are none; None if the caller computes alone."""
+        if self._pool is None and self.count > 1:
+            with self._starting:
+                self._pool = self._pool or _make_pool(self.count)
+                if self._pool is None:
+                    self.count = 1
+        return self._pool
 
     def map(self, work: Callable[[T], R], items: Sequence[T], small: bool = False) -> list[R]:
         """Return the results of ``work`` on the items, in order.
@@ -38,9 +56,10 @@ class Cores:
         A single item is computed by all cores, unless it is ``small``: then the threads would wait
         for each other longer than they work.
         """
-        if self._pool is None or (len(items) == 1 and not small):
+        pool = self._start()
+        if pool is None or (len(items) == 1 and not small):
             return [work(item) for item in items]
-        return list(self._pool.map(work, items))
+        return list(pool.map(work, items))
 
     def each(self, work: Callable[[T], object], items: Iterator[T], small: bool = False) -> None:
         """Call ``work`` on items that are taken from the iterator when a thread is free.
@@ -48,7 +67,8 @@ class Cores:
         So an item may depend on the results of earlier ones. An error stops all threads and is
         raised. `map` explains ``small``.
         """
-        if self._pool is None:
+        pool = self._start()
+        if pool is None:
             for item in items:
                 work(item)
             return
@@ -72,7 +92,7 @@ class Cores:
                     raise
 
         try:
-            list(self._pool.map(pull, range(self.count)))
+            list(pool.map(pull, range(self.count)))
         finally:
             # An interrupt is raised in this thread, which waits; it must stop the others too.
             ended.set()

@@ -1,7 +1,6 @@
 """Dense search over a snapshot's live rows, by the segments' indexes or exactly."""
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +8,12 @@ import numpy.typing as npt
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import read_vectors
 from transforms.catalog.segment import SegmentInfo
-from transforms.errors import BadInput
+from transforms.catalog.vacuumed import SnapshotSource
+from transforms.errors import check_at_least
 from transforms.index.top_k import Rows, Scores, merge_top_k, moved, no_hits
 from transforms.index.vector import faiss_search
 from transforms.index.vector.segment_index import SegmentIndex
+from transforms.runtime.once import Once
 from transforms.search.live_rows import LiveRows
 from transforms.search.row_reader import RowReader
 from transforms.storage.file_cache import FileCache
@@ -23,23 +24,39 @@ from transforms.storage.vectors import question_vectors, vectors_to_numpy
 class Dense:
     """The vectors of a snapshot's segments. Indexes are opened when they are first needed.
 
+    Threads may share one.
+
     Attributes:
         index: ``index(number)`` returns the index of a segment that has one.
     """
 
     def __init__(
         self,
-        url: str,
+        source: SnapshotSource,
         segments: Sequence[SegmentInfo],
         dim: int,
         rows: RowReader,
         live: LiveRows,
         cache: FileCache,
+        former: "Dense | None" = None,
     ) -> None:
-        """Hold the segments of the store ``url``; ``cache`` checks and keeps index files."""
-        self._url, self._segments, self._dim = url, segments, dim
+        """Hold the segments of a snapshot.
+
+        Args:
+            source: the snapshot.
+            segments: the manifests of its segments.
+            dim: the width of the vectors.
+            rows: reads the vectors of segments without an index.
+            live: tells which rows may be found.
+            cache: checks and keeps index files.
+            former: that of an earlier snapshot; indexes that it has open are used further.
+        """
+        self._source, self._segments, self._dim = source, segments, dim
+        self._former = {} if former is None else former._opened.copy()
+        #: The open indexes by the identity of their manifests, which they keep.
+        self._opened: dict[int, tuple[SegmentInfo, SegmentIndex]] = {}
         self._rows, self._live, self._cache = rows, live, cache
-        self.index = lru_cache(None)(self._index_uncached)
+        self.index = Once(self._index_uncached)
 
     def nearest(
         self, vectors: npt.ArrayLike, k: int, where: str | None = None
@@ -52,8 +69,7 @@ class Dense:
         Raises:
             BadInput: k is below 1, or the vectors have another width or are not finite.
         """
-        if k < 1:
-            raise BadInput("k", k, "must be 1 or more", "Give a number of passages")
+        check_at_least("k", k, 1)
         vectors = question_vectors(vectors, self._dim)
         found = [no_hits(len(vectors))]
         first = 0
@@ -64,11 +80,7 @@ class Dense:
 
     def exact_nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
         """Find the best ``k`` live rows for each vector from the parts, without an index."""
-        chunks = (
-            chunk
-            for segment in self._segments
-            for chunk in read_vectors(SegmentPaths(self._url, segment.name), segment.parts)
-        )
+        chunks = (chunk for segment in self._segments for chunk in self._read_vectors(segment))
         return faiss_search.exact_search(chunks, vectors, k, self._live.mask(None))
 
     def vectors(self, rows: Rows) -> npt.NDArray[np.float32]:
@@ -78,7 +90,8 @@ class Dense:
         for number, segment in enumerate(self._segments):
             mine = (rows >= first) & (rows < first + segment.rows)
             if mine.any() and segment.index is not None:
-                found[mine] = self.index(number).vectors(rows[mine] - first)
+                with self._source.naming_vacuum():
+                    found[mine] = self.index(number).vectors(rows[mine] - first)
             elif mine.any():
                 ordered, back = np.unique(rows[mine], return_inverse=True)
                 table = self._rows.read_rows(ordered, [VECTOR])
@@ -91,12 +104,20 @@ class Dense:
     ) -> tuple[Scores, Rows]:
         segment, live = self._segments[number], self._live.segment_mask(number, where)
         if segment.index is None:
-            chunks = read_vectors(SegmentPaths(self._url, segment.name), segment.parts)
-            return faiss_search.exact_search(chunks, vectors, k, live)
-        return self.index(number).search(vectors, k, live)
+            return faiss_search.exact_search(self._read_vectors(segment), vectors, k, live)
+        with self._source.naming_vacuum():
+            return self.index(number).search(vectors, k, live)
+
+    def _read_vectors(self, segment: SegmentInfo) -> Iterator[npt.NDArray[np.float32]]:
+        with self._source.naming_vacuum():
+            yield from read_vectors(SegmentPaths(self._source.store, segment.name), segment.parts)
 
     def _index_uncached(self, number: int) -> SegmentIndex:
         segment = self._segments[number]
         assert segment.index is not None
-        paths = SegmentPaths(self._url, segment.name)
-        return SegmentIndex(paths, segment.index, self._dim, self._cache)
+        _, opened = self._former.get(id(segment), (None, None))
+        if opened is None:
+            paths = SegmentPaths(self._source.store, segment.name)
+            opened = SegmentIndex(paths, segment.index, self._dim, self._cache)
+        self._opened[id(segment)] = segment, opened
+        return opened

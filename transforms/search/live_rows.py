@@ -1,7 +1,6 @@
 """Live rows of a snapshot: rows without a tombstone that meet a condition."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,11 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import SegmentRef
 from transforms.catalog.tombstones import live_mask, read_tombstones
+from transforms.catalog.vacuumed import SnapshotSource
 from transforms.index.top_k import Rows
+from transforms.runtime.once import Once
 from transforms.search.predicate import as_schema, matching, named_columns, unified
 from transforms.search.row_reader import RowReader
-from transforms.storage.parquet_files import reading
 
 Mask = npt.NDArray[np.bool_]
 #: Conditions whose masks are kept in memory.
@@ -26,6 +26,8 @@ _ID = "document_id"
 class LiveRows:
     """Masks of the live rows of a snapshot's segments, read when they are first needed.
 
+    Threads may share one.
+
     Attributes:
         dead: ``dead(number)`` returns the tombstones of a segment.
         segment_mask: ``segment_mask(number, where)`` returns which rows of a segment are live and
@@ -35,17 +37,17 @@ class LiveRows:
 
     def __init__(
         self,
-        url: str,
+        source: SnapshotSource,
         refs: Sequence[SegmentRef],
         segments: Sequence[SegmentInfo],
         rows: RowReader,
     ) -> None:
-        """Hold the segments of the store ``url``; ``refs`` name their tombstones."""
-        self._url, self._refs, self._segments, self._rows = url, refs, segments, rows
+        """Hold the segments of a snapshot; ``refs`` name their tombstones."""
+        self._source, self._refs, self._segments, self._rows = source, refs, segments, rows
         masks = _CACHED_CONDITIONS * max(1, len(segments))
-        self.dead = lru_cache(None)(self._dead_uncached)
-        self.segment_mask = lru_cache(masks)(self._segment_mask_uncached)
-        self.mask = lru_cache(_CACHED_CONDITIONS)(self._mask_uncached)
+        self.dead = Once(self._dead_uncached)
+        self.segment_mask = Once(self._segment_mask_uncached, masks)
+        self.mask = Once(self._mask_uncached, _CACHED_CONDITIONS)
 
     @property
     def columns(self) -> pa.Schema:
@@ -80,12 +82,13 @@ class LiveRows:
         names = [name for name in (_ID, *segment.metadata.names) if name in columns.names]
         first = sum(len(each.parts) for each in self._segments[:number])
         for part in range(first, first + len(segment.parts)):
-            with reading(self._rows.part_url(part)):
-                table = self._rows.open_part(part).read(columns=names or [_ID])
+            table = self._rows.read_part(part, names or [_ID])
             masks.append(matching(as_schema(table, columns), where, self.columns))
         met = np.concatenate(masks)
         return met if live is None else live & met
 
     def _dead_uncached(self, number: int) -> BitMap64:
         ref, segment = self._refs[number], self._segments[number]
-        return read_tombstones(SegmentPaths(self._url, ref.name), ref.tombstones, segment.rows)
+        paths = SegmentPaths(self._source.store, ref.name)
+        with self._source.naming_vacuum():
+            return read_tombstones(paths, ref.tombstones, segment.rows)

@@ -2,8 +2,8 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ import pyarrow as pa
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import open_part
 from transforms.catalog.segment import SegmentInfo
+from transforms.catalog.vacuumed import SnapshotSource
 from transforms.index.top_k import Rows
+from transforms.runtime.lending import Lending
+from transforms.runtime.once import Once
 from transforms.runtime.search_pool import search_pool
 from transforms.storage import filesystem
 from transforms.storage.arrow_values import plain_rows
@@ -27,24 +30,22 @@ _HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
 
 
 class RowReader:
-    """Reader of the rows of all segments, numbered in order.
+    """Reader of the rows of all segments, numbered in order. Threads may share one."""
 
-    Attributes:
-        open_part: ``open_part(place)`` opens a part by its place among all parts, and keeps it.
-    """
-
-    def __init__(self, url: str, segments: Sequence[SegmentInfo]) -> None:
-        """Hold the names of all parts of the store ``url``; none is opened yet."""
+    def __init__(self, source: SnapshotSource, segments: Sequence[SegmentInfo]) -> None:
+        """Hold the names of all parts of a snapshot; none is opened yet."""
+        self._source = source
         self._parts = [
-            (SegmentPaths(url, segment.name), part)
+            (SegmentPaths(source.store, segment.name), part)
             for segment in segments
             for part in segment.parts
         ]
         #: The first global row of each part, then the number of all rows.
         self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
-        self.open_part = lru_cache(_OPEN_PARTS)(self._open_part_uncached)
-        self._names_of_group = lru_cache(_CACHED_GROUPS)(self._names_of_group_uncached)
-        self._group_edges = lru_cache(_OPEN_PARTS)(self._group_edges_uncached)
+        # pyarrow crashes if two threads read one open file.
+        self._files = Lending(self._open_part, _OPEN_PARTS)
+        self._names_of_group = Once(self._names_of_group_uncached, _CACHED_GROUPS)
+        self._group_edges = Once(self._group_edges_uncached, _OPEN_PARTS)
 
     def __len__(self) -> int:
         """Return the number of rows, dead ones included."""
@@ -69,9 +70,14 @@ class RowReader:
         """Return columns of the parts' schema for global rows, which must ascend."""
         tables = []
         for group in self._by_group(rows):
-            table = self._read_group(group.part, group.number, columns)
+            table = self._read_group(group.part, group.number, list(columns))
             tables.append(table.select(columns).take(pa.array(group.rows)))
         return pa.concat_tables(tables, promote_options="permissive")
+
+    def read_part(self, place: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return columns of a part, all by default, by its place among all parts."""
+        with self._part_file(place) as file:
+            return file.read(columns=None if columns is None else list(columns))
 
     def fetch(self, rows: list[int]) -> list[dict[str, Any]]:
         """Return all columns of sorted rows except hashes and vectors, a dict per row."""
@@ -90,22 +96,20 @@ class RowReader:
     def _values_of(self, groups: list["_Group"]) -> list[tuple[int, dict[str, Any]]]:
         found: list[tuple[int, dict[str, Any]]] = []
         for group in groups:
-            columns = [
-                name
-                for name in self.open_part(group.part).schema_arrow.names
-                if name not in _HIDDEN
-            ]
-            table = self._read_group(group.part, group.number, columns)
+            table = self._read_group(group.part, group.number)
             found += zip(group.places, plain_rows(table.take(pa.array(group.rows))), strict=True)
         return found
 
-    def _read_group(self, part: int, group: int, columns: Sequence[str]) -> pa.Table:
-        with reading(self.part_url(part)):
+    def _read_group(self, part: int, group: int, columns: list[str] | None = None) -> pa.Table:
+        """Return columns of a row group; by default all except hashes and vectors."""
+        with self._part_file(part) as file:
+            if columns is None:
+                columns = [name for name in file.schema_arrow.names if name not in _HIDDEN]
             # A row group is small: other threads would take longer.
-            return self.open_part(part).read_row_group(group, list(columns), use_threads=False)
+            return file.read_row_group(group, columns, use_threads=False)
 
     def _by_part(self, rows: Rows) -> list[list["_Group"]]:
-        """Group sorted rows by part, because only one thread at a time may read an open part."""
+        """Group sorted rows by part, so that a search opens each part once."""
         return [list(groups) for _, groups in itertools.groupby(self._by_group(rows), _part_of)]
 
     def _by_group(self, rows: Rows) -> Iterator["_Group"]:
@@ -122,21 +126,24 @@ class RowReader:
                 yield _Group(part, group, some.tolist(), (inside - edges[group]).tolist())
 
     def _group_edges_uncached(self, part: int) -> npt.NDArray[np.int64]:
-        metadata = self.open_part(part).metadata
-        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        with self._part_file(part) as file:
+            metadata = file.metadata
+            counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         return np.cumsum([0, *counts])
 
     def _names_of_group_uncached(self, part: int, group: int) -> pa.Table:
         return self._read_group(part, group, _NAMES.names).select(_NAMES.names)
 
-    def part_url(self, place: int) -> str:
-        """Return the URL of a part by its place among all parts."""
+    @contextmanager
+    def _part_file(self, place: int) -> Iterator[Any]:
+        """Lend an open part to this thread, and name it in errors."""
         paths, part = self._parts[place]
-        return filesystem.join(paths.vectors, part.name)
+        url = filesystem.join(paths.vectors, part.name)
+        with self._source.naming_vacuum(), reading(url), self._files.borrow(place) as file:
+            yield file
 
-    def _open_part_uncached(self, place: int) -> Any:
-        paths, part = self._parts[place]
-        return open_part(paths, part)
+    def _open_part(self, place: int) -> Any:
+        return open_part(*self._parts[place])
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class FixedEncoder:
 
 def opened(store: str) -> Store:
     found = Store.open(store)
-    found._encoder = FixedEncoder()  # type: ignore[assignment]
+    found._reader.encoder = FixedEncoder  # type: ignore[assignment]
     return found
 
 
