@@ -9,6 +9,7 @@ import hashlib
 import os
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ _VERSIONS = (
     *("ETag", "etag", "generation", "mtime", "LastModified", "updated", "created"),
     *("CRC", "sha", "Content-MD5", "Last-Modified", "modify", "last_write_time"),
 )
+#: The filesystems of open files in archives: an archive is closed when its filesystem is dropped.
+_OPENED_IN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,10 @@ def read_bytes(url: str) -> bytes:
 def open_input(url: str) -> Any:
     """Open a file for reading at any offset."""
     fs, path = open_filesystem(url)
-    return retry(lambda: fs.open(path, "rb"))
+    file = retry(lambda: fs.open(path, "rb"))
+    if urls.is_chain(url):
+        _OPENED_IN[file] = fs
+    return file
 
 
 def sha256(url: str) -> str:

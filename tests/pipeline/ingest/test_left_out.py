@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,3 +161,15 @@ def test_stores_of_two_names_are_two_stores(
     for number, name in enumerate(names):
         assert live(replace(options, store=name)) == {f"a{number}"}
     assert main(["verify", names[0]]) == 0
+
+
+def test_files_of_an_archive_are_an_input(options: EmbedOptions, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a", "b", "_c"):
+            archive.write(
+                put(tmp_path, f"{name}.parquet", f"{name}1", f"{name}2"), f"in/{name}.parquet"
+            )
+    packed = replace(options, inputs=(f"zip://in::{tmp_path}/x.zip",), mode="sync")
+    assert (run(packed).new, run(packed).unchanged) == (4, 4)
+    packed = replace(packed, inputs=(f"simplecache::zip://in/a*::file://{tmp_path}/x.zip",))
+    assert (run(packed).unchanged, live(options)) == (2, {"a1", "a2"})
