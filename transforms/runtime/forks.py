@@ -38,6 +38,26 @@ def renew_after_fork(owner: Renewable) -> None:
     _OWNERS.add(owner)
 
 
+class Lock:
+    """A lock that is free in a forked process, for blocks that do not wait for other threads."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_after_fork(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        # If the block forked, another lock is here now.
+        with suppress(RuntimeError):
+            self._lock.release()
+
+    def renew(self) -> None:
+        """Replace the lock."""
+        self._lock = threading.Lock()
+
+
 class _Loads:
     """The lock of `loading`. A fork takes it, and the new process has another one."""
 

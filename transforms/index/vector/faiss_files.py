@@ -2,7 +2,6 @@
 
 import os
 import re
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import numpy as np
 from transforms.errors import AlbeamError, Damaged
 from transforms.index.vector.faiss_factory import kind_of
 from transforms.index.vector.faiss_search import EXACT, reason
+from transforms.runtime.forks import Lock
 from transforms.storage.remedies import BUILD_INDEX
 
-_READING = threading.Lock()
+_READING = Lock()
 #: FAISS's messages about types of index and of lists that it does not know.
 _UNKNOWN = re.compile("not recognized|could not load")
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from transforms.errors import Damaged
 from transforms.index.top_k import Rows, Scores, merge_top_k, no_hits
+from transforms.runtime.turns import Turns
 
 try:
     import faiss
@@ -169,6 +170,7 @@ def search_index(
     setting: int = 0,
     lists: tuple[Scores, Rows] | None = None,
     alone: bool = False,
+    turns: Turns | None = None,
 ) -> tuple[Scores, Rows]:
     """Return the best ``k`` rows of an index, ``[queries, k]``; row -1 marks an empty place.
 
@@ -180,6 +182,7 @@ def search_index(
         setting: nprobe or efSearch; 0 keeps the index's own value.
         lists: the only lists to search, from `assign_lists`.
         alone: whether a single query may use all cores for these lists.
+        turns: those of the index, if threads share it.
     """
     queries = np.ascontiguousarray(queries)
     if lists is not None:
@@ -187,9 +190,11 @@ def search_index(
     chosen = None if live is None or live.all() else live
     params = _parameters(index, chosen, setting if lists is None else lists[0].shape[1])
     if lists is not None:
-        # 1 searches the lists of a query in parallel; 3 leaves parallelism to the caller.
-        index.parallel_mode = 1 if alone and len(queries) == 1 else 3
-        scores, rows = _search_assigned(index, queries, k, lists, params)
+        single = len(queries) == 1
+        modes = single, single and alone
+        # FAISS reads these settings from the index, and not from the parameters.
+        with (turns or Turns()).under(modes, lambda: _set_modes(index, *modes)):
+            scores, rows = _search_assigned(index, queries, k, lists, params)
     else:
         scores, rows = index.search(queries, k, params=params)
     return scores, rows
@@ -216,6 +221,15 @@ def check_rows(rows: Rows, count: int) -> None:
         raise IndexError(f"it has {count} rows and found row {wrong[0]}")
 
 
+def _set_modes(index: Any, single: bool, alone: bool) -> None:
+    make: Any = faiss
+    # 1 searches the lists of a query in parallel; 3 leaves parallelism to the caller.
+    index.parallel_mode = 1 if alone else 3
+    if isinstance(index, make.IndexIVFFastScan):
+        # For one query, 10 (list by list) is faster than groups of lists. 0 lets FAISS choose.
+        index.implem = 10 if single else 0
+
+
 def _search_assigned(
     index: Any, queries: Vectors, k: int, lists: tuple[Scores, Rows], params: Any
 ) -> tuple[Scores, Rows]:
@@ -225,9 +239,6 @@ def _search_assigned(
     rows = np.empty((len(queries), k), np.int64)
     near, numbers = (np.ascontiguousarray(each) for each in lists)
     pointers = (make.swig_ptr(each) for each in (numbers, near, scores, rows))
-    if isinstance(index, make.IndexIVFFastScan):
-        # For one query, 10 (list by list) is faster than groups of lists. 0 lets FAISS choose.
-        index.implem = 10 if len(queries) == 1 else 0
     index.search_preassigned_c(len(queries), make.swig_ptr(queries), k, *pointers, False, params)
     return scores, rows
 

@@ -13,7 +13,9 @@ from transforms.index.top_k import Rows, Scores, merge_top_k, moved, no_hits
 from transforms.index.vector import faiss_factory, faiss_files, faiss_search
 from transforms.index.vector.float16_vectors import Raw, open_raw, rescore, scan
 from transforms.index.vector.recall import setting_for
+from transforms.runtime.once import Once
 from transforms.runtime.search_pool import search_pool
+from transforms.runtime.turns import Turns
 from transforms.storage import filesystem
 from transforms.storage.file_cache import FileCache
 
@@ -25,13 +27,18 @@ _SHORT_LIST = 25
 
 
 class SegmentIndex:
-    """The index of a segment, whose files are opened when they are first needed."""
+    """The index of a segment, whose files are opened when they are first needed.
+
+    Threads may share one.
+    """
 
     def __init__(self, paths: SegmentPaths, info: IndexInfo, dim: int, cache: FileCache) -> None:
         """Prepare the index; ``cache`` checks the files, and keeps copies of remote ones."""
         self._paths, self._info, self._dim, self._cache = paths, info, dim, cache
-        self._open: dict[int, tuple[object, Raw | None]] = {}
-        self._row_lists: dict[int, npt.NDArray[np.int32] | None] = {}
+        self._opened = Once(self._read)
+        self._row_lists = Once(self._row_lists_uncached)
+        self._turns = {shard.number: Turns() for shard in info.shards}
+        #: The last mask of live rows, and its lists, by shard; another thread may replace it.
         self._filled: dict[int, tuple[Bools, Bools | None]] = {}
 
     def search(
@@ -64,13 +71,14 @@ class SegmentIndex:
             if raw is not None:
                 setting = self._setting(value, shard, mine)
                 with faiss_search.searching(self._url(shard.file)):
-                    filled = self._filled_lists(shard, index, live) if setting else None
+                    filled = self._filled_lists(shard, live) if setting else None
                     if filled is not None:
                         chosen = faiss_search.assign_lists(index, queries, setting, filled)
                     elif setting:
                         lists = lists or faiss_search.assign_lists(index, queries, setting)
                         chosen = lists
-            work.append(_Work(shard, self._url(shard.file), index, raw, mine, setting, chosen))
+            turns, url = self._turns[shard.number], self._url(shard.file)
+            work.append(_Work(shard, url, index, raw, mine, setting, chosen, turns))
         # FAISS spreads several questions over all cores. One question is spread by shards or lists.
         apart = len(queries) == 1 and len(work) > 1
         wanted = kind.candidates(k)
@@ -100,30 +108,32 @@ class SegmentIndex:
             return 0
         return value if faiss_factory.cost(kind, value, shard.rows) <= count else 0
 
-    def _filled_lists(self, shard: IndexShard, index: object, live: Bools | None) -> Bools | None:
+    def _filled_lists(self, shard: IndexShard, live: Bools | None) -> Bools | None:
         """Return which lists of a shard have live rows; None for all. The result is cached."""
         if live is None:
             return None
-        if shard.number not in self._row_lists:
-            self._row_lists[shard.number] = faiss_search.row_lists(index, shard.rows)
         last = self._filled.get(shard.number)
         if last is None or last[0] is not live:
             mine = live[shard.first_row : shard.first_row + shard.rows]
-            last = live, filled_lists(self._row_lists[shard.number], mine)
+            last = live, filled_lists(self._row_lists(shard), mine)
             self._filled[shard.number] = last
         return last[1]
 
     def open(self, shard: IndexShard) -> tuple[object, Raw | None]:
         """Return a shard's index and its bare vectors, if it has any; check digests first."""
-        if shard.number not in self._open:
-            try:
-                self._open[shard.number] = self._read(shard)
-            except FileNotFoundError:
-                # Another process removed the cached copy meanwhile.
-                self._open[shard.number] = self._read(shard)
-        return self._open[shard.number]
+        return self._opened(shard)
+
+    def _row_lists_uncached(self, shard: IndexShard) -> npt.NDArray[np.int32] | None:
+        return faiss_search.row_lists(self.open(shard)[0], shard.rows)
 
     def _read(self, shard: IndexShard) -> tuple[object, Raw | None]:
+        try:
+            return self._read_files(shard)
+        except FileNotFoundError:
+            # Another process removed the cached copy meanwhile.
+            return self._read_files(shard)
+
+    def _read_files(self, shard: IndexShard) -> tuple[object, Raw | None]:
         raw = None
         if shard.raw is not None:
             raw = open_raw(self._fetch(shard.raw), shard.rows, self._dim)
@@ -148,6 +158,7 @@ class _Work:
     live: Bools | None
     value: int
     lists: tuple[Scores, Rows] | None
+    turns: Turns
 
 
 def _search(work: _Work, queries: Vectors, k: int, wanted: int, alone: bool) -> tuple[Scores, Rows]:
@@ -159,7 +170,7 @@ def _search(work: _Work, queries: Vectors, k: int, wanted: int, alone: bool) -> 
             found = faiss_search.search_index(work.index, queries, wanted, work.live)
             faiss_search.check_rows(found[1], rows_there)
         else:
-            given = work.live, work.value, work.lists, alone
+            given = work.live, work.value, work.lists, alone, work.turns
             found = search_shard(work.index, work.raw, queries, k, wanted, *given)
     return moved(found, work.shard.first_row)
 
@@ -182,6 +193,7 @@ def search_shard(
     value: int,
     lists: tuple[Scores, Rows] | None = None,
     alone: bool = False,
+    turns: Turns | None = None,
 ) -> tuple[Scores, Rows]:
     """Return the best ``k`` live rows of a shard: its index's candidates, ranked by exact scores.
 
@@ -195,13 +207,14 @@ def search_shard(
         value: nprobe or efSearch; 0 scans the live rows.
         lists: see `transforms.index.vector.faiss_search.assign_lists`.
         alone: whether no other shard is searched at the same time.
+        turns: those of the index, if threads share it.
     """
     count = len(raw) if live is None else int(live.sum())
     k = min(k, count)
     if not value:
         return scan(raw, queries, k, live)
     wanted = min(wanted, count)
-    _, rows = faiss_search.search_index(index, queries, wanted, live, value, lists, alone)
+    _, rows = faiss_search.search_index(index, queries, wanted, live, value, lists, alone, turns)
     faiss_search.check_rows(rows, len(raw))
     scores, rows = rescore(raw, queries, rows, k)
     short = np.flatnonzero((rows < 0).any(axis=1))
