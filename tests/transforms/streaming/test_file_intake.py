@@ -1,5 +1,6 @@
 """New files: which are taken, which rows of them count, and how often they are read."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,3 +95,53 @@ def test_an_interval_must_be_positive(watched: WatchOptions) -> None:
     with pytest.raises(BadInput) as caught:
         replace(watched, every=0.0)
     assert (caught.value.option, caught.value.value) == ("every", 0.0)
+
+
+def names(options: WatchOptions) -> list[str]:
+    return [Path(file.url).name for file in list_new(options, options.journal.read())]
+
+
+def test_a_poll_lists_what_a_run_lists(watched: WatchOptions, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    put(folder, "a.parquet", some(0, 3))
+    put(folder / ".checkpoints", "h.parquet", some(3, 3))
+    put(tmp_path / "more", "c.parquet", some(6, 3))
+    (folder / "linked").symlink_to("../more")
+    (folder / "late.parquet").symlink_to("../nothing/yet")
+    inside = replace(watched, inputs=(str(folder),), store=str(folder / "store"))
+    put(folder / "store" / "segments", "p.parquet", some(0, 3))
+    assert names(inside) == ["a.parquet", "c.parquet"]
+    put(tmp_path / "nothing", "yet", some(9, 3))
+    assert names(replace(inside, inputs=(str(folder / "**/*.parquet"),))) == [
+        "a.parquet", "late.parquet", "c.parquet",
+    ]  # fmt: skip
+
+
+def test_another_target_of_a_link_is_a_new_version(watched: WatchOptions, tmp_path: Path) -> None:
+    folder, journal = tmp_path / "in", watched.journal
+    for name in ("one", "two"):
+        path = put(tmp_path / name, "c.parquet", some(0, 3))
+        os.utime(path, (1e9, 1e9))
+    folder.mkdir()
+    (folder / "now").symlink_to("../one")
+    [file] = list_new(watched, journal.read())
+    assert journal.add(Entry(1, "segment", 1, (file,), {}, 0.0))
+    assert names(watched) == []
+    (folder / "now").unlink()
+    (folder / "now").symlink_to("../two")
+    [other] = list_new(watched, journal.read())
+    assert other.url == file.url
+
+
+def test_an_input_that_is_a_link_is_looked_up_at_each_poll(
+    watched: WatchOptions, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        put(tmp_path / name, f"{name}.parquet", some(0, 3))
+    place = tmp_path / "current"
+    place.symlink_to("one")
+    linked = replace(watched, inputs=(str(tmp_path / "one"),), places=(str(place),))
+    assert names(linked) == ["one.parquet"]
+    place.unlink()
+    place.symlink_to("two")
+    assert names(linked) == ["two.parquet"]
