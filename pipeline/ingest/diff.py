@@ -97,7 +97,8 @@ def diff(job: ResolvedJob) -> Difference:
 
 def survey_files(job: ResolvedJob, files: Sequence[FileInfo], base: OpenSnapshot) -> Survey:
     """Survey the input, and check that its metadata columns fit those of the store."""
-    survey = survey_input(list(files), job.options.columns)
+    stored = [info.metadata for info in base.infos()]
+    survey = survey_input(list(files), job.options.columns, stored)
     check_columns(survey, base)
     return survey
 
@@ -112,7 +113,7 @@ def _fingerprint(job: ResolvedJob, files: Sequence[FileInfo]) -> str:
     return segment_name(
         {
             "files": [asdict(file) for file in files],
-            "columns": asdict(options.columns),
+            "columns": options.columns.to_dict(),
             "identity": {**job.identity.to_dict(), "name": "", "revision": ""},
             "stride": options.stride,
             "dtype": options.placement.dtype,

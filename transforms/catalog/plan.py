@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,11 +91,24 @@ class Plan:
         """Return the number of input rows of all parts."""
         return sum(part.rows for part in self.parts)
 
+    def ends_group(self, piece: Slice) -> bool:
+        """Return whether no other slice of the plan has later rows of the same row group."""
+        return self._stops.get((piece.file, piece.row_group), 0) <= piece.stop
+
+    @cached_property
+    def _stops(self) -> dict[tuple[int, int], int]:
+        found: dict[tuple[int, int], int] = {}
+        for part in self.parts:
+            for piece in part.slices:
+                place = piece.file, piece.row_group
+                found[place] = max(piece.stop, found.get(place, 0))
+        return found
+
     def to_json(self) -> bytes:
         """Return the plan as JSON."""
         value = {
             "files": [asdict(file) for file in self.files],
-            "columns": asdict(self.columns),
+            "columns": self.columns.to_dict(),
             "schema": encode_schema(self.schema),
             "parts": [[_slice_value(s) for s in part.slices] for part in self.parts],
             "carry": {str(part.number): part.carry for part in self.parts if part.carry},

@@ -16,6 +16,7 @@ from transforms.catalog.lexical_manifest import LexicalInfo
 from transforms.catalog.manifest_json import check_name, decode, encode_schema
 from transforms.errors import BadInput
 from transforms.models.identity import ModelIdentity
+from transforms.storage.column_types import TypesDiffer, common_schema
 from transforms.storage.filesystem import FileInfo
 
 
@@ -109,7 +110,8 @@ class SegmentInfo:
 
     def to_json(self) -> bytes:
         """Return the segment as JSON: equal content gives equal bytes."""
-        value = asdict(self) | {"metadata": encode_schema(self.metadata)}
+        lexical = None if self.lexical is None else self.lexical.to_dict()
+        value = asdict(self) | {"metadata": encode_schema(self.metadata), "lexical": lexical}
         return json.dumps(value, sort_keys=True, indent=1).encode()
 
     @classmethod
@@ -123,19 +125,19 @@ class SegmentInfo:
 
 
 def check_metadata(schema: pa.Schema, others: Iterable[tuple[str, pa.Schema]]) -> None:
-    """Check that metadata columns have the same types as those in the store.
+    """Check that metadata columns fit those in the store.
 
     Args:
         schema: the metadata schema of the input.
         others: names and metadata schemas of live segments.
 
     Raises:
-        BadInput: a column has another type than in a live segment.
+        BadInput: no type holds the values of a column and of that in a live segment.
     """
     for name, theirs in others:
         try:
-            pa.unify_schemas([theirs, schema])
-        except pa.ArrowException as error:
+            common_schema([theirs, schema], same_times=True)
+        except TypesDiffer as error:
             raise BadInput(
                 "metadata columns",
                 None,

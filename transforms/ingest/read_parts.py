@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.plan import Part, Plan, Slice
 from transforms.errors import BadInput, Damaged
+from transforms.ingest.input_rows import InputRows
 from transforms.ingest.part_tables import Chunk, mark_chunk
 from transforms.ingest.survey import Survey
 from transforms.runtime.version import check_version, installed_version
@@ -19,9 +18,8 @@ from transforms.storage import (
     filesystem,
     input_files,
 )
-from transforms.storage.arrow_values import without_views
-from transforms.storage.filesystem import FileInfo
 from transforms.storage.hashing import metadata_hashes
+from transforms.storage.parquet_files import CheckedFile
 from transforms.storage.schema import FILE, REJECT, ROW
 
 #: The bounds of a chunk, the unit of rows that is held in memory.
@@ -111,107 +109,114 @@ def read_slice(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
     """Yield the rows of a slice as `read_part` does, in tables of bounded size."""
     columns = plan.columns
     wanted = [columns.id_column, columns.text_column, *(old for _, old in columns.metadata)]
-    file = plan.files[piece.file]
 
-    def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
-        return _source_table(batch, plan, file.url, rows)
+    def build(rows: InputRows) -> pa.Table:
+        return _source_table(rows, plan)
 
-    yield from _read(file, piece, wanted, build)
+    yield from _read(plan, piece, wanted, build)
 
 
 def read_ids(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
     """Yield ``document_id, _row`` of the rows of a slice; an id that is not UTF-8 is null."""
     column = plan.columns.id_column
 
-    def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
-        ids, _ = _strings(batch.column(column))
-        return pa.table({"document_id": pa.array(ids, pa.string()), ROW: pa.array(rows)})
+    def build(rows: InputRows) -> pa.Table:
+        ids, _ = _strings(rows.required(column))
+        return pa.table({"document_id": pa.array(ids, pa.string()), ROW: pa.array(rows.places)})
 
-    yield from _read(plan.files[piece.file], piece, [column], build)
+    yield from _read(plan, piece, [column], build)
 
 
 def read_columns(plan: Plan | Survey, piece: Slice, columns: list[str]) -> Iterator[pa.Table]:
     """Yield columns of the file, unchanged and in this order, and ``_row``."""
 
-    def build(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.Table:
-        table = pa.Table.from_batches([batch]).select(columns)
-        return table.append_column(ROW, pa.array(rows))
+    def build(rows: InputRows) -> pa.Table:
+        table = pa.table([rows.required(name) for name in columns], columns)
+        return table.append_column(ROW, pa.array(rows.places))
 
-    yield from _read(plan.files[piece.file], piece, columns, build)
+    yield from _read(plan, piece, columns, build)
 
 
 def _read(
-    file: FileInfo,
+    plan: Plan | Survey,
     piece: Slice,
     wanted: list[str],
-    build: Callable[[pa.RecordBatch, npt.NDArray[np.int64]], pa.Table],
+    build: Callable[[InputRows], pa.Table],
 ) -> Iterator[pa.Table]:
-    """Apply ``build`` to the rows of a slice and their numbers in the file.
+    """Apply ``build`` to the rows of a slice.
+
+    Columns that the file lacks are left out.
 
     Raises:
         BadInput: the file changed since it was listed, or can't be read.
     """
-    url = file.url
-    with filesystem.open_input(url) as source:
+    file = plan.files[piece.file]
+    # Rows that no slice has are read too, or else a page that is lost before them would shift the
+    # rows of one column without a word.
+    to_end = isinstance(plan, Plan) and plan.ends_group(piece)
+    with filesystem.open_input(file.url) as source:
         input_files.check_unchanged(file)
         try:
-            parquet = pq.ParquetFile(source)
             place = 0
-            group = parquet.metadata.row_group(piece.row_group)
-            per_row = max(group.total_byte_size // group.num_rows, 1)
-            for batch in parquet.iter_batches(
-                max(min(ROWS_PER_CHUNK, BYTES_PER_CHUNK // per_row), 1),
-                [piece.row_group],
-                columns=list(dict.fromkeys(wanted)),
-            ):
-                rows = piece.chosen(place, place + batch.num_rows)
-                if len(rows):
-                    yield build(_take(batch, rows - place), rows - piece.start + piece.row)
-                place += batch.num_rows
-                if place >= piece.stop:
+            for rows in _batches(CheckedFile(source), file.url, piece, wanted):
+                chosen = piece.chosen(place, place + rows.count)
+                if len(chosen):
+                    yield build(rows.take(chosen - place, chosen - piece.start + piece.row))
+                place += rows.count
+                if place >= piece.stop and not to_end:
                     break
+            if place < piece.stop:
+                raise pa.ArrowInvalid(f"it has {place} rows, but {piece.stop} are planned")
             input_files.check_unchanged(file)
         except (TimeoutError, ConnectionError):
             raise
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            # A decode error comes from metadata: ids and texts that are not UTF-8 become rejects.
+        except (pa.ArrowException, OSError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise BadInput(
                 "input file",
-                url,
-                f"row group {piece.row_group} can't be read: {str(error).splitlines()[0]}",
+                file.url,
+                f"row group {piece.row_group} can't be read: {reason}",
                 "Replace or remove the file and run again",
             ) from error
 
 
-def _take(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first + 1 == len(rows):
-        return batch.slice(first, len(rows))
-    plain = pa.schema([field.with_type(without_views(field.type)) for field in batch.schema])
-    return batch.cast(plain).take(pa.array(rows))
+def _batches(
+    parquet: CheckedFile, url: str, piece: Slice, wanted: list[str]
+) -> Iterator[InputRows]:
+    columns = parquet.columns
+    places = sorted({place for place in map(columns.place, wanted) if place is not None})
+    names = [columns.names[place] for place in places]
+    leaves = [leaf for place in places for leaf in columns.leaves[place]]
+    group = parquet.metadata.row_group(piece.row_group)
+    per_row = max(group.total_byte_size // max(group.num_rows, 1), 1)
+    size = max(min(ROWS_PER_CHUNK, BYTES_PER_CHUNK // per_row), 1)
+    for batch in parquet.iter_leaves(size, piece.row_group, leaves):
+        # The file's own names may not be UTF-8.
+        found = dict(zip(names, batch.rename_columns(names).columns, strict=True))
+        yield InputRows(url, columns, found, np.arange(batch.num_rows))
 
 
-def _source_table(
-    batch: pa.RecordBatch, plan: Plan | Survey, url: str, places: npt.NDArray[np.int64]
-) -> pa.Table:
+def _source_table(rows: InputRows, plan: Plan | Survey) -> pa.Table:
     columns = plan.columns
-    ids, broken_ids = _strings(batch.column(columns.id_column))
-    texts, broken_texts = _strings(batch.column(columns.text_column))
+    ids, broken_ids = _strings(rows.required(columns.id_column))
+    texts, broken_texts = _strings(rows.required(columns.text_column))
     reasons = reject_reasons(ids, texts)
     for broken, what in ((broken_texts, "text"), (broken_ids, "id")):
         for place in broken:
             reasons[place] = f"{what} is not UTF-8"
-    metadata = {
-        new: batch.column(old).cast(plan.schema.field(new).type) for new, old in columns.metadata
-    }
-    rows = batch.num_rows
+    metadata = {new: rows.column(old, plan.schema.field(new).type) for new, old in columns.metadata}
+    try:
+        hashes = metadata_hashes(metadata, rows.count)
+    except UnicodeDecodeError as error:
+        # Ids and texts that are not UTF-8 become rejects.
+        raise rows.undecodable(old for _, old in columns.metadata) or error from error
     table = pa.table(
         {
             "document_id": pa.array(ids, pa.string()),
             "text": pa.array(texts, pa.string()),
-            "metadata_hash": metadata_hashes(metadata, rows),
-            FILE: pa.array([url] * rows, pa.string()),
-            ROW: pa.array(places, pa.int64()),
+            "metadata_hash": hashes,
+            FILE: pa.array([rows.url] * rows.count, pa.string()),
+            ROW: pa.array(rows.places, pa.int64()),
             REJECT: pa.array(reasons, pa.string()),
         }
     )

@@ -1,21 +1,20 @@
 """Survey an input by its Parquet footers: rows, columns and types, and whether they fit."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import pyarrow.types as pt
 
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.plan import Slice
 from transforms.errors import BadInput
+from transforms.ingest.columns import InputFile, check_excluded, metadata_schema, resolve_columns
 from transforms.storage import filesystem
-from transforms.storage.arrow_values import without_views
+from transforms.storage.file_columns import FileColumns
 from transforms.storage.filesystem import FileInfo
-from transforms.storage.schema import RESERVED
+from transforms.storage.parquet_files import CheckedFile, uncompressed_sizes
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,9 @@ class RowGroup:
 
 @dataclass(frozen=True)
 class Footer:
-    """The schema and the row groups of one Parquet file."""
+    """The columns and the row groups of one Parquet file."""
 
-    schema: pa.Schema
+    columns: FileColumns
     groups: tuple[RowGroup, ...]
 
 
@@ -57,34 +56,55 @@ class Survey:
 
 
 _FOOTER_THREADS = 16
+#: The most rows of a row group: the most that Parquet's other readers can count.
+_MOST_ROWS = 2**31 - 1
 
 
-def survey_input(files: list[FileInfo], columns: ColumnOptions) -> Survey:
+def survey_input(
+    files: list[FileInfo], columns: ColumnOptions, stored: Sequence[pa.Schema] = ()
+) -> Survey:
     """Read the footers of Parquet files, in order.
 
+    Args:
+        files: the input files.
+        columns: which columns hold what.
+        stored: the metadata schemas of the segments of the store that the input is for.
+
     Raises:
-        BadInput: a file is not Parquet, a column is missing or has a wrong type, schemas differ,
-            or there are no rows.
+        BadInput: a file is not Parquet, a column is missing or has a wrong type, files differ in
+            the type of a column, or there are no rows.
     """
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
         footers = list(pool.map(lambda file: read_footer(file, columns.text_column), files))
-    return survey_footers(files, footers, columns)
+    check_excluded(columns, _input_files(files, footers))
+    return survey_footers(files, footers, columns, stored)
 
 
-def survey_footers(files: list[FileInfo], footers: list[Footer], columns: ColumnOptions) -> Survey:
+def survey_footers(
+    files: list[FileInfo],
+    footers: list[Footer],
+    columns: ColumnOptions,
+    stored: Sequence[pa.Schema] = (),
+) -> Survey:
     """Survey Parquet files by the footers that `read_footer` has read.
 
     Raises:
         BadInput: as `survey_input`.
     """
-    columns = _resolve_columns(columns, files[0], footers[0].schema)
-    schema = _metadata_schema(columns, files, footers)
-    found = Survey(tuple(files), columns, schema, tuple(each.groups for each in footers))
+    inputs = _input_files(files, footers)
+    resolved = resolve_columns(columns, inputs)
+    schema = metadata_schema(resolved, inputs, stored)
+    found = Survey(tuple(files), resolved, schema, tuple(each.groups for each in footers))
     if not found.rows:
         raise BadInput(
             "input", _some(file.url for file in files), "has no rows", "Give files that have rows"
         )
     return found
+
+
+def _input_files(files: list[FileInfo], footers: list[Footer]) -> list[InputFile]:
+    pairs = zip(files, footers, strict=True)
+    return [InputFile(file, footer.columns) for file, footer in pairs]
 
 
 def slices_of(survey: Survey) -> Iterator[Slice]:
@@ -101,125 +121,30 @@ def read_footer(file: FileInfo, text_column: str) -> Footer:
     """Read the footer of a Parquet file; raises BadInput if it can't be read."""
     try:
         with filesystem.open_input(file.url) as source:
-            parquet = pq.ParquetFile(source)
-            return Footer(parquet.schema_arrow, _row_groups(parquet.metadata, text_column))
+            parquet = CheckedFile(source)
+            return Footer(parquet.columns, _row_groups(parquet, text_column))
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: FileInfo, error: Exception) -> BadInput:
-    reason = str(error).splitlines()[0]
-    return BadInput(
-        "input file", file.url, f"can't be read as Parquet: {reason}", "Replace or remove it"
-    )
-
-
-def _row_groups(metadata: Any, text_column: str) -> tuple[RowGroup, ...]:
-    columns = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
-    text = columns.get(text_column)
-    groups = []
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        text_bytes = group.column(text).total_uncompressed_size if text is not None else 0
-        groups.append(RowGroup(group.num_rows, text_bytes))
-    return tuple(groups)
-
-
-def _resolve_columns(columns: ColumnOptions, file: FileInfo, schema: pa.Schema) -> ColumnOptions:
-    metadata = columns.metadata
-    if columns.all_columns:
-        renamed = {old for _, old in metadata}
-        own = {columns.id_column, columns.text_column, *renamed}
-        metadata += tuple((name, name) for name in schema.names if name not in own)
-    new = [name for name, _ in metadata]
-    for name, old in metadata:
-        if name in RESERVED:
-            raise BadInput(
-                "metadata column",
-                name,
-                f"in {file.url} has a name that the store uses itself",
-                f"Rename it: --metadata-columns {name}_={old}",
-            )
-        if new.count(name) > 1:
-            raise BadInput(
-                "metadata column", name, f"is given {new.count(name)} times", "Give it once"
-            )
-    return ColumnOptions(columns.id_column, columns.text_column, metadata)
-
-
-def _metadata_schema(
-    columns: ColumnOptions, files: list[FileInfo], footers: list[Footer]
-) -> pa.Schema:
-    unified = pa.schema([])
-    for file, footer in zip(files, footers, strict=True):
-        _check_column(file, footer.schema, columns.id_column, "id", _is_id)
-        _check_column(file, footer.schema, columns.text_column, "text", _is_text)
-        fields = []
-        for new, old in columns.metadata:
-            _check_column(file, footer.schema, old, "metadata", None)
-            kind = footer.schema.field(old).type
-            if pt.is_nested(kind) and _holds_null(kind):
-                raise BadInput(
-                    "metadata column",
-                    old,
-                    f"in {file.url} has type {kind}, and Arrow can't slice nested columns of type "
-                    "null",
-                    "Cast the inner null columns to another type, or leave the column out",
-                )
-            fields.append(pa.field(new, _written_type(footer.schema.field(old).type)))
-        try:
-            unified = pa.unify_schemas([unified, pa.schema(fields)])
-        except pa.ArrowException as error:
-            raise BadInput(
-                "input file",
-                file.url,
-                f"has other metadata columns than {files[0].url}: {error}",
-                "Write all files with one schema",
-            ) from error
-    return unified
-
-
-def _check_column(file: FileInfo, schema: pa.Schema, name: str, role: str, fits: Any) -> None:
-    option = {"id": "--id-column", "text": "--text-column", "metadata": "--metadata-columns"}[role]
-    if schema.names.count(name) != 1:
-        problem = "has no" if name not in schema.names else "has more than one"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(
-            "input file",
-            file.url,
-            f"{problem} {role} column {name!r}; its columns are {', '.join(schema.names)}",
-            f"Name one of them with {option}",
+            "input file", file.url, f"can't be read as Parquet: {reason}", "Replace or remove it"
+        ) from error
+
+
+def _row_groups(parquet: CheckedFile, text_column: str) -> tuple[RowGroup, ...]:
+    groups = range(parquet.num_row_groups)
+    rows = [parquet.rows_of(group) for group in groups]
+    if min(rows, default=0) < 0 or max(rows, default=0) > _MOST_ROWS:
+        raise pa.ArrowInvalid(f"its footer says that a row group has {max(rows, key=abs)} rows")
+    if sum(rows) != parquet.metadata.num_rows:
+        raise pa.ArrowInvalid(
+            f"its footer says that it has {parquet.metadata.num_rows} rows, and {sum(rows)} in its "
+            "row groups"
         )
-    kind = schema.field(name).type
-    if fits is not None and not fits(kind):
-        wanted = "strings or integers" if role == "id" else "strings"
-        raise BadInput(
-            f"{role} column",
-            name,
-            f"in {file.url} has type {kind} instead of {wanted}",
-            f"Cast it, or name another column with {option}",
-        )
-
-
-def _is_id(kind: pa.DataType) -> bool:
-    return _is_text(kind) or bool(pt.is_integer(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pt.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
-
-
-def _holds_null(kind: pa.DataType) -> bool:
-    """Return whether a type is null or contains a column of type null."""
-    return pt.is_null(kind) or any(
-        _holds_null(kind.field(number).type) for number in range(kind.num_fields)
-    )
-
-
-def _written_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a metadata column in the store; dictionaries keep theirs."""
-    return kind if pt.is_dictionary(kind) else without_views(kind)
+    place = parquet.columns.place(text_column)
+    # A column that is missing, or is no text, is reported later.
+    leaves = parquet.columns.leaves[place] if place is not None else ()
+    sizes = uncompressed_sizes(parquet, leaves[0]) if leaves else [0] * len(rows)
+    return tuple(map(RowGroup, rows, sizes))
 
 
 def _some(values: Iterable[Any], most: int = 5) -> str:

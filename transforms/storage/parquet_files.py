@@ -1,5 +1,7 @@
 """Open Parquet files: pages and rows are checked, and errors name the file."""
 
+import contextlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -10,6 +12,12 @@ import pyarrow.parquet as pq
 
 from transforms.errors import AlbeamError, BadInput, Damaged
 from transforms.storage import filesystem, remedies
+from transforms.storage.file_columns import FileColumns
+
+#: The most row groups of a file of which the size of a column is asked.
+_ASKED_GROUPS = 32
+#: The size of a file that is not read: larger than any offset in a footer.
+_PLENTY = 2**62
 
 
 class CheckedFile(pq.ParquetFile):
@@ -22,6 +30,11 @@ class CheckedFile(pq.ParquetFile):
     def __init__(self, source: Any) -> None:
         """Read the footer of ``source``, a path or an open file."""
         super().__init__(source, page_checksum_verification=True)
+
+    @property
+    def columns(self) -> FileColumns:
+        """The columns of the file."""
+        return self._columns
 
     def read(self, *args: Any, **kwargs: Any) -> pa.Table:
         """Read columns of all row groups; see `pyarrow.parquet.ParquetFile.read`."""
@@ -56,9 +69,73 @@ class CheckedFile(pq.ParquetFile):
             yield batch
         _check_rows(rows, self.rows_of(group), f"row group {group}")
 
+    def _build_nested_paths(self) -> dict[str, list[int]]:
+        # pyarrow's own method, by which it finds columns, fails if a name is not UTF-8.
+        self._columns = FileColumns.of(self.schema_arrow)
+        found: dict[str, list[int]] = {}
+        for name, leaves in zip(self._columns.plain, self._columns.leaves, strict=True):
+            found.setdefault(name, []).extend(leaves)
+        return found
+
     def rows_of(self, group: int) -> int:
         """Return how many rows a row group has by the footer."""
         return int(self.metadata.row_group(group).num_rows)
+
+
+class _Unread(Exception):
+    """What a `_Blank` raises when it is read."""
+
+
+class _Blank(io.RawIOBase):
+    """A file that has a size and can't be read."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._place = size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = offset + (0, self._place, self._size)[whence]
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:  # noqa: ARG002
+        raise _Unread
+
+
+def uncompressed_sizes(file: CheckedFile, leaf: int) -> list[int]:
+    """Estimate the uncompressed bytes of a column in each row group, from the footer alone.
+
+    A few row groups are asked. The others are taken to have the same share of bytes.
+
+    Args:
+        file: the file.
+        leaf: the number of the column's leaf.
+
+    Raises:
+        pa.ArrowException, OSError: the footer of the column can't be read.
+    """
+    count = file.num_row_groups
+    totals = [max(file.metadata.row_group(group).total_byte_size, 1) for group in range(count)]
+    asked = range(0, count, -(-count // _ASKED_GROUPS) or 1)
+    # Arrow ends the process on an odd or encrypted column unless it opens the column to read it.
+    # A file without content stops it after it has opened the column.
+    blank = pq.ParquetReader()
+    blank.open(pa.PythonFile(_Blank(_PLENTY), mode="r"), metadata=file.metadata)
+    sizes = {}
+    for group in asked:
+        with contextlib.suppress(_Unread):
+            blank.read_row_group(group, column_indices=[leaf], use_threads=False)
+        size = file.metadata.row_group(group).column(leaf).total_uncompressed_size
+        sizes[group] = min(max(size, 0), totals[group])
+    share = sum(sizes.values()) / max(sum(totals[group] for group in asked), 1)
+    return [sizes.get(group, int(share * total)) for group, total in enumerate(totals)]
 
 
 def _counted(table: pa.Table, rows: int, what: str) -> pa.Table:

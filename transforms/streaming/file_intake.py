@@ -107,7 +107,7 @@ def plan_entry(
             "watch": [asdict(file) for file in files],
             # Files that are taken again must not find a segment that was given up.
             "entry": number,
-            "columns": asdict(options.columns),
+            "columns": options.columns.to_dict(),
             "identity": {**options.identity.to_dict(), "name": "", "revision": ""},
             "vector_dtype": options.vector_dtype,
         }
@@ -157,9 +157,10 @@ def survey_files(
     for file in files:
         try:
             footer = read_footer(file, options.columns.text_column)
-            survey = survey_footers([*good, file], [*footers, footer], options.columns)
+            stored = [schema for _, schema in others]
+            survey = survey_footers([*good, file], [*footers, footer], options.columns, stored)
             check_metadata(survey.schema, others)
-            _check_readable(survey_footers([file], [footer], options.columns))
+            _check_readable(survey_footers([file], [footer], options.columns, [survey.schema]))
         except BadInput as error:
             rejected[file.url] = str(error)
         else:

@@ -19,6 +19,7 @@ from transforms.storage import (
     arrow_coder,  # noqa: F401
     filesystem,
 )
+from transforms.storage.column_types import cast_column
 from transforms.storage.parquet_files import open_parquet, reading
 from transforms.storage.schema import (
     FILE,
@@ -103,7 +104,7 @@ def _with_columns(table: pa.Table, form: PartFormat, own: dict[str, pa.Array]) -
         if field.name in own:
             columns.append(own[field.name])
         elif field.name in table.column_names:
-            columns.append(table.column(field.name).cast(field.type))
+            columns.append(cast_column(table.column(field.name), field.type))
         else:
             columns.append(pa.nulls(table.num_rows, field.type))
     return pa.table(columns, schema=schema)

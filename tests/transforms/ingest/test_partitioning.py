@@ -243,7 +243,7 @@ def test_a_column_that_one_file_lacks_is_named_with_that_file(tmp_path: Path) ->
     write(tmp_path, "a.parquet", id=["a"], text=["x"], m=[1])
     write(tmp_path, "b.parquet", id=["b"], text=["x"])
     with pytest.raises(BadInput) as caught:
-        plan(tmp_path, all_columns=True)
+        plan(tmp_path, metadata=(("m", "m"),))
     assert caught.value.value == str(tmp_path / "b.parquet")
     assert "'m'" in caught.value.problem
 
