@@ -19,7 +19,7 @@ _MOST_LINES = 400
 TRANSFORMS: dict[str, set[str]] = {
     "runtime": set(),
     "storage": set(),
-    "models": set(),
+    "models": {"runtime"},
     "encoder": {"models", "runtime"},
     "catalog": {"storage", "models", "runtime"},
     "ingest": {"catalog", "encoder", "storage", "models", "runtime"},

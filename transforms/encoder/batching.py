@@ -1,7 +1,6 @@
 """Batches of token ids, whose size is bounded by their number of tokens."""
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+
+from transforms.runtime.forks import Lock
 
 #: How many batches must fit before a larger one is tried: at first, and at most.
 _PATIENCE = 64, 4_096
@@ -30,7 +31,7 @@ class Budget:
         self.tokens = self._most = most
         self._patience, self._fitted = _PATIENCE[0], 0
         self._grew = False
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def shrink(self, tokens: int) -> None:
         """Record that a batch of so many tokens was too large."""

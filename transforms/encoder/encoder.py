@@ -1,7 +1,7 @@
 """The encoder: turns token ids into vectors, chooses its backend, and recovers from failures."""
 
 import logging
-import threading
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -22,6 +22,8 @@ from transforms.models.options import Placement
 from transforms.models.resolve import Model
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
 from transforms.runtime.cpu_pool import Cores
+from transforms.runtime.devices import check_process
+from transforms.runtime.forks import Lock, loading
 
 #: The smallest cosine between the chosen backend and the plain float32 model that is accepted.
 _MIN_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "float16": 0.9995}
@@ -69,7 +71,7 @@ class Encoder:
         self.tokenizer: Tokenizer = load_tokenizer(model)
         self.device, self.dtype = resolved.device, resolved.dtype
         self._source = model
-        self._lock = threading.Lock()
+        self._lock, self._process = Lock(), os.getpid()
         self._exact: Backend | None = None
         self._most = _tokens_per_batch(model, resolved)
         self.cores = Cores(self.device)
@@ -118,6 +120,7 @@ class Encoder:
             tokens: ``list<int32>`` without nulls and without empty rows.
             progress: called after each batch with its numbers of rows and tokens.
         """
+        check_process(self.device, self._process)
         lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
         order = np.argsort(-lengths, kind="stable")
         encoding = Encoding(np.full((len(tokens), self.identity.dim), np.nan, np.float32))
@@ -284,7 +287,8 @@ def load_encoder(model: Model, placement: Placement) -> Encoder:
         BadInput: the weights are incomplete, the tokenizer is another model's, CUDA is missing, or
             no backend reproduces the plain model's vectors.
     """
-    return Encoder(model, placement)
+    with loading():
+        return Encoder(model, placement)
 
 
 def _tokens_per_batch(model: Model, placement: Placement) -> int:

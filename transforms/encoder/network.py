@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from transforms.errors import BadInput
 from transforms.models.resolve import Model
+from transforms.runtime.forks import loading
 
 #: Families that can run packed. Others offset their positions or use local masks.
 PACKABLE = frozenset({"albert", "bert"})
@@ -134,6 +135,11 @@ def load_network(model: Model, device: str, dtype: str, attention: str) -> Any:
     Raises:
         BadInput: weights are missing from the model's files.
     """
+    with loading():
+        return _load_network(model, device, dtype, attention)
+
+
+def _load_network(model: Model, device: str, dtype: str, attention: str) -> Any:
     from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig
 
     config = AutoConfig.from_pretrained(model.folder, local_files_only=True)

@@ -12,6 +12,7 @@ from transforms.errors import BadInput
 from transforms.models.identity import ModelIdentity
 from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, ModelOptions
 from transforms.models.sentence_transformers import first_given, read_settings
+from transforms.runtime.forks import loading
 
 _FILES = ["*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "*/config.json"]
 #: Families with position ids that start after the padding id.
@@ -173,10 +174,13 @@ def load_config(folder: str, name: str) -> Any:
     Raises:
         BadInput: it is not the config of an encoder, or the weights are not safetensors.
     """
-    from transformers import AutoConfig
-
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with loading():
+            from transformers import AutoConfig
+
+            config = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         problem = f"has a config that transformers can't read: {reason}"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.models.word_locality import SEPARATORS
+from transforms.runtime.forks import renew_after_fork
 
 #: The most words and tokens in the cache, about 150 MB; then the cache is emptied.
 _MOST_WORDS = 500_000
@@ -70,6 +71,11 @@ class TokenizedTexts:
         """Return the tokens of one text, as views."""
         place = slice(self.bounds[text], self.bounds[text + 1])
         return Tokens(self.ids[place], self.starts[place], self.ends[place])
+
+    def count_after(self, lead: int) -> Ints:
+        """Return how many tokens of each text end after its first ``lead`` characters."""
+        before = np.concatenate([[0], np.cumsum(self.ends > lead)])
+        return np.diff(before[self.bounds])
 
 
 def ranges(starts: Ints, lengths: Ints) -> Ints:
@@ -146,6 +152,7 @@ class WordTokens:
         self._is_local = is_local
         self._lock = threading.Lock()
         self._clear()
+        renew_after_fork(self)
 
     def encode(self, texts: pa.LargeStringArray) -> TokenizedTexts:
         """Return the tokens of texts; a text with a word that is not local is tokenized whole.
@@ -183,6 +190,12 @@ class WordTokens:
             before[np.searchsorted(owners, np.arange(len(texts) + 1))],
             len(slow),
         )
+
+    def renew(self) -> None:
+        """Replace the lock in a forked process, and the tables if they were half changed."""
+        if self._lock.locked():
+            self._lock = threading.Lock()
+            self._clear()
 
     def _clear(self) -> None:
         """Empty the tables. Words before ``_kept`` outlive a call; the others are temporary."""

@@ -1,7 +1,8 @@
 """Counters of this process's work, for a progress display in the same process."""
 
-import threading
 from dataclasses import dataclass
+
+from transforms.runtime.forks import Lock
 
 
 @dataclass
@@ -14,7 +15,7 @@ class Tally:
     tokens: int = 0
 
     def __post_init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def add_load(self) -> None:
         """Count a loaded model."""

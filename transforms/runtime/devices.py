@@ -1,5 +1,7 @@
 """The device and the dtype of computations."""
 
+import os
+
 import torch
 
 from transforms.errors import BadInput
@@ -30,3 +32,16 @@ def resolve_device(device: str) -> str:
         problem = "is not available to torch on this machine"
         raise BadInput("device", device, problem, "Give --device cpu")
     return device
+
+
+def check_process(device: str, loaded_in: int) -> None:
+    """Raise BadInput if a model on a GPU was loaded in another process, which then forked.
+
+    Args:
+        device: the model's device.
+        loaded_in: the id of the process that loaded it.
+    """
+    if device == "cuda" and os.getpid() != loaded_in:
+        problem = "can't be used in a process that was forked after the model was loaded"
+        remedy = "Start worker processes with spawn, or open the store in each of them"
+        raise BadInput("device", device, problem, remedy)

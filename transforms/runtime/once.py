@@ -59,11 +59,16 @@ class Once(Generic[P, V]):
             with self._lock:
                 if entry.value is not _NOTHING:
                     self._entries[given] = entry
-                    self._forget()
+                    self._shorten()
                 elif self._entries.get(given) is entry:
                     del self._entries[given]
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop all results."""
+        with self._lock:
+            self._entries.clear()
+
+    def _shorten(self) -> None:
         """Drop the results that were used longest ago, if there are too many."""
         surplus = len(self._entries) - (self._most or len(self._entries))
         done = (key for key, each in self._entries.items() if each.value is not _NOTHING)

@@ -4,6 +4,7 @@ Both are transformers folders of any family, such as ALBERT. The network below t
 the chosen dtype. The head computes in float32, so that close scores stay different.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,8 @@ from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_folder, load_config, usable_positions
 from transforms.models.tokenizer import load_fast_tokenizer
-from transforms.runtime.devices import best_dtype, resolve_device
+from transforms.runtime.devices import best_dtype, check_process, resolve_device
+from transforms.runtime.forks import Lock, loading
 from transforms.search.results import Hit
 
 Pair = tuple[str, str]
@@ -49,7 +51,7 @@ class Answer:
 
 
 class _PairModel:
-    """A network with a head over pairs of texts."""
+    """A network with a head over pairs of texts. Threads may share one."""
 
     #: The option that names the model, and the head that transformers calls ``AutoModelFor…``.
     option: ClassVar[str]
@@ -65,7 +67,9 @@ class _PairModel:
         self.name = name
         self.device = resolve_device(placement.device)
         self.dtype = best_dtype(self.device) if placement.dtype == "auto" else placement.dtype
-        with _naming(self.option):
+        # transformers' tokenizers change their settings in each call.
+        self._tokenizing, self._process = Lock(), os.getpid()
+        with _naming(self.option), loading():
             folder, _ = find_folder(ModelOptions(name))
             config = load_config(folder, name)
             self.tokenizer = load_fast_tokenizer(folder, name)
@@ -80,16 +84,18 @@ class _PairModel:
 
     def frame(self, pairs: Sequence[Pair], **options: Any) -> Any:
         """Tokenize pairs; cut a passage that is too long, or continue it in further rows."""
-        return self.tokenizer(
-            [self._cut(question) for question, _ in pairs],
-            [passage for _, passage in pairs],
-            truncation="only_second",
-            max_length=self.limit,
-            **options,
-        )
+        with self._tokenizing:
+            return self.tokenizer(
+                [self._cut(question) for question, _ in pairs],
+                [passage for _, passage in pairs],
+                truncation="only_second",
+                max_length=self.limit,
+                **options,
+            )
 
     def forward(self, framed: Any, take: Callable[[Any], torch.Tensor]) -> list[torch.Tensor]:
         """Return ``take(output)`` of each row, float32 on the CPU. Batches have similar lengths."""
+        check_process(self.device, self._process)
         ids = framed["input_ids"]
         names = [name for name in self.tokenizer.model_input_names if name in framed]
         found: list[torch.Tensor] = [torch.empty(0)] * len(ids)
