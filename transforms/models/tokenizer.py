@@ -1,7 +1,6 @@
 """Token ids and character offsets, identical to those of transformers' fast tokenizers."""
 
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -16,6 +15,7 @@ from transforms.errors import BadInput
 from transforms.models.resolve import Model
 from transforms.models.word_locality import find_locality
 from transforms.models.word_tokens import Ints, TokenizedTexts, WordTokens, ranges
+from transforms.runtime.forks import Lock, loading
 
 #: The bytes of text that are tokenized at once: larger arrays do not fit into CPU caches.
 _BYTES_AT_ONCE = 1 << 20
@@ -58,7 +58,7 @@ class Tokenizer:
         self._backend = backend
         self.prefix, self.suffix = _frame(backend)
         self.slow_texts = 0
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._words = self._find_words()
 
     @property
@@ -113,12 +113,15 @@ class Tokenizer:
 
     def frame_all(self, texts: Sequence[str], max_tokens: int) -> pa.ListArray:
         """Return each text's ids with special tokens, ``list<int32>``, cut to ``max_tokens``."""
+        return self.frame(self.encode(texts), max_tokens)
+
+    def frame(self, found: TokenizedTexts, max_tokens: int) -> pa.ListArray:
+        """Return the ids of tokenized texts as `frame_all` does."""
         room = max_tokens - self.special_tokens
         if room < 1:
             problem = f"leaves no room for text: there are {self.special_tokens} special tokens"
             remedy = f"Give {self.special_tokens + 1} or more"
             raise BadInput("max_tokens", max_tokens, problem, remedy)
-        found = self.encode(texts)
         counts = np.minimum(np.diff(found.bounds), room)
         ids, bounds = self.frame_runs(found.ids, found.bounds[:-1], counts)
         return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(ids))
@@ -173,13 +176,14 @@ def load_fast_tokenizer(folder: str, name: str) -> Any:
     Raises:
         BadInput: there is no fast tokenizer, or its vocabulary does not fit the model.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
     try:
-        slow_or_fast = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        vocabulary = int(AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size)
+        with loading():
+            from transformers import AutoConfig, AutoTokenizer
+
+            slow_or_fast = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            vocabulary = int(AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         problem = f"has a tokenizer that transformers can't load: {reason}"
