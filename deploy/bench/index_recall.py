@@ -24,6 +24,7 @@ from deploy.bench.index_steps import measure_queries
 from pipeline.ingest.embed import run as run_embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance.index import run as build_index
+from pipeline.maintenance.options import IndexCommandOptions
 from transforms.index.options import IndexOptions, LexicalOptions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.search.store import Store
@@ -70,7 +71,7 @@ def measure(
 ) -> dict[str, Any]:
     """Build one index; return its recall and the median time of a query."""
     started = time.perf_counter()
-    built = build_index(store, IndexOptions(factory, target))
+    built = build_index(store, IndexCommandOptions(IndexOptions(factory, target)))
     seconds = time.perf_counter() - started
     opened = Store.open(store)
     milliseconds, recall = measure_queries(opened, queries, timed=200)

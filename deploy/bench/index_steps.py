@@ -66,10 +66,11 @@ def plain(store: str, factory: str, output: str) -> dict[str, Any]:
 def albeam(store: str, factory: str, target: str) -> dict[str, Any]:
     """Build the index by ``albeam index``, on the direct runner."""
     from pipeline.maintenance.index import run
+    from pipeline.maintenance.options import IndexCommandOptions
     from transforms.index.options import IndexOptions
 
     started = time.perf_counter()
-    done = run(store, IndexOptions(factory, float(target)))
+    done = run(store, IndexCommandOptions(IndexOptions(factory, float(target))))
     return {"seconds": time.perf_counter() - started, "bytes": done.bytes, "recall": done.recall}
 
 

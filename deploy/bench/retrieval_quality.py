@@ -22,6 +22,7 @@ from pipeline.evaluation.options import EvaluateOptions
 from pipeline.ingest import embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import index
+from pipeline.maintenance.options import IndexCommandOptions
 from transforms.evaluation.metrics import means
 from transforms.index.options import LexicalOptions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
@@ -46,7 +47,7 @@ def measure(corpus: Path, model: str) -> dict[str, Any]:
         started = time.perf_counter()
         embed.run(EmbedOptions((passages,), store, ModelOptions(model), lexical=none))
         embedded = time.perf_counter()
-        index.run(store, None, lexical=LexicalOptions())
+        index.run(store, IndexCommandOptions(None, LexicalOptions()))
         share = (time.perf_counter() - embedded) / (embedded - started)
         found = evaluate(Store.open(store), EvaluateOptions(questions_of(corpus), DEPTH, MODES))
     modes = {mode: means(found.modes[mode].values) for mode in MODES}

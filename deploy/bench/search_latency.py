@@ -86,6 +86,7 @@ def main() -> int:
     import pyarrow.parquet as pq
 
     from pipeline.maintenance.index import run as index
+    from pipeline.maintenance.options import IndexCommandOptions
     from transforms.index.options import IndexOptions, LexicalOptions
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -104,10 +105,10 @@ def main() -> int:
         if not Path(store, "snapshots").exists():
             make_store(store, options.rows, options.seed, texts_of(data, options.seed))
             started = time.perf_counter()
-            index(store, None, lexical=LexicalOptions())
+            index(store, IndexCommandOptions(None, LexicalOptions()))
             found["lexical_index_seconds"] = time.perf_counter() - started
             started = time.perf_counter()
-            index(store, IndexOptions(options.factory))
+            index(store, IndexCommandOptions(IndexOptions(options.factory)))
             found["index_seconds"] = time.perf_counter() - started
         asked = pq.read_table(data / "squad_dev" / "questions.parquet", columns=["question"])
         step = max(1, asked.num_rows // options.questions)

@@ -16,10 +16,9 @@ from pipeline.ingest.options import (
     MODES,
     ON_DUPLICATE,
     VECTOR_DTYPES,
-    WATCH_EVERY,
-    WATCH_MAX_SEGMENTS,
     EmbedOptions,
     PlanOptions,
+    WatchCommandOptions,
 )
 from transforms.catalog.options import ColumnOptions
 from transforms.models.options import DEFAULT_MAX_TOKENS, POOLINGS, ModelOptions
@@ -70,10 +69,10 @@ def watch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every",
         type=seconds,
-        default=WATCH_EVERY,
+        default=WatchCommandOptions.every,
         metavar="TIME",
         help="time between two polls of the inputs; a file is taken if it did not change between "
-        f"two polls (default: {WATCH_EVERY:g}s)",
+        f"two polls (default: {WatchCommandOptions.every:g}s)",
     )
     parser.add_argument(
         "--until-idle",
@@ -84,7 +83,7 @@ def watch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-segments",
         type=whole_number,
-        default=WATCH_MAX_SEGMENTS,
+        default=WatchCommandOptions.max_segments,
         metavar="N",
         help="compact to half as many segments if there are more (default: %(default)s)",
     )
@@ -123,7 +122,8 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     )
     vectors = _embedding_arguments(parser)
     vector_index_arguments(vectors)
-    recall_questions_argument(vectors)
+    # It has no effect on a plan. It is here so that it is refused for the right reason.
+    vectors.add_argument("--recall-questions", help=argparse.SUPPRESS)
     _part_argument(parser)
     placement_arguments(parser)
     runner_argument(parser)
@@ -179,14 +179,25 @@ def _embedding_arguments(parser: argparse.ArgumentParser) -> Container:
         metavar="NAME",
         help="column of the texts (default: %(default)s)",
     )
-    which = columns.add_mutually_exclusive_group()
-    which.add_argument(
+    columns.add_argument(
         "--metadata-columns",
         default="",
         metavar="A,B",
-        help="further columns to keep; new=old renames one",
+        help="further columns to keep; new=old renames one, also with --all-columns; a name with "
+        "commas or equals signs is written in double quotes, and the second of two columns 'a' as "
+        "a#2",
     )
-    which.add_argument("--all-columns", action="store_true", help="keep every further column")
+    columns.add_argument(
+        "--all-columns",
+        action="store_true",
+        help="keep every further column of all files, and of their folders such as month=5",
+    )
+    columns.add_argument(
+        "--exclude-columns",
+        default="",
+        metavar="A,B",
+        help="columns that --all-columns leaves out",
+    )
     vectors = parser.add_argument_group("passages and vectors")
     vectors.add_argument(
         "--max-tokens",

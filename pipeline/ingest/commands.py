@@ -7,8 +7,10 @@ from typing import Any
 
 from pipeline.command_line.console import tell
 from pipeline.command_line.shared_arguments import index_options, lexical_options, model_options
-from pipeline.ingest.options import EmbedOptions, PlanOptions
+from pipeline.ingest.options import EmbedOptions, PlanOptions, WatchCommandOptions
+from transforms.catalog.column_lists import parse_names, parse_pairs
 from transforms.catalog.options import ColumnOptions
+from transforms.errors import BadInput
 from transforms.models.options import Placement
 
 
@@ -32,6 +34,9 @@ def run_plan(arguments: Any) -> None:
     from pipeline.ingest.plan import run
     from pipeline.ingest.report import print_plan
 
+    if arguments.recall_questions is not None:
+        problem = "has no effect on a plan, which measures no recall"
+        raise BadInput("--recall-questions", arguments.recall_questions, problem, "Leave it out")
     options = PlanOptions(
         _embed_options(arguments),
         arguments.rows,
@@ -47,14 +52,10 @@ def run_watch(arguments: Any) -> None:
     from pipeline.ingest.report import print_watched
     from pipeline.ingest.watch import run
 
-    done = run(
-        _store_options(arguments),
-        arguments.every,
-        arguments.until_idle,
-        arguments.max_segments,
-        partial(tell, stream=sys.stderr),
+    options = WatchCommandOptions(
+        _store_options(arguments), arguments.every, arguments.until_idle, arguments.max_segments
     )
-    print_watched(done, arguments.json)
+    print_watched(run(options, partial(tell, stream=sys.stderr)), arguments.json)
 
 
 def _embed_options(arguments: Any) -> EmbedOptions:
@@ -66,8 +67,9 @@ def _embed_options(arguments: Any) -> EmbedOptions:
         columns=ColumnOptions(
             arguments.id_column,
             arguments.text_column,
-            _metadata(arguments.metadata_columns),
+            parse_pairs("metadata_columns", arguments.metadata_columns),
             arguments.all_columns,
+            parse_names("exclude_columns", arguments.exclude_columns),
         ),
         stride=arguments.stride,
         placement=Placement(arguments.device, arguments.dtype),
@@ -84,11 +86,3 @@ def _store_options(arguments: Any) -> EmbedOptions:
     lexical = lexical_options(arguments)
     assert lexical is not None
     return replace(_embed_options(arguments), store=arguments.store, lexical=lexical)
-
-
-def _metadata(value: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for item in filter(None, (item.strip() for item in value.split(","))):
-        new, _, old = item.partition("=")
-        pairs.append((new, old or new))
-    return tuple(pairs)

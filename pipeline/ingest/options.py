@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.command_line.runner_names import DEFAULT_RUNNER
+from pipeline.command_line.runner_names import DEFAULT_RUNNER, DIRECT
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput, check_above_zero, check_at_least, check_choice
 from transforms.index.options import IndexOptions, LexicalOptions
@@ -12,10 +12,6 @@ from transforms.models.options import ModelOptions, Placement
 MODES = ("append", "sync", "replace")
 ON_DUPLICATE = ("error", "first", "last")
 VECTOR_DTYPES = ("float32", "float16")
-#: The default of ``watch --every``: seconds between two polls of the inputs.
-WATCH_EVERY = 30.0
-#: The default of ``watch --max-segments``: a watch compacts a store with more segments.
-WATCH_MAX_SEGMENTS = 8
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,33 @@ class EmbedOptions:
         check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)
         check_choice("vector_dtype", self.vector_dtype, VECTOR_DTYPES)
         check_at_least("rows_per_part", self.rows_per_part, 1)
+
+
+@dataclass(frozen=True)
+class WatchCommandOptions:
+    """Options of ``albeam watch``.
+
+    Attributes:
+        embed: as for ``albeam embed``; the mode is always append, and of ids that occur twice the
+            last counts.
+        every: seconds between two polls of the inputs, in the job and in this process.
+        until_idle: seconds without anything new after which the watch ends; None never ends it.
+        max_segments: live segments above which they are compacted to half as many.
+    """
+
+    embed: EmbedOptions
+    every: float = 30.0
+    until_idle: float | None = None
+    max_segments: int = 8
+
+    def __post_init__(self) -> None:
+        """Raise BadInput if an option is out of range, or the runner ends with its input."""
+        if self.embed.runner == DIRECT:
+            remedy = "Give --runner prism or flink"
+            raise BadInput("runner", DIRECT, "ends with its input", remedy)
+        check_above_zero("every", self.every, "Give a time such as 30s")
+        check_at_least("until_idle", self.until_idle, 0, "Give a time such as 5m")
+        check_at_least("max_segments", self.max_segments, 1)
 
 
 @dataclass(frozen=True)

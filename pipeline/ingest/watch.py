@@ -9,9 +9,10 @@ from typing import Any
 
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.ingest.options import WATCH_MAX_SEGMENTS, EmbedOptions
+from pipeline.ingest.options import EmbedOptions, WatchCommandOptions
 from pipeline.ingest.resolve import check_places, new_pipeline, resolve
 from pipeline.maintenance import compact
+from pipeline.maintenance.options import CompactOptions
 from pipeline.runners.launch import run_in_background
 from transforms.catalog.snapshot import newest_snapshot
 from transforms.errors import AlbeamError, BadInput, Conflict
@@ -51,20 +52,12 @@ class WatchSummary:
 
 
 def run(
-    options: EmbedOptions,
-    every: float,
-    until_idle: float | None = None,
-    max_segments: int = WATCH_MAX_SEGMENTS,
-    notify: Callable[[str], object] | None = None,
+    options: WatchCommandOptions, notify: Callable[[str], object] | None = None
 ) -> WatchSummary:
     """Take new files into a store, without end or until no file has come for a while.
 
     Args:
-        options: as for ``albeam embed``; the mode is always append, and of ids that occur twice the
-            last counts.
-        every: seconds between two polls of the inputs, in the job and in this process.
-        until_idle: seconds without anything new after which the watch ends.
-        max_segments: live segments above which they are compacted to half as many.
+        options: what to watch, and how often.
         notify: called with a line for each entry.
 
     Raises:
@@ -72,16 +65,14 @@ def run(
         AlbeamError: the job failed.
     """
     started = time.monotonic()
-    if options.runner == "direct":
-        raise BadInput("runner", "direct", "ends with its input", "Give --runner prism or flink")
-    check_places(options)
-    _check_inputs(options.inputs)
-    watched, passages, handler = resolve_watch(options, every)
-    pipeline = new_pipeline(options, streaming=True)
+    check_places(options.embed)
+    _check_inputs(options.embed.inputs)
+    watched, passages, handler = resolve_watch(options.embed, options.every)
+    pipeline = new_pipeline(options.embed, streaming=True)
     _ = pipeline | "WatchFiles" >> WatchFiles(watched, passages, handler)
-    observer = _Observer(watched, max_segments, notify)
+    observer = _Observer(watched, options.max_segments, notify)
     with run_in_background(pipeline) as job:
-        _observe(job, observer, every, until_idle)
+        _observe(job, observer, options.every, options.until_idle)
     newest = newest_snapshot(watched.store)
     done = observer.done
     return WatchSummary(
@@ -252,7 +243,7 @@ def _compact(
     if newest is None or len(newest.segments) <= limit:
         return False, limit
     try:
-        compact.run(store, max(most // 2, 1))
+        done = compact.run(store, CompactOptions(max_segments=max(most // 2, 1)))
     except Conflict:
         # Another writer was faster; the next poll tries again.
         return False, limit
@@ -260,7 +251,7 @@ def _compact(
         if notify is not None:
             notify(f"the compaction of {len(newest.segments)} segments failed: {error}")
         return False, 2 * len(newest.segments)
-    return True, most
+    return done.compacted > 0, most
 
 
 def _line(entry: Entry, closing: Closing) -> str:

@@ -12,6 +12,7 @@ from pipeline.command_line.shared_arguments import (
     store_argument,
     vector_index_arguments,
 )
+from pipeline.maintenance.options import DAY, CompactOptions, TuneOptions, VacuumOptions
 
 
 def delete_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,17 +34,17 @@ def vacuum_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
         type=whole_number,
-        default=1,
+        default=VacuumOptions.keep,
         metavar="N",
         help="keep at least the newest N snapshots (default: %(default)s)",
     )
     parser.add_argument(
         "--older-than",
         type=seconds,
-        default="7d",
+        default=VacuumOptions.older_than,
         metavar="AGE",
         help="keep what is younger than this: 7d, 12h, 30m, 45s or 0; an age of some minutes also "
-        "keeps the files of running jobs (default: %(default)s)",
+        f"keeps the files of running jobs (default: {VacuumOptions.older_than / DAY:g}d)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="list what would be removed, and remove nothing"
@@ -56,7 +57,7 @@ def compact_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-segments",
         type=whole_number,
-        default=1,
+        default=CompactOptions.max_segments,
         metavar="N",
         help="number of segments that may remain: the smallest are merged; if there are no more "
         "than N, those with dead rows are rewritten (default: %(default)s)",
@@ -85,7 +86,7 @@ def tune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queries",
         type=whole_number,
-        default=200,
+        default=TuneOptions.queries,
         metavar="N",
         help="number of stored vectors to search for; the vector itself does not count as a hit "
         "(default: %(default)s)",

@@ -6,7 +6,13 @@ from typing import Any
 
 from pipeline.command_line.console import tell
 from pipeline.command_line.shared_arguments import index_options, lexical_options
-from transforms.errors import BadInput
+from pipeline.maintenance.options import (
+    CompactOptions,
+    DeleteOptions,
+    IndexCommandOptions,
+    TuneOptions,
+    VacuumOptions,
+)
 
 
 def run_delete(arguments: Any) -> None:
@@ -14,11 +20,8 @@ def run_delete(arguments: Any) -> None:
     from pipeline.maintenance.delete import read_ids, run
     from pipeline.maintenance.report import print_deleted
 
-    if bool(arguments.ids) == bool(arguments.file):
-        raise BadInput(
-            "ids", None, "must come either as words or as a file", "Give IDs, or --ids FILE"
-        )
-    ids = read_ids(arguments.file) if arguments.file else list(arguments.ids)
+    options = DeleteOptions(tuple(arguments.ids), arguments.file)
+    ids = list(options.ids) if options.file is None else read_ids(options.file)
     print_deleted(run(arguments.store, ids), arguments.json)
 
 
@@ -36,8 +39,8 @@ def run_vacuum(arguments: Any) -> None:
     from pipeline.maintenance.report import print_vacuumed
     from pipeline.maintenance.vacuum import run
 
-    done = run(arguments.store, arguments.keep, arguments.older_than, arguments.dry_run)
-    print_vacuumed(done, arguments.json)
+    options = VacuumOptions(arguments.keep, arguments.older_than, arguments.dry_run)
+    print_vacuumed(run(arguments.store, options), arguments.json)
 
 
 def run_snapshots(arguments: Any) -> None:
@@ -55,15 +58,14 @@ def run_index(arguments: Any) -> None:
 
     lexical = lexical_options(arguments)
     only_lexical = lexical is not None and arguments.index is None
-    done = run(
-        arguments.store,
+    options = IndexCommandOptions(
         None if only_lexical else index_options(arguments),
+        lexical,
+        arguments.recall_questions,
         arguments.runner,
         arguments.beam_args,
-        arguments.recall_questions,
-        partial(tell, stream=sys.stderr),
-        lexical,
     )
+    done = run(arguments.store, options, partial(tell, stream=sys.stderr))
     print_indexed(done, arguments.json)
 
 
@@ -73,8 +75,9 @@ def run_tune(arguments: Any) -> None:
     from pipeline.maintenance.tune import run
     from transforms.search.store import Store
 
+    options = TuneOptions(arguments.queries, arguments.plot)
     store = Store.open(arguments.store, arguments.snapshot)
-    print_tuned(run(store, arguments.queries, arguments.plot), arguments.json)
+    print_tuned(run(store, options), arguments.json)
 
 
 def run_verify(arguments: Any) -> None:
@@ -91,13 +94,14 @@ def run_compact(arguments: Any) -> None:
     from pipeline.maintenance.compact import run
     from pipeline.maintenance.report import print_compacted
 
-    done = run(
-        arguments.store,
+    options = CompactOptions(
         arguments.max_segments,
-        arguments.runner,
-        arguments.beam_args,
         index=arguments.index,
         recall_target=arguments.recall_target,
-        limits=index_options(arguments),
+        memory=arguments.index_memory,
+        gpu=arguments.gpu,
+        shards=arguments.shards,
+        runner=arguments.runner,
+        beam_args=arguments.beam_args,
     )
-    print_compacted(done, arguments.json)
+    print_compacted(run(arguments.store, options), arguments.json)

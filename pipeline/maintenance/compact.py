@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from pipeline.maintenance.options import CompactOptions
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from pipeline.runners.progress import show_progress
 from transforms.catalog.integrity import intact_parts
@@ -12,7 +13,6 @@ from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Snapshot, read_snapshot, snapshot_of
 from transforms.errors import BadInput
 from transforms.index.build import BuildIndex
-from transforms.index.options import IndexOptions
 from transforms.index.vector.selection import check_index_options
 from transforms.ingest.write_parts import WriteParts
 from transforms.storage import filesystem
@@ -29,7 +29,7 @@ from transforms.transactions.compaction_commit import CommitCompaction
 from transforms.transactions.compaction_rows import ReadLive
 from transforms.transactions.resume import free_name
 
-_LIMITS = IndexOptions()
+_DEFAULTS = CompactOptions()
 
 
 @dataclass(frozen=True)
@@ -73,27 +73,8 @@ class CompactSummary:
     notice: str
 
 
-def run(
-    store: str,
-    max_segments: int = 1,
-    runner: str = "direct",
-    beam_args: tuple[str, ...] = (),
-    rows_per_part: int | None = None,
-    index: str | None = None,
-    recall_target: float | None = None,
-    limits: IndexOptions = _LIMITS,
-) -> CompactSummary:
+def run(store: str, options: CompactOptions = _DEFAULTS) -> CompactSummary:
     """Write the live rows of some segments as one new segment, which replaces them.
-
-    Args:
-        store: URL of the store.
-        max_segments: number of segments that may remain.
-        runner: ``direct``, or the name of a Beam runner.
-        beam_args: options for Beam.
-        rows_per_part: maximum number of passages of a new part; None chooses.
-        index: index of the new segment; None keeps the kind of the old ones.
-        recall_target: recall@10 that the index must reach; None keeps the old target.
-        limits: memory, shards and GPUs of the index; its other fields are ignored.
 
     Raises:
         BadInput: there is no store, or an option cannot be used.
@@ -101,13 +82,13 @@ def run(
         Conflict: another writer replaced a segment, or other writers were faster.
     """
     started = time.monotonic()
-    check_reachable(runner, store)
-    beam_options = pipeline_options(runner, beam_args)
-    pipeline = make_pipeline(runner, beam_options)
+    check_reachable(options.runner, store)
+    beam_options = pipeline_options(options.runner, options.beam_args)
+    pipeline = make_pipeline(options.runner, beam_options)
     store = filesystem.absolute(store)
     snapshot = read_snapshot(store)
     filesystem.probe_exclusive(store)
-    chosen = choose_segments(snapshot, max_segments)
+    chosen = choose_segments(snapshot, options.max_segments)
     if not chosen:
         return _nothing_to_do(store, snapshot, started)
     sources = [Source.open(store, ref) for ref in chosen]
@@ -116,10 +97,10 @@ def run(
     if paths.read_plan() is not None:
         paths.claim()
     filesystem.create_exclusively(lease_url(paths, snapshot.number, "compact"), b"{}")
-    most = {} if rows_per_part is None else {"rows": rows_per_part}
+    most = {} if options.rows_per_part is None else {"rows": options.rows_per_part}
     plan = paths.create_plan(plan_compaction(sources, form.metadata, **most))
-    options = compacted_index(sources, limits, index, recall_target)
-    check_index_options(options, form.identity.dim)
+    index = options.index_options(*compacted_index(sources))
+    check_index_options(index, form.identity.dim)
     done = intact_parts(paths)
     pending = [part.number for part in plan.parts if part.number not in done]
     _ = (
@@ -127,7 +108,7 @@ def run(
         | "ReadLive" >> ReadLive(paths, chosen, pending)
         | "WriteParts" >> WriteParts(paths, form)
         | "BuildIndex"
-        >> BuildIndex(paths, len(plan.parts), form, options, language=compacted_language(sources))
+        >> BuildIndex(paths, len(plan.parts), form, index, language=compacted_language(sources))
         | "CommitCompaction" >> CommitCompaction(store, chosen)
     )
     rows = sum(plan.parts[number].rows for number in pending)

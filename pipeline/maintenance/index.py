@@ -8,14 +8,16 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.maintenance.options import IndexCommandOptions
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from transforms.catalog.index_manifest import IndexFile, IndexInfo
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.leases import renew_claims
 from transforms.catalog.manifest_json import decode
+from transforms.catalog.options import ANALYZER_VERSION
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import Snapshot, read_segment, read_snapshot
-from transforms.errors import BadInput, Damaged
+from transforms.errors import Damaged
 from transforms.index.build import CreateIndexInfo, IndexParts
 from transforms.index.lexical.build import CreateLexicalInfo, IndexTexts, find_lexical_info
 from transforms.index.options import DEFAULT_LANGUAGE, IndexOptions, LexicalOptions
@@ -65,24 +67,15 @@ class IndexSummary:
 
 def run(
     store: str,
-    options: IndexOptions | None,
-    runner: str = "direct",
-    beam_args: tuple[str, ...] = (),
-    questions: str | None = None,
+    options: IndexCommandOptions,
     notify: Callable[[str], object] = lambda _: None,
-    lexical: LexicalOptions | None = None,
 ) -> IndexSummary:
     """Build indexes for every live segment, and publish all of them in one snapshot.
 
     Args:
         store: URL of the store.
-        options: the vector index; None keeps the old one.
-        runner: ``direct``, or the name of a Beam runner.
-        beam_args: options for Beam.
-        questions: a file of questions on which the index must also reach its recall target.
+        options: which indexes to build, and where.
         notify: gets one line per index before its work begins: which index, and why.
-        lexical: the lexical index of segments that have none, or one of another language; None
-            keeps the old ones.
 
     Raises:
         BadInput: there is no store, or an option cannot be used.
@@ -91,20 +84,23 @@ def run(
         Conflict: other writers were faster.
     """
     started = time.monotonic()
-    check_reachable(runner, store)
-    beam_options = pipeline_options(runner, beam_args)
+    check_reachable(options.runner, store)
+    beam_options = pipeline_options(options.runner, options.beam_args)
+    vector, lexical, questions = options.vector, options.lexical, options.recall_questions
     store = filesystem.absolute(store)
     snapshot = read_snapshot(store)
     filesystem.probe_exclusive(store)
-    _check_options(snapshot, options, lexical)
+    if vector is not None:
+        rows = max((ref.passages for ref in snapshot.segments), default=0)
+        check_index_options(vector, snapshot.identity.dim, rows)
     vectors = None
-    if questions is not None and options is not None:
+    if questions is not None and vector is not None:
         vectors = _question_vectors(store, snapshot, questions)
     builder = _Builder(
-        options,
+        vector,
         _choose_language(store, snapshot, lexical) if lexical is not None else None,
         vectors,
-        lambda: make_pipeline(runner, beam_options),
+        lambda: make_pipeline(options.runner, beam_options),
         notify,
     )
     segments = [SegmentPaths(store, ref.name) for ref in snapshot.segments]
@@ -121,20 +117,6 @@ def run(
     names = {ref.name for ref in snapshot.segments}
     refs = [ref for ref in read_snapshot(store, number).segments if ref.name in names]
     return _summary(store, number, [read_segment(store, ref) for ref in refs], started)
-
-
-def _check_options(
-    snapshot: Snapshot, options: IndexOptions | None, lexical: LexicalOptions | None
-) -> None:
-    if options is not None:
-        if options.index == "none":
-            raise BadInput(
-                "index", "none", "builds nothing", "Give auto, flat, hnsw, ivf, ivfpq or a factory"
-            )
-        rows = max((ref.passages for ref in snapshot.segments), default=0)
-        check_index_options(options, snapshot.identity.dim, rows)
-    if lexical is not None and lexical.lexical == "none":
-        raise BadInput("lexical", "none", "builds nothing", "Give auto, or leave --lexical out")
 
 
 def _question_vectors(store: str, snapshot: Snapshot, questions: str) -> npt.NDArray[np.float32]:
@@ -230,6 +212,7 @@ def _has_lexical(paths: SegmentPaths, info: SegmentInfo, language: str) -> bool:
     return (
         lexical is not None
         and lexical.language == language
+        and lexical.analyzer == ANALYZER_VERSION
         and _are_intact(paths.lexical, lexical.files)
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.maintenance.options import TuneOptions
 from transforms.catalog.segment import SegmentInfo
 from transforms.errors import BadInput
 from transforms.evaluation.plots import latency_plot
@@ -61,30 +62,24 @@ class TuneReport:
     rows: tuple[Tuned, ...]
 
 
-def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport:
+def run(store: Store, options: TuneOptions) -> TuneReport:
     """Measure every setting of a store's indexes on a sample of its vectors.
 
     A vector does not count as a hit of its own search.
 
-    Args:
-        store: the store.
-        queries: number of vectors.
-        plot: SVG file for a plot of recall and latency; None for no plot.
-
     Raises:
         BadInput: the store has no live passage, or no index, or the plot cannot be written.
     """
-    if queries < 1:
-        raise BadInput("queries", queries, "must be at least 1", "Give a number such as 200")
+    plot = None if options.plot is None else Path(options.plot)
     if plot is not None:
-        _check_plot(Path(plot))
+        _check_place(plot)
     if not store.snapshot.passages:
         raise BadInput("store", store.url, "has no passage to search for", "Embed some")
     if any(segment.index is None for segment in store.segments):
         raise BadInput(
             "store", store.url, "has vectors without an index", "Build one with albeam index"
         )
-    own = _sample(store, queries)
+    own = _sample(store, options.queries)
     vectors = vectors_to_numpy(store.read_rows(own, ["vector"]).column(0))
     exact = store.dense.exact_nearest(vectors, EXACT_AT)
     rows = [_measure(store, vectors, own, exact, value) for value in _values(store)]
@@ -97,16 +92,12 @@ def run(store: Store, queries: int = 200, plot: str | None = None) -> TuneReport
         rows=tuple(rows),
     )
     if plot is not None:
-        Path(plot).write_text(latency_plot([asdict(row) for row in rows]), encoding="utf-8")
+        plot.write_text(latency_plot([asdict(row) for row in rows]), encoding="utf-8")
     return report
 
 
-def _check_plot(path: Path) -> None:
+def _check_place(path: Path) -> None:
     """Raise BadInput unless a plot can be written to this path."""
-    if path.suffix.lower() != ".svg":
-        raise BadInput(
-            "plot", str(path), "does not end in .svg", "Give a file name that ends in .svg"
-        )
     if not path.parent.is_dir():
         raise BadInput("plot", str(path), "is in a folder that does not exist", "Create the folder")
     if path.is_dir():

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from transforms.errors import BadInput
+from pipeline.maintenance.options import VacuumOptions
 from transforms.storage import filesystem
 from transforms.transactions.vacuum import find_orphans, remove_files, remove_snapshots
 
@@ -29,30 +29,22 @@ class VacuumSummary:
     names: tuple[str, ...] = ()
 
 
-def run(store: str, keep: int, older_than: float, dry_run: bool) -> VacuumSummary:
+def run(store: str, options: VacuumOptions) -> VacuumSummary:
     """Remove old snapshots, then files that no snapshot needs.
 
-    Args:
-        store: URL of the store.
-        keep: number of the newest snapshots to keep, whatever their age.
-        older_than: age in seconds; everything younger is kept.
-        dry_run: remove nothing.
-
     Raises:
-        BadInput: there is no store, or keep is 0.
+        BadInput: there is no store.
         Damaged: a kept manifest cannot be read; nothing was removed.
     """
-    if keep < 1:
-        raise BadInput("keep", keep, "would remove the newest snapshot", "Give 1 or more")
     store = filesystem.absolute(store)
-    before = time.time() - older_than
-    found = find_orphans(store, keep, before)
-    if dry_run:
+    before = time.time() - options.older_than
+    found = find_orphans(store, options.keep, before)
+    if options.dry_run:
         names = tuple(file.path for file in found.files)
-        return VacuumSummary(store, found.snapshots, len(names), found.bytes, dry_run, names)
+        return VacuumSummary(store, found.snapshots, len(names), found.bytes, True, names)
     remove_snapshots(store, found)
     # Search again: another writer may have made a snapshot since, which needs some of the files.
     # The list of removed snapshots stays, since a longer one would leave manifests without files.
-    files = find_orphans(store, keep, before, found.snapshots)
+    files = find_orphans(store, options.keep, before, found.snapshots)
     remove_files(store, files)
-    return VacuumSummary(store, found.snapshots, len(files.files), files.bytes, dry_run)
+    return VacuumSummary(store, found.snapshots, len(files.files), files.bytes, False)

@@ -15,7 +15,7 @@ import pytest
 from deploy.flink.cluster import Cluster, free_port
 from pipeline.ingest import watch
 from pipeline.ingest.embed import run
-from pipeline.ingest.options import EmbedOptions
+from pipeline.ingest.options import EmbedOptions, WatchCommandOptions
 from pipeline.maintenance.verify import run as verify
 from pipeline.runners import doctor, flink
 from pipeline.runners.launch import check_runner, make_pipeline, pipeline_options
@@ -230,7 +230,7 @@ def test_a_watch_resumes_from_a_checkpoint_when_task_managers_are_killed(
     producer = threading.Thread(target=produce_and_kill)
     producer.start()
     try:
-        summary = watch.run(options, every=1.0, until_idle=10.0)
+        summary = watch.run(WatchCommandOptions(options, every=1.0, until_idle=10.0))
     finally:
         producer.join()
         for number in (0, 1):

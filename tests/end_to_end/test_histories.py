@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import compact, delete, vacuum, verify
+from pipeline.maintenance.options import CompactOptions, VacuumOptions
 from tests.pipeline.ingest.test_sync import Documents, embed, kinds, rows_of
 from tests.support.models import make_model, make_texts
 from transforms.catalog.options import ColumnOptions
@@ -129,7 +130,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(has_store)
     @rule(most=st.integers(1, 3))
     def compact(self, most: int) -> None:
-        compact.run(self.store, max_segments=most)
+        compact.run(self.store, CompactOptions(max_segments=most))
         assert len(read_snapshot(self.store).segments) <= most
         self.note()
 
@@ -144,9 +145,9 @@ class Histories(RuleBasedStateMachine):
     @precondition(has_store)
     @rule(keep=st.integers(1, 4))
     def vacuum(self, keep: int) -> None:
-        vacuum.run(self.store, keep=keep, older_than=-60, dry_run=False)
+        vacuum.run(self.store, VacuumOptions(keep, older_than=-60))
         self.past = {number: self.past[number] for number in sorted(self.past)[-keep:]}
-        assert vacuum.run(self.store, keep=keep, older_than=-60, dry_run=True).files == 0
+        assert vacuum.run(self.store, VacuumOptions(keep, -60, dry_run=True)).files == 0
 
     def note(self) -> None:
         """Remember the newest snapshot; one that was there already has its old content."""

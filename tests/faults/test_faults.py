@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.maintenance import compact, vacuum, verify
+from pipeline.maintenance.options import CompactOptions, VacuumOptions
 from tests.support.flaky import FlakyFileSystem
 from tests.support.models import make_texts
 from tests.support.stores import DIM, add_segment, found, live_ids, make_vectors, sign
@@ -116,7 +117,7 @@ def test_a_full_disk_is_an_error_that_says_so_and_the_next_run_goes_on(
     if command != "embed":
         verify.run(store)
         assert snapshot_numbers(store)[-1] == snapshots[-1] + 1
-        vacuum.run(store, keep=1, older_than=0, dry_run=False)
+        vacuum.run(store, VacuumOptions(keep=1, older_than=0))
     verify.run(store if command != "embed" else str(tmp_path / "new"))
 
 
@@ -185,7 +186,7 @@ def test_lost_requests_lost_answers_stalls_and_old_listings_change_nothing(
     fill(remote)
     for place in (store, remote):
         remove_documents(place, ["b3", "a0"])
-        compact.run(place, rows_per_part=8)
+        compact.run(place, CompactOptions(rows_per_part=8))
         roll_back(place, 3)
         add_segment(place, "three", {f"c{n}": 1 for n in range(4)}, seed=3)
         compact.run(place)
@@ -196,8 +197,8 @@ def test_lost_requests_lost_answers_stalls_and_old_listings_change_nothing(
     assert live_ids(remote) == live_ids(store)
     assert found(remote, 40) == found(store, 40)
     verify.run(remote)
-    vacuum.run(remote, keep=1, older_than=-60, dry_run=False)
-    assert vacuum.run(remote, keep=1, older_than=-60, dry_run=True).files == 0
+    vacuum.run(remote, VacuumOptions(keep=1, older_than=-60))
+    assert vacuum.run(remote, VacuumOptions(keep=1, older_than=-60, dry_run=True)).files == 0
     assert found(remote, 40) == found(store, 40)
 
 
@@ -225,7 +226,7 @@ def test_embedding_and_vacuum_over_a_flaky_network_lose_nothing(
     flaky.arm_only_healthy()
     assert sorted(live_ids(remote)) == sorted(live_ids(local))
     verify.run(remote)
-    assert vacuum.run(remote, keep=1, older_than=-60, dry_run=False).snapshots == ()
+    assert vacuum.run(remote, VacuumOptions(keep=1, older_than=-60)).snapshots == ()
     verify.run(remote)
     # Parts may have come in another order than on the local disk.
     ours, theirs = (

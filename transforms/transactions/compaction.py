@@ -7,7 +7,7 @@ live rows. Live rows keep their order, so the old segments alone determine a row
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
@@ -25,6 +25,7 @@ from transforms.catalog.tombstones import live_mask, read_tombstones
 from transforms.errors import Damaged, check_at_least
 from transforms.index.options import IndexOptions
 from transforms.ingest.partitioning import MOST_ROWS, MOST_TEXT_BYTES
+from transforms.storage.column_types import TypesDiffer, common_schema
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def compacted_format(sources: Sequence[Source]) -> PartFormat:
     """
     kinds = {source.info.vector_dtype for source in sources}
     try:
-        metadata = pa.unify_schemas([source.info.metadata for source in sources])
-    except pa.ArrowException as error:
+        metadata = common_schema(source.info.metadata for source in sources)
+    except TypesDiffer as error:
         raise Damaged(
             "segments",
             ", ".join(source.info.name for source in sources),
@@ -102,24 +103,10 @@ def compacted_format(sources: Sequence[Source]) -> PartFormat:
     return PartFormat(identity, kinds.pop() if len(kinds) == 1 else "float32", metadata)
 
 
-def compacted_index(
-    sources: Sequence[Source],
-    limits: IndexOptions,
-    index: str | None = None,
-    recall_target: float | None = None,
-) -> IndexOptions:
-    """Return the index options of the new segment.
-
-    By default they are what was asked for the old segment with the most rows.
-    """
+def compacted_index(sources: Sequence[Source]) -> tuple[str, float]:
+    """Return the index and the recall target asked for the old segment with the most rows."""
     old = max(sources, key=_rows).info.index
-    asked = old.asked if old is not None else "none"
-    target = old.target if old is not None else limits.recall_target
-    return replace(
-        limits,
-        index=asked if index is None else index,
-        recall_target=target if recall_target is None else recall_target,
-    )
+    return ("none", IndexOptions.recall_target) if old is None else (old.asked, old.target)
 
 
 def compacted_language(sources: Sequence[Source]) -> str | None:

@@ -19,6 +19,7 @@ from pipeline.ingest.embed import run
 from pipeline.ingest.embed_summary import EmbedSummary
 from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import compact
+from pipeline.maintenance.options import VacuumOptions
 from pipeline.maintenance.snapshots import run as list_snapshots
 from pipeline.maintenance.vacuum import run as vacuum
 from pipeline.maintenance.verify import run as verify
@@ -478,7 +479,7 @@ def test_a_run_is_resumed_where_an_earlier_one_of_the_same_command_was_vacuumed(
             os.utime(path, (old, old))
     first = Path(options.store, "segments", under_way.name.partition("-")[0])
     # As if nothing kept it: the snapshot that has it is older than what the run compared with.
-    vacuum(options.store, keep=1, older_than=7 * 86_400, dry_run=False)
+    vacuum(options.store, VacuumOptions(keep=1, older_than=7 * 86_400))
     assert not first.exists()
     back = embed(options, FIRST)
     assert (back.parts_found_done, back.model_loads) == (back.parts, 0)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.maintenance import compact, vacuum, verify
+from pipeline.maintenance.options import VacuumOptions
 from tests.support.stores import add_segment, found, live_ids, make_vectors
 from transforms.catalog import integrity
 from transforms.catalog.layout import SegmentPaths
@@ -83,7 +84,7 @@ def test_only_files_that_kept_snapshots_need_are_kept(store: str) -> None:
     expected = {
         number: (found(store, snapshot=number), live_ids(store, number)) for number in (5, 6)
     }
-    done = vacuum.run(store, keep=2, older_than=0, dry_run=False)
+    done = vacuum.run(store, VacuumOptions(keep=2, older_than=0))
     assert done.snapshots == (1, 2, 3, 4)
     assert snapshot_numbers(store) == [5, 6]
     assert not any(Path(url).exists() for url in left)
@@ -98,8 +99,8 @@ def test_only_files_that_kept_snapshots_need_are_kept(store: str) -> None:
 
 def test_after_a_vacuum_of_everything_no_orphan_is_left(store: str) -> None:
     leftovers(store)
-    vacuum.run(store, keep=1, older_than=0, dry_run=False)
-    again = vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=0))
+    again = vacuum.run(store, VacuumOptions(keep=1, older_than=0))
     assert (again.snapshots, again.files, again.bytes) == ((), 0, 0)
     needed = {"plan.json", "segment.json"}
     assert {path for path in files(store) if path.endswith(tuple(needed))} == {
@@ -114,7 +115,7 @@ def test_after_a_vacuum_of_everything_no_orphan_is_left(store: str) -> None:
 def test_kept_snapshots_answer_as_before(store: str, keep: int) -> None:
     kept = snapshot_numbers(store)[-keep:]
     expected = {number: found(store, snapshot=number) for number in kept}
-    vacuum.run(store, keep, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep, older_than=0))
     assert snapshot_numbers(store) == kept
     assert {number: found(store, snapshot=number) for number in kept} == expected
     for number in kept:
@@ -142,9 +143,9 @@ def test_a_manifest_is_read_once_however_many_snapshots_have_it(
 def test_a_dry_run_lists_files_and_removes_nothing(store: str) -> None:
     leftovers(store)
     before = files(store)
-    said = vacuum.run(store, keep=2, older_than=0, dry_run=True)
+    said = vacuum.run(store, VacuumOptions(keep=2, older_than=0, dry_run=True))
     assert files(store) == before
-    done = vacuum.run(store, keep=2, older_than=0, dry_run=False)
+    done = vacuum.run(store, VacuumOptions(keep=2, older_than=0))
     assert said.snapshots == done.snapshots == (1, 2, 3, 4)
     assert (said.dry_run, done.dry_run) == (True, False)
     assert (said.files, said.bytes) == (done.files, done.bytes)
@@ -156,7 +157,7 @@ def test_a_dry_run_lists_files_and_removes_nothing(store: str) -> None:
 def test_young_files_are_kept(store: str) -> None:
     leftovers(store)
     before = files(store)
-    done = vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
+    done = vacuum.run(store, VacuumOptions(keep=1, older_than=DAY))
     assert (done.snapshots, done.files) == ((), 0)
     assert files(store) == before
 
@@ -166,7 +167,7 @@ def test_an_unfinished_segment_has_the_age_of_its_youngest_file(store: str) -> N
     age(store, 9 * DAY)
     marker = Path(SegmentPaths(store, "cut").marker(0))
     os.utime(marker, (time.time() - DAY / 2,) * 2)
-    vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=DAY))
     assert {path for path in files(store) if path.startswith("segments/cut/")} == {
         "segments/cut/plan.json",
         "segments/cut/vectors/part-00000.json",
@@ -174,7 +175,7 @@ def test_an_unfinished_segment_has_the_age_of_its_youngest_file(store: str) -> N
         "segments/cut/vectors/.tmp-1",
     }
     age(store, 9 * DAY)
-    vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=DAY))
     assert not Path(SegmentPaths(store, "cut").root).exists()
 
 
@@ -186,10 +187,10 @@ def test_the_snapshot_that_a_run_was_compared_with_is_kept_as_long_as_the_run(st
     filesystem.create_exclusively(comparison.lease, b"{}")
     age(store, 9 * DAY)
     os.utime(comparison.lease, (time.time() - DAY / 2,) * 2)
-    assert vacuum.run(store, keep=1, older_than=DAY, dry_run=False).snapshots == (1, 3, 4, 5)
+    assert vacuum.run(store, VacuumOptions(keep=1, older_than=DAY)).snapshots == (1, 3, 4, 5)
     assert found(store, snapshot=2)[0]
     age(store, 9 * DAY)
-    assert vacuum.run(store, keep=1, older_than=DAY, dry_run=False).snapshots == (2,)
+    assert vacuum.run(store, VacuumOptions(keep=1, older_than=DAY)).snapshots == (2,)
 
 
 def test_young_snapshots_are_kept_besides_the_number_to_keep(store: str) -> None:
@@ -197,7 +198,7 @@ def test_young_snapshots_are_kept_besides_the_number_to_keep(store: str) -> None
     for number in (4, 5, 6):
         path = Path(store, "snapshots", f"{number:08d}.json")
         os.utime(path, (time.time(),) * 2)
-    done = vacuum.run(store, keep=1, older_than=DAY, dry_run=False)
+    done = vacuum.run(store, VacuumOptions(keep=1, older_than=DAY))
     # The third was the newest until the fourth came.
     assert done.snapshots == (1, 2)
     assert snapshot_numbers(store) == [3, 4, 5, 6]
@@ -209,7 +210,7 @@ def test_the_last_snapshot_before_the_newest_is_kept_for_its_readers(store: str)
     reader, answers = Store.open(store), found(store)
     remove_documents(store, ["c1"])
     compact.run(store)
-    assert vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False).snapshots == (1, 2, 3, 4, 5)
+    assert vacuum.run(store, VacuumOptions(keep=1, older_than=7 * DAY)).snapshots == (1, 2, 3, 4, 5)
     hits = reader.search(make_vectors(8, seed=999), 10)
     assert [[(h.document_id, h.passage, h.text, h.score) for h in line] for line in hits] == [
         [tuple(hit) for hit in line] for line in answers
@@ -233,7 +234,7 @@ def test_a_rollback_keeps_its_snapshot_or_fails(
         removal(place, orphans)
 
     monkeypatch.setattr(vacuum, "remove_files", remove)
-    vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=7 * DAY))
     assert outcomes[0] == ("snapshot", 2)
     verify.run(store)
 
@@ -250,7 +251,7 @@ def test_a_rollback_keeps_its_snapshot_or_fails(
             waiting.pop()
             # Between the read of the snapshot and the claim.
             monkeypatch.setattr(vacuum, "remove_files", removal)
-            vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+            vacuum.run(store, VacuumOptions(keep=1, older_than=7 * DAY))
         return snapshot
 
     monkeypatch.setattr(commits, "read_snapshot", read)
@@ -278,7 +279,7 @@ def test_a_claim_and_a_vacuum_of_the_same_segment_notice_each_other(
 
     monkeypatch.setattr(filesystem, "create_exclusively", create)
     before = files(store)
-    vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=7 * DAY))
     assert order
     mine = {path for path in before if path.startswith("segments/cut/")}
     assert mine <= files(store)
@@ -290,7 +291,7 @@ def test_a_claim_and_a_vacuum_of_the_same_segment_notice_each_other(
     with pytest.raises(Conflict, match="being removed by a vacuum"):
         paths.claim()
     assert choose_generation(store, "cut", "append", None).paths.name == "cut-2"
-    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=0))
     assert not Path(paths.root).exists()
     assert choose_generation(store, "cut", "append", None).paths.name == "cut"
 
@@ -308,7 +309,7 @@ def test_an_old_listing_removes_no_needed_file(store: str, monkeypatch: pytest.M
     assert snapshot_numbers(store)[-1] == 7
     assert remove_documents(store, ["c1"]).snapshot == 7
     monkeypatch.setattr(filesystem, "list_files", lambda _: listing)
-    vacuum.run(store, keep=1, older_than=-60, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=-60))
     monkeypatch.undo()
     assert found(store) == answers
     verify.run(store)
@@ -324,7 +325,7 @@ def test_the_next_run_finishes_a_vacuum_killed_at_any_removal(
     leftovers(store)
     whole = tmp_path / "whole"
     shutil.copytree(store, whole)
-    vacuum.run(store, keep=2, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=2, older_than=0))
     expected, answers = files(store), found(store)
     real = filesystem.remove
     for last in range(1_000):
@@ -342,7 +343,7 @@ def test_the_next_run_finishes_a_vacuum_killed_at_any_removal(
 
         monkeypatch.setattr(filesystem, "remove", remove)
         try:
-            vacuum.run(cut, keep=2, older_than=0, dry_run=False)
+            vacuum.run(cut, VacuumOptions(keep=2, older_than=0))
         except Killed:
             monkeypatch.setattr(filesystem, "remove", real)
         else:
@@ -351,7 +352,7 @@ def test_the_next_run_finishes_a_vacuum_killed_at_any_removal(
             assert found(cut, snapshot=number) == found(str(whole), snapshot=number)
         verify.run(cut)
         # An earlier snapshot is either intact or removed.
-        vacuum.run(cut, keep=2, older_than=0, dry_run=False)
+        vacuum.run(cut, VacuumOptions(keep=2, older_than=0))
         assert files(cut) == expected
         assert found(cut) == answers
     assert 20 < last < 999
@@ -382,7 +383,7 @@ def test_a_new_snapshot_of_another_writer_keeps_its_files(
         real(url)
 
     monkeypatch.setattr(filesystem, "remove", remove)
-    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=0))
     assert snapshot_numbers(store) == [6, 7]
     assert found(store) == answers
     verify.run(store)
@@ -399,7 +400,7 @@ def test_a_new_snapshot_of_another_writer_removes_no_files_of_kept_ones(
         remove_documents(store, ["b5"])
 
     monkeypatch.setattr(vacuum, "remove_snapshots", then_commit)
-    vacuum.run(store, keep=4, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=4, older_than=0))
     left = snapshot_numbers(store)
     assert left == [*numbers[-4:], numbers[-1] + 1]
     for number in left:
@@ -411,7 +412,7 @@ def test_a_damaged_manifest_stops_the_vacuum_before_it_removes_anything(store: s
     Path(SegmentPaths(store, "two").manifest).write_bytes(b"{}")
     before = files(store)
     with pytest.raises(Damaged, match=r"two/segment\.json: has SHA-256"):
-        vacuum.run(store, keep=1, older_than=0, dry_run=False)
+        vacuum.run(store, VacuumOptions(keep=1, older_than=0))
     assert files(store) == before
 
 
@@ -419,11 +420,11 @@ def test_the_newest_snapshot_is_always_kept_and_a_store_is_needed(
     store: str, tmp_path: Path
 ) -> None:
     with pytest.raises(BadInput) as caught:
-        vacuum.run(store, keep=0, older_than=0, dry_run=False)
+        vacuum.run(store, VacuumOptions(keep=0, older_than=0))
     assert (caught.value.option, caught.value.value) == ("keep", 0)
     nothing = str(tmp_path / "nothing")
     with pytest.raises(BadInput) as caught:
-        vacuum.run(nothing, keep=1, older_than=0, dry_run=False)
+        vacuum.run(nothing, VacuumOptions(keep=1, older_than=0))
     assert (caught.value.option, caught.value.value) == ("store", nothing)
 
 
@@ -441,7 +442,7 @@ def test_tombstones_that_another_writer_wrote_again_are_kept(
         removal(place, orphans)
 
     monkeypatch.setattr(vacuum, "remove_files", remove)
-    vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=7 * DAY))
     verify.run(store)
     assert "b5" not in live_ids(store)
 
@@ -463,14 +464,14 @@ def test_the_rest_of_a_killed_vacuum_is_removed_whatever_the_age_of_its_mark(
     with monkeypatch.context() as patched:
         patched.setattr(filesystem, "remove", remove)
         with pytest.raises(KeyboardInterrupt):
-            vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+            vacuum.run(store, VacuumOptions(keep=1, older_than=7 * DAY))
     paths = SegmentPaths(store, "cut")
     assert Path(paths.root, "vacuumed.json").exists()
     # A claim in between fails, and does not make the segment younger.
     with pytest.raises(Conflict, match="being removed by a vacuum"):
         paths.claim()
     assert choose_generation(store, "cut", "append", None).paths.name == "cut-2"
-    vacuum.run(store, keep=1, older_than=7 * DAY, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=7 * DAY))
     assert not Path(paths.root).exists()
     verify.run(store)
 
@@ -481,7 +482,7 @@ def test_files_that_do_not_belong_to_the_store_are_kept(store: str) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
     age(store, 30 * DAY)
-    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=0))
     assert all(path.read_text() == "mine" for path in mine)
 
 
@@ -494,7 +495,7 @@ def test_a_running_compaction_keeps_the_files_that_it_reads(
         remove_documents(store, ["c1"])
         for below in ("snapshots", "segments/two", "segments/three"):
             age(store, 2 * 3600, below)
-        vacuum.run(store, keep=1, older_than=3600, dry_run=False)
+        vacuum.run(store, VacuumOptions(keep=1, older_than=3600))
         return real(*given)
 
     monkeypatch.setattr(compaction_commit, "commit_compaction", commit)

@@ -15,6 +15,7 @@ from pipeline.ingest.embed import run
 from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import compact, vacuum, verify
 from pipeline.maintenance.delete import read_ids
+from pipeline.maintenance.options import VacuumOptions
 from tests.pipeline.ingest.test_sync import FIRST, assert_like_fresh, changed, embed, make_options
 from tests.support.stores import add_segment, live_ids, make_identity, make_segment, overtake
 from transforms.catalog.layout import VACUUMED, SegmentPaths
@@ -152,7 +153,7 @@ def test_what_a_vacuum_took_is_not_made_live(
     real = commit_job.commit_segment
 
     def late(*arguments: Any) -> Any:
-        vacuum.run(options.store, 1, 0, False)
+        vacuum.run(options.store, VacuumOptions(1, 0))
         return real(*arguments)
 
     with monkeypatch.context() as patch:
@@ -176,7 +177,7 @@ def test_a_compaction_that_a_vacuum_took_is_not_made_live(
     real = compaction_commit.commit_compaction
 
     def late(*arguments: Any) -> Any:
-        vacuum.run(store, 1, 0, False)
+        vacuum.run(store, VacuumOptions(1, 0))
         return real(*arguments)
 
     with monkeypatch.context() as patch:
@@ -232,11 +233,11 @@ def test_older_snapshots_stay_where_the_newest_lacks_files(tmp_path: Path) -> No
     assert part is not None
     Path(paths.vectors, part.name).unlink()
     with pytest.raises(Damaged) as caught:
-        vacuum.run(store, 1, 0, False)
+        vacuum.run(store, VacuumOptions(1, 0))
     assert (caught.value.option, caught.value.value) == ("snapshot", newest.number)
     assert part.name in caught.value.problem
     roll_back(store, 2)
-    vacuum.run(store, 1, 0, False)
+    vacuum.run(store, VacuumOptions(1, 0))
     assert live_ids(store) == ["a1", "a2", "a3"]
     verify.run(store)
 
@@ -285,7 +286,7 @@ def test_a_mark_that_a_killed_vacuum_left_on_what_lives_goes(tmp_path: Path) -> 
     with pytest.raises(Conflict) as conflict:
         remove_documents(store, ["a"])
     assert (conflict.value.option, conflict.value.value) == ("segment", "one")
-    vacuum.run(store, 1, 0, False)
+    vacuum.run(store, VacuumOptions(1, 0))
     assert remove_documents(store, ["a"]).documents == 1
 
 

@@ -19,8 +19,9 @@ import pytest
 from apache_beam.runners.runner import PipelineState
 
 from pipeline.ingest import watch
-from pipeline.ingest.options import EmbedOptions
+from pipeline.ingest.options import EmbedOptions, WatchCommandOptions
 from pipeline.maintenance import compact
+from pipeline.maintenance.options import CompactOptions
 from pipeline.maintenance.verify import run as verify
 from pipeline.runners import flink
 from tests.support.engines import flink_args, prism_args
@@ -34,7 +35,8 @@ from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.storage import input_files
 from transforms.storage.filesystem import FileInfo
-from transforms.storage.input_files import list_inputs
+from transforms.storage.input_files import poll_inputs
+from transforms.storage.listing import Listing
 from transforms.streaming import watch as streaming
 from transforms.streaming.file_intake import WatchOptions
 from transforms.streaming.journal import Journal, JournalState
@@ -106,7 +108,7 @@ def test_files_come_are_replaced_and_one_is_poison(
     producer = threading.Thread(target=produce)
     producer.start()
     said: list[str] = []
-    done = watch.run(options, every=1.0, until_idle=8.0, notify=said.append)
+    done = watch.run(WatchCommandOptions(options, every=1.0, until_idle=8.0), said.append)
     producer.join()
     flink.stop_servers()
     assert (done.files, done.entries, list(done.rejected)) == (3, 3, [str(folder / "c.parquet")])
@@ -121,7 +123,7 @@ def test_files_come_are_replaced_and_one_is_poison(
     assert any("in snapshot 2" in line and "c.parquet" in line for line in said)
     # Run again, it finds that all was taken.
     before = snapshots(options.store)
-    assert watch.run(options, every=0.5, until_idle=3.0).files == 0
+    assert watch.run(WatchCommandOptions(options, every=0.5, until_idle=3.0)).files == 0
     assert snapshots(options.store) == before
     flink.stop_servers()
 
@@ -189,7 +191,7 @@ def test_small_segments_are_compacted_while_it_runs(options: EmbedOptions, tmp_p
 
     producer = threading.Thread(target=produce)
     producer.start()
-    done = watch.run(options, every=0.5, until_idle=8.0, max_segments=2)
+    done = watch.run(WatchCommandOptions(options, every=0.5, until_idle=8.0, max_segments=2))
     producer.join()
     assert done.files == 4
     assert done.compactions >= 1
@@ -204,8 +206,8 @@ def test_a_compaction_that_fails_is_reported_and_tried_again_at_twice_as_many_se
     tried: list[tuple[int, int]] = []
     lines: list[str] = []
 
-    def fail(store: str, most: int) -> None:
-        tried.append((len(read_snapshot(store).segments), most))
+    def fail(store: str, options: CompactOptions) -> None:
+        tried.append((len(read_snapshot(store).segments), options.max_segments))
         raise error
 
     monkeypatch.setattr(compact, "run", fail)
@@ -220,21 +222,22 @@ def test_a_compaction_that_fails_is_reported_and_tried_again_at_twice_as_many_se
     error = Conflict("another writer was faster")
     assert watch._compact(store, 2, 2, lines.append) == (False, 2)
     assert len(lines) == 2
-    monkeypatch.setattr(compact, "run", lambda *_: None)
-    assert watch._compact(store, 2, 6, None) == (True, 2)
 
 
-def test_the_direct_runner_can_t_watch(options: EmbedOptions) -> None:
-    with pytest.raises(BadInput) as caught:
-        watch.run(options, every=1.0)
-    assert (caught.value.option, caught.value.value) == ("runner", "direct")
+def test_only_a_compaction_that_joins_segments_is_counted(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    add_segment(store, "one", {"a": 1}, seed=1)
+    # As if another writer had compacted the store meanwhile.
+    assert watch._compact(store, 2, 0, None) == (False, 2)
+    add_segment(store, "two", {"b": 1}, seed=2)
+    assert watch._compact(store, 2, 1, None) == (True, 2)
 
 
 def test_a_missing_folder_is_reported_at_once(options: EmbedOptions, tmp_path: Path) -> None:
     missing = str(tmp_path / "incomin")
     options = replace(options, runner="prism", inputs=(missing,))
     with pytest.raises(BadInput) as caught:
-        watch.run(options, every=1.0)
+        watch.run(WatchCommandOptions(options, every=1.0))
     assert (caught.value.option, caught.value.value) == ("input", missing)
     assert not Path(options.store).exists()
 
@@ -261,26 +264,26 @@ def test_the_command_polls_as_often_as_it_was_asked_to(
     (tmp_path / "in").mkdir()
     calls: list[float] = []
 
-    def listing(*arguments: Any, **more: Any) -> list[FileInfo]:
+    def listing(*arguments: Any, **more: Any) -> Listing:
         calls.append(time.monotonic())
-        return list_inputs(*arguments, **more)
+        return poll_inputs(*arguments, **more)
 
-    monkeypatch.setattr(input_files, "list_inputs", listing)
+    monkeypatch.setattr(input_files, "poll_inputs", listing)
     options = replace(options, runner="prism")
     started = time.monotonic()
-    done = watch.run(options, every=2.0, until_idle=5.0)
+    done = watch.run(WatchCommandOptions(options, every=2.0, until_idle=5.0))
     # At 0, 2 and 4 seconds, and once more before the end.
     assert len(calls) == 4
     assert 5.0 <= time.monotonic() - started
     assert calls[-1] - calls[0] < 6.0
     assert (done.files, done.entries) == (0, 0)
     calls.clear()
-    watch.run(options, every=60.0, until_idle=1.0)
+    watch.run(WatchCommandOptions(options, every=60.0, until_idle=1.0))
     assert len(calls) == 2
     assert calls[-1] - calls[0] < 2.0
     running.state = PipelineState.FAILED
     with pytest.raises(AlbeamError) as caught:
-        watch.run(options, every=60.0)
+        watch.run(WatchCommandOptions(options, every=60.0))
     assert (caught.value.option, caught.value.value) == ("job", PipelineState.FAILED)
 
 
@@ -304,7 +307,7 @@ def test_entries_that_close_between_two_polls_are_reported_and_put_off_the_end(
     options = replace(options, runner="prism")
     started = time.monotonic()
     worker.start()
-    done = watch.run(options, every=0.5, until_idle=2.0, notify=lines.append)
+    done = watch.run(WatchCommandOptions(options, every=0.5, until_idle=2.0), lines.append)
     worker.join()
     assert time.monotonic() - started >= 2.4 + 2.0
     assert (done.files, done.entries, done.rejected) == (2, 2, {"bad": "torn"})

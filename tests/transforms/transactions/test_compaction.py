@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from pipeline.cli import main
 from pipeline.maintenance import compact, vacuum, verify
+from pipeline.maintenance.options import CompactOptions, VacuumOptions
 from tests.support.stores import add_segment, found, live_ids, overtake
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Snapshot, read_segment, read_snapshot, snapshot_numbers
 from transforms.errors import AlbeamError, BadInput, Conflict, Damaged
-from transforms.index.options import IndexOptions
 from transforms.ingest.part_tables import chunk_of
 from transforms.search.store import Store
 from transforms.storage import filesystem
@@ -101,7 +101,7 @@ def test_earlier_snapshots_answer_until_they_are_vacuumed(store: str) -> None:
     answers = {number: found(store, snapshot=number) for number in (1, 2, 3, 4)}
     compact.run(store)
     assert {number: found(store, snapshot=number) for number in answers} == answers
-    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=0))
     assert len(os.listdir(Path(store, "segments"))) == 1
     same_answers(answers[4], found(store))
     verify.run(store)
@@ -142,7 +142,7 @@ def test_the_smallest_are_chosen_and_else_those_with_dead_rows(
     snapshot = read_snapshot(store)
     assert [ref.name for ref in choose_segments(snapshot, most)] == chosen
     before = found(store, 60)
-    done = compact.run(store, max_segments=most)
+    done = compact.run(store, CompactOptions(max_segments=most))
     assert done.segments_after == min(most, 4 - len(chosen))
     assert {tuple(sorted(h[:2] for h in line)) for line in found(store, 60)} == {
         tuple(sorted(h[:2] for h in line)) for line in before
@@ -157,7 +157,7 @@ def test_a_single_segment_is_compacted_for_its_tombstones_alone(tmp_path: Path) 
     assert compact.run(store).passages == 18
     assert choose_segments(read_snapshot(store), 1) == ()
     with pytest.raises(BadInput) as caught:
-        compact.run(store, max_segments=0)
+        compact.run(store, CompactOptions(max_segments=0))
     assert (caught.value.option, caught.value.value) == ("max_segments", 0)
 
 
@@ -187,7 +187,7 @@ def test_another_index_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit, match="2"):
         main(["compact", store, "--shards", "0"])
     assert "'0' is not auto or a number of shards from 1" in capsys.readouterr().err
-    compact.run(store, limits=IndexOptions(shards=1))
+    compact.run(store, CompactOptions(shards=1))
     [info] = Store.open(store).segments
     assert info.index is not None
     assert (info.index.factory, info.index.target) == ("HNSW32", 0.8)
@@ -311,7 +311,7 @@ def test_many_parts_and_chunks_change_nothing(
 ) -> None:
     monkeypatch.setattr("transforms.transactions.compaction_rows.ROWS_PER_CHUNK", 5)
     before, answers = rows(store), found(store, 60)
-    done = compact.run(store, rows_per_part=rows_per_part)
+    done = compact.run(store, CompactOptions(rows_per_part=rows_per_part))
     assert (done.parts > 1, done.documents) == (True, 51)
     assert rows(store).equals(before)
     same_answers(answers, found(store, 60))
@@ -339,7 +339,7 @@ def test_stopped_at_any_write_it_goes_on_where_it_was(
 
         monkeypatch.setattr(filesystem, "create_exclusively", create)
         try:
-            done = compact.run(store, rows_per_part=25)
+            done = compact.run(store, CompactOptions(rows_per_part=25))
             break
         except (AlbeamError, OSError) as error:
             assert "stopped before" in str(error)
@@ -352,7 +352,7 @@ def test_stopped_at_any_write_it_goes_on_where_it_was(
     assert rows(store).equals(before)
     same_answers(answers, found(store, 60))
     monkeypatch.setattr(filesystem, "create_exclusively", real)
-    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=0))
     same_answers(answers, found(store, 60))
     verify.run(store)
 
@@ -410,12 +410,14 @@ def test_a_chosen_segment_that_changed_otherwise_is_a_conflict(
 def test_two_at_once_make_one_segment(store: str) -> None:
     before, answers = rows(store), found(store, 60)
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda _: compact.run(store, rows_per_part=25), range(2)))
+        done = list(
+            pool.map(lambda _: compact.run(store, CompactOptions(rows_per_part=25)), range(2))
+        )
     assert snapshot_numbers(store) == [1, 2, 3, 4, 5]
     assert {summary.segment for summary in done} >= {compact_name(store)}
     assert rows(store).equals(before)
     same_answers(answers, found(store, 60))
-    vacuum.run(store, keep=1, older_than=0, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=0))
     verify.run(store)
 
 

@@ -10,6 +10,7 @@ import pytest
 from pipeline.ingest import embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import compact, index, vacuum, verify
+from pipeline.maintenance.options import IndexCommandOptions, VacuumOptions
 from tests.support.models import make_texts, write_corpus
 from tests.support.stores import add_segment
 from transforms.catalog.layout import SegmentPaths
@@ -63,7 +64,9 @@ def test_many_shards_answer_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     store = make_store(tmp_path)
     expected = answers(store)
     monkeypatch.setattr(plan_lexical, "__defaults__", (1,))
-    assert index.run(store, None, lexical=LexicalOptions("auto", "english")).snapshot == 2
+    assert (
+        index.run(store, IndexCommandOptions(None, LexicalOptions("auto", "english"))).snapshot == 2
+    )
     other = make_store(tmp_path / "other")
     assert len(lexical_files(other)) > len(lexical_files(store))
     assert answers(other) == expected
@@ -111,7 +114,7 @@ def test_vacuum_takes_what_nothing_needs_and_nothing_else(tmp_path: Path) -> Non
     orphan.write_bytes(b"left by a killed worker")
     for path in Path(store).rglob("*"):
         os.utime(path, (1, 1))
-    assert vacuum.run(store, 1, 0.0, dry_run=False).files >= 1
+    assert vacuum.run(store, VacuumOptions(1, 0.0)).files >= 1
     assert not orphan.exists()
     assert answers(store) == expected
     assert verify.run(store).passages == len(TEXTS)
@@ -140,7 +143,7 @@ def test_index_repairs_what_is_damaged(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     expected = answers(store)
     lexical_files(store)[2].write_bytes(b"")
-    index.run(store, None, lexical=LexicalOptions())
+    index.run(store, IndexCommandOptions(None, LexicalOptions()))
     verify.run(store)
     assert answers(store) == expected
 
@@ -149,12 +152,12 @@ def test_an_older_store_gets_one_without_the_model(tmp_path: Path) -> None:
     expected = answers(make_store(tmp_path / "with"))
     store = make_store(tmp_path, None)
     before = read_snapshot(store)
-    done = index.run(store, None, lexical=LexicalOptions())
+    done = index.run(store, IndexCommandOptions(None, LexicalOptions()))
     assert (done.snapshot, done.lexical) == (before.number + 1, "english")
     assert answers(store) == expected
     assert Store.open(store).mode() == "hybrid"
     # Once more there is nothing to do; the FAISS indexes are as they were.
-    assert index.run(store, None, lexical=LexicalOptions()).snapshot == done.snapshot
+    assert index.run(store, IndexCommandOptions(None, LexicalOptions())).snapshot == done.snapshot
     assert [ref.index for ref in read_snapshot(store).segments] == [None, None]
     # The snapshot before has none, and comes back so.
     assert Store.open(store, before.number).mode() == "dense"
@@ -162,15 +165,15 @@ def test_an_older_store_gets_one_without_the_model(tmp_path: Path) -> None:
     assert Store.open(store).mode() == "dense"
     # Another language, with another index of the vectors.
     options = IndexOptions("HNSW8", 0.1)
-    both = index.run(store, options, lexical=LexicalOptions("auto", "none"))
+    both = index.run(store, IndexCommandOptions(options, LexicalOptions("auto", "none")))
     assert (both.lexical, set(both.factories.values())) == ("none", {"HNSW8"})
     verify.run(store)
     for path in Path(store).rglob("*"):
         os.utime(path, (1, 1))
-    vacuum.run(store, 1, 0.0, dry_run=False)
+    vacuum.run(store, VacuumOptions(1, 0.0))
     verify.run(store)
     with pytest.raises(BadInput) as caught:
-        index.run(store, None, lexical=LexicalOptions("none"))
+        index.run(store, IndexCommandOptions(None, LexicalOptions("none")))
     assert (caught.value.option, caught.value.value) == ("lexical", "none")
 
 

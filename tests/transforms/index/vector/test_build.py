@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.maintenance import index, verify
+from pipeline.maintenance.options import IndexCommandOptions
 from tests.support.stores import DIM, add_segment, live_ids, make_vectors
 from tests.transforms.index.vector.stores import ROWS, make_store, recall_at_10, with_vectors
 from transforms.catalog.layout import SegmentPaths
@@ -134,7 +135,7 @@ def test_too_few_rows_for_what_was_asked_are_searched_exactly(tmp_path: Path) ->
     assert plan.why == "too few rows (5) for IVF8,SQ8: exact search"
     for option in ("IVF64,Flat", "none"):
         with pytest.raises(BadInput) as caught:
-            index.run(store, IndexOptions(option))
+            index.run(store, IndexCommandOptions(IndexOptions(option)))
         assert (caught.value.option, caught.value.value) == ("index", option)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.maintenance import index, vacuum, verify
+from pipeline.maintenance.options import IndexCommandOptions, VacuumOptions
 from tests.support.stores import DIM, add_segment, live_ids
 from tests.transforms.index.vector.stores import ROWS, few_candidates, make_store, recall_at_10
 from transforms.catalog.layout import SegmentPaths
@@ -47,11 +48,11 @@ def test_a_target_that_is_missed_publishes_nothing(
     few_candidates(monkeypatch)
     store = make_store(tmp_path, "Flat")
     with pytest.raises(RecallMissed, match=r"index PQ2x4: recall@10 is 0\..*0.99"):
-        index.run(store, IndexOptions("PQ2x4", 0.99))
+        index.run(store, IndexCommandOptions(IndexOptions("PQ2x4", 0.99)))
     assert main(["index", store, "--index", "PQ2x4", "--recall-target", "0.99"]) == 3
     assert "Run again with a lower --recall-target" in capsys.readouterr().err
     assert read_snapshot(store).number == 1
-    vacuum.run(store, keep=1, older_than=-60, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=-60))
     verify.run(store)
     assert recall_at_10(store, np.ones(ROWS, bool)) == 1.0
 
@@ -79,8 +80,8 @@ def test_another_index_takes_the_place_of_the_first_and_the_first_is_kept_for_it
     live[[1, ROWS + 3]] = False
     assert recall_at_10(store, live) >= 0.85
     # The index of the same options exists already.
-    assert index.run(store, IndexOptions("IVF8,SQ8", 0.9)).snapshot == 4
-    vacuum.run(store, keep=1, older_than=-60, dry_run=False)
+    assert index.run(store, IndexCommandOptions(IndexOptions("IVF8,SQ8", 0.9))).snapshot == 4
+    vacuum.run(store, VacuumOptions(keep=1, older_than=-60))
     verify.run(store)
     assert recall_at_10(store, live) >= 0.85
     assert main(["index", store, "--index", "flat"]) == 0
@@ -100,17 +101,17 @@ def test_an_index_that_was_built_is_not_built_again_after_a_kill(
     with monkeypatch.context() as patched:
         patched.setattr(index, "commit_indexes", killed)
         with pytest.raises(KeyboardInterrupt):
-            index.run(store, options)
+            index.run(store, IndexCommandOptions(options))
     with monkeypatch.context() as patched:
         patched.setattr(index, "run_pipeline", killed)
-        assert index.run(store, options).snapshot == 2
+        assert index.run(store, IndexCommandOptions(options)).snapshot == 2
     verify.run(store)
 
 
 @pytest.mark.parametrize("file", ["shard", "raw", "trained", "index-"])
 def test_a_damaged_file_of_an_index_is_named(tmp_path: Path, file: str) -> None:
     store = make_store(tmp_path, "Flat")
-    index.run(store, IndexOptions("IVF8,SQ8", 0.9))
+    index.run(store, IndexCommandOptions(IndexOptions("IVF8,SQ8", 0.9)))
     folder = Path(SegmentPaths(store, "one").index)
     current = read_segment(store, read_snapshot(store).segments[0]).index
     assert current is not None
@@ -161,7 +162,7 @@ def test_a_graph_that_was_not_asked_for_and_misses_is_published_and_scanned(
     monkeypatch.setattr("transforms.index.vector.selection._GRAPH_LINKS", 2)
     store = make_store(tmp_path, "Flat")
     with pytest.raises(RecallMissed, match="index HNSW2: recall@10"):
-        index.run(store, IndexOptions("hnsw", 0.9999))
+        index.run(store, IndexCommandOptions(IndexOptions("hnsw", 0.9999)))
     assert main(["index", store, "--index", "auto", "--recall-target", "0.9999"]) == 0
     [info] = Store.open(store).segments
     assert info.index is not None
@@ -180,9 +181,9 @@ def test_a_graph_that_was_not_asked_for_and_misses_is_published_and_scanned(
 def test_an_existing_manifest_gets_the_index_that_was_built_now(tmp_path: Path) -> None:
     store = make_store(tmp_path, "Flat")
     [info] = Store.open(store).segments
-    index.run(store, IndexOptions("HNSW16", 0.8))
+    index.run(store, IndexCommandOptions(IndexOptions("HNSW16", 0.8)))
     # The vacuum removes the first index, which nothing uses any more.
-    vacuum.run(store, keep=1, older_than=-60, dry_run=False)
+    vacuum.run(store, VacuumOptions(keep=1, older_than=-60))
     paths = SegmentPaths(store, "one")
     made = build_index(paths, info.parts, DIM, IndexOptions("IVF8,SQ8", 0.8))
     [_] = _CommitFn(store, "replace", "test").process(replace(info, index=made))
@@ -204,7 +205,7 @@ def test_all_segments_are_claimed_until_the_last_is_built(
         return contextlib.nullcontext()
 
     monkeypatch.setattr(index, "renew_claims", renew_claims)
-    index.run(store, IndexOptions("IVF8,SQ8", 0.8))
+    index.run(store, IndexCommandOptions(IndexOptions("IVF8,SQ8", 0.8)))
     assert claimed == ["one", "two"]
 
 
