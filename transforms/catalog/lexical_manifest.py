@@ -3,11 +3,15 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from transforms.catalog.index_manifest import IndexFile
-from transforms.catalog.options import LANGUAGES
+from transforms.catalog.options import ANALYZER_VERSION, LANGUAGES
 from transforms.errors import Damaged
 from transforms.storage import remedies
+
+#: That of manifests which don't name it.
+_FIRST_ANALYZER = 1
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,22 @@ class LexicalInfo:
     Attributes:
         language: the language of the stemmer, one of `LANGUAGES`.
         shards: the shards, in order of their rows.
+        analyzer: the version of the analyzer that made the terms.
     """
 
     language: str
     shards: tuple[LexicalShard, ...]
+    analyzer: int = _FIRST_ANALYZER
 
     def __post_init__(self) -> None:
-        """Raise Damaged if no stemmer has the language."""
+        """Raise Damaged if no stemmer has the language, or the analyzer is not known."""
         if self.language not in LANGUAGES:
             raise Damaged("language", self.language, "is not known", remedies.ROLL_BACK)
+        if not _FIRST_ANALYZER <= self.analyzer <= ANALYZER_VERSION:
+            problem = f"is not known; this version of albeam has {_FIRST_ANALYZER} to"
+            raise Damaged(
+                "analyzer", self.analyzer, f"{problem} {ANALYZER_VERSION}", "Upgrade albeam"
+            )
 
     @property
     def files(self) -> Iterator[IndexFile]:
@@ -75,4 +86,11 @@ class LexicalInfo:
 
     def to_json(self) -> bytes:
         """Return the index as JSON: equal content gives equal bytes."""
-        return json.dumps(asdict(self), sort_keys=True).encode()
+        return json.dumps(self.to_dict(), sort_keys=True).encode()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON value; without the key of the first analyzer, as albeam 0.1 wrote it."""
+        value = asdict(self)
+        if self.analyzer == _FIRST_ANALYZER:
+            del value["analyzer"]
+        return value

@@ -37,7 +37,7 @@ INDEX = IndexInfo(
     drift=1.5,
     why="IVF4,SQ8 for 10 rows",
 )
-LEXICAL = LexicalInfo("english", (LexicalShard(0, 10, 0, (LexicalPiece(10, (FILE,)),)),))
+LEXICAL = LexicalInfo("english", (LexicalShard(0, 10, 0, (LexicalPiece(10, (FILE,)),)),), 2)
 INPUT = FileInfo("/in/a.parquet", 5, "mtime=1")
 SEGMENT = make_segment(index=INDEX, inputs=(INPUT,), lexical=LEXICAL)
 PART = replace(SEGMENT.parts[0], rejects_name="rejects", rejects_sha256="a" * 64)
@@ -101,6 +101,7 @@ KINDS: dict[str, tuple[object, dict[str, Any], Load]] = {
 OPTIONAL = {
     *("lexical", "weight", "tombstones", "index", "rejects_name", "rejects_sha256", "carry"),
     *("questions_at_10", "value_at_100", "error", "drift", "why", "asked", "target", "mask"),
+    "analyzer",
     *("id_column", "text_column", "metadata", "all_columns"),
 }
 

@@ -10,6 +10,7 @@ import apache_beam as beam
 from transforms.catalog.index_manifest import IndexFile
 from transforms.catalog.layout import SegmentPaths, segment_name
 from transforms.catalog.lexical_manifest import LexicalInfo, LexicalPiece, LexicalShard
+from transforms.catalog.options import ANALYZER_VERSION
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.errors import BadInput, Damaged
 from transforms.index.lexical import tantivy_files
@@ -79,7 +80,7 @@ def build_lexical(
     if language is None:
         return None
     shards = [build_lexical_shard(paths, shard, language) for shard in plan_lexical(parts)]
-    return LexicalInfo(language, tuple(shards))
+    return LexicalInfo(language, tuple(shards), ANALYZER_VERSION)
 
 
 def _texts(paths: SegmentPaths, shard: ShardPlan) -> Iterator[str]:
@@ -116,7 +117,8 @@ def find_lexical_info(paths: SegmentPaths, language: str) -> IndexFile | None:
 
 
 def _info_url(paths: SegmentPaths, language: str) -> str:
-    name = segment_name({"language": language, "tantivy": tantivy_files.VERSION})
+    how = {"language": language, "tantivy": tantivy_files.VERSION, "analyzer": ANALYZER_VERSION}
+    name = segment_name(how)
     return filesystem.join(paths.lexical, f"lexical-{name}.json")
 
 
@@ -144,7 +146,8 @@ class _GatherFn(beam.DoFn):
     def process(
         self, _: tuple[PartInfo, ...], shards: Sequence[LexicalShard]
     ) -> Iterator[LexicalInfo]:
-        yield LexicalInfo(self._language, tuple(sorted(shards, key=_number)))
+        ordered = tuple(sorted(shards, key=_number))
+        yield LexicalInfo(self._language, ordered, ANALYZER_VERSION)
 
 
 class IndexTexts(beam.PTransform):

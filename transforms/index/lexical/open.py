@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.lexical_manifest import LexicalInfo
 from transforms.catalog.segment import SegmentInfo
 from transforms.errors import BadInput
 from transforms.index.lexical.tantivy_files import OpenPiece
@@ -55,7 +56,8 @@ def _pieces(url: str, segments: Sequence[SegmentInfo], cache: FileCache) -> list
     first = 0
     for segment in segments:
         folder = SegmentPaths(url, segment.name).lexical
-        for shard in segment.lexical.shards if segment.lexical is not None else ():
+        info = segment.lexical or LexicalInfo("none", ())
+        for shard in info.shards:
             for piece in shard.pieces:
                 files = {
                     PurePath(file.name).suffix: cache.fetch(
@@ -63,6 +65,6 @@ def _pieces(url: str, segments: Sequence[SegmentInfo], cache: FileCache) -> list
                     )
                     for file in piece.files
                 }
-                pieces.append(OpenPiece(piece.rows, first + shard.first_row, files))
+                pieces.append(OpenPiece(piece.rows, first + shard.first_row, files, info.analyzer))
         first += segment.rows
     return pieces

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import tantivy
 
-from transforms.index.lexical.analyzer import ANALYZER, Analyzer, normalized
+from transforms.catalog.options import ANALYZER_VERSION
+from transforms.index.lexical.analyzer import ANALYZER, analyzer_of
 
 #: The version of tantivy, which determines the format of its files.
 VERSION = version("tantivy")
@@ -29,20 +30,24 @@ class WrittenPiece:
     files: dict[str, Path]
 
 
-def write_index(folder: Path, texts: Iterable[str], language: str) -> list[WrittenPiece]:
+def write_index(
+    folder: Path, texts: Iterable[str], language: str, version: int = ANALYZER_VERSION
+) -> list[WrittenPiece]:
     """Index texts, numbered from 0, with one thread and bounded memory.
 
     Args:
         folder: an empty local folder.
         texts: the texts, in the order of their rows.
         language: the language of the stemmer, or ``none``.
+        version: that of the analyzer.
     """
+    analyzer = analyzer_of(version, language)
     index = tantivy.Index(schema(), str(folder))
-    index.register_tokenizer(ANALYZER, Analyzer(language).built)
+    index.register_tokenizer(ANALYZER, analyzer.tokenizer)
     writer = index.writer(heap_size=_HEAP, num_threads=1)
     for row, text in enumerate(texts):
         document = tantivy.Document()
-        document.add_text(TEXT, normalized(text))
+        document.add_text(TEXT, analyzer.written(text))
         document.add_unsigned(ROW, row)
         writer.add_document(document)
     writer.commit()
@@ -64,11 +69,13 @@ class OpenPiece:
         rows: number of passages in it.
         first: the global row that is row 0 of its shard.
         files: its files, by name suffix.
+        version: that of its analyzer.
     """
 
     rows: int
     first: int
     files: dict[str, Path]
+    version: int = ANALYZER_VERSION
 
 
 def schema() -> tantivy.Schema:

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import tantivy
 
 from transforms.errors import Damaged
-from transforms.index.lexical.analyzer import MAX_TERMS, Analyzer
+from transforms.index.lexical.analyzer import MAX_TERMS, analyzer_of
 from transforms.index.lexical.tantivy_files import ROW, TEXT, OpenPiece, compose_index, schema
+from transforms.index.lexical.terms import Terms, Word
 from transforms.index.top_k import Rows, Scores
 
 #: Rows that one query selects by their numbers. If so few rows are live, each one is scored.
@@ -38,7 +39,8 @@ class LexicalIndex:
         Raises:
             Damaged: tantivy can't read them.
         """
-        self._analyzer = Analyzer(language)
+        versions = sorted({piece.version for piece in pieces}, reverse=True)
+        self._analyzers = [analyzer_of(version, language) for version in versions]
         self._schema = schema()
         self._firsts = np.array([piece.first for piece in pieces], np.int64)
         self._starts = np.unique(self._firsts)
@@ -76,23 +78,23 @@ class LexicalIndex:
         if self._is_large(k):
             rows = self.candidates(question, _CANDIDATES_PER_HIT * k, live)
             return _best(self.scores(question, rows), rows, k)
-        return self._search(self._query(self._terms(question)), k, live)
+        return self._search(self._query(self._asked(question)), k, live)
 
     def candidates(
         self, question: str, wanted: int, live: npt.NDArray[np.bool_] | None = None
     ) -> Rows:
         """Return about the best ``wanted`` live rows that share a term with a question."""
-        terms = self._terms(question)
-        rare = {term: each for term, each in terms.items() if each.share <= _COMMON}
-        if self._is_large(wanted) and 0 < len(rare) < len(terms):
+        words = self._asked(question)
+        rare = {word: each for word, each in words.items() if each.share <= _COMMON}
+        if self._is_large(wanted) and 0 < len(rare) < len(words):
             _, rows = self._search(self._query(rare), wanted, live)
             if len(rows) == wanted:
                 return rows
-        return self._search(self._query(terms), wanted, live)[1]
+        return self._search(self._query(words), wanted, live)[1]
 
     def scores(self, question: str, rows: Rows) -> Scores:
         """Return the scores of global rows ``[n]``, float32 ``[n]``; 0 if no term is shared."""
-        query = self._query(self._terms(question))
+        query = self._query(self._asked(question))
         if query is None:
             return np.zeros(len(rows), np.float32)
         pieces = [
@@ -146,7 +148,7 @@ class LexicalIndex:
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         inside = np.unique(rows - self._starts[shards])
         numbers = [tantivy.Query.term_query(self._schema, ROW, row) for row in inside.tolist()]
-        either = tantivy.Query.boolean_query([(tantivy.Occur.Should, each) for each in numbers])
+        either = _any_of(numbers)
         only = tantivy.Query.boolean_query(
             [
                 (tantivy.Occur.Must, tantivy.Query.const_score_query(either, 0.0)),
@@ -172,41 +174,74 @@ class LexicalIndex:
         scores = np.array([score for score, _ in hits], np.float32)
         return scores, inside + self._firsts[pieces]
 
-    def _terms(self, question: str) -> dict[str, "_Term"]:
-        """Return the question's terms with the largest weights that occur in a passage."""
-        terms = {}
-        for term, count in Counter(self._analyzer.terms(question)).items():
-            held = self._searcher.doc_freq(TEXT, term)
-            if held:
-                rarity = math.log1p((self.rows - held + 0.5) / (held + 0.5))
-                terms[term] = _Term(count, held / self.rows, count * rarity)
-        chosen = sorted(terms, key=lambda term: (-terms[term].weight, term))[:MAX_TERMS]
-        return {term: terms[term] for term in sorted(chosen)}
+    def _asked(self, question: str) -> dict[Word, "_Asked"]:
+        """Return the question's words with the largest weights, of those that a passage has."""
+        asked: dict[Word, _Asked] = {}
+        for word, count in Counter(self._words(question)).items():
+            held = {term: self._searcher.doc_freq(TEXT, term) for term in word.all_terms()}
+            terms = tuple(term for term in word.terms if held[term])
+            parts = tuple(tuple(term for term in each if held[term]) for each in word.parts)
+            found = Word(terms, tuple(each for each in parts if each))
+            if not terms and not found.parts:
+                continue
+            weight = max(
+                self._rarity(terms, held), sum(self._rarity(each, held) for each in found.parts)
+            )
+            times = count + (asked[found].count if found in asked else 0)
+            asked[found] = _Asked(times, max(held.values()) / self.rows, times * weight)
+        chosen = sorted(asked, key=lambda word: (-asked[word].weight, word))[:MAX_TERMS]
+        return {word: asked[word] for word in sorted(chosen)}
 
-    def _query(self, terms: Mapping[str, "_Term"]) -> tantivy.Query | None:
-        """Return a query for any of the terms, boosted by their counts; None without terms."""
+    def _words(self, question: str) -> list[Word]:
+        """Return the question's words by each analyzer, the newest first, without repetition."""
+        words: list[Word] = []
+        for analyzer in self._analyzers:
+            known = frozenset[str]().union(*(word.all_terms() for word in words))
+            words += [word for word in analyzer.words(question) if known.isdisjoint(word.terms)]
+        return words
+
+    def _rarity(self, terms: Terms, held: Mapping[str, int]) -> float:
+        """Return the inverse document frequency of the rarest of some terms, or 0."""
+        if not terms:
+            return 0.0
+        least = min(held[term] for term in terms)
+        return math.log1p((self.rows - least + 0.5) / (least + 0.5))
+
+    def _query(self, words: Mapping[Word, "_Asked"]) -> tantivy.Query | None:
+        """Return a query for any of the words, boosted by their counts; None without words."""
         queries = []
-        for text, term in terms.items():
-            query = tantivy.Query.term_query(self._schema, TEXT, text, "freq")
-            if term.count > 1:
-                query = tantivy.Query.boost_query(query, float(term.count))
-            queries.append((tantivy.Occur.Should, query))
-        return tantivy.Query.boolean_query(queries) if queries else None
+        for word, asked in words.items():
+            query = self._word_query(word)
+            if asked.count > 1:
+                query = tantivy.Query.boost_query(query, float(asked.count))
+            queries.append(query)
+        return _any_of(queries) if queries else None
+
+    def _word_query(self, word: Word) -> tantivy.Query:
+        ways = [tantivy.Query.term_query(self._schema, TEXT, term, "freq") for term in word.terms]
+        if word.parts:
+            ways.append(_any_of([self._word_query(Word(part)) for part in word.parts]))
+        return ways[0] if len(ways) == 1 else tantivy.Query.disjunction_max_query(ways)
 
 
 @dataclass(frozen=True)
-class _Term:
-    """A term of a question.
+class _Asked:
+    """How a word of a question counts.
 
     Attributes:
         count: how often the question has it.
-        share: the share of passages that have it.
-        weight: its count times its inverse document frequency.
+        share: the share of passages that have its most frequent term.
+        weight: its count times the inverse document frequency of its rarest term.
     """
 
     count: int
     share: float
     weight: float
+
+
+def _any_of(queries: Sequence[tantivy.Query]) -> tantivy.Query:
+    """Return a query whose score is the sum of those that match."""
+    return tantivy.Query.boolean_query([(tantivy.Occur.Should, each) for each in queries])
 
 
 @contextmanager

@@ -130,10 +130,10 @@ def test_in_a_large_corpus_rare_terms_choose_what_all_terms_rank(
 
 def test_terms_are_words_of_any_script() -> None:
     terms = Analyzer("english").terms
-    assert terms("Running RUNNERS, cafés; naïve-y") == ["run", "runner", "cafe", "naiv", "y"]
+    assert terms("Running RUNNERS, cafés; naïve") == ["run", "runner", "cafe", "naiv"]
     assert terms("河流与石头 river") == [*"河流与石头", "river"]
-    assert terms("اللغة العربية") == ["اللغة", "العربية"]
-    assert terms("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
+    assert terms("اللُّغات العربي") == ["اللغات", "العربي"]
+    assert terms("हिंदी भाषा") == ["हिंदी", "भाषा"]
     assert terms("ﬁnd ｆｕｌｌ e\u0301te\u0301") == ["find", "full", "ete"]
     assert terms(" \t\n?!…") == []
     assert Analyzer("none").terms("Running") == ["running"]
