@@ -74,8 +74,9 @@ def print_verified(report: "VerifyReport", as_json: bool) -> None:
         f"{counted(report.passages, 'passage')}: sound"
     )
     if report.deep is not None:
+        recut = f" ({report.deep.recut} by their whole documents)" if report.deep.recut else ""
         say(
-            f"{counted(report.deep.sampled, 'vector')} computed again: lowest cosine "
+            f"{counted(report.deep.sampled, 'vector')} computed again{recut}: lowest cosine "
             f"{report.deep.least_cosine:.6f}; recall@10 of the index {report.deep.recall:.3f}"
         )
 

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from transforms.errors import Damaged
 from transforms.index.vector import faiss_search
+from transforms.ingest.options import PassageOptions
+from transforms.ingest.recut import StoredPassage, recut
 from transforms.search.store import Store
 from transforms.storage.vectors import vectors_to_numpy
 
@@ -18,6 +21,8 @@ _TOLERANCE = 1e-3
 #: An approximate index may miss its recorded recall by this much on the sample.
 _RECALL_MARGIN = 0.2
 _RECALL_AT = 10
+#: The rows whose names are read at once to find the end of a document.
+_AT_ONCE = 1_024
 _REMEDY = "Embed again into a new store"
 
 
@@ -29,11 +34,14 @@ class DeepReport:
         sampled: number of passages that were embedded again.
         least_cosine: lowest cosine of a stored vector with the new one; 1 without a sample.
         recall: share of the ten nearest passages by exact search that the index finds.
+        recut: passages that were embedded by the tokens of their whole document, because their text
+            alone gives another vector: they begin or end inside a long word.
     """
 
     sampled: int
     least_cosine: float
     recall: float
+    recut: int = 0
 
 
 def check_deeply(
@@ -59,6 +67,14 @@ def check_deeply(
     cosines = _cosines(
         vectors, store.encoder.encode_texts(table.column("text").to_pylist(), prompt)
     )
+    recut = 0
+    # A cosine that is NaN is damage too.
+    for place in np.flatnonzero(~(cosines >= LEAST_COSINE)):
+        again = _recut_vectors(store, int(chosen[place]))
+        if len(again):
+            cosine = _cosines(vectors[[place]], again).max()
+            recut += bool(cosine >= LEAST_COSINE)
+            cosines[place] = np.fmax(cosines[place], cosine)
     damages = [
         Damaged(
             name,
@@ -68,11 +84,45 @@ def check_deeply(
             _REMEDY,
         )
         for name, cosine in zip(names, cosines, strict=True)
-        # A cosine that is NaN is damage too.
         if not cosine >= LEAST_COSINE
     ]
     recall, index_damages = _check_index(store, chosen, vectors, names)
-    return DeepReport(len(chosen), float(cosines.min()), recall), damages + index_damages
+    return DeepReport(len(chosen), float(cosines.min()), recall, recut), damages + index_damages
+
+
+def _recut_vectors(store: Store, row: int) -> npt.NDArray[np.float32]:
+    """Return the vectors of a passage by the tokens that the cut of its document may have given it.
+
+    There is none if the store does not have the document's text.
+    """
+    [name] = store.names(np.array([row])).to_pylist()
+    rows = _document_rows(store, row - name["passage"], name["document_id"])
+    identity = store.snapshot.identity
+    found = []
+    if row in rows:
+        table = store.read_rows(rows, ["start", "end", "text", "text_hash"]).to_pylist()
+        found = recut(
+            [StoredPassage(each["start"], each["end"], each["text"]) for each in table],
+            name["passage"],
+            table[name["passage"]]["text_hash"],
+            store.encoder.tokenizer,
+            PassageOptions(identity.max_tokens, 0, identity.passage_prompt),
+        )
+    if not found:
+        return np.zeros((0, identity.dim), np.float32)
+    return store.encoder.encode(pa.array(found, pa.list_(pa.int32()))).vectors
+
+
+def _document_rows(store: Store, first: int, document: str) -> npt.NDArray[np.int64]:
+    """Return the rows of a document, which are consecutive, from the row of its first passage."""
+    stop = max(first, 0)
+    while stop < store.rows:
+        names = store.names(np.arange(stop, min(stop + _AT_ONCE, store.rows))).to_pylist()
+        for name in names:
+            if name != {"document_id": document, "passage": stop - first}:
+                return np.arange(first, stop)
+            stop += 1
+    return np.arange(first, stop)
 
 
 def _cosines(
