@@ -25,7 +25,7 @@ TRANSFORMS: dict[str, set[str]] = {
     "ingest": {"catalog", "encoder", "storage", "models", "runtime"},
     "index": {"catalog", "storage", "runtime"},
     "training": {"encoder", "models", "storage", "runtime"},
-    "transactions": {"ingest", "index", "catalog", "storage", "models"},
+    "transactions": {"ingest", "index", "catalog", "storage", "models", "runtime"},
     "search": {"index", "catalog", "encoder", "storage", "models", "runtime"},
     "streaming": {"transactions", "ingest", "index", "catalog", "storage", "models", "runtime"},
     "evaluation": {"search", "index", "storage"},

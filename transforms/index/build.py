@@ -24,6 +24,7 @@ from transforms.index.vector.build import (
 from transforms.index.vector.index_files import create_index_info
 from transforms.index.vector.plan import EMPTY_CONTEXT, IndexContext, IndexPlan, plan_index
 from transforms.index.vector.sampling import ShardSample, sample_shard
+from transforms.runtime.checked_fn import CheckedFn
 
 
 def describe_segment(
@@ -65,8 +66,9 @@ def build_index(
     return finish_index(paths, plan, samples, trained, built)
 
 
-class _PlanFn(beam.DoFn):
+class _PlanFn(CheckedFn):
     def __init__(self, dim: int, options: IndexOptions, context: IndexContext) -> None:
+        super().__init__()
         self._dim, self._options, self._context = dim, options, context
 
     def process(self, element: tuple[PartInfo, ...]) -> Iterator[IndexPlan]:
@@ -75,14 +77,15 @@ class _PlanFn(beam.DoFn):
             yield plan
 
 
-class _ShardsFn(beam.DoFn):
+class _ShardsFn(CheckedFn):
     def process(self, element: IndexPlan) -> Iterator[tuple[IndexPlan, ShardPlan]]:
         for shard in element.shards:
             yield element, shard
 
 
-class _SampleFn(beam.DoFn):
+class _SampleFn(CheckedFn):
     def __init__(self, paths: SegmentPaths) -> None:
+        super().__init__()
         self._paths = paths
 
     def process(self, element: tuple[IndexPlan, ShardPlan]) -> Iterator[ShardSample]:
@@ -91,16 +94,18 @@ class _SampleFn(beam.DoFn):
             yield sample_shard(self._paths, plan, shard)
 
 
-class _TrainFn(beam.DoFn):
+class _TrainFn(CheckedFn):
     def __init__(self, paths: SegmentPaths) -> None:
+        super().__init__()
         self._paths = paths
 
     def process(self, element: IndexPlan, samples: list[ShardSample]) -> Iterator[TrainedIndex]:
         yield train(self._paths, element, samples)
 
 
-class _BuildFn(beam.DoFn):
+class _BuildFn(CheckedFn):
     def __init__(self, paths: SegmentPaths) -> None:
+        super().__init__()
         self._paths = paths
 
     def process(
@@ -113,8 +118,9 @@ class _BuildFn(beam.DoFn):
         yield build_shard(self._paths, plan, shard, samples, trained[0])
 
 
-class _FinishFn(beam.DoFn):
+class _FinishFn(CheckedFn):
     def __init__(self, paths: SegmentPaths) -> None:
+        super().__init__()
         self._paths = paths
 
     def process(
@@ -171,16 +177,18 @@ class IndexParts(beam.PTransform):
         return plan | "ChooseSettings" >> finish.with_output_types(IndexInfo)
 
 
-class _CompleteFn(beam.DoFn):
+class _CompleteFn(CheckedFn):
     def __init__(self, paths: SegmentPaths, parts: int) -> None:
+        super().__init__()
         self._paths, self._parts = paths, parts
 
     def process(self, _: None, infos: list[PartInfo]) -> Iterator[tuple[PartInfo, ...]]:
         yield complete_parts(self._paths, self._parts, infos)
 
 
-class _DescribeFn(beam.DoFn):
+class _DescribeFn(CheckedFn):
     def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
+        super().__init__()
         self._paths, self._form = paths, form
 
     def process(
@@ -240,10 +248,11 @@ class BuildIndex(beam.PTransform):
         return parts | "Describe" >> beam.ParDo(describe, as_list(index), as_list(lexical))
 
 
-class _CreateIndexInfoFn(beam.DoFn):
+class _CreateIndexInfoFn(CheckedFn):
     def __init__(
         self, paths: SegmentPaths, options: IndexOptions, questions: IndexFile | None
     ) -> None:
+        super().__init__()
         self._paths, self._options, self._questions = paths, options, questions
 
     def process(self, element: IndexInfo) -> Iterator[IndexFile]:

@@ -17,6 +17,7 @@ from transforms.ingest.windows import Window, cut
 from transforms.models.options import ModelOptions
 from transforms.models.resolve import Model, find_model
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.models.word_tokens import Ints, TokenizedTexts, ranges
 from transforms.storage import arrow_coder  # noqa: F401
 from transforms.storage.hashing import text_hashes
@@ -192,12 +193,14 @@ def forget_tokenizer() -> None:
 
 @beam.typehints.with_input_types(pa.Table)
 @beam.typehints.with_output_types(pa.Table)
-class _SplitFn(beam.DoFn):
+class _SplitFn(CheckedFn):
     def __init__(self, model: ModelOptions, options: PassageOptions) -> None:
+        super().__init__()
         self._model = model
         self._options = options
 
     def setup(self) -> None:
+        super().setup()
         self._tokenizer = _tokenizer_of(find_model(self._model))
 
     def process(self, element: pa.Table) -> Iterator[pa.Table]:

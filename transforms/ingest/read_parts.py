@@ -12,7 +12,7 @@ from transforms.errors import BadInput, Damaged
 from transforms.ingest.input_rows import InputRows
 from transforms.ingest.part_tables import Chunk, mark_chunk
 from transforms.ingest.survey import Survey
-from transforms.runtime.version import check_version, installed_version
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import (
     arrow_coder,  # noqa: F401
     filesystem,
@@ -242,13 +242,13 @@ def _strings(column: pa.Array) -> tuple[list[str | None], list[int]]:
         return values, broken
 
 
-class _ReadFn(beam.DoFn):
+class _ReadFn(CheckedFn):
     def __init__(self, paths: SegmentPaths) -> None:
+        super().__init__()
         self._paths = paths
-        self._version = installed_version()
 
     def setup(self) -> None:
-        check_version(self._version)
+        super().setup()
         plan = self._paths.read_plan()
         if plan is None:
             raise Damaged("plan", self._paths.plan, "is missing", "Run the same command again")

@@ -12,15 +12,17 @@ from transforms.catalog.segment import PartInfo
 from transforms.errors import BadInput
 from transforms.ingest.part_tables import chunk_of
 from transforms.ingest.part_writer import PartWriter
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.runtime.heap import trim_heap
 from transforms.storage import arrow_coder  # noqa: F401
 from transforms.storage.schema import METRICS
 
 
-class WritePartsFn(beam.DoFn):
+class WritePartsFn(CheckedFn):
     """The function that writes chunks with vectors to parts, one part after another."""
 
     def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
+        super().__init__()
         self._paths, self._form = paths, form
         self._writer: PartWriter | None = None
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.errors import BadInput
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.search.options import SearchOptions
 from transforms.search.store import Store
 from transforms.storage import filesystem, input_files
@@ -209,11 +210,13 @@ def remove_parts(folder: str) -> None:
     filesystem.remove_folder(folder)
 
 
-class _AnswerFn(beam.DoFn):
+class _AnswerFn(CheckedFn):
     def __init__(self, options: SearchOptions, folder: str) -> None:
+        super().__init__()
         self._options, self._folder = options, folder
 
     def setup(self) -> None:
+        super().setup()
         self._store = open_store(self._options)
 
     def process(self, element: QuestionSlice) -> Iterator[tuple[int, str]]:
@@ -224,8 +227,9 @@ class _AnswerFn(beam.DoFn):
         yield element.number, filesystem.join(self._folder, written.name)
 
 
-class _WriteRunFn(beam.DoFn):
+class _WriteRunFn(CheckedFn):
     def __init__(self, output: str) -> None:
+        super().__init__()
         self._output = output
 
     def process(self, _: None, parts: list[tuple[int, str]]) -> Iterator[int]:

@@ -23,7 +23,7 @@ from apache_beam.transforms.window import GlobalWindows
 from transforms.catalog.manifest_json import check_name
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput, Damaged, check_above_zero, check_at_least
-from transforms.runtime.version import check_version, installed_version
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import filesystem
 from transforms.storage.schema import METRICS, RESERVED
 from transforms.streaming.message_versions import VERSION
@@ -163,10 +163,11 @@ def _reason(message: Message, options: MessageOptions) -> str:
     return ""
 
 
-class _VersionFn(beam.DoFn):
+class _VersionFn(CheckedFn):
     """A function from messages to pairs of the shard's number and the message with a version."""
 
     def __init__(self, shards: int) -> None:
+        super().__init__()
         self._shards = shards
 
     def process(
@@ -179,13 +180,10 @@ class _VersionFn(beam.DoFn):
         yield shard, replace(element, version=version)
 
 
-class _LandFn(beam.DoFn):
+class _LandFn(CheckedFn):
     def __init__(self, options: MessageOptions) -> None:
+        super().__init__()
         self._options = options
-        self._version = installed_version()
-
-    def setup(self) -> None:
-        check_version(self._version)
 
     def process(self, element: tuple[int, Iterable[Message]]) -> Iterator[int]:
         documents, rejected = land(element[1], self._options)

@@ -28,7 +28,7 @@ from transforms.ingest.passages import SplitPassages
 from transforms.ingest.read_parts import mark_chunks, read_chunks
 from transforms.ingest.write_parts import WritePartsFn
 from transforms.models.resolve import options_for
-from transforms.runtime.version import check_version, installed_version
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import (
     arrow_coder,  # noqa: F401
     filesystem,
@@ -67,16 +67,16 @@ def _poll_state(job: int) -> _PollState:  # noqa: ARG001
     return _PollState()
 
 
-class _PollFn(beam.DoFn):
+class _PollFn(CheckedFn):
     """A function from polls to the unfinished parts, ``(segment, part)``, or ``_NO_PART``."""
 
     def __init__(self, options: WatchOptions) -> None:
+        super().__init__()
         self._options = options
-        self._version = installed_version()
         self._job = time.time_ns()
 
     def setup(self) -> None:
-        check_version(self._version)
+        super().setup()
         # The runner may have restarted and lost the parts that were sent.
         _poll_state(self._job).sent = 0
         if self._options.messages:
@@ -136,7 +136,7 @@ class _PollFn(beam.DoFn):
         polls.sent, polls.done = entry.number, len(done)
 
 
-class _FinishedFn(beam.DoFn):
+class _FinishedFn(CheckedFn):
     """A function that yields the segments that have no part left to do."""
 
     def process(self, element: tuple[str, int]) -> Iterator[str]:
@@ -145,10 +145,11 @@ class _FinishedFn(beam.DoFn):
             yield segment
 
 
-class _ReadFn(beam.DoFn):
+class _ReadFn(CheckedFn):
     """A function from ``(segment, part)`` to the part's tables, unless the part is done."""
 
     def __init__(self, options: WatchOptions) -> None:
+        super().__init__()
         self._options = options
 
     def process(self, element: tuple[str, int]) -> Iterator[pa.Table]:
@@ -196,7 +197,7 @@ def _format(options: WatchOptions, metadata: pa.Schema) -> PartFormat:
     return PartFormat(options.identity, options.vector_dtype, metadata)
 
 
-class _KeyFn(beam.DoFn):
+class _KeyFn(CheckedFn):
     """A function from segments to pairs with the one key of all commits."""
 
     def process(self, element: str) -> Iterator[tuple[str, str]]:
@@ -207,10 +208,11 @@ class _KeyFn(beam.DoFn):
 _LAST = beam.DoFn.StateParam(ReadModifyWriteStateSpec("last", VarIntCoder()))
 
 
-class _CommitFn(beam.DoFn):
+class _CommitFn(CheckedFn):
     """A function from segments that have a new part to the snapshots after their last parts."""
 
     def __init__(self, options: WatchOptions) -> None:
+        super().__init__()
         self._options = options
 
     def process(self, element: tuple[str, str], last: Any = _LAST) -> Iterator[int]:

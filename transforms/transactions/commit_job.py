@@ -9,12 +9,14 @@ from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Snapshot
 from transforms.index.lexical.build import create_lexical_info
 from transforms.index.vector.index_files import write_index_info
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.transactions.change_set import read_change_set
 from transforms.transactions.commits import commit_segment
 
 
-class _CommitFn(beam.DoFn):
+class _CommitFn(CheckedFn):
     def __init__(self, store: str, mode: str, command: str) -> None:
+        super().__init__()
         self._store, self._mode, self._command = store, mode, command
 
     def process(self, element: SegmentInfo) -> Iterator[Snapshot]:

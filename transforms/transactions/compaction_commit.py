@@ -14,6 +14,7 @@ from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Content, SegmentRef, Snapshot
 from transforms.catalog.tombstones import live_mask, read_tombstones, write_tombstones
 from transforms.errors import Conflict
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.transactions.compaction import Source
 
 
@@ -94,8 +95,9 @@ def _with_new_tombstones(
     return replace(made, tombstones=write_tombstones(paths, dead, documents))
 
 
-class _CommitFn(beam.DoFn):
+class _CommitFn(CheckedFn):
     def __init__(self, store: str, chosen: Sequence[SegmentRef]) -> None:
+        super().__init__()
         self._store, self._chosen = store, tuple(chosen)
 
     def process(self, element: SegmentInfo) -> Iterator[Snapshot]:

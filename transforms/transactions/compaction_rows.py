@@ -15,6 +15,7 @@ from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import SegmentRef
 from transforms.errors import Damaged
 from transforms.ingest.read_parts import BYTES_PER_CHUNK, ROWS_PER_CHUNK, join_tables, mark_chunks
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import (
     arrow_coder,  # noqa: F401
     filesystem,
@@ -110,11 +111,13 @@ def _with_columns(table: pa.Table, form: PartFormat, own: dict[str, pa.Array]) -
     return pa.table(columns, schema=schema)
 
 
-class _ReadLiveFn(beam.DoFn):
+class _ReadLiveFn(CheckedFn):
     def __init__(self, paths: SegmentPaths, chosen: Sequence[SegmentRef]) -> None:
+        super().__init__()
         self._paths, self._chosen = paths, tuple(chosen)
 
     def setup(self) -> None:
+        super().setup()
         plan = self._paths.read_plan()
         if plan is None:
             raise Damaged("plan", self._paths.plan, "is missing", "Run the same command again")

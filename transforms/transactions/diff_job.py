@@ -21,6 +21,7 @@ from transforms.catalog.tombstones import live_mask
 from transforms.errors import Stale
 from transforms.ingest.read_parts import read_ids, read_slice
 from transforms.ingest.survey import Survey
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import (
     arrow_coder,  # noqa: F401
     filesystem,
@@ -162,8 +163,9 @@ def _reject_records(base: OpenSnapshot, unit: Unit) -> pa.Table:
     return reject_records(table)
 
 
-class _ReadFn(beam.DoFn):
+class _ReadFn(CheckedFn):
     def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
         # Each copy of this function keeps the manifests that it has read; see `OpenSnapshot`.
         self._comparison, self._buckets = comparison, comparison.buckets
 
@@ -172,8 +174,9 @@ class _ReadFn(beam.DoFn):
         yield from split_records(records, self._buckets)
 
 
-class _CompareFn(beam.DoFn):
+class _CompareFn(CheckedFn):
     def __init__(self, comparison: Comparison) -> None:
+        super().__init__()
         self._comparison = comparison
 
     def process(self, element: tuple[int, Iterable[pa.Table]]) -> Iterator[int]:

@@ -19,6 +19,7 @@ from transforms.errors import Damaged
 from transforms.ingest.partitioning import MOST_ROWS, MOST_TEXT_BYTES, cut_parts
 from transforms.ingest.read_parts import mark_chunks, read_chunks
 from transforms.ingest.survey import Survey
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import (
     arrow_coder,  # noqa: F401
     filesystem,
@@ -177,11 +178,13 @@ def _read_rows(url: str, rows: Ints) -> Iterator[tuple[pa.Table, Ints]]:
             yield table.take(pa.array(rows[at] - edges[group])), at
 
 
-class _CarryFn(beam.DoFn):
+class _CarryFn(CheckedFn):
     def __init__(self, paths: SegmentPaths) -> None:
+        super().__init__()
         self._paths = paths
 
     def setup(self) -> None:
+        super().setup()
         plan, changes = self._paths.read_plan(), read_change_set(self._paths)
         if plan is None or changes is None:
             missing = self._paths.plan if plan is None else change_set_url(self._paths)

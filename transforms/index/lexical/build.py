@@ -16,6 +16,7 @@ from transforms.errors import BadInput, Damaged
 from transforms.index.lexical import tantivy_files
 from transforms.index.options import DEFAULT_LANGUAGE, LexicalOptions
 from transforms.index.shard_layout import ShardPlan, plan_lexical
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import filesystem
 from transforms.storage.parquet_files import open_parquet, reading
 
@@ -126,21 +127,23 @@ def _number(shard: LexicalShard) -> int:
     return shard.number
 
 
-class _ShardsFn(beam.DoFn):
+class _ShardsFn(CheckedFn):
     def process(self, element: tuple[PartInfo, ...]) -> Iterator[ShardPlan]:
         yield from plan_lexical(element)
 
 
-class _BuildFn(beam.DoFn):
+class _BuildFn(CheckedFn):
     def __init__(self, paths: SegmentPaths, language: str) -> None:
+        super().__init__()
         self._paths, self._language = paths, language
 
     def process(self, element: ShardPlan) -> Iterator[LexicalShard]:
         yield build_lexical_shard(self._paths, element, self._language)
 
 
-class _GatherFn(beam.DoFn):
+class _GatherFn(CheckedFn):
     def __init__(self, language: str) -> None:
+        super().__init__()
         self._language = language
 
     def process(
@@ -172,8 +175,9 @@ class IndexTexts(beam.PTransform):
         return pcoll | "Gather" >> gather.with_output_types(LexicalInfo)
 
 
-class _CreateLexicalInfoFn(beam.DoFn):
+class _CreateLexicalInfoFn(CheckedFn):
     def __init__(self, paths: SegmentPaths) -> None:
+        super().__init__()
         self._paths = paths
 
     def process(self, element: LexicalInfo) -> Iterator[IndexFile]:
