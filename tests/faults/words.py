@@ -30,7 +30,7 @@ def unfound(analyzer: Analyzer, words: Iterable[str]) -> Iterator[tuple[str, str
                 yield word, asked
 
 
-def words_with(letters: list[str]) -> Iterator[str]:
+def words_with(letters: Iterable[str]) -> Iterator[str]:
     """Yield each letter as a word, inside a word, and at the end of one."""
     for letter in letters:
         yield from (letter, f"xa{letter}bx", f"xab{letter}")

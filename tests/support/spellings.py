@@ -1,5 +1,6 @@
 """Words of all scripts, and the ways in which a user may write them."""
 
+import functools
 import random
 import re
 import unicodedata
@@ -17,10 +18,12 @@ _APART = re.compile(
 _APOSTROPHES = re.compile("[\u02bb-\u02bf\ua78b\ua78c]")
 
 
-def characters(*categories: str) -> list[str]:
+@functools.cache
+def characters(*categories: str) -> tuple[str, ...]:
     """Return the assigned characters whose general category begins so."""
     every = map(chr, [*range(0xD800), *range(0xE000, 0x110000)])
-    return [c for c in every if unicodedata.category(c)[0] in categories and not _APART.match(c)]
+    kept = (c for c in every if unicodedata.category(c)[0] in categories and not _APART.match(c))
+    return tuple(kept)
 
 
 def spellings(word: str) -> Iterator[str]:
