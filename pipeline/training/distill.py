@@ -37,9 +37,10 @@ from transforms.training.initialization import (
     whole_words,
 )
 from transforms.training.inputs import check_output
+from transforms.training.optimizers import Schedule
 from transforms.training.student import LossWeights, Student, resolve_training_placement
 from transforms.training.teacher import Teacher, TeacherVectors, check_teacher, vector_width
-from transforms.training.trainer import Schedule, Trainer
+from transforms.training.trainer import Trainer
 from transforms.training.vocabulary import albert_tokenizer, pieces, train_vocabulary
 
 #: One order of the texts, so that the teacher's vectors serve every --seed.

@@ -26,9 +26,10 @@ from transforms.training.distillation_data import (
 )
 from transforms.training.export import max_tokens_of, read_model, write_model
 from transforms.training.inputs import check_output
+from transforms.training.optimizers import Schedule
 from transforms.training.pairs import HELD_OUT, PairData, draw_held_out, read_pairs
 from transforms.training.student import Student, resolve_training_placement
-from transforms.training.trainer import Schedule, Trainer
+from transforms.training.trainer import Trainer
 
 #: Questions of a corpus that an evaluation asks, at most.
 _QUESTIONS = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from transforms.training.trainer import State
+from transforms.training.checkpoints import State
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from transforms.errors import BadInput
 from transforms.storage.output_files import writing
+from transforms.training.checkpoints import CHECKPOINT, check_same_settings
 from transforms.training.inputs import read_columns
-from transforms.training.trainer import CHECKPOINT, check_same_settings
 
 
 def prepare_work_folder(work: Path, settings: dict[str, object], resume: bool) -> None:

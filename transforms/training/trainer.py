@@ -1,149 +1,25 @@
-"""The training loop: optimizers, learning-rate schedule, checkpoints and resume."""
+"""The training loop: steps, evaluations, checkpoints and resume."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from transforms.errors import AlbeamError, BadInput
+from transforms.errors import AlbeamError
 from transforms.runtime.signals import defer_signals
-
-CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Length and learning rate of a training.
-
-    Attributes:
-        steps: optimizer steps in all.
-        rate: the highest learning rate.
-        warmup: the share of the training in which the rate rises.
-        minutes: also end after this time, and let the rate fall accordingly. Equal seeds then no
-            longer give equal weights. None means no limit.
-        decay: weight decay.
-        clip: the largest norm of the gradients.
-        evaluate_every: steps between evaluations.
-        patience: stop after this many evaluations in a row without a better score.
-    """
-
-    steps: int
-    rate: float
-    warmup: float = 0.03
-    minutes: float | None = None
-    decay: float = 0.01
-    clip: float = 1.0
-    evaluate_every: int = 100
-    patience: int = 20
-
-    def progress(self, step: int, seconds: float) -> float:
-        """Return the share of the training that is done, from 0 to 1."""
-        share = step / max(1, self.steps)
-        if self.minutes is not None:
-            share = max(share, seconds / (60 * self.minutes))
-        return min(1.0, share)
-
-    def factor(self, progress: float) -> float:
-        """Return the factor of the rate: a linear warm-up, then half a cosine down to zero."""
-        if progress < self.warmup:
-            return max(0.01, progress / self.warmup)
-        rest = (progress - self.warmup) / (1 - self.warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
-
-
-def group_parameters(
-    model: torch.nn.Module,
-) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter], list[torch.nn.Parameter]]:
-    """Return the matrices of layers, other matrices except embeddings, and all other weights."""
-    layers: list[torch.nn.Parameter] = []
-    matrices: list[torch.nn.Parameter] = []
-    rest: list[torch.nn.Parameter] = []
-    for name, weight in model.named_parameters():
-        if weight.ndim < 2 or "embeddings." in name:
-            rest.append(weight)
-        else:
-            (layers if weight.ndim == 2 and "layer" in name else matrices).append(weight)
-    return layers, matrices, rest
-
-
-@dataclass(frozen=True)
-class Optimizers:
-    """Several optimizers that step as one.
-
-    Attributes:
-        members: the optimizers; each holds weights of its own.
-        rate: the learning rate at a factor of one.
-    """
-
-    members: Sequence[torch.optim.Optimizer]
-    rate: float
-
-    @classmethod
-    def for_model(cls, model: torch.nn.Module, rate: float, decay: float) -> Optimizers:
-        """Build Muon (Jordan et al., 2024) for the matrices of layers and AdamW for the rest.
-
-        Muon's steps are scaled to the size of AdamW's (Liu et al., 2025), so one rate serves both.
-        Weight decay applies to matrices only, not to embeddings.
-        """
-        layers, matrices, rest = group_parameters(model)
-        groups: list[dict[str, Any]] = [
-            {"params": matrices, "weight_decay": decay},
-            {"params": rest, "weight_decay": 0.0},
-        ]
-        members: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, fused=True)]
-        if layers:
-            members.append(
-                torch.optim.Muon(
-                    layers, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
-                )
-            )
-        return cls(members, rate)
-
-    def step(self, factor: float) -> None:
-        """Take a step at `factor` times the rate, then clear the gradients."""
-        for member in self.members:
-            for group in member.param_groups:
-                group["lr"] = self.rate * factor
-            member.step()
-            member.zero_grad(set_to_none=True)
-
-    def state(self) -> list[dict[str, Any]]:
-        """Return the state that a checkpoint must hold."""
-        return [member.state_dict() for member in self.members]
-
-    def load(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Restore the result of `state`."""
-        for member, saved in zip(self.members, state, strict=True):
-            member.load_state_dict(dict(saved))
-
-
-@dataclass
-class State:
-    """The progress of a training, kept in checkpoints.
-
-    Attributes:
-        step: optimizer steps taken.
-        seconds: time spent, earlier runs included.
-        best: the best score.
-        best_step: the step of the best score.
-        stale: evaluations since the best score.
-        history: the metrics of each evaluation.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    best: float = -math.inf
-    best_step: int = 0
-    stale: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+from transforms.training.checkpoints import (
+    State,
+    check_same_settings,
+    read_checkpoint,
+    write_checkpoint,
+)
+from transforms.training.optimizers import Optimizers, Schedule
 
 
 @dataclass(frozen=True)
@@ -218,31 +94,22 @@ class Trainer:
         Raises BadInput if the checkpoint was made with other settings.
         """
         check_same_settings(self.folder, self.settings)
-        path = self.folder / CHECKPOINT
-        if not path.exists():
+        saved = read_checkpoint(self.folder)
+        if saved is None:
             return False
-        saved = torch.load(path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(saved["model"])
         self.optimizers.load(saved["optimizers"])
-        self.state, self.best = State(**json.loads(saved["state"])), saved["best"]
+        self.state, self.best = saved["state"], saved["best"]
         return True
 
     def save(self) -> None:
         """Write a checkpoint; the old one stays intact until the new one is complete."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        content = {
-            "settings": json.dumps(self.settings),
-            "state": json.dumps(asdict(self.state)),
+        tensors = {
             "model": self.model.state_dict(),
             "optimizers": self.optimizers.state(),
             "best": self.best,
         }
-        partial = self.folder / f"{CHECKPOINT}.partial"
-        with partial.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.folder / CHECKPOINT)
+        write_checkpoint(self.folder, self.settings, self.state, tensors)
 
     def run(self) -> State:
         """Train to the end, and load the best weights into the model.
@@ -305,7 +172,7 @@ class Trainer:
                 self.schedule.rate,
                 f"step {self.state.step + 1} has the loss {loss:.4g} and gradients of norm "
                 f"{norm:.4g}",
-                f"train with a lower rate; the last checkpoint in {self.folder} is intact",
+                f"Train with a lower rate; the last checkpoint in {self.folder} is intact",
             )
 
     def validate(self, loss: float | None, parts: Mapping[str, float]) -> None:
@@ -328,19 +195,3 @@ class Trainer:
         left = (state.seconds - then) * (1 - done) / max(done - before, 1e-9)
         self._last_report = (done, state.seconds)
         self.report(Progress(state.step, self.schedule.steps, loss, left, {**metrics, **parts}))
-
-
-def check_same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Raise BadInput, naming the first difference, if a checkpoint has other settings."""
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return
-    was = json.loads(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["settings"])
-    for name, value in json.loads(json.dumps(dict(settings))).items():
-        if was.get(name) != value:
-            raise BadInput(
-                "checkpoint",
-                str(path),
-                f"was made with {name} {was.get(name)}, not {value}",
-                "resume with the same settings, or train anew without --resume",
-            )

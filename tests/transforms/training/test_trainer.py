@@ -11,8 +11,9 @@ import torch
 from transformers import AlbertModel
 
 from transforms.training.initialization import albert_config
+from transforms.training.optimizers import Optimizers, Schedule, group_parameters
 from transforms.training.options import StudentShape
-from transforms.training.trainer import Optimizers, Progress, Schedule, Trainer, group_parameters
+from transforms.training.trainer import Progress, Trainer
 
 
 def small_model() -> torch.nn.Module:
