@@ -16,6 +16,8 @@ from transforms.storage.vectors import vectors_to_numpy
 SAMPLE = 64
 #: Either embedding may have used bfloat16, which changes the vectors of some models by this much.
 LEAST_COSINE = 0.99
+#: A lower cosine may come from other tokens, so these are looked for.
+_SAME_COSINE = 0.9995
 #: Allowed difference between the score of a passage in the index and its inner product.
 _TOLERANCE = 1e-3
 #: An approximate index may miss its recorded recall by this much on the sample.
@@ -35,7 +37,7 @@ class DeepReport:
         least_cosine: lowest cosine of a stored vector with the new one; 1 without a sample.
         recall: share of the ten nearest passages by exact search that the index finds.
         recut: passages that were embedded by the tokens of their whole document, because their text
-            alone gives another vector: they begin or end inside a long word.
+            alone gives other ones: they begin or end inside a long word.
     """
 
     sampled: int
@@ -67,14 +69,13 @@ def check_deeply(
     cosines = _cosines(
         vectors, store.encoder.encode_texts(table.column("text").to_pylist(), prompt)
     )
-    recut = 0
-    # A cosine that is NaN is damage too.
-    for place in np.flatnonzero(~(cosines >= LEAST_COSINE)):
+    others = 0
+    # A cosine that is NaN is low too.
+    for place in np.flatnonzero(~(cosines >= _SAME_COSINE)):
         again = _recut_vectors(store, int(chosen[place]))
         if len(again):
-            cosine = _cosines(vectors[[place]], again).max()
-            recut += bool(cosine >= LEAST_COSINE)
-            cosines[place] = np.fmax(cosines[place], cosine)
+            others += 1
+            cosines[place] = np.fmax(cosines[place], _cosines(vectors[[place]], again).max())
     damages = [
         Damaged(
             name,
@@ -87,27 +88,32 @@ def check_deeply(
         if not cosine >= LEAST_COSINE
     ]
     recall, index_damages = _check_index(store, chosen, vectors, names)
-    return DeepReport(len(chosen), float(cosines.min()), recall, recut), damages + index_damages
+    return DeepReport(len(chosen), float(cosines.min()), recall, others), damages + index_damages
 
 
 def _recut_vectors(store: Store, row: int) -> npt.NDArray[np.float32]:
     """Return the vectors of a passage by the tokens that the cut of its document may have given it.
 
-    There is none if the store does not have the document's text.
+    There is none if its text alone gives these tokens, or if the store does not have the document's
+    text.
     """
     [name] = store.names(np.array([row])).to_pylist()
     rows = _document_rows(store, row - name["passage"], name["document_id"])
     identity = store.snapshot.identity
-    found = []
+    found: list[list[int]] = []
     if row in rows:
         table = store.read_rows(rows, ["start", "end", "text", "text_hash"]).to_pylist()
-        found = recut(
+        tokenizer = store.encoder.tokenizer
+        text = identity.passage_prompt + table[name["passage"]]["text"]
+        [alone] = tokenizer.encode_framed([text], identity.max_tokens)
+        ids = recut(
             [StoredPassage(each["start"], each["end"], each["text"]) for each in table],
             name["passage"],
             table[name["passage"]]["text_hash"],
-            store.encoder.tokenizer,
+            tokenizer,
             PassageOptions(identity.max_tokens, 0, identity.passage_prompt),
         )
+        found = [each.tolist() for each in ids if each.tolist() != alone]
     if not found:
         return np.zeros((0, identity.dim), np.float32)
     return store.encoder.encode(pa.array(found, pa.list_(pa.int32()))).vectors

@@ -1,7 +1,7 @@
 """Windows of tokens: where the passages of one long text start and end.
 
 A window starts and ends between words if possible. The text of such a passage alone then gives the
-same tokens, and so the same vector, again.
+same tokens, and so the same vector, again. `transforms.ingest.recut` is for the other passages.
 """
 
 from collections.abc import Iterator
