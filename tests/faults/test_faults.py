@@ -52,6 +52,17 @@ def test_commands_at_once_leave_each_document_once(tmp_path: Path) -> None:
     assert "each document as it was left, once" in done.stdout
 
 
+@pytest.mark.slow
+def test_words_of_all_scripts_are_found_in_each_spelling() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.words", "--words", "500", "--seed", "1"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"ALBEAM_DATA": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3_000:]
+    assert "english" in done.stdout
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> str:
     store = str(tmp_path / "store")
