@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from pipeline.runners import flink, prism
+from pipeline.runners import flink, flink_checks, prism
 from pipeline.runners.launch import check_runner, make_pipeline, pipeline_options, run_pipeline
 from transforms.encoder.encoder import load_encoder
 from transforms.encoder.placement import resolve_placement
@@ -76,7 +76,7 @@ def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnos
         _try("model", lambda: _model(model), needed=True),
         Finding("CPU", ", ".join(cpu_flags()) or "no known vector extensions"),
         *(_filesystem(name) for name in _FILESYSTEMS),
-        _try("Java", lambda: str(flink.java_version()), needed=False),
+        _try("Java", lambda: str(flink_checks.java_version()), needed=False),
         *([] if runner == "prism" else [_try("Prism", _prism, needed=False)]),
         Finding("Go", shutil.which("go") or "", "install Go 1.25 or newer, only to build Prism"),
     ]

@@ -17,7 +17,7 @@ from pipeline.ingest import watch
 from pipeline.ingest.embed import run
 from pipeline.ingest.options import EmbedOptions, WatchCommandOptions
 from pipeline.maintenance.verify import run as verify
-from pipeline.runners import doctor, flink
+from pipeline.runners import doctor, flink, flink_checks
 from pipeline.runners.launch import check_runner, make_pipeline, pipeline_options
 from tests.end_to_end.test_embed import assert_same_store
 from tests.support.engines import flink_args, flink_lib, prism_args
@@ -303,4 +303,4 @@ def test_an_old_java_is_refused(tmp_path: Path) -> None:
     java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
     java.chmod(0o755)
     with pytest.raises(BadInput, match="Java 8: is too old"):
-        flink.java_version(str(java))
+        flink_checks.java_version(str(java))

@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions
 
 from deploy.flink.cluster import free_port
 from pipeline.cli import main
-from pipeline.runners import flink
+from pipeline.runners import flink, flink_checks
 from pipeline.runners.launch import pipeline_options
 from transforms.errors import BadInput
 from transforms.ingest.embed_passages import AlbertEmbeddingHandler
@@ -95,7 +95,7 @@ def test_workers_without_meaning_are_refused(words: list[str], problem: str) -> 
 def test_a_pool_that_does_not_answer_is_named() -> None:
     port = free_port()
     with pytest.raises(BadInput) as caught:
-        flink._pool(f"localhost:{port}")
+        flink_checks.check_pool(f"localhost:{port}")
     assert (caught.value.option, caught.value.value) == ("worker pool", f"localhost:{port}")
     assert "worker_pool_main" in caught.value.remedy
 

@@ -13,7 +13,7 @@ from apache_beam.version import __version__ as BEAM_VERSION
 
 from deploy.flink.cluster import free_port
 from pipeline.cli import main
-from pipeline.runners import flink
+from pipeline.runners import flink, flink_checks
 from pipeline.runners.launch import check_runner, pipeline_options
 from transforms.errors import BadInput
 
@@ -118,4 +118,4 @@ def test_a_worker_pool_of_a_remote_cluster_is_not_checked_from_here(
     [("localhost:1", True), ("127.0.0.1:1", True), ("http://[::1]:1", True), ("albeam:1", False)],
 )
 def test_addresses_of_this_machine(address: str, here: bool) -> None:
-    assert flink._is_this_machine(address) is here
+    assert flink_checks.is_this_machine(address) is here
