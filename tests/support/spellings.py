@@ -12,7 +12,7 @@ from collections.abc import Iterator
 _APART = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u1a20-\u1aaf\u1b00-\u1b7f\u3040-\u30ff"
     "\u3099\u309a\ua980-\ua9df\ua9e0-\ua9ff\uaa60-\uaadf\u034f\u180b-\u180f\u17b4\u17b5"
-    "\ufe00-\ufe0f\ufe70-\ufe7f\U000e0000-\U000e0fff]"
+    "\ufe00-\ufe0f\ufe70-\ufe7f\U00016ff0\U00016ff1\U000e0000-\U000e0fff]"
 )
 #: Apostrophes that are letters by Unicode: a mark that follows one makes it no apostrophe.
 _APOSTROPHES = re.compile("[\u02bb-\u02bf\ua78b\ua78c]")
