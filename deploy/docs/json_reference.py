@@ -109,7 +109,7 @@ OUTPUTS: dict[str, Output] = {
         "An array of hits, best first; with `--questions` one array, a line, for each question.",
         _HIT,
         (_ANSWER,),
-        (("transforms/search/cross_encoders.py", "Answer"),),
+        (("transforms/search/reader.py", "Answer"),),
     ),
     "search --output": Output("", ("pipeline/search/batch_search.py", "RunSummary")),
     "evaluate": Output(

@@ -161,7 +161,7 @@ def _search(
 
 
 def _answer(question: str, hits: list[Hit], reading: Reading) -> str:
-    from transforms.search.cross_encoders import best_answer
+    from transforms.search.reader import best_answer
 
     answers = reading.answers(question, hits)
     place = best_answer(answers)

@@ -23,7 +23,7 @@ def print_run(summary: Any, as_json: bool) -> None:
 
 def print_answer(hits: Sequence[Hit], answers: Sequence[Any]) -> None:
     """Print the best answer, and its place in its document."""
-    from transforms.search.cross_encoders import best_answer
+    from transforms.search.reader import best_answer
 
     place = best_answer(answers)
     if place is None:

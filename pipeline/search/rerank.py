@@ -7,7 +7,7 @@ from pipeline.search.options import ReadingOptions
 from transforms.search.results import Hit
 
 if TYPE_CHECKING:
-    from transforms.search.cross_encoders import Answer
+    from transforms.search.reader import Answer
 
 
 class Reading:
@@ -18,7 +18,8 @@ class Reading:
         self._options = options
         self._reranker = self._reader = None
         if options.wanted:
-            from transforms.search.cross_encoders import Reader, Reranker
+            from transforms.search.reader import Reader
+            from transforms.search.reranker import Reranker
 
             if options.reranker is not None:
                 self._reranker = Reranker(options.reranker, options.placement)
@@ -43,7 +44,7 @@ class Reading:
         """Return the best ``k`` of the candidates."""
         if self._reranker is None:
             return list(hits[:k])
-        from transforms.search.cross_encoders import rerank
+        from transforms.search.reranker import rerank
 
         return rerank(hits, question, self._reranker)[:k]
 
@@ -51,6 +52,6 @@ class Reading:
         """Return the best span of each hit; None for each hit if there is no reader."""
         if self._reader is None:
             return [None] * len(hits)
-        from transforms.search.cross_encoders import read_answers
+        from transforms.search.reader import read_answers
 
         return read_answers(hits, question, self._reader, self._options.no_answer)

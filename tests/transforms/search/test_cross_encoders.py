@@ -22,14 +22,8 @@ from pipeline.ingest.options import EmbedOptions
 from tests.support.models import make_pair_model, make_texts, write_corpus
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
-from transforms.search.cross_encoders import (
-    Answer,
-    Reader,
-    Reranker,
-    best_answer,
-    read_answers,
-    rerank,
-)
+from transforms.search.reader import Answer, Reader, best_answer, read_answers
+from transforms.search.reranker import Reranker, rerank
 from transforms.search.results import Hit
 
 EXACT = Placement("cpu", "float32")
@@ -333,7 +327,7 @@ def test_evaluate_prints_exact_match_and_f1(
     [
         (["search", "{store}", "x", "--rerank", "5"], "--rerank 5: needs --reranker"),
         (["search", "{store}", "x", "--reranker", "m"], "--reranker m: needs --rerank"),
-        (["search", "{store}", "x", "--rerank", "0", "--reranker", "m"], "--rerank 0: must be 1"),
+        (["search", "{store}", "x", "--rerank", "0", "--reranker", "m"], "--rerank 0: must be at least 1"),
         (["search", "{store}", "x", "--no-answer"], "--no-answer: needs --reader"),
         (["search", "{store}", "x", "--reader", "/gone/m"], "--reader /gone/m: "),
         (

@@ -1,0 +1,55 @@
+"""Rerankers: cross-encoders that score how well a passage answers a question."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import BadInput
+from transforms.models.options import Placement
+from transforms.search.cross_encoders import Pair, PairModel
+from transforms.search.results import Hit
+
+
+class Reranker(PairModel):
+    """A sequence classifier that scores passages, with one output or two labels.
+
+    The second of two labels means that the passage answers the question.
+    """
+
+    option, head = "reranker", "SequenceClassification"
+
+    def __init__(self, name: str, placement: Placement) -> None:
+        """Load the model as `PairModel` does; raises BadInput if it has more than two labels."""
+        super().__init__(name, placement)
+        self._labels = int(self.network.config.num_labels)
+        if self._labels > 2:
+            remedy = "Give a model with one output, or with two labels, the second for relevant"
+            raise BadInput(self.option, name, f"has {self._labels} labels", remedy)
+
+    def scores(self, pairs: Sequence[Pair]) -> npt.NDArray[np.float32]:
+        """Return how well each passage answers its question, float32 ``[pairs]``.
+
+        A score is the logit, or the second label's logit less the first's.
+        """
+        if not pairs:
+            return np.zeros(0, np.float32)
+        # The last bits may depend on the place in a batch, so equal pairs are scored once.
+        places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+        logits = np.concatenate(self.forward(self.frame(list(places)), ["logits"]))
+        scores = logits[:, 0] if self._labels == 1 else logits[:, 1] - logits[:, 0]
+        if not np.isfinite(scores).all():
+            problem = f"gives scores that are not finite in {self.dtype}"
+            raise BadInput(self.option, self.name, problem, "Give --dtype float32")
+        return np.asarray(scores[[places[pair] for pair in pairs]])
+
+
+def rerank(hits: Sequence[Hit], question: str, model: Reranker) -> list[Hit]:
+    """Return the hits in the order of the model's scores, with these scores."""
+    scores = model.scores([(question, hit.text) for hit in hits])
+    order = np.argsort(-scores, kind="stable")
+    return [
+        replace(hits[place], rank=rank, score=float(scores[place]))
+        for rank, place in enumerate(order, 1)
+    ]
