@@ -233,6 +233,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def option_names(parser: argparse.ArgumentParser, command: str) -> tuple[str, ...]:
-    """Return the options of a command, such as ``--recall-target``."""
+    """Return the options of a command that its help shows, such as ``--recall-target``."""
     [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    return tuple(name for name in commands.choices[command]._option_string_actions)
+    actions = commands.choices[command]._option_string_actions
+    return tuple(name for name, action in actions.items() if action.help != argparse.SUPPRESS)

@@ -55,13 +55,24 @@ _EVALUATE = (
     Key("questions", "integer", "number of questions"),
     Key("metrics", "object of number", "without `--modes` and `--beside`: each metric's mean"),
     Key("modes", "object of object", "mode, then metric: the mean over the questions"),
-    Key("intervals", "object of object", "mode, then metric: `[low, high]`, the 95 % interval"),
+    Key(
+        "intervals",
+        "object of array or of object",
+        "metric, or mode and then metric: `[low, high]`, the 95 % interval",
+    ),
     Key("success", "object of array", "mode: success@1, success@2, … down to `-k`, at most 100"),
     Key(
         "latency",
         "object of object",
         "mode, then stage: `p50`, `p95` and `p99` in milliseconds, one question at a time",
     ),
+    Key("relevant_ids", "integer", "number of relevant ids, each counted once"),
+    Key("unknown_ids", "integer", "number of relevant ids that the store lacks"),
+    Key(
+        "cut_questions", "integer", "number of questions that are longer than what the model reads"
+    ),
+    Key("unknown_questions", "integer", "number of questions that are mostly unknown to the model"),
+    Key("notice", "string", "what else the user should know; often empty"),
 )
 _BENCH = (
     Key("machine", "object", "platform, processor, threads, device, date, versions"),
@@ -113,8 +124,8 @@ OUTPUTS: dict[str, Output] = {
     ),
     "search --output": Output("", ("pipeline/search/batch_search.py", "RunSummary")),
     "evaluate": Output(
-        "`questions` and `metrics` for one mode; with `--modes` or `--beside` the other keys "
-        "instead of `metrics`.",
+        "`metrics` for one mode; with `--modes` or `--beside` `modes`, `success` and `latency` "
+        "instead.",
         None,
         _EVALUATE,
     ),

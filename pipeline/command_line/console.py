@@ -11,9 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from rich.cells import cell_len
-
-from pipeline.command_line.screen import json_escaped, padded, printable
+from pipeline.command_line.screen import cells, json_escaped, padded, printable
 from transforms.errors import AlbeamError
 
 
@@ -82,7 +80,7 @@ def _as_text(value: object) -> str:
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their names, in columns as wide as their longest cell."""
     lines = [[printable(cell) for cell in row] for row in (names, *rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         say("  ".join(map(padded, line, widths)).rstrip())
 

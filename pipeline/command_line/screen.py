@@ -4,8 +4,6 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from rich.cells import cell_len
-
 #: The narrowest and the widest lines in which a text is shown.
 _NARROWEST, _WIDEST = 16, 100
 #: An edge of a line may move back by its length divided by this, to the nearest blank.
@@ -43,9 +41,17 @@ def columns() -> int:
     return max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST))
 
 
+def cells(text: str) -> int:
+    """Return how many columns a text takes."""
+    # Not at import: a command's help needs no library.
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
 def padded(text: str, width: int) -> str:
     """Return a text with blanks up to a width in columns."""
-    return text + " " * (width - cell_len(text))
+    return text + " " * (width - cells(text))
 
 
 def excerpt(text: str, width: int, most: int) -> list[str]:
@@ -77,14 +83,14 @@ def _edge(text: str, width: int) -> int:
     if hard == len(text) or text[hard] == " ":
         return hard
     blank = text.rfind(" ", 0, hard)
-    return blank if blank > 0 and cell_len(text[blank:hard]) <= width // _REACH else hard
+    return blank if blank > 0 and cells(text[blank:hard]) <= width // _REACH else hard
 
 
 def _hard_edge(text: str, width: int) -> int:
     """Return how many characters fit; marks stay with their letter."""
     end = taken = 0
     for piece in _clusters(text):
-        taken += sum(map(cell_len, piece))
+        taken += sum(map(cells, piece))
         # A line holds at least one letter, so that the rest gets shorter.
         if taken > width and end:
             break
@@ -96,7 +102,7 @@ def _clusters(text: str) -> Iterator[str]:
     """Yield letters with the marks and joined characters that follow them."""
     start = 0
     for place in range(1, len(text)):
-        if cell_len(text[place]) and text[place - 1] != _JOINER:
+        if cells(text[place]) and text[place - 1] != _JOINER:
             yield text[start:place]
             start = place
     if text:

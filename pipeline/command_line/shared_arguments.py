@@ -137,7 +137,7 @@ def recall_questions_argument(parser: Container) -> None:
         "--recall-questions",
         metavar="FILE",
         help="questions on which the index must also reach the recall target: .txt, .jsonl or "
-        ".parquet (default: generated ones)",
+        ".parquet, or - for standard input (default: generated ones)",
     )
 
 

@@ -14,7 +14,8 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "questions",
         metavar="QUESTIONS",
-        help=".parquet or .jsonl with question_id, question, relevant (document ids)",
+        help=".parquet or .jsonl with question_id, question, relevant (document ids), or - for "
+        "standard input",
     )
     parser.add_argument(
         "-k",
@@ -79,8 +80,8 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--questions",
         metavar="FILE",
-        help=".parquet or .jsonl with question_id, question, relevant (document ids; default: "
-        "those of a run of evaluate --per-question)",
+        help=".parquet or .jsonl with question_id, question, relevant (document ids), or - for "
+        "standard input (default: those of a run of evaluate --per-question)",
     )
     parser.add_argument(
         "-k",

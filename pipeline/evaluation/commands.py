@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.command_line.console import say
+from pipeline.command_line.console import note, say
 from pipeline.evaluation.options import ALL, CompareOptions, EvaluateOptions
 from pipeline.search.arguments import reading_options
 from transforms.errors import BadInput
@@ -59,6 +59,8 @@ def run_evaluate(arguments: Any) -> None:
         print_evaluation(found, given.json)
     else:
         print_metrics(found, given.json)
+    for sentence in found.checks.notes:
+        note(sentence)
     for file in (given.per_question, given.report):
         if file is not None and not given.json:
             say(f"wrote {file}")

@@ -8,8 +8,9 @@ from pipeline.evaluation.options import CompareOptions
 from transforms.errors import BadInput
 from transforms.evaluation.metrics import by_question, first_ranks
 from transforms.evaluation.questions import Question, load_questions
-from transforms.evaluation.run_files import check_questions, questions_of, read_run
+from transforms.evaluation.run_files import Run, check_questions, questions_of, read_run
 from transforms.evaluation.significance import Difference, differences
+from transforms.search.questions import name_of
 
 #: Values that differ by no more are equal.
 _EQUAL = 1e-9
@@ -45,6 +46,9 @@ class Comparison:
         metric: the metric by which questions are won and lost.
         wins, losses, ties: questions that B answers better than, worse than and as well as A.
         largest: the questions with the largest differences in either direction.
+        relevant_ids: number of relevant ids, each counted once.
+        found_ids_a, found_ids_b: how many of these each run has for any question.
+        notice: what else the user should know; often empty.
     """
 
     a: str
@@ -58,6 +62,10 @@ class Comparison:
     losses: int
     ties: int
     largest: tuple[QuestionDifference, ...]
+    relevant_ids: int
+    found_ids_a: int
+    found_ids_b: int
+    notice: str
 
 
 def run(options: CompareOptions) -> Comparison:
@@ -85,6 +93,8 @@ def run(options: CompareOptions) -> Comparison:
     difference = b[options.metric] - a[options.metric]
     rank_a, rank_b = (first_ranks(asked, each) for each in runs)
     order = np.argsort(-np.abs(difference), kind="stable")[: options.largest]
+    relevant = list(dict.fromkeys(name for each in asked for name in each.relevant))
+    met_a, met_b = (_count_met(relevant, whole) for whole in found)
     return Comparison(
         a=options.a,
         b=options.b,
@@ -107,13 +117,28 @@ def run(options: CompareOptions) -> Comparison:
             for place in order
             if abs(difference[place]) > _EQUAL
         ),
+        relevant_ids=len(relevant),
+        found_ids_a=met_a,
+        found_ids_b=met_b,
+        notice="; ".join(
+            f"none of the {len(relevant):,} relevant ids is in {name}, such as {relevant[0]!r}: "
+            "their form may differ"
+            for name, met in ((options.a, met_a), (options.b, met_b))
+            if not met
+        ),
     )
+
+
+def _count_met(relevant: list[str], run: Run) -> int:
+    """Return how many relevant ids a run has, for any question."""
+    met = {name for ranked in run.values() for name, _ in ranked}
+    return len(met.intersection(relevant))
 
 
 def _questions(options: CompareOptions) -> tuple[list[Question], str]:
     """Return the questions and the file that has them."""
     if options.questions is not None:
-        return load_questions(options.questions), options.questions
+        return load_questions(options.questions), name_of(options.questions)
     known = [(asked, name) for name in (options.a, options.b) if (asked := questions_of(name))]
     if not known:
         problem = f"has no relevant documents, and {options.b} has none either"

@@ -9,6 +9,7 @@ from pipeline.evaluation.options import ALL, EvaluateOptions
 from pipeline.search.options import ReadingOptions
 from pipeline.search.rerank import Reading
 from transforms.errors import BadInput, check_choice
+from transforms.evaluation.checks import check_evaluation
 from transforms.evaluation.corpus_sample import check_colour, sample_corpus
 from transforms.evaluation.hard_questions import hardest_questions, inspect_questions
 from transforms.evaluation.metrics import means
@@ -23,7 +24,7 @@ from transforms.evaluation.run_files import (
     write_trec,
 )
 from transforms.search.options import MODES, RankOptions, check_fusion
-from transforms.search.questions import evenly
+from transforms.search.questions import STANDARD_INPUT, evenly, name_of
 from transforms.search.results import Hit
 from transforms.search.store import Store
 from transforms.search.timing import Stages, percentiles, timed
@@ -67,7 +68,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
     if options.run is not None:
         check_trec_ids([*ids, *(name for question in asked for name in question.relevant)])
     if options.reading.reader is not None:
-        _check_answers(asked, options.questions)
+        _check_answers(asked, name_of(options.questions))
     options = replace(options, k=options.reading.shown(options.k))
     others = {name: _other_run(file, ids, options) for name, file in options.beside}
     reading = Reading(options.reading)
@@ -79,7 +80,9 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
         measured[mode] = measure_run(asked, found[mode], options.k, options.seed, latency, answers)
     for name, runs in others.items():
         measured[name] = measure_run(asked, runs, options.k, options.seed)
-    evaluation = Evaluation(asked, measured, options.k)
+    where = options.rank.where
+    checks = check_evaluation(store, asked, modes, found.values(), others, where)
+    evaluation = Evaluation(asked, measured, options.k, checks)
     if options.per_question is not None:
         with writing(options.per_question) as path:
             pq.write_table(question_table(evaluation), path, compression="zstd")
@@ -137,7 +140,7 @@ def _check_outputs(store: Store, options: EvaluateOptions) -> None:
 
 def _other_run(file: str, ids: list[str], options: EvaluateOptions) -> Run:
     run = read_run(file)
-    check_questions(file, run, ids, options.questions)
+    check_questions(file, run, ids, name_of(options.questions))
     return {question_id: ranked[: options.k] for question_id, ranked in run.items()}
 
 
@@ -207,7 +210,8 @@ def _page(
     hard = inspect_questions(store, evaluation, hardest_questions(evaluation), modes, rank)
     sample = sample_corpus(store, options.colour, options.seed)
     timed = f"up to {_TIMED} questions, one at a time, {_TIMED_K} documents each"
-    return evaluation_page(evaluation, sample, hard, _identity(store, options), timed)
+    identity = [*_identity(store, options), *(("note", each) for each in evaluation.checks.notes)]
+    return evaluation_page(evaluation, sample, hard, identity, timed)
 
 
 def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
@@ -227,9 +231,13 @@ def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
         ("passages", f"up to {model.max_tokens} tokens"),
         ("encoder", f"{store.encoder.dtype} on {store.encoder.device}"),
         *_readers(options.reading),
-        ("questions", filesystem.absolute(options.questions)),
+        ("questions", _file(options.questions)),
         ("seed", str(options.seed)),
     ]
+
+
+def _file(questions: str) -> str:
+    return name_of(questions) if questions == STANDARD_INPUT else filesystem.absolute(questions)
 
 
 def _fusion(store: Store, rank: RankOptions) -> str:

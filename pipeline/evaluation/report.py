@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.command_line.console import counted, print_json, print_table, say
+from pipeline.command_line.console import counted, note, print_json, print_table, say
 from transforms.evaluation.metrics import means
 
 
@@ -12,8 +12,14 @@ def print_metrics(evaluation: Any, as_json: bool) -> None:
     """Print the number of questions and the metrics of one mode."""
     [found] = evaluation.modes.values()
     if as_json:
-        metrics = means(found.values)
-        print_json({"questions": len(evaluation.questions), "metrics": metrics})
+        print_json(
+            {
+                "questions": len(evaluation.questions),
+                "metrics": means(found.values),
+                "intervals": found.intervals,
+                **evaluation.checks.to_dict(),
+            }
+        )
         return
     _print_modes(evaluation)
 
@@ -54,6 +60,8 @@ def _cell(found: Any, name: str) -> str:
 
 def print_comparison(comparison: Any, as_json: bool) -> None:
     """Print a `Comparison`."""
+    if comparison.notice:
+        note(comparison.notice)
     if as_json:
         print_json(asdict(comparison))
         return
@@ -86,6 +94,8 @@ def print_comparison(comparison: Any, as_json: bool) -> None:
 
 def print_weights(report: Any, as_json: bool) -> None:
     """Print a `WeightReport`."""
+    if report.notice:
+        note(report.notice)
     if as_json:
         print_json(asdict(report))
         return

@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import BadInput
+from transforms.evaluation.checks import check_evaluation
 from transforms.evaluation.questions import Question, load_questions
 from transforms.index.top_k import best_of_each
 from transforms.search.fusion import combine
 from transforms.search.options import RankOptions
+from transforms.search.questions import name_of
 from transforms.search.ranker import Ranked
 from transforms.search.store import Store
 from transforms.storage import filesystem
@@ -33,6 +35,11 @@ class WeightReport:
         questions: number of training questions.
         weight: the weight of the cosine.
         mrr_at_10: MRR@10 by weight, for each weight that was tried.
+        relevant_ids: number of relevant ids, each counted once.
+        unknown_ids: number of relevant ids that the store lacks.
+        cut_questions: number of questions that are longer than what the model reads.
+        unknown_questions: number of questions that are mostly unknown to the model.
+        notice: what else the user should know; often empty.
     """
 
     store: str
@@ -40,6 +47,11 @@ class WeightReport:
     questions: int
     weight: float
     mrr_at_10: dict[float, float]
+    relevant_ids: int
+    unknown_ids: int
+    cut_questions: int
+    unknown_questions: int
+    notice: str
 
 
 def run(store: Store, questions: str) -> WeightReport:
@@ -56,8 +68,9 @@ def run(store: Store, questions: str) -> WeightReport:
     filesystem.probe_exclusive(store.url)
     store.mode("hybrid")
     asked = load_questions(questions)
+    file = name_of(questions)
     if not asked:
-        raise BadInput("questions", questions, "has no questions", "Give a file with some")
+        raise BadInput("questions", file, "has no questions", "Give a file with some")
     weights = np.linspace(0, 1, _STEPS + 1).round(2)
     total = np.zeros(len(weights))
     # Each candidate is scored once; a weight only changes the order.
@@ -70,16 +83,29 @@ def run(store: Store, questions: str) -> WeightReport:
         for question, found in zip(some, every, strict=True):
             total += reciprocal_ranks(store, question, found, weights)
     means = total / len(asked)
+    checks = check_evaluation(store, asked, ("hybrid",))
     if not means.any():
-        problem = "has no question that finds a relevant document with any weight"
+        why = "".join(f"; {note}" for note in checks.notes)
+        problem = f"has no question that finds a relevant document with any weight{why}"
         remedy = "Give questions that have relevant documents in the store"
-        raise BadInput("questions", questions, problem, remedy)
+        raise BadInput("questions", file, problem, remedy)
     # The middle one of equally good weights, because its neighbours are good too.
     best = np.flatnonzero(means >= means.max() - 1e-12)
     weight = float(weights[best[len(best) // 2]])
     snapshot = commit_weight(store.url, weight, "evaluate --tune")
     curve = {float(w): round(float(mean), 4) for w, mean in zip(weights, means, strict=True)}
-    return WeightReport(store.url, snapshot.number, len(asked), weight, curve)
+    return WeightReport(
+        store=store.url,
+        snapshot=snapshot.number,
+        questions=len(asked),
+        weight=weight,
+        mrr_at_10=curve,
+        relevant_ids=checks.relevant_ids,
+        unknown_ids=checks.unknown_ids,
+        cut_questions=checks.cut_questions,
+        unknown_questions=checks.unknown_questions,
+        notice="; ".join(checks.notes),
+    )
 
 
 def reciprocal_ranks(store: Store, question: Question, found: Ranked, weights: Floats) -> Floats:

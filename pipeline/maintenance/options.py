@@ -110,7 +110,11 @@ class IndexCommandOptions:
     beam_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise BadInput if nothing would be built."""
+        """Raise BadInput if nothing would be built, or an option would have no effect."""
+        if self.vector is None and self.recall_questions is not None:
+            problem = "has no effect: only a lexical index is built"
+            remedy = "Give --index KIND as well, or leave it out"
+            raise BadInput("recall_questions", self.recall_questions, problem, remedy)
         if self.vector is not None and self.vector.index == "none":
             remedy = "Give auto, flat, hnsw, ivf, ivfpq or a factory"
             raise BadInput("index", "none", "builds nothing", remedy)

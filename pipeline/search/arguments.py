@@ -21,7 +21,7 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--questions",
         metavar="FILE",
-        help="many questions: .txt (one per line), .jsonl or .parquet",
+        help="many questions: .txt (one per line), .jsonl or .parquet, or - for standard input",
     )
     parser.add_argument(
         "-k",
@@ -33,7 +33,8 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="answer --questions (.parquet) as a Beam job, and write the hits to this Parquet file",
+        help="answer --questions (.parquet or -) as a Beam job, and write the hits to this Parquet "
+        "file",
     )
     runner_argument(parser, "with --output: ")
     opening_arguments(parser)

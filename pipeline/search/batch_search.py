@@ -13,14 +13,17 @@ from transforms.errors import BadInput
 from transforms.search.batch_search import (
     QuestionSlice,
     SearchQuestions,
+    check_of_run,
     check_output,
     open_store,
     parts_folder,
     plan_questions,
     remove_parts,
+    store_questions,
 )
 from transforms.search.options import SearchOptions
 from transforms.search.predicate import check_condition
+from transforms.search.questions import STANDARD_INPUT
 from transforms.storage import filesystem
 
 
@@ -32,6 +35,9 @@ class RunSummary:
         questions: how many questions were asked.
         rows: rows of the run, one for each question and document.
         output: the Parquet file of the run.
+        cut_questions: how many questions are longer than what the model reads.
+        unknown_questions: how many are mostly unknown to the model, as another script is.
+        notice: what else the user should know; often empty.
     """
 
     store: str
@@ -40,6 +46,9 @@ class RunSummary:
     rows: int
     output: str
     seconds: float
+    cut_questions: int = 0
+    unknown_questions: int = 0
+    notice: str = ""
 
 
 def run(
@@ -55,7 +64,8 @@ def run(
     Args:
         options: how to search; its snapshot is set here.
         snapshot: the snapshot's number; the newest by default.
-        questions: Parquet with ``question`` and, optionally, ``question_id``.
+        questions: Parquet with ``question`` and, optionally, ``question_id``; or ``-`` for
+            standard input.
         output: the Parquet file to write.
         runner: ``direct``, or the name of a Beam runner.
         beam_args: Beam's own options.
@@ -64,7 +74,8 @@ def run(
         BadInput: the store, the questions or an option can't be used; nothing was written.
     """
     started = time.monotonic()
-    check_reachable(runner, options.store, questions, output)
+    piped = questions == STANDARD_INPUT
+    check_reachable(runner, options.store, output, *(() if piped else (questions,)))
     beam_options = pipeline_options(runner, beam_args)
     pipeline = make_pipeline(runner, beam_options)
     if not output.endswith(".parquet"):
@@ -77,21 +88,22 @@ def run(
     opened.mode(options.rank.mode)
     if options.rank.where is not None:
         check_condition(options.rank.where, opened.columns)
-    slices = plan_questions(questions)
-    check_output(output, slices)
     folder = parts_folder(output)
-    _ = (
-        pipeline
-        | "Questions" >> beam.Create(slices).with_output_types(QuestionSlice)
-        | "SearchQuestions" >> SearchQuestions(options, folder, output)
-    )
     try:
+        slices = plan_questions(store_questions(folder) if piped else questions)
+        check_output(output, slices)
+        _ = (
+            pipeline
+            | "Questions" >> beam.Create(slices).with_output_types(QuestionSlice)
+            | "SearchQuestions" >> SearchQuestions(options, folder, output)
+        )
         run_pipeline(pipeline)
     finally:
         # Not in the job: a retried step must find the parts.
         remove_parts(folder)
     with filesystem.open_input(output) as source:
-        rows = pq.ParquetFile(source).metadata.num_rows
+        written = pq.ParquetFile(source)
+        rows, check = written.metadata.num_rows, check_of_run(written)
     return RunSummary(
         store=store,
         snapshot=number,
@@ -99,4 +111,7 @@ def run(
         rows=rows,
         output=output,
         seconds=round(time.monotonic() - started, 3),
+        cut_questions=check.cut,
+        unknown_questions=check.unknown,
+        notice="; ".join(check.notes()),
     )

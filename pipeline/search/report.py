@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.command_line.console import counted, print_json, say
+from pipeline.command_line.console import counted, note, print_json, say
 from pipeline.command_line.screen import columns, excerpt
 from transforms.search.results import Hit
 
@@ -14,6 +14,8 @@ def print_run(summary: Any, as_json: bool) -> None:
     if as_json:
         print_json(asdict(summary))
         return
+    if summary.notice:
+        note(summary.notice)
     say(
         f"{summary.output}: {counted(summary.rows, 'row')} for "
         f"{counted(summary.questions, 'question')} to snapshot {summary.snapshot} of "

@@ -8,6 +8,7 @@ from pipeline.search.options import ReadingOptions
 from pipeline.search.report import print_answer, print_hits
 from pipeline.search.rerank import Reading
 from transforms.search.options import RankOptions
+from transforms.search.question_check import QuestionCheck, check_questions
 from transforms.search.store import Store
 
 _AT_ONCE = 256
@@ -25,9 +26,12 @@ def run(
     reading = reading or ReadingOptions()
     models, k = Reading(reading), reading.shown(options.k)
     wanted = replace(options, k=models.candidates(options.k))
+    check = QuestionCheck()
     for start in range(0, len(questions), _AT_ONCE):
         some = questions[start : start + _AT_ONCE]
         found = store.search(some, **asdict(wanted))
+        if options.mode != "lexical":
+            check += check_questions(some, store.encoder.tokenizer, store.snapshot.identity)
         for question, candidates in zip(some, found, strict=True):
             hits = models.ranked(question, candidates, k)
             answers = models.answers(question, hits)
@@ -43,6 +47,8 @@ def run(
                 if models.reads:
                     print_answer(hits, answers)
                 print_hits(hits, options.mode)
+    for sentence in check.notes():
+        note(sentence)
 
 
 def chosen_mode(store: Store, mode: str | None) -> str:

@@ -4,7 +4,6 @@ The template escapes every text. Only the charts that `svg` draws are marked as 
 """
 
 import functools
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +24,8 @@ from transforms.evaluation.report_charts import (
 )
 from transforms.evaluation.results import Evaluation
 
+#: The most characters of a text, and of the word at which it ends.
+_LONGEST_TEXT, _LONGEST_WORD = 180, 40
 _LEAD = ("mrr@10", "ndcg@10", "success@1")
 
 
@@ -151,13 +152,13 @@ def _latency(evaluation: Evaluation) -> list[tuple[str, ...]]:
 
 def _hard_card(hard: HardQuestion) -> _HardCard:
     rows = [
-        _HardRow("right", name, "", _shortened(text) if text else "not in the store")
+        _HardRow("right", name, "", shortened(text) if text else "not in the store")
         for name, text in hard.right
     ]
     quoted: set[str] = set()
     for each in hard.first_hits:
         # The text of a document that several modes put first is shown once.
-        text = _shortened(each.text) if each.document_id not in quoted else ""
+        text = shortened(each.text) if each.document_id not in quoted else ""
         quoted.add(each.document_id)
         rows.append(_HardRow(each.mode, each.document_id, _result(each), text))
     return _HardCard(hard.question.question, hard.question.question_id, rows)
@@ -170,5 +171,11 @@ def _result(hit: FirstHit) -> str:
     return f"({hit.score:.3f}; {right})"
 
 
-def _shortened(text: str) -> str:
-    return textwrap.shorten(text, 180, placeholder=" …")
+def shortened(text: str) -> str:
+    """Return the beginning of a text, cut between characters where no blank is near."""
+    words = " ".join(text.split())
+    if len(words) <= _LONGEST_TEXT:
+        return words
+    # At a blank, if the text has one near the end.
+    blank = words.rfind(" ", _LONGEST_TEXT - _LONGEST_WORD, _LONGEST_TEXT - 1)
+    return words[: blank if blank > 0 else _LONGEST_TEXT - 2] + " …"

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.evaluation.checks import Checks
 from transforms.evaluation.metrics import Runs, by_question, first_ranks, means, success_curve
 from transforms.evaluation.questions import Question
 from transforms.evaluation.run_files import BY_QUESTION
@@ -41,11 +42,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The questions, the results of each mode, and the depth of the search."""
+    """The questions, the results of each mode, the depth of the search, and what distorts them."""
 
     questions: Sequence[Question]
     modes: Mapping[str, Measured]
     k: int
+    checks: Checks = Checks()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``--json`` prints for several modes."""
@@ -57,6 +59,7 @@ class Evaluation:
             "intervals": {mode: dict(each.intervals) for mode, each in modes},
             "success": {mode: success_curve(each.ranks, depth).tolist() for mode, each in modes},
             "latency": {mode: dict(each.latency) for mode, each in modes if each.latency},
+            **self.checks.to_dict(),
         }
 
 

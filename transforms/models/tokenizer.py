@@ -48,11 +48,13 @@ class Tokenizer:
     Attributes:
         prefix: the ids of the special tokens before a passage.
         suffix: the ids of the special tokens after it.
+        unknown: the id that stands for what the vocabulary lacks; None if it lacks nothing.
         slow_texts: the texts that were tokenized whole since the last `take_slow_texts`.
     """
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: Any, unknown: int | None = None) -> None:
         """Wrap a ``tokenizers.Tokenizer``, and find out whether it can tokenize word by word."""
+        self.unknown = unknown
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
@@ -167,7 +169,8 @@ class Tokenizer:
 
 def load_tokenizer(model: Model) -> Tokenizer:
     """Return the tokenizer of a model's folder; raises BadInput as `load_fast_tokenizer` does."""
-    return Tokenizer(load_fast_tokenizer(model.folder, model.identity.name).backend_tokenizer)
+    fast = load_fast_tokenizer(model.folder, model.identity.name)
+    return Tokenizer(fast.backend_tokenizer, fast.unk_token_id)
 
 
 def load_fast_tokenizer(folder: str, name: str) -> Any:

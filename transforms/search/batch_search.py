@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from transforms.errors import BadInput
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.search.options import SearchOptions
+from transforms.search.question_check import QuestionCheck, check_questions
+from transforms.search.questions import STANDARD_INPUT, read_named_questions
 from transforms.search.store import Store
 from transforms.storage import filesystem, input_files
 from transforms.storage.output_files import writing
@@ -36,6 +38,11 @@ RUN_SCHEMA: pa.Schema = pa.schema(
 #: Questions of a slice.
 _AT_ONCE = 1_024
 _PART = re.compile(r"part-\d{6}-[0-9a-f]{16}\.parquet")
+#: The questions of standard input, in the folder of the parts.
+_QUESTIONS_FILE = "questions.parquet"
+#: The key of a part's and of a run's metadata that has a `QuestionCheck`, if there is something to
+#: tell.
+_CHECK = "albeam.question_check"
 _QUESTION, _ID = "question", "question_id"
 #: Kinds of files that only a search without a Beam job reads.
 _OTHER_KINDS = (".txt", ".jsonl", ".json")
@@ -78,7 +85,10 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
     first = 0
     for file in input_files.list_inputs((filesystem.absolute(pattern),)):
         if file.url.lower().endswith(_OTHER_KINDS):
-            remedy = f"Write it as Parquet with a column {_QUESTION!r}, or leave --output out"
+            remedy = (
+                f"Write it as Parquet with a column {_QUESTION!r}, or give --questions "
+                f"{STANDARD_INPUT} and the file on standard input"
+            )
             raise BadInput("questions", file.url, "is not Parquet, which --output needs", remedy)
         with reading_input(file.url, "questions"), filesystem.open_input(file.url) as source:
             parquet = CheckedFile(source)
@@ -102,6 +112,23 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
         raise BadInput("questions", pattern, "has no rows", "Give at least one question")
     _check_ids(pattern, ids)
     return slices
+
+
+def store_questions(folder: str) -> str:
+    """Write the questions of standard input to a file that workers can read; return its URL.
+
+    Raises:
+        BadInput: standard input is empty, or a question or an id can't be used.
+    """
+    questions, ids = read_named_questions(STANDARD_INPUT)
+    columns = {_QUESTION: pa.array(questions, pa.string())}
+    if any(name is not None for name in ids):
+        known = [None if name is None else str(name) for name in ids]
+        columns[_ID] = pa.array(known, pa.string())
+    url = filesystem.join(folder, _QUESTIONS_FILE)
+    with writing(url) as path:
+        pq.write_table(pa.table(columns), path)
+    return url
 
 
 def _as_text(url: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -162,7 +189,11 @@ def answer(store: Store, piece: QuestionSlice, options: SearchOptions) -> pa.Tab
         "passage": names.column("passage"),
         "score": np.concatenate([each.scores for each in found]).astype(np.float32),
     }
-    return pa.table(columns, schema=RUN_SCHEMA)
+    table = pa.table(columns, schema=RUN_SCHEMA)
+    if options.rank.mode == "lexical":
+        return table
+    check = check_questions(questions, store.encoder.tokenizer, store.snapshot.identity, ids)
+    return table.replace_schema_metadata({_CHECK: check.to_json()})
 
 
 def write_run(output: str, parts: list[tuple[int, str]]) -> int:
@@ -172,7 +203,7 @@ def write_run(output: str, parts: list[tuple[int, str]]) -> int:
         output: the file's URL.
         parts: numbers and URLs of the parts.
     """
-    rows = 0
+    rows, check = 0, QuestionCheck()
     with (
         writing(output) as path,
         pq.ParquetWriter(path, RUN_SCHEMA, compression="zstd") as writer,
@@ -182,7 +213,17 @@ def write_run(output: str, parts: list[tuple[int, str]]) -> int:
                 table = part.read()
             writer.write_table(table)
             rows += table.num_rows
+            known = (table.schema.metadata or {}).get(_CHECK.encode())
+            check += QuestionCheck() if known is None else QuestionCheck.from_json(known)
+        if check.notes():
+            writer.add_key_value_metadata({_CHECK: check.to_json()})
     return rows
+
+
+def check_of_run(file: pq.ParquetFile) -> QuestionCheck:
+    """Return how many questions of a run the model read only in part."""
+    known = (file.metadata.metadata or {}).get(_CHECK.encode())
+    return QuestionCheck() if known is None else QuestionCheck.from_json(known)
 
 
 def check_output(output: str, slices: list[QuestionSlice]) -> None:
@@ -205,7 +246,7 @@ def parts_folder(output: str) -> str:
 def remove_parts(folder: str) -> None:
     """Remove the parts of a run, with those of earlier attempts."""
     for name in filesystem.list_names(folder):
-        if _PART.fullmatch(name):
+        if _PART.fullmatch(name) or name == _QUESTIONS_FILE:
             filesystem.remove(filesystem.join(folder, name))
     filesystem.remove_folder(folder)
 

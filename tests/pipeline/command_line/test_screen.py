@@ -88,6 +88,6 @@ def test_any_width_of_the_terminal_gives_lines(
 
 def test_a_long_text_is_read_only_as_far_as_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(screen, "cell_len", lambda text: asked.append(len(text)) or cell_len(text))
+    monkeypatch.setattr(screen, "cells", lambda text: asked.append(len(text)) or cell_len(text))
     excerpt("東" * 100_000, 50, 2)
     assert sum(asked) < 1_000

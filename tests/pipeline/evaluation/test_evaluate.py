@@ -1,6 +1,9 @@
 """``albeam evaluate`` and ``albeam compare``: all modes in one run, files out and in, bad input."""
 
+import io
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -76,13 +79,17 @@ def test_all_modes_in_one_run_print_each_and_one_mode_prints_as_ever(
     command = ["evaluate", store, questions, "--dtype", "float32", "--json"]
     assert main([*command, "--mode", "dense"]) == 0
     one = json.loads(capsys.readouterr().out)
-    assert list(one) == ["questions", "metrics"]
+    checks = ["relevant_ids", "unknown_ids", "cut_questions", "unknown_questions", "notice"]
+    assert list(one) == ["questions", "metrics", "intervals", *checks]
     assert list(one["metrics"]) == METRICS
+    assert [one[name] for name in checks] == [30, 0, 0, 0, ""]
     assert main([*command, "--modes", "all"]) == 0
     several = json.loads(capsys.readouterr().out)
     assert several["questions"] == one["questions"] == 30
     assert list(several["modes"]) == list(evaluating.modes_of(Store.open(store)))
     assert several["modes"]["dense"] == one["metrics"]
+    assert several["intervals"]["dense"] == one["intervals"]
+    assert {name: several[name] for name in checks} == {name: one[name] for name in checks}
     for name, value in one["metrics"].items():
         low, high = several["intervals"]["dense"][name]
         assert low <= value <= high
@@ -356,3 +363,124 @@ def test_bad_input_of_compare(
     given = [argument.format(tmp=tmp_path) for argument in arguments]
     assert main(["compare", *given, "--questions", questions]) == 2
     assert message.format(tmp=tmp_path) in capsys.readouterr().err
+
+
+LONG = "river stone " * 60
+
+
+def ask(path: Path, *relevant: str, first: str = "river stone") -> str:
+    """Write questions of which each has one relevant id; ``first`` is the text of the first."""
+    rows = [
+        {"question_id": f"q{n}", "question": "river stone" if n else first, "relevant": [name]}
+        for n, name in enumerate(relevant)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+def test_relevant_ids_that_the_store_lacks_are_told(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ask(tmp_path / "q.jsonl", "1", "2", "doc-00001", "doc-00002")
+    told = "2 of 4 relevant ids are not in the store, '1' among them"
+    (tmp_path / "other.trec").write_text("q0 Q0 doc-00001 1 2 t\nq0 Q0 3 2 1 t\n")
+    others = "1 of 2 document ids of the run other is not in the store: '3'"
+    assert main(["evaluate", store, asked, "--mode", "lexical"]) == 0
+    assert capsys.readouterr().err == f"note: {told}\n"
+    report = tmp_path / "report.html"
+    beside = ["--beside", f"other={tmp_path / 'other.trec'}", "--report", str(report)]
+    assert main(["evaluate", store, asked, *beside, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"note: {told}\nnote: {others}\n"
+    found = json.loads(said.out)
+    assert (found["relevant_ids"], found["unknown_ids"]) == (4, 2)
+    assert found["notice"] == f"{told}; {others}"
+    assert "relevant ids are not in the store" in report.read_text(encoding="utf-8")
+    where = ["--mode", "lexical", "--where", "document_id < 'doc-00002'", "--json"]
+    assert main(["evaluate", store, asked, *where]) == 0
+    told = "1 of 4 relevant ids does not meet the condition: 'doc-00002'"
+    assert told in json.loads(capsys.readouterr().out)["notice"]
+
+
+def test_a_weight_is_learnt_with_a_note_or_not_at_all(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ask(tmp_path / "none.jsonl", "1", "2")
+    assert main(["evaluate", store, asked, "--tune"]) == 2
+    told = "2 of 2 relevant ids are not in the store, '1' among them"
+    assert f"with any weight; {told}" in capsys.readouterr().err
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    some = ask(tmp_path / "some.jsonl", "1", *(f"doc-{n:05d}" for n in range(60)))
+    assert main(["evaluate", str(copy), some, "--tune", "--json"]) == 0
+    said = capsys.readouterr()
+    learnt = json.loads(said.out)
+    assert (learnt["relevant_ids"], learnt["unknown_ids"]) == (61, 1)
+    assert said.err == f"note: {learnt['notice']}\n"
+    assert learnt["notice"].startswith("1 of 61 relevant ids is not in the store: '1'")
+
+
+def test_questions_that_the_model_reads_in_part_are_told(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ask(tmp_path / "q.jsonl", "doc-00001", "doc-00002", first=LONG)
+    assert main(["evaluate", store, asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["cut_questions"], found["unknown_questions"]) == (1, 0)
+    assert found["notice"].startswith("1 of 2 questions, 'q0' the first, is longer than the 48")
+    asked = ask(tmp_path / "q.jsonl", "doc-00001", "doc-00002", first="東京は")
+    assert main(["evaluate", store, asked]) == 0
+    assert "'q0' the first, is mostly unknown to the model" in capsys.readouterr().err
+    # Words do not depend on the model.
+    assert main(["evaluate", store, asked, "--mode", "lexical"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_compare_tells_that_a_run_has_no_relevant_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ask(tmp_path / "q.jsonl", "doc-1", "doc-2")
+    a, b = tmp_path / "a.trec", tmp_path / "b.trec"
+    a.write_text("q0 Q0 1 1 2 t\nq1 Q0 2 2 1 t\n")
+    b.write_text("q0 Q0 doc-2 1 2 t\nq1 Q0 9 2 1 t\n")
+    assert main(["compare", str(a), str(b), "--questions", asked, "--json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert [found[name] for name in ("relevant_ids", "found_ids_a", "found_ids_b")] == [2, 0, 1]
+    told = f"none of the 2 relevant ids is in {a}, such as 'doc-1': their form may differ"
+    assert (found["notice"], said.err) == (told, f"note: {told}\n")
+    assert main(["compare", str(b), str(b), "--questions", asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notice"] == ""
+
+
+def test_questions_come_from_standard_input(
+    store: str,
+    questions: str,
+    files: tuple[Path, dict[str, object]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    content = Path(questions).read_bytes()
+    folder, _ = files
+    run = str(folder / "poor.trec")
+
+    def printed(*words: str) -> object:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        assert main([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    lexical = ("--mode", "lexical")
+    assert printed("evaluate", store, "-", *lexical) == printed(
+        "evaluate", store, questions, *lexical
+    )
+    assert printed("compare", run, run, "--questions", "-") == printed(
+        "compare", run, run, "--questions", questions
+    )
+    report = tmp_path / "report.html"
+    printed("evaluate", store, "-", *lexical, "--report", str(report))
+    assert "standard input" in report.read_text(encoding="utf-8")
+    content = b"river\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert main(["evaluate", store, "-"]) == 2
+    assert "'standard input': is neither JSON lines nor Parquet" in capsys.readouterr().err

@@ -125,3 +125,13 @@ def test_a_sample_is_spread_over_all_files_and_row_groups(tmp_path: Path) -> Non
     assert [(p.file, p.row_group) for p in (pieces[0], pieces[-1])] == [(0, 0), (1, 39)]
     assert sum(p.file for p in pieces) == 8
     assert all(p.row == 10 * p.row_group and p.rows == 10 for p in pieces)
+
+
+def test_questions_for_the_recall_are_refused_because_a_plan_measures_none(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(capsys, str(corpus), "--recall-questions", "q.txt")
+    assert said.startswith("albeam: --recall-questions q.txt: has no effect on a plan")
+    with pytest.raises(SystemExit):
+        main(["plan", "--help"])
+    assert "--recall-questions" not in capsys.readouterr().out

@@ -28,6 +28,11 @@ from transforms.index.options import IndexOptions, LexicalOptions
         (TuneOptions, {"plot": "plot.png"}, "plot"),
         (IndexCommandOptions, {"vector": IndexOptions("none")}, "index"),
         (IndexCommandOptions, {"vector": None, "lexical": LexicalOptions("none")}, "lexical"),
+        (
+            IndexCommandOptions,
+            {"vector": None, "lexical": LexicalOptions(), "recall_questions": "q.txt"},
+            "recall_questions",
+        ),
         (DeleteOptions, {}, "ids"),
         (DeleteOptions, {"ids": ("a",), "file": "ids.txt"}, "ids"),
     ],

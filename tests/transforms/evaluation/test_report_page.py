@@ -19,6 +19,7 @@ from tests.support.models import make_texts
 from transforms.catalog.options import ColumnOptions
 from transforms.evaluation import svg
 from transforms.evaluation.corpus_sample import most_frequent, principal_places, sample_corpus
+from transforms.evaluation.report_page import shortened
 from transforms.models.options import ModelOptions, Placement
 from transforms.search.store import Store
 
@@ -248,6 +249,13 @@ def test_the_overlap_check_finds_overlaps(browser: Browser, tmp_path: Path) -> N
 )
 def test_ticks_are_few_and_round(low: float, high: float, texts: list[str]) -> None:
     assert [text for _, text in svg.axis("", low, high).ticks] == texts
+
+
+def test_the_beginning_of_a_text_is_shown_with_and_without_blanks() -> None:
+    assert shortened(" a \n river ") == "a river"
+    assert shortened("東京" * 200) == "東京" * 89 + " …"
+    assert shortened("river " * 60) == "river " * 28 + "river …"
+    assert shortened("a " + "b" * 400) == "a " + "b" * 176 + " …"
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 12_345.678])

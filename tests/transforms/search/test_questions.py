@@ -1,6 +1,8 @@
 """Questions from files: the kinds that are read, and errors that name the file and the row."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from transforms.errors import BadInput
-from transforms.search.questions import evenly, read_questions, read_rows, recall_questions
+from transforms.search.questions import (
+    evenly,
+    name_of,
+    read_named_questions,
+    read_questions,
+    read_rows,
+    recall_questions,
+)
 
 
 def test_items_are_taken_evenly() -> None:
@@ -65,3 +74,70 @@ def test_a_field_that_is_needed_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         read_rows(str(path), ("question", "relevant"))
     assert "'relevant'" in caught.value.problem
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def as_parquet(**columns: list[str]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    return bytes(sink.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("content", "questions", "ids"),
+    [
+        (b"river?\n\n  a stone\n", ["river?", "a stone"], [None, None]),
+        (b"\xef\xbb\xbfriver?\r\na stone", ["river?", "a stone"], [None, None]),
+        (b'{"question": "river?"}\n{"question": "a stone"}', ["river?", "a stone"], [None, None]),
+        (b'\xef\xbb\xbf\n { "question": "a", "question_id": 7}', ["a"], [7]),
+        # A brace alone makes no JSON.
+        (b"{x | x > 0} is a set of what?", ["{x | x > 0} is a set of what?"], [None]),
+        (as_parquet(question=["a"], question_id=["q"]), ["a"], ["q"]),
+    ],
+)
+def test_standard_input_is_text_or_json_lines_or_parquet(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, questions: list[str], ids: list[object]
+) -> None:
+    pipe(monkeypatch, content)
+    assert read_questions("-") == questions
+    # Who asks again is told the same, though a pipe can be read only once.
+    assert read_named_questions("-") == (questions, ids)
+    assert recall_questions("-") == questions
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"\xff", "is not UTF-8 text"),
+        (b'{"question": "a"}\n{"question"', "has no valid JSON in line 2"),
+        (b'{"query": "a"}', "has no 'question' in row 0"),
+        (b'{"question": " "}', "has a blank question in row 0"),
+        (b"PAR1", "can't be read as Parquet"),
+    ],
+)
+def test_standard_input_that_cant_be_used_is_refused(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, problem: str
+) -> None:
+    pipe(monkeypatch, content)
+    with pytest.raises(BadInput) as caught:
+        read_questions("-")
+    assert (caught.value.option, caught.value.value) == ("questions", "standard input")
+    assert caught.value.problem.startswith(problem)
+
+
+def test_standard_input_that_is_closed_or_has_no_rows_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(BadInput, match="is empty"):
+        read_questions("-")
+    pipe(monkeypatch, b"a river\n")
+    with pytest.raises(BadInput, match="is neither JSON lines nor Parquet") as caught:
+        read_rows("-", ("question", "relevant"))
+    assert "question, relevant" in caught.value.remedy
+    assert (name_of("-"), name_of("q.txt")) == ("standard input", "q.txt")
