@@ -15,6 +15,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 from transforms.encoder.encoder import Encoder, load_encoder
 from transforms.errors import BadInput
 from transforms.ingest.part_tables import count_tokens
+from transforms.ingest.read_parts import reject_reasons
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.runtime.counters import TALLY
@@ -56,8 +57,10 @@ class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
 class AlbertEmbeddingHandler(_EncoderHandler):
     """A model handler from strings to vectors, for a ``RunInference`` of your own.
 
-    Each text gives a ``PredictionResult`` whose ``inference`` is a float32 array ``[dim]``. A text
-    longer than the model's ``max_tokens`` is truncated. RunInference batches as usual.
+    Each text gives a ``PredictionResult`` whose ``inference`` is a float32 array ``[dim]``. It is
+    None for a text that ``albeam embed`` would reject: one that is None, empty or blank, has no
+    tokens, or fails in the model. The counter ``rejects`` counts these. A text longer than the
+    model's ``max_tokens`` is truncated. RunInference batches as usual.
     """
 
     def __init__(
@@ -86,24 +89,36 @@ class AlbertEmbeddingHandler(_EncoderHandler):
 
     def run_inference(
         self,
-        batch: Sequence[str],
+        batch: Sequence[str | None],
         model: Encoder,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> Iterable[PredictionResult]:
         """Embed a batch of texts.
 
         Raises:
-            BadInput: an element can't be embedded; the error names it.
+            BadInput: an element is not a text, or is not valid Unicode; the error names it.
         """
         prompt = model.identity.passage_prompt if self._prompt is None else self._prompt
-        vectors = model.encode_texts(list(batch), prompt)
+        # The tokenizer reports what is not a text, by its place in the batch.
+        texts = [prompt + (text or "") if isinstance(text, str | None) else text for text in batch]
+        tokens = model.tokenizer.encode(texts)
+        reasons = reject_reasons([""] * len(texts), list(batch))
+        empty = tokens.count_after(len(prompt)) == 0
+        good = np.flatnonzero(~empty & [reason is None for reason in reasons])
+        framed = model.tokenizer.frame(tokens, model.identity.max_tokens).take(pa.array(good))
+        encoding = model.encode(framed)
+        vectors: list[Any] = [None] * len(texts)
+        for row, place in enumerate(good.tolist()):
+            if row not in encoding.failed:
+                vectors[place] = encoding.vectors[row]
+        Metrics.counter(METRICS, "rejects").inc(len(texts) - len(good) + len(encoding.failed))
         return [PredictionResult(text, vector) for text, vector in zip(batch, vectors, strict=True)]
 
     def batch_elements_kwargs(self) -> dict[str, Any]:
         """Return the bounds of a batch."""
         return self._batching
 
-    def get_num_bytes(self, batch: Sequence[str]) -> int:
+    def get_num_bytes(self, batch: Sequence[str | None]) -> int:
         """Return the memory of a batch's texts."""
         return sum(sys.getsizeof(text) for text in batch)
 

@@ -63,6 +63,33 @@ def test_a_text_that_can_not_be_embedded_is_named(albert: Path) -> None:
     assert (caught.value.option, caught.value.value) == ("text", 1)
 
 
+REJECTED = ["", " \n", None, "\u0301"]
+
+
+def test_texts_that_embed_rejects_get_no_vector_and_are_counted(albert: Path) -> None:
+    handler = AlbertEmbeddingHandler(str(albert), dtype="float32", min_batch_size=3)
+    expected = handler.load_model().encode_texts(["river", "stone"])
+
+    def check(results: list[PredictionResult]) -> None:
+        found = {result.example: result.inference for result in results}
+        assert set(found) == {"river", "stone", *REJECTED}
+        assert all(found[text] is None for text in REJECTED)
+        np.testing.assert_allclose([found["river"], found["stone"]], expected, atol=2e-6)
+
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    texts = ["river", *REJECTED, "stone"]
+    assert_that(pipeline | beam.Create(texts) | RunInference(handler), check)
+    result = pipeline.run()
+    result.wait_until_finish()
+    assert counters(result)["rejects"] == len(REJECTED)
+
+
+def test_a_prompt_makes_no_text_of_nothing(albert: Path) -> None:
+    handler = AlbertEmbeddingHandler(str(albert), dtype="float32", prompt="music ")
+    found = list(handler.run_inference(["", "\u0301", "river"], handler.load_model()))
+    assert [result.inference is None for result in found] == [True, True, False]
+
+
 def test_tables_keep_their_rows_and_rejects_get_no_vector(albert: Path) -> None:
     encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
     ids = encoder.tokenizer.encode_framed(["river", "stone"], 32)
@@ -86,6 +113,10 @@ def test_a_row_that_fails_alone_is_rejected(albert: Path) -> None:
     encoder._forward = holes
     found = embed_passages(table([[2, 7, 3], [2, 8, 3]]), encoder)
     assert found.column(REJECT).to_pylist() == [None, "non-finite vector"]
+    handler = AlbertEmbeddingHandler(str(albert), dtype="float32")
+    text = next(text for text in "!#$%&'()*+,-./" if encoder.tokenizer.encode([text]).ids[-1] == 8)
+    results = list(handler.run_inference(["river", text], encoder))
+    assert [result.inference is None for result in results] == [False, True]
 
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
