@@ -68,6 +68,8 @@ def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnos
         BadInput: an option is unknown.
     """
     options = pipeline_options(runner, beam_args)
+    if runner == "flink":
+        flink.fail_at_once(options)
     findings = [
         Finding("Python", platform.python_version()),
         Finding("albeam", installed_version()),

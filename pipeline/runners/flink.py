@@ -101,6 +101,17 @@ def set_defaults(options: PipelineOptions) -> None:
         server.job_server_jvm_properties = list(OPENS)
 
 
+def fail_at_once(options: PipelineOptions) -> None:
+    """Let a small job fail at its first failure, unless the user said how often Flink retries.
+
+    A cluster may restart a job a hundred times, and Beam sets that number for streams alone.
+    """
+    job = options.view_as(FlinkJobOptions)
+    if job.number_of_execution_retries is None:
+        options.view_as(StandardOptions).streaming = True
+        job.number_of_execution_retries = 0
+
+
 def _worker_command() -> str:
     installed = Path(sys.executable).with_name("albeam-worker")
     command = str(installed) if installed.is_file() else shutil.which("albeam-worker")

@@ -286,9 +286,6 @@ def test_doctor_asks_a_worker(
     assert f"loads {albert}" in asked_worker(albert, there).found
 
 
-@pytest.mark.skip(
-    reason="the job that fails on a cluster did not end within 200 s; not yet known why"
-)
 def test_doctor_names_a_worker_of_another_version(
     cluster: Cluster, albert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
