@@ -27,6 +27,7 @@ from transforms.index.lexical.build import choose_language
 from transforms.index.vector.index_files import write_questions
 from transforms.index.vector.plan import IndexContext, reusable_indexes
 from transforms.ingest.partitioning import plan_parts
+from transforms.ingest.passages import UNKNOWN_TEXTS
 from transforms.search.questions import recall_questions
 from transforms.storage import filesystem
 from transforms.transactions.buckets import chosen_rows, count_changes, remove_buckets
@@ -180,14 +181,16 @@ def execute(job: ResolvedJob, difference: Difference, planned: SegmentPlan) -> O
             f"other writers have committed since snapshot {changes.base}, with which the input "
             "was compared; these counts do not include their changes",
         )
+    counts = counters(result)
     return Outcome(
         snapshot,
         info,
         done,
-        counters(result).get("model_loads", 0),
+        counts.get("model_loads", 0),
         _late_rejects(difference, info),
         notices,
         embedded=True,
+        unknown_texts=counts.get(UNKNOWN_TEXTS, 0),
     )
 
 

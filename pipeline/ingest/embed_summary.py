@@ -37,6 +37,8 @@ class EmbedSummary:
         lexical: the language of the lexical index, or ``none``.
         segment: the segment that was written; empty if none was.
         notice: what else the user should know; often empty.
+        unknown_texts: embedded texts of which at least half is unknown to the model, as another
+            script is.
         left_out: reason to number of names below the inputs that were left out; a folder counts
             once.
     """
@@ -68,6 +70,7 @@ class EmbedSummary:
     segment: str
     snapshot: int
     notice: str
+    unknown_texts: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
 
 
@@ -84,6 +87,7 @@ class Outcome:
             embedded, after the comparison.
         notices: sentences for the user.
         embedded: whether the run embedded anything.
+        unknown_texts: how many texts that it embedded are mostly unknown to the model.
     """
 
     snapshot: int
@@ -93,6 +97,7 @@ class Outcome:
     late_rejects: Mapping[str, int] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     embedded: bool = False
+    unknown_texts: int = 0
 
 
 def summarize(
@@ -106,7 +111,12 @@ def summarize(
     embedded = tokens - sum(part.tokens for part in parts if part.number in outcome.done_before)
     index = info.index if info is not None else None
     lexical = info.lexical if info is not None else None
-    notices = (job.model.notice, *change_notices(changes, late), *outcome.notices)
+    notices = (
+        job.model.notice,
+        *change_notices(changes, late),
+        *unknown_notices(outcome.unknown_texts),
+        *outcome.notices,
+    )
     return EmbedSummary(
         documents=written + counts["unchanged"],
         # Against an empty store all rows are new, except those that were rejected later.
@@ -136,6 +146,7 @@ def summarize(
         segment=info.name if info is not None else "",
         snapshot=outcome.snapshot,
         notice="; ".join(filter(None, notices)),
+        unknown_texts=outcome.unknown_texts,
     )
 
 
@@ -149,6 +160,17 @@ def change_notices(changes: ChangeSet, late_rejects: Mapping[str, int]) -> list[
     if lost:
         notices.append(f"{counted(lost, 'live document')} rejected in this input and removed")
     return notices
+
+
+def unknown_notices(texts: int) -> list[str]:
+    """Return what the user should know about texts that are mostly unknown to the model."""
+    if not texts:
+        return []
+    verb = "is" if texts == 1 else "are"
+    return [
+        f"{counted(texts, 'text')} {verb} mostly unknown to the model, as another script is; "
+        "vectors say little about that, words still count in modes hybrid and lexical"
+    ]
 
 
 def lost_columns(

@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import apache_beam as beam
 import numpy as np
@@ -17,8 +17,9 @@ from transforms.ingest.windows import Window, cut
 from transforms.models.options import ModelOptions
 from transforms.models.resolve import Model, find_model
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
-from transforms.runtime.checked_fn import CheckedFn
+from transforms.models.unknown_texts import mostly_unknown
 from transforms.models.word_tokens import Ints, TokenizedTexts, ranges
+from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import arrow_coder  # noqa: F401
 from transforms.storage.hashing import text_hashes
 from transforms.storage.schema import (
@@ -32,6 +33,9 @@ from transforms.storage.schema import (
     TOKEN_FIELD,
     TOKENS,
 )
+
+#: The Beam counter of embedded texts that are mostly unknown to the model.
+UNKNOWN_TEXTS = "unknown_texts"
 
 
 def check_passage_options(options: PassageOptions, tokenizer: Tokenizer) -> None:
@@ -57,7 +61,12 @@ def check_passage_options(options: PassageOptions, tokenizer: Tokenizer) -> None
         )
 
 
-def split_passages(table: pa.Table, tokenizer: Tokenizer, options: PassageOptions) -> pa.Table:
+def split_passages(
+    table: pa.Table,
+    tokenizer: Tokenizer,
+    options: PassageOptions,
+    count_unknown: Callable[[int], None] | None = None,
+) -> pa.Table:
     """Split documents into passages and tokenize them.
 
     Args:
@@ -65,6 +74,7 @@ def split_passages(table: pa.Table, tokenizer: Tokenizer, options: PassageOption
             row with a reject reason passes through as one row without a passage.
         tokenizer: the model's tokenizer.
         options: window size, overlap, prompt.
+        count_unknown: called with the number of texts that are mostly unknown to the model.
 
     Returns:
         A table with the columns of a passage, ``_tokens`` (framed ids), the source columns and the
@@ -78,6 +88,9 @@ def split_passages(table: pa.Table, tokenizer: Tokenizer, options: PassageOption
     lead = _prompt_tokens(tokens, len(options.prompt))
     lengths = np.diff(tokens.bounds) - lead
     fits = lengths <= options.max_tokens - tokenizer.special_tokens - lead
+    if count_unknown is not None:
+        unknown = mostly_unknown(tokens, tokenizer.unknown, len(options.prompt))
+        count_unknown(int((unknown & (lengths > 0)).sum()))
     one, many = (np.flatnonzero((lengths > 0) & fit) for fit in (fits, ~fits))
     cuts: list[Window] = []
     pieces: list[str] = []
@@ -204,7 +217,8 @@ class _SplitFn(CheckedFn):
         self._tokenizer = _tokenizer_of(find_model(self._model))
 
     def process(self, element: pa.Table) -> Iterator[pa.Table]:
-        yield split_passages(element, self._tokenizer, self._options)
+        unknown = Metrics.counter(METRICS, UNKNOWN_TEXTS)
+        yield split_passages(element, self._tokenizer, self._options, unknown.inc)
         slow = Metrics.counter(METRICS, "texts_tokenized_slowly")
         slow.inc(self._tokenizer.take_slow_texts())
 

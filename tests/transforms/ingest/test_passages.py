@@ -249,6 +249,18 @@ def test_threads_of_a_worker_share_one_tokenizer(
     assert found[0] is found[1] is found[2]
 
 
+def test_split_passages_counts_the_texts_that_are_mostly_unknown() -> None:
+    fast = make_tokenizer()
+    tokenizer = Tokenizer(fast.backend_tokenizer, fast.unk_token_id)
+    # A rejected text and one without tokens are told as rejects.
+    texts = ["river", "東京は", "東京は " * 40, "Привет river stone", None, "\u0301"]
+    table = source(texts, [None, None, None, None, "null text", None])
+    for prompt in ("", "a prompt that is longer than the texts: "):
+        counts: list[int] = []
+        split_passages(table, tokenizer, PassageOptions(64, 2, prompt), counts.append)
+        assert counts == [2]
+
+
 def test_split_passages_counts_the_texts_that_are_tokenized_slowly(albert: Path) -> None:
     table = source(["river stone", "a \u0301b", "music", "\u0301"], [None] * 4)
     options = PassageOptions(16, 2)
