@@ -11,10 +11,23 @@ import torch
 
 from transforms.runtime.forks import Lock
 
+_TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
+#: Size of a batch's widest states on a CPU. Larger ones leave the cache, and their memory is
+#: returned to the system each time.
+_BYTES_PER_BATCH = 6 << 20
 #: How many batches must fit before a larger one is tried: at first, and at most.
 _PATIENCE = 64, 4_096
 
 _LOGGER = logging.getLogger(__name__)
+
+
+def tokens_per_batch(device: str, dtype: str, width: int) -> int:
+    """Return the most tokens of a batch of a network whose widest states have this width."""
+    most = _TOKENS_PER_BATCH[device]
+    if device == "cuda":
+        return most
+    size = 4 if dtype == "float32" else 2
+    return max(512, min(most, _BYTES_PER_BATCH // (size * width)))
 
 
 class Budget:
@@ -88,7 +101,7 @@ def cut_batches(
     limit: Callable[[], int],
     padded: bool,
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Cut rows, in their order, into batches of at most ``limit`` tokens; the encoder's batches.
+    """Cut rows, in their order, into batches of at most ``limit`` tokens.
 
     A row that is longer than the limit gets a batch of its own.
 
@@ -100,11 +113,11 @@ def cut_batches(
     """
     first, total = 0, 0
     for place, row in enumerate(order):
-        width = int(lengths[order[first] if padded else row])
+        width = max(1, int(lengths[order[first] if padded else row]))
         if place > first and total + width > limit():
             yield order[first:place]
             first, total = place, 0
-            width = int(lengths[row])
+            width = max(1, int(lengths[row]))
         total += width
     if len(order):
         yield order[first:]
@@ -120,13 +133,9 @@ def batches_by_length(lengths: npt.NDArray[np.int64], budget: int) -> list[npt.N
 
     A text that is longer than the budget gets a batch of its own.
     """
+    # The order of equal lengths decides the weights of a training that resumes.
     order = np.argsort(lengths, kind="stable")[::-1]
-    batches, start = [], 0
-    while start < len(order):
-        rows = max(1, budget // max(1, int(lengths[order[start]])))
-        batches.append(order[start : start + rows])
-        start += rows
-    return batches
+    return list(cut_batches(order, lengths, lambda: budget, padded=True))
 
 
 def pad(rows: Sequence[npt.NDArray[np.int32]], fill: int) -> torch.Tensor:

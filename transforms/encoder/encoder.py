@@ -12,11 +12,17 @@ import torch
 from torch.nn import functional
 
 from transforms.encoder.backends import Backend, backends_for, load_backend
-from transforms.encoder.batching import Batch, Budget, count_batch_tokens, cut_batches
+from transforms.encoder.batching import (
+    Batch,
+    Budget,
+    count_batch_tokens,
+    cut_batches,
+    tokens_per_batch,
+)
 from transforms.encoder.network import pool
 from transforms.encoder.out_of_memory import is_out_of_memory, release_memory
 from transforms.encoder.placement import resolve_placement
-from transforms.encoder.reference import PROBES, reference_vectors
+from transforms.encoder.reference import MIN_COSINE, probe_ids, reference_vectors, smallest_cosine
 from transforms.errors import BadInput
 from transforms.models.options import Placement
 from transforms.models.resolve import Model
@@ -25,14 +31,8 @@ from transforms.runtime.cpu_pool import Cores
 from transforms.runtime.devices import check_process
 from transforms.runtime.forks import Lock, loading
 
-#: The smallest cosine between the chosen backend and the plain float32 model that is accepted.
-_MIN_COSINE = {"float32": 0.999999, "bfloat16": 0.9995, "float16": 0.9995}
-_TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
 #: Inputs of at most so many tokens (one question) are embedded by one core.
 _FEW_TOKENS = 64
-#: Size of a batch's widest states on a CPU. Larger ones leave the cache, and their memory is
-#: returned to the system each time.
-_BYTES_PER_BATCH = 6 << 20
 _NO_MEMORY = "out of memory"
 #: What a backend raises that another build of torch lacks or can't run: a missing operator is an
 #: AttributeError.
@@ -73,7 +73,7 @@ class Encoder:
         self._source = model
         self._lock, self._process = Lock(), os.getpid()
         self._exact: Backend | None = None
-        self._most = _tokens_per_batch(model, resolved)
+        self._most = tokens_per_batch(self.device, self.dtype, model.intermediate_size)
         self.cores = Cores(self.device)
         self._choose_backend()
 
@@ -239,7 +239,7 @@ class Encoder:
 
     def _choose_backend(self) -> None:
         """Choose the first backend, in the wanted dtype or float32, whose vectors are correct."""
-        probes = self._probe_ids()
+        probes = probe_ids(self.tokenizer, self.identity.max_tokens)
         expected = reference_vectors(self._source, probes)
         reasons: list[str] = []
         for dtype in dict.fromkeys([self.dtype, "float32"]):
@@ -257,14 +257,14 @@ class Encoder:
                 try:
                     self.backend = load_backend(self._source, self.device, dtype, name)
                     self._backend_name, self.dtype = name, dtype
-                    cosine = _smallest_cosine(
+                    cosine = smallest_cosine(
                         self.encode(pa.array(probes, pa.list_(pa.int32()))).vectors, expected
                     )
                 except _BACKEND_ERRORS as error:
                     message = str(error) or type(error).__name__
                     reasons.append(f"{name} in {dtype} failed: {message.splitlines()[0]}")
                     continue
-                if cosine >= _MIN_COSINE[dtype]:
+                if cosine >= MIN_COSINE[dtype]:
                     return
                 reasons.append(f"{name} vectors in {dtype} are off (cosine {cosine:.6f})")
         raise BadInput(
@@ -273,11 +273,6 @@ class Encoder:
             f"({self._source.model_type}) can't be embedded exactly: {'; '.join(reasons)}",
             "Give another model" if self.device == "cpu" else "Give --device cpu",
         )
-
-    def _probe_ids(self) -> list[list[int]]:
-        room = self.identity.max_tokens
-        full = " ".join([*PROBES] * (1 + room // 8))
-        return self.tokenizer.encode_framed([*PROBES, full], room)
 
 
 def load_encoder(model: Model, placement: Placement) -> Encoder:
@@ -289,17 +284,3 @@ def load_encoder(model: Model, placement: Placement) -> Encoder:
     """
     with loading():
         return Encoder(model, placement)
-
-
-def _tokens_per_batch(model: Model, placement: Placement) -> int:
-    most = _TOKENS_PER_BATCH[placement.device]
-    if placement.device == "cuda":
-        return most
-    size = 4 if placement.dtype == "float32" else 2
-    return max(512, min(most, _BYTES_PER_BATCH // (size * model.intermediate_size)))
-
-
-def _smallest_cosine(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> float:
-    a, b = ours.astype(np.float64), theirs.astype(np.float64)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(np.min((a * b).sum(axis=1) / norms))
