@@ -250,7 +250,8 @@ class _Lister:
         return good and not folder.linked
 
     def _take_file(self, entry: Entry) -> None:
-        if entry.kind == FILE and self._is_text(entry):
+        if entry.file is not None and self._is_text(entry):
+            urls.check_link(entry.file.url, entry.path)
             (self._linked if entry.linked else self._direct)[entry.path] = entry
             self._found = True
         elif entry.kind == BROKEN:

@@ -121,6 +121,13 @@ def url_of(opened: str, fs: Any, path: str, name: str) -> str:
     return opened[: len(opened) - shared] + name[len(path) - shared :]
 
 
+def check_link(url: str, path: str) -> None:
+    """Raise BadInput if a chain can't name a file that a listing of it has found."""
+    if is_chain(url) and "::" in path:
+        problem = "holds '::', which fsspec takes for the end of a URL in a chain"
+        raise BadInput("input", url, problem, "Rename the file, or leave the chain out")
+
+
 def check_text(url: str) -> None:
     """Raise BadInput if a path can't be written down as text."""
     try:

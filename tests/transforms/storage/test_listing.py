@@ -192,6 +192,14 @@ def test_links_into_each_other_are_walked_once(tmp_path: Path) -> None:
     assert len(list_inputs((str(folders[0]),))) == 12
 
 
+def test_an_ordinary_file_is_known_by_path_size_and_time_of_change(linked: Path) -> None:
+    # Names of segments come from these fields, so that they stay what they were.
+    [file] = list_inputs((str(linked / "a.parquet"),))
+    info = fsspec.filesystem("file").info(file.url)
+    assert (file.url, file.size) == (str(linked / "a.parquet"), info["size"])
+    assert file.version == f"mtime={info['mtime']}"
+
+
 def test_another_target_of_a_link_is_another_version(linked: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "blobs", tmp_path / "more", tmp_path / "else"):
         folder.mkdir(exist_ok=True)

@@ -182,6 +182,14 @@ def test_a_cached_filesystem_is_an_input(here: Path) -> None:
         assert all(file.url.startswith("simplecache::memory://") for file in found)
 
 
+def test_a_file_that_a_chain_cannot_name_is_refused() -> None:
+    root = uuid.uuid4().hex
+    fsspec.filesystem("memory").pipe(f"/{root}/std::v.parquet", b"x")
+    with pytest.raises(BadInput, match="holds '::'") as caught:
+        input_files.list_inputs((f"simplecache::memory://{root}",))
+    assert "std::v.parquet" in caught.value.value
+
+
 @pytest.mark.parametrize("url", ["zip://x.parquet::x.zip", "simplecache::memory://x/y.parquet"])
 def test_a_chain_is_no_place_to_write_to(archives: Path, url: str) -> None:
     with pytest.raises(BadInput, match="chain of URLs"):
