@@ -1,17 +1,16 @@
 """Write docs/reference/json.md: the keys that each command prints with ``--json``.
 
 Most commands print a dataclass. Its fields, their types and their descriptions are read from the
-source, so that nothing heavy is imported. The keys of the others are listed here; a test compares
-them with what the commands print.
+source, so that nothing heavy is imported. `deploy.docs.json_outputs` lists the keys of the others.
 """
 
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from deploy.docs.json_outputs import OUTPUTS, Key
 from deploy.docs.markdown import ROOT
 
 _HEAD = """\
@@ -24,127 +23,6 @@ may add keys, and does not rename or remove any. Numbers that are not finite are
 ISO 8601 strings, and bytes are base64. [Commands](cli.md) lists all options.
 """
 
-
-@dataclass(frozen=True)
-class Key:
-    """A key of a JSON object: its name, its type in words, its meaning."""
-
-    name: str
-    kind: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a command prints.
-
-    Attributes:
-        about: a sentence about the whole.
-        source: file and name of the dataclass whose fields are the keys, or None.
-        keys: further keys, or all where there is no dataclass.
-        nested: dataclasses that only ``keys`` mention.
-    """
-
-    about: str
-    source: tuple[str, str] | None = None
-    keys: tuple[Key, ...] = ()
-    nested: tuple[tuple[str, str], ...] = ()
-
-
-_EVALUATE = (
-    Key("questions", "integer", "number of questions"),
-    Key("metrics", "object of number", "without `--modes` and `--beside`: each metric's mean"),
-    Key("modes", "object of object", "mode, then metric: the mean over the questions"),
-    Key(
-        "intervals",
-        "object of array or of object",
-        "metric, or mode and then metric: `[low, high]`, the 95 % interval",
-    ),
-    Key("success", "object of array", "mode: success@1, success@2, … down to `-k`, at most 100"),
-    Key(
-        "latency",
-        "object of object",
-        "mode, then stage: `p50`, `p95` and `p99` in milliseconds, one question at a time",
-    ),
-    Key("relevant_ids", "integer", "number of relevant ids, each counted once"),
-    Key("unknown_ids", "integer", "number of relevant ids that the store lacks"),
-    Key(
-        "cut_questions", "integer", "number of questions that are longer than what the model reads"
-    ),
-    Key("unknown_questions", "integer", "number of questions that are mostly unknown to the model"),
-    Key("notice", "string", "what else the user should know; often empty"),
-)
-_BENCH = (
-    Key("machine", "object", "platform, processor, threads, device, date, versions"),
-    Key("corpora", "object of string", "whether a corpus is real or made up"),
-    Key(
-        "rows",
-        "array of object",
-        "a row for each shape, corpus and system: `system`, `shape`, `corpus`, "
-        "`tokens_per_second`, `peak_share`, `padding`, `dtype`, `least_cosine`, `texts`, "
-        "`tokens`, `rounds`, `rates`, `note`; some have `startup_seconds`, `bare_rates` and "
-        "`e2e_share`",
-    ),
-    Key("tokenizer", "object", "`tokens_per_second`, `again_tokens_per_second`; if measured"),
-    Key("memory", "object", "`rows`, `peak_bytes`, `ratio`; if measured"),
-    Key("store", "object", "what a sync and opening a store cost; if measured"),
-    Key("targets", "array of object", "each target with what was measured and `passed`"),
-)
-_SNAPSHOTS = (
-    Key("snapshot", "integer", "its number"),
-    Key("created", "string", "when it was committed"),
-    Key("command", "string", "which command committed it"),
-    Key("segments", "array of string", "names of the live segments"),
-    Key("documents", "integer", "live documents"),
-    Key("passages", "integer", "live passages"),
-    Key("rejects", "object of integer", "reason: number of rejected rows"),
-    Key("model", "object", "the model's identity"),
-    Key("damaged", "string", "instead of all but `snapshot`, where its file can't be read"),
-)
-_DEMO = (
-    Key("summary", "object", "the keys of `albeam embed`"),
-    Key("right", "integer", "questions whose expected object is among the first five hits"),
-    Key("answers", "array of object", "each question with what was `expected` and `found`"),
-)
-_HIT = ("transforms/search/results.py", "Hit")
-_ANSWER = Key(
-    "answer", "`Answer` or null", "with `--reader`: the best span of the passage, if there is one"
-)
-_TRAINED = ("pipeline/training/result.py", "TrainingResult")
-
-OUTPUTS: dict[str, Output] = {
-    "embed": Output("", ("pipeline/ingest/embed_summary.py", "EmbedSummary")),
-    "watch": Output("Printed when the watch ends.", ("pipeline/ingest/watch.py", "WatchSummary")),
-    "plan": Output("", ("pipeline/ingest/plan.py", "PlanReport")),
-    "search": Output(
-        "An array of hits, best first; with `--questions` one array, a line, for each question.",
-        _HIT,
-        (_ANSWER,),
-        (("transforms/search/reader.py", "Answer"),),
-    ),
-    "search --output": Output("", ("pipeline/search/batch_search.py", "RunSummary")),
-    "evaluate": Output(
-        "`metrics` for one mode; with `--modes` or `--beside` `modes`, `success` and `latency` "
-        "instead.",
-        None,
-        _EVALUATE,
-    ),
-    "evaluate --tune": Output("", ("pipeline/evaluation/tune_weight.py", "WeightReport")),
-    "compare": Output("", ("pipeline/evaluation/compare.py", "Comparison")),
-    "delete": Output("", ("pipeline/maintenance/delete.py", "DeleteSummary")),
-    "snapshots": Output("An array of objects, the oldest snapshot first.", None, _SNAPSHOTS),
-    "rollback": Output("", ("pipeline/maintenance/rollback.py", "RollbackSummary")),
-    "vacuum": Output("", ("pipeline/maintenance/vacuum.py", "VacuumSummary")),
-    "compact": Output("", ("pipeline/maintenance/compact.py", "CompactSummary")),
-    "index": Output("", ("pipeline/maintenance/index.py", "IndexSummary")),
-    "tune": Output("", ("pipeline/maintenance/tune.py", "TuneReport")),
-    "verify": Output("", ("pipeline/maintenance/verify.py", "VerifyReport")),
-    "demo": Output("", None, _DEMO),
-    "doctor": Output("", ("pipeline/runners/doctor.py", "Diagnosis")),
-    "distill": Output("Progress goes to stderr.", _TRAINED),
-    "finetune": Output("Progress goes to stderr.", _TRAINED),
-    "bench": Output("`--json FILE` writes the same to a file.", None, _BENCH),
-}
 
 _PLAIN = {
     "str": "string",
@@ -234,7 +112,7 @@ def _class(file: str, name: str) -> tuple[ast.Module, ast.ClassDef]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return tree, node
-    raise LookupError(f"{file} has no class {name}; correct OUTPUTS in {__name__}")
+    raise LookupError(f"{file} has no class {name}; correct deploy.docs.json_outputs")
 
 
 def _find(tree: ast.Module, file: str, name: str) -> tuple[str, str] | None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from deploy.docs import check, generate, markdown, names
-from deploy.docs.json_reference import OUTPUTS, fields_of, undescribed
+from deploy.docs.json_outputs import OUTPUTS
+from deploy.docs.json_reference import fields_of, undescribed
 from deploy.docs.markdown import ROOT, Page, anchor_of, pages, read_page
 from pipeline.parser import COMMANDS, build_parser, option_names
 
