@@ -12,7 +12,7 @@ HAS_SIGN = re.compile("[-'.·\u200b\u200c_,/\\\\:@&=?%~+#]")
 _AT_JOINT = re.compile(_JOINT)
 _AT_LINK = re.compile(_LINK)
 #: ``C++``, ``C#``, ``Disney+``; ``.NET``.
-_ENDS_IN_SIGN = re.compile(r"[^\W\d_]\w*(?:\+\+|#(?!\w)|\+(?![\w+]))")
+_ENDS_IN_SIGN = re.compile(r"(?<!\w)[^\W\d_]\w*+(?:\+\+|#(?!\w)|\+(?![\w+]))")
 _BEGINS_WITH_POINT = re.compile(r"(?<![\w./\\])\.[^\W\d_]\w*")
 _THOUSANDS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _VERSION = re.compile(r"[vV](?=\d)")
@@ -35,9 +35,9 @@ class Compound(NamedTuple):
     parts: list[str]
 
 
-def compound(letter: str) -> str:
-    """Return a regular expression for compounds, given one for a letter; for Rust and Python."""
-    return f"{letter}+(?:(?:{_JOINT}|{_LINK}){letter}+)+"
+def compound(word: str) -> str:
+    """Return a regular expression for compounds, given one for words; for Rust and Python."""
+    return f"{word}(?:(?:{_JOINT}|{_LINK}){word})+"
 
 
 def signed_names(text: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import itertools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -45,7 +46,8 @@ _SIMPLE = re.compile(
 _BEFORE = "([{\"'«„“‘‚¿¡「『（《"
 _AFTER = ".,;:!?)]}\"'»“”’…。、，！？：；）》」』।؟،؛"
 _ASCII_WORD = re.compile("[0-9a-zA-Z]+")
-_ASCII_COMPOUND = re.compile(compound("[0-9a-zA-Z]"))
+# Possessive, as each other way to match a long word would be tried as well.
+_ASCII_COMPOUND = re.compile("(?<![0-9a-zA-Z])" + compound("[0-9a-zA-Z]++"))
 #: Articles, pronouns and prepositions that lose a vowel: they are not joined to the next word.
 _ELIDED = {
     language: frozenset(articles.split())
@@ -90,7 +92,7 @@ class WordSplitter:
         """Build the splitter for texts in a language."""
         self._elided = _ELIDED.get(language, frozenset())
         self._words = _find_all(_WORD)
-        self._compounds = _find_all(compound(_LETTER))
+        self._compounds = _find_all(compound(f"{_LETTER}+"))
 
     def split(self, text: str) -> Words:
         """Return the words of a text."""
@@ -116,17 +118,19 @@ class WordSplitter:
         words: Words,
     ) -> None:
         single = find_words(text)
+        joint: Counter[str] = Counter()
         if HAS_SIGN.search(text):
             words.names += itertools.chain(signed_names(text), thousands(text))
             for found in find_compounds(text):
                 words.names += names(found)
                 for each in joined(found, self._elided):
-                    for part in each.parts:
-                        single.remove(part)
+                    joint.update(each.parts)
                     more = [inner for part in each.parts for inner in camel_parts(part)]
                     words.compounds.append(Compound(each.whole, each.parts + more))
         for word in single:
-            if parts := camel_parts(word):
+            if joint[word]:
+                joint[word] -= 1
+            elif parts := camel_parts(word):
                 words.compounds.append(Compound(word, parts))
             else:
                 words.single.append(word)

@@ -1,5 +1,6 @@
 """A word that stands in a text finds it, in any spelling, in each language."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,16 @@ def test_terms_do_not_depend_on_what_was_analyzed_before(monkeypatch: pytest.Mon
     analyzer = Analyzer("french")
     for _ in range(2):
         assert [analyzer.terms(word) for word in words] == expected
+
+
+def test_the_time_of_a_long_word_grows_with_its_length_alone() -> None:
+    analyzer = Analyzer("english")
+    for piece in ("a", "é", "a-b/", "aB3/x+Yz9Q", "1,000,", "a.", "_", "漢", "a\u0301", 'א"'):
+        text = "a" + piece * (200_000 // len(piece)) + "="
+        started = time.process_time()
+        assert analyzer.terms(text)
+        # One that tries each end for each beginning takes minutes.
+        assert time.process_time() - started < 10
 
 
 def test_without_accents_is_what_it_says() -> None:
