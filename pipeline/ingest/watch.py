@@ -9,6 +9,7 @@ from typing import Any
 
 from apache_beam.runners.runner import PipelineState
 
+from pipeline.command_line.console import counted
 from pipeline.ingest.options import EmbedOptions, WatchCommandOptions
 from pipeline.ingest.resolve import check_places, new_pipeline, resolve
 from pipeline.maintenance import compact
@@ -256,7 +257,7 @@ def _compact(
 
 def _line(entry: Entry, closing: Closing) -> str:
     taken = len(entry.files) - len(entry.rejected)
-    words = [f"{taken} file{'s' if taken != 1 else ''}"]
+    words = [counted(taken, "file")]
     if closing.reason:
         words.append(f"given up: {closing.reason}")
     else:

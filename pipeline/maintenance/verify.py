@@ -30,7 +30,6 @@ from transforms.storage import filesystem, remedies
 from transforms.storage.file_cache import FileCache, check_file
 
 _SNAPSHOT_REMEDY = "Roll back, or embed again"
-_STORE_REMEDY = "Embed again into a new store"
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,9 @@ def run(
 
 def _raise_if_damaged(store: str, damages: list[Damaged]) -> None:
     if damages:
-        listed = " | ".join(map(str, damages))
-        raise Damaged("store", store, f"has {counted(len(damages), 'damage')}: {listed}")
+        listed = " | ".join(map(str, damages)).rstrip(".")
+        problem = f"has {counted(len(damages), 'damage')}: {listed}"
+        raise Damaged("store", store, problem, "Do what each of them says, and verify again")
 
 
 @dataclass
@@ -145,7 +145,7 @@ class _Check:
             self._compare(ref, "live ", live, (ref.live_documents, ref.live_passages))
         if difference := info.identity.difference(self.snapshot.identity):
             problem = f"has another model than the snapshot: {difference}"
-            self.damages.append(Damaged("segment", ref.name, problem, _STORE_REMEDY))
+            self.damages.append(Damaged("segment", ref.name, problem, remedies.NEW_STORE))
         total = (info.total("documents"), info.rows)
         self._compare(ref, "", total, (ref.documents, ref.passages))
 
@@ -228,8 +228,8 @@ def _check_part(
     twice = sorted(documents & seen)
     if twice:
         problem = f"shares {counted(len(twice), 'document')} with other parts, such as {twice[0]!r}"
-        raise Damaged("part", url, problem, _STORE_REMEDY)
+        raise Damaged("part", url, problem, remedies.NEW_STORE)
     seen |= documents
     pairs = table.group_by(["document_id", "passage"]).aggregate([])
     if pairs.num_rows != table.num_rows:
-        raise Damaged("part", url, "has the same passage of a document twice", _STORE_REMEDY)
+        raise Damaged("part", url, "has the same passage of a document twice", remedies.NEW_STORE)

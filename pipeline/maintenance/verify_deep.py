@@ -11,6 +11,7 @@ from transforms.index.vector import faiss_search
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.recut import StoredPassage, recut
 from transforms.search.store import Store
+from transforms.storage import remedies
 from transforms.storage.vectors import vectors_to_numpy
 
 SAMPLE = 64
@@ -25,7 +26,6 @@ _RECALL_MARGIN = 0.2
 _RECALL_AT = 10
 #: The rows whose names are read at once to find the end of a document.
 _AT_ONCE = 1_024
-_REMEDY = "Embed again into a new store"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def check_deeply(
             None,
             f"the vector of its text has cosine {cosine:.4f} with the stored one, below "
             f"{LEAST_COSINE}",
-            _REMEDY,
+            remedies.NEW_STORE,
         )
         for name, cosine in zip(names, cosines, strict=True)
         if not cosine >= LEAST_COSINE
@@ -163,7 +163,7 @@ def _check_index(
                 f"the index gives its nearest passages the scores {_rounded(scores[place])}, but "
                 f"their vectors have {_rounded(real[place])}, and exact search finds "
                 f"{_rounded(best[place])}",
-                _REMEDY,
+                remedies.NEW_STORE,
             )
             for place in np.flatnonzero(wrong.any(axis=1))
         ]
@@ -176,7 +176,7 @@ def _check_index(
                 None,
                 f"finds {recall:.3f} of the nearest passages of {len(chosen)} sampled ones, but "
                 f"the manifest records {recorded:.3f}",
-                "Embed again into a new store, or compact",
+                f"{remedies.NEW_STORE}, or compact",
             )
         ]
     return recall, []

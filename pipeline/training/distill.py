@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from pipeline.training.options import DistillOptions
 from pipeline.training.result import TrainingResult
+from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import (
     fingerprint,
     prepare_work_folder,
@@ -76,10 +76,7 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
             before the training starts.
         AlbeamError: the loss is no longer finite.
     """
-    started = time.monotonic()
-
-    def timed_log(line: str) -> None:
-        log(f"{time.monotonic() - started:7.0f} s  {line}")
+    tell = timed_log(log)
 
     placement = resolve_training_placement(options.device, options.precision)
     check_output(options.output, options.work)
@@ -101,7 +98,7 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
 
     start = _load_student(options) if options.student else _new_student(options, texts, corpus)
     random.Random(_ORDER).shuffle(texts)
-    timed_log(f"vocabulary of {start.config.vocab_size} pieces")
+    tell(f"vocabulary of {start.config.vocab_size} pieces")
     vectors = work / f"teacher-{settings['teacher']}-{corpus}-{options.max_tokens}"
     targets = TeacherVectors(
         lambda: Teacher(options.teacher, placement),
@@ -112,7 +109,7 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
     )
     token_file = work / f"tokens-{corpus}-{start.tokenizer_key}-{options.max_tokens}.parquet"
     tokens = tokenize_corpus(start.tokenizer, texts, options.max_tokens, token_file)
-    timed_log(f"{len(tokens.ids)} tokens of {len(texts)} texts")
+    tell(f"{len(tokens.ids)} tokens of {len(texts)} texts")
     train_texts = len(texts) - options.held_out
     data = DistillationData(tokens, targets, train_texts, options.batch_tokens, options.seed)
     record_data(work, token_file, vectors, train_texts, vocabulary_hash(start.tokenizer))
@@ -131,10 +128,10 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
         batches=data.batches,
         loss=lambda batch: student.distillation_loss(batch, LossWeights()),
         evaluate=lambda: student.teacher_cosine(held_out),
-        report=lambda progress: timed_log(str(progress)),
+        report=lambda progress: tell(str(progress)),
     )
     if options.resume and trainer.resume():
-        timed_log(f"resumed at step {trainer.state.step}")
+        tell(f"resumed at step {trainer.state.step}")
     state = trainer.run()
     write_model(
         options.output,
@@ -147,7 +144,7 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
         ),
     )
     result = TrainingResult.from_state(options.output, state)
-    timed_log(str(result))
+    tell(str(result))
     return result
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from pipeline.training.options import FinetuneOptions
 from pipeline.training.result import TrainingResult
+from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import fingerprint, prepare_work_folder
 from transforms.errors import BadInput
 from transforms.evaluation.plots import training_curves
@@ -47,11 +47,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
             fit. Raised before the training starts.
         AlbeamError: the loss is no longer finite.
     """
-    started = time.monotonic()
-
-    def timed_log(line: str) -> None:
-        log(f"{time.monotonic() - started:7.0f} s  {line}")
-
+    tell = timed_log(log)
     check_output(options.output, options.work)
     config, weights = read_model(options.model)
     max_tokens = options.max_tokens or max_tokens_of(options.model, config)
@@ -87,7 +83,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
         rows.hard_negatives(pairs, config.vocab_size) if mine else [[] for _ in pairs.passages]
         for rows, pairs in zip(tokens, corpora, strict=True)
     ]
-    timed_log("mined the hard negatives" if mine else "no hard negatives")
+    tell("mined the hard negatives" if mine else "no hard negatives")
     pair_data = PairData(
         corpora,
         negatives,
@@ -130,10 +126,10 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
         ),
         loss=objective.loss,
         evaluate=lambda: objective.evaluate(held_out, _QUESTIONS, held_out_batches),
-        report=lambda progress: timed_log(str(progress)),
+        report=lambda progress: tell(str(progress)),
     )
     if options.resume and trainer.resume():
-        timed_log(f"resumed at step {trainer.state.step}")
+        tell(f"resumed at step {trainer.state.step}")
     else:
         trainer.validate(None, {})
     state = trainer.run()
@@ -150,7 +146,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
         ),
     )
     result = TrainingResult.from_state(options.output, state)
-    timed_log(str(result))
+    tell(str(result))
     return result
 
 

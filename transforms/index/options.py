@@ -8,16 +8,6 @@ from dataclasses import dataclass
 from transforms.catalog.options import LANGUAGES
 from transforms.errors import check_at_least, check_choice, check_share
 
-__all__ = [
-    "DEFAULT_LANGUAGE",
-    "GPU",
-    "INDEX_NAMES",
-    "LANGUAGES",
-    "LEXICAL",
-    "IndexOptions",
-    "LexicalOptions",
-]
-
 #: Names of vector indexes; any other name is a FAISS factory string.
 INDEX_NAMES = ("auto", "flat", "hnsw", "ivf", "ivfpq", "none")
 GPU = ("auto", "never")
@@ -60,7 +50,8 @@ class LexicalOptions:
 
     Attributes:
         lexical: ``auto`` builds one, ``none`` does not.
-        language: one of `LANGUAGES`; None takes that of the store's other segments, else English.
+        language: one of `transforms.catalog.options.LANGUAGES`; None takes that of the store's
+            other segments, else English.
     """
 
     lexical: str = "auto"

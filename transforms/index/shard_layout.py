@@ -1,6 +1,6 @@
 """The grouping of parts into index shards."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,18 +46,27 @@ def _rows(part: PartInfo) -> int:
 
 def _pack(parts: Iterable[PartInfo], most: int, size: Callable[[PartInfo], int]) -> list[ShardPlan]:
     """Group parts, in order, into the largest shards whose ``size`` is at most ``most``."""
-    shards: list[ShardPlan] = []
-    group: list[PartInfo] = []
-    first = rows = filled = 0
+    groups: list[list[PartInfo]] = [[]]
+    rows = filled = 0
     for part in parts:
         if rows and filled + size(part) > most:
-            shards.append(ShardPlan(len(shards), first, tuple(group)))
-            first, rows, filled, group = first + rows, 0, 0, []
-        group.append(part)
+            groups.append([])
+            rows = filled = 0
+        groups[-1].append(part)
         rows += part.rows
         filled += size(part)
-    if rows:
-        shards.append(ShardPlan(len(shards), first, tuple(group)))
+    return _shards(groups)
+
+
+def _shards(groups: Iterable[Sequence[PartInfo]]) -> list[ShardPlan]:
+    """Return consecutive groups of parts as shards; a group without rows makes none."""
+    shards: list[ShardPlan] = []
+    first = 0
+    for group in groups:
+        shard = ShardPlan(len(shards), first, tuple(group))
+        if shard.rows:
+            shards.append(shard)
+        first += shard.rows
     return shards
 
 
@@ -73,14 +82,7 @@ def even_shards(parts: tuple[PartInfo, ...], count: int) -> list[ShardPlan]:
         # The middle row decides, so that a shard ends at the part boundary nearest to its share.
         groups.setdefault((2 * before + part.rows) * count // max(2 * total, 1), []).append(part)
         before += part.rows
-    shards: list[ShardPlan] = []
-    first = 0
-    for number in sorted(groups):
-        shard = ShardPlan(len(shards), first, tuple(groups[number]))
-        if shard.rows:
-            shards.append(shard)
-        first += shard.rows
-    return shards
+    return _shards(groups.values())
 
 
 def even_rows(rows: int, most: int) -> Rows:

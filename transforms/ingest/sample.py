@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from transforms.ingest.part_tables import Chunk, count_tokens, mark_chunk
 from transforms.ingest.part_writer import PartWriter
 from transforms.ingest.passages import split_passages
 from transforms.ingest.read_parts import read_slice
-from transforms.ingest.survey import Survey
+from transforms.ingest.survey import Survey, slices_of
 from transforms.models.tokenizer import Tokenizer
 from transforms.storage.schema import REJECT
 
@@ -92,17 +92,11 @@ def take_sample(
 
 def even_slices(survey: Survey) -> Iterator[Slice]:
     """Yield slices of row groups that are spread evenly over the input."""
-    places = []
-    for file, groups in enumerate(survey.groups):
-        first = 0
-        for number, group in enumerate(groups):
-            if group.rows:
-                places.append((file, number, group.rows, first))
-            first += group.rows
-    count = min(len(places), _GROUPS)
-    for place in np.linspace(0, len(places) - 1, count).astype(int):
-        file, number, rows, first = places[place]
-        yield Slice(file, number, 0, min(rows, _ROWS // count), first)
+    pieces = list(slices_of(survey))
+    count = min(len(pieces), _GROUPS)
+    for place in np.linspace(0, len(pieces) - 1, count).astype(int):
+        piece = pieces[place]
+        yield replace(piece, stop=min(piece.stop, _ROWS // count))
 
 
 def _embed(table: pa.Table, encoder: Encoder, seconds: float) -> tuple[list[pa.Table], float]:

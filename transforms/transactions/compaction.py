@@ -25,6 +25,7 @@ from transforms.catalog.tombstones import live_mask, read_tombstones
 from transforms.errors import Damaged, check_at_least
 from transforms.index.options import IndexOptions
 from transforms.ingest.partitioning import MOST_ROWS, MOST_TEXT_BYTES
+from transforms.storage import remedies
 from transforms.storage.column_types import TypesDiffer, common_schema
 
 
@@ -97,7 +98,7 @@ def compacted_format(sources: Sequence[Source]) -> PartFormat:
             "segments",
             ", ".join(source.info.name for source in sources),
             f"have metadata columns of incompatible types: {error}",
-            "Embed again into a new store",
+            remedies.NEW_STORE,
         ) from error
     identity = sources[0].info.identity
     return PartFormat(identity, kinds.pop() if len(kinds) == 1 else "float32", metadata)

@@ -190,6 +190,7 @@ def test_every_damage_is_named_in_one_error(store: Path) -> None:
     with pytest.raises(Damaged, match=r"has 3 damages: ") as caught:
         verify.run(str(store))
     assert all(str(path) in str(caught.value) for path in paths)
+    assert caught.value.remedy
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])

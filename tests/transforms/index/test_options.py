@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from transforms.catalog.options import LANGUAGES
 from transforms.errors import BadInput
-from transforms.index.options import LANGUAGES, IndexOptions, LexicalOptions
+from transforms.index.options import IndexOptions, LexicalOptions
 
 
 @pytest.mark.parametrize(

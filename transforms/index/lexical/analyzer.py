@@ -69,7 +69,7 @@ class Analyzer:
     """
 
     def __init__(self, language: str) -> None:
-        """Build the analyzer of a language, one of `transforms.index.options.LANGUAGES`."""
+        """Build the analyzer of a language, one of `transforms.catalog.options.LANGUAGES`."""
         self._language = language
         self._keeps_accents = language not in _ACCENTS_FOLDED
         self._stems_ascii = language not in RESPELLING

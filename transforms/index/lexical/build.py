@@ -17,7 +17,7 @@ from transforms.index.lexical import tantivy_files
 from transforms.index.options import DEFAULT_LANGUAGE, LexicalOptions
 from transforms.index.shard_layout import ShardPlan, plan_lexical
 from transforms.runtime.checked_fn import CheckedFn
-from transforms.storage import filesystem
+from transforms.storage import filesystem, remedies
 from transforms.storage.parquet_files import open_parquet, reading
 
 _BATCH = 1_024
@@ -69,7 +69,7 @@ def build_lexical_shard(paths: SegmentPaths, shard: ShardPlan, language: str) ->
             "segment",
             paths.root,
             f"its parts have {rows} rows, but their markers say {shard.rows}",
-            "Embed again into a new store",
+            remedies.NEW_STORE,
         )
     return LexicalShard(shard.number, rows, shard.first_row, pieces)
 

@@ -19,7 +19,7 @@ class FirstAnalyzer:
     """
 
     def __init__(self, language: str) -> None:
-        """Build the analyzer of a language, one of `transforms.index.options.LANGUAGES`."""
+        """Build the analyzer of a language, one of `transforms.catalog.options.LANGUAGES`."""
         builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.regex(_TERM))
         builder = builder.filter(tantivy.Filter.remove_long(_LONGEST_TERM))
         builder = builder.filter(tantivy.Filter.lowercase())

@@ -31,11 +31,6 @@ _BIAS = np.float32(2.0**112)
 _BLOCK = 16_384
 
 
-def rounded(vectors: Vectors) -> Vectors:
-    """Round vectors to float16, as reading them from the file does."""
-    return vectors.astype(_TYPE).astype(np.float32)
-
-
 def widen(half: Raw) -> Vectors:
     """Convert finite float16 to float32, in a third of the time of numpy's conversion.
 

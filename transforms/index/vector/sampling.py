@@ -18,11 +18,9 @@ from transforms.index.vector.float16_vectors import open_raw, pick, write_raw
 from transforms.index.vector.index_files import fetch, index_file, write_array
 from transforms.index.vector.plan import IndexPlan
 from transforms.index.vector.recall import QUERIES
-from transforms.storage import filesystem
+from transforms.storage import filesystem, remedies
 
 Vectors = npt.NDArray[np.float32]
-
-_REMEDY = "Embed again into a new store"
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,14 @@ def shard_vectors(paths: SegmentPaths, shard: ShardPlan) -> Iterator[Vectors]:
         wrong = np.flatnonzero(~np.isfinite(chunk).all(axis=1))
         if len(wrong):
             row = first + int(wrong[0])
-            raise Damaged("segment", paths.root, f"the vector of row {row} is not finite", _REMEDY)
+            problem = f"the vector of row {row} is not finite"
+            raise Damaged("segment", paths.root, problem, remedies.NEW_STORE)
         first += len(chunk)
         yield chunk
     found = first - shard.first_row
     if found != shard.rows:
         problem = f"its parts have {found} rows, but their markers say {shard.rows}"
-        raise Damaged("segment", paths.root, problem, _REMEDY)
+        raise Damaged("segment", paths.root, problem, remedies.NEW_STORE)
 
 
 def in_order(samples: Sequence[ShardSample]) -> list[ShardSample]:

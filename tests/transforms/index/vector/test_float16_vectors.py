@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,11 +18,15 @@ from transforms.index.vector.float16_vectors import (
     open_raw,
     pick,
     rescore,
-    rounded,
     scan,
     widen,
     write_raw,
 )
+
+
+def rounded(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Round vectors to float16, as reading them from the file does."""
+    return vectors.astype(np.float16).astype(np.float32)
 
 
 def test_what_is_written_is_mapped_back(tmp_path: Path) -> None:
