@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pipeline.evaluation import evaluate
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.options import EvaluateOptions
 from pipeline.ingest import embed
 from pipeline.ingest.options import EmbedOptions
 from transforms.encoder.encoder import load_encoder
 from transforms.evaluation import questions
-from transforms.evaluation.metrics import measure
+from transforms.evaluation.metrics import means, measure
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.search.store import Store
@@ -43,7 +44,8 @@ def retrieval(folder: str, corpus: Path, placement: Placement) -> dict[str, floa
             )
         )
         opened = Store.open(store, device=placement.device, dtype=placement.dtype)
-        return dict(evaluate.run(opened, questions_of(corpus), DEPTH, "dense")["metrics"])
+        found = evaluate(opened, EvaluateOptions(questions_of(corpus), DEPTH))
+        return means(found.modes["dense"].values)
 
 
 def questions_of(corpus: Path) -> str:

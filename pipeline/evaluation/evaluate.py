@@ -1,7 +1,6 @@
 """``albeam evaluate``: measure how well a store answers questions with known answers."""
 
 from dataclasses import asdict, replace
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -12,7 +11,6 @@ from transforms.errors import BadInput, check_choice
 from transforms.evaluation.checks import check_evaluation
 from transforms.evaluation.corpus_sample import check_colour, sample_corpus
 from transforms.evaluation.hard_questions import hardest_questions, inspect_questions
-from transforms.evaluation.metrics import means
 from transforms.evaluation.questions import Question, load_questions
 from transforms.evaluation.report_page import evaluation_page
 from transforms.evaluation.results import Evaluation, measure_run, question_table
@@ -36,22 +34,6 @@ _AT_ONCE = 512
 _READ = 5
 #: Number of questions that are timed, one at a time, and number of documents to find for each.
 _TIMED, _TIMED_K = 100, 10
-
-
-def run(store: Store, questions: str, k: int, mode: str) -> dict[str, Any]:
-    """Search every question of a file in one mode, and measure the ranking by document.
-
-    Returns:
-        ``{"questions": n, "metrics": {name: value}}``.
-
-    Raises:
-        BadInput: the questions can't be read or used.
-    """
-    found = evaluate(store, EvaluateOptions(questions, k, (mode,)))
-    return {
-        "questions": len(found.questions),
-        "metrics": means(found.modes[mode].values),
-    }
 
 
 def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:

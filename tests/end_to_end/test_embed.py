@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.evaluation.evaluate import run as evaluate
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.options import EvaluateOptions
 from pipeline.ingest.embed import run
 from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance.verify import run as verify
@@ -31,6 +32,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import read_segment
 from transforms.encoder.reference import reference_vectors
 from transforms.errors import BadInput, RecallMissed
+from transforms.evaluation.metrics import means
 from transforms.evaluation.questions import load_questions
 from transforms.index.options import IndexOptions
 from transforms.models.options import ModelOptions, Placement
@@ -356,13 +358,13 @@ def test_metrics_on_a_real_corpus_are_those_of_brute_force(
     model = ModelOptions(trained_model)
     exact = Placement("cpu", "float32")
     run(EmbedOptions((str(tmp_path / "passages.parquet"),), store, model, placement=exact))
-    found = evaluate(
-        Store.open(store, dtype="float32"), str(tmp_path / "questions.jsonl"), 100, "dense"
-    )
+    opened = Store.open(store, dtype="float32")
+    evaluation = evaluate(opened, EvaluateOptions(str(tmp_path / "questions.jsonl")))
+    found = means(evaluation.modes["dense"].values)
     expected = reference_passages(find_model(model), passages, questions)
-    assert found["questions"] == 150
+    assert len(evaluation.questions) == 150
     for name, value in expected.items():
-        assert found["metrics"][name] == pytest.approx(value, abs=0.002), name
+        assert found[name] == pytest.approx(value, abs=0.002), name
     assert expected["mrr@10"] > 0.4
 
 

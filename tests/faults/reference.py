@@ -99,10 +99,12 @@ def reference_passages(
 
 def main() -> int:
     """Compare on the whole corpus; 0 where all is within bounds."""
-    from pipeline.evaluation.evaluate import run as evaluate
+    from pipeline.evaluation.evaluate import evaluate
+    from pipeline.evaluation.options import EvaluateOptions
     from pipeline.ingest.embed import run as embed
     from pipeline.ingest.options import EmbedOptions
     from pipeline.maintenance.verify import run as verify
+    from transforms.evaluation.metrics import means
     from transforms.evaluation.questions import load_questions
     from transforms.models.options import ModelOptions, Placement
     from transforms.models.resolve import find_model
@@ -142,9 +144,9 @@ def main() -> int:
                 f"minimum {low:.7f}, first percentile {first:.7f}"
             )
             ok &= low >= least and first >= percentile
-            found = evaluate(
-                Store.open(store, dtype=dtype), str(data / "questions.parquet"), 100, "dense"
-            )["metrics"]
+            opened = Store.open(store, dtype=dtype)
+            evaluation = evaluate(opened, EvaluateOptions(str(data / "questions.parquet")))
+            found = means(evaluation.modes["dense"].values)
             assert expected is not None
             for name, value in expected.items():
                 print(f"  {name:<11} albeam {found[name]:.4f}  reference {value:.4f}")
