@@ -61,17 +61,22 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
                 following = now + max(pause, _LISTING_SHARE * took)
             text = line.text(TALLY)
             if live is not None:
-                live.update(Text(text))
+                live.update(_one_line(text))
             else:
                 # Nobody reads it any more; the job goes on.
                 with suppress(OSError):
                     tell(text, stream)
 
     if console.is_terminal:
-        with Live(Text(line.text(TALLY)), console=console, transient=True) as live:
+        with Live(_one_line(line.text(TALLY)), console=console, transient=True) as live:
             yield from in_background(partial(poll, live), stop)
     else:
         yield from in_background(partial(poll, None), stop)
+
+
+def _one_line(text: str) -> Text:
+    """Return a text that a narrow terminal cuts, since many lines would move what is above them."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 class ProgressLine:

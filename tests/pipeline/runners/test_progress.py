@@ -1,12 +1,15 @@
 """The text of the progress line."""
 
+import io
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.command_line.console import duration
-from pipeline.runners.progress import ProgressLine
+from pipeline.runners.progress import ProgressLine, show_progress
 from transforms.catalog.layout import HEARTBEAT, SegmentPaths
 from transforms.catalog.leases import renew_claims
 from transforms.runtime.counters import Tally
@@ -52,3 +55,36 @@ def test_a_run_claims_its_segment_while_it_works(
         while not heartbeat.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
     assert heartbeat.exists()
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "30", "10000"])
+def test_the_line_is_one_line_on_any_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    # The variables by which rich takes a stream for a terminal of this width.
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    with show_progress(SegmentPaths(str(tmp_path), "one"), 4, 0, 100):
+        pass
+    assert "0 of 4 parts" in screen.getvalue() or columns in ("0", "1")
+    # More lines would move the screen up.
+    assert screen.getvalue().count("\n") <= 2
+
+
+def test_nobody_has_to_read_the_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = threading.Event()
+
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            tried.set()
+            raise BrokenPipeError
+
+    failed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    monkeypatch.setattr("pipeline.runners.progress._PLAIN_SECONDS", 0.01)
+    monkeypatch.setattr(sys, "stderr", Closed())
+    with show_progress(SegmentPaths(str(tmp_path), "one"), 4, 0, 100):
+        assert tried.wait(30)
+    assert not failed
