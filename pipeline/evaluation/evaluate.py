@@ -62,8 +62,7 @@ def evaluate(store: Store, options: EvaluateOptions) -> Evaluation:
         measured[mode] = measure_run(asked, found[mode], options.k, options.seed, latency, answers)
     for name, runs in others.items():
         measured[name] = measure_run(asked, runs, options.k, options.seed)
-    where = options.rank.where
-    checks = check_evaluation(store, asked, modes, found.values(), others, where)
+    checks = check_evaluation(store, asked, modes, found.values(), others, options.rank)
     evaluation = Evaluation(asked, measured, options.k, checks)
     if options.per_question is not None:
         with writing(options.per_question) as path:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from transforms.evaluation.metrics import Runs
 from transforms.evaluation.questions import Question
+from transforms.search.options import RankOptions
 from transforms.search.question_check import QuestionCheck, check_questions
 from transforms.search.store import Store
 
@@ -52,7 +53,7 @@ def check_evaluation(
     modes: Iterable[str],
     found: Iterable[Runs] = (),
     others: Mapping[str, Runs] | None = None,
-    where: str | None = None,
+    rank: RankOptions | None = None,
 ) -> Checks:
     """Look up the ids of an evaluation in the store, and check its questions.
 
@@ -62,15 +63,15 @@ def check_evaluation(
         modes: the modes that are measured; mode lexical does not depend on the model.
         found: what the store itself has found, so that these ids need not be looked up.
         others: runs of other systems by name.
-        where: the condition that documents must meet to be found.
+        rank: has the condition that documents must meet to be found, if there is one.
     """
     relevant = list(dict.fromkeys(name for each in questions for name in each.relevant))
     theirs = {name: _ids(run) for name, run in (others or {}).items()}
     seen = {name for run in found for name in _ids(run)}
     unknown = unknown_ids(store, {*relevant, *(n for run in theirs.values() for n in run)} - seen)
     notes = _note(relevant, unknown, "relevant ids", "is not in the store", "are not in the store")
-    if where is not None:
-        hidden = hidden_ids(store, {*relevant} - seen - unknown, where)
+    if rank is not None and rank.where is not None:
+        hidden = hidden_ids(store, {*relevant} - seen - unknown, rank)
         words = "does not meet the condition", "do not meet the condition"
         notes += _note(relevant, hidden, "relevant ids", *words)
     for name, ids in theirs.items():
@@ -102,11 +103,11 @@ def unknown_ids(store: Store, ids: Iterable[str]) -> set[str]:
     return left
 
 
-def hidden_ids(store: Store, ids: Iterable[str], where: str) -> set[str]:
-    """Return the ids of which no live passage meets a condition."""
+def hidden_ids(store: Store, ids: Iterable[str], rank: RankOptions) -> set[str]:
+    """Return the ids of which no live passage meets the condition of ``rank``."""
     left = set(ids)
     wanted = _encodable(left)
-    mask = store.live.mask(where)
+    mask = store.live.mask(rank.where)
     rows = np.arange(store.rows) if mask is None else np.flatnonzero(mask)
     for start in range(0, len(rows) if left else 0, _ROWS_AT_ONCE):
         some = store.read_rows(rows[start : start + _ROWS_AT_ONCE], [_ID])

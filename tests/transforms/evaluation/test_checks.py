@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.support.stores import add_segment
 from transforms.evaluation.checks import check_evaluation, hidden_ids, unknown_ids
 from transforms.evaluation.questions import Question
+from transforms.search.options import RankOptions
 from transforms.search.store import Store
 from transforms.transactions.removal import remove_documents
 
@@ -37,7 +38,7 @@ def test_unknown_ids_are_those_that_no_live_row_has(store: Store, ids: set[str])
         for row in table.to_pylist()
         if row["year"] >= 4
     }
-    assert hidden_ids(store, ids, "year >= 4") == ids - met
+    assert hidden_ids(store, ids, RankOptions(where="year >= 4")) == ids - met
 
 
 def ask(*relevant: str) -> list[Question]:
@@ -56,7 +57,11 @@ def test_notes_count_ids_and_name_the_first(store: Store) -> None:
 def test_documents_that_a_condition_hides_and_runs_of_other_systems(store: Store) -> None:
     others = {"bm25": {"q0": [("d1", 2.0), ("y1", 1.0)], "q1": [("y2", 1.0)]}, "good": {"q0": []}}
     found = check_evaluation(
-        store, ask("d0", "d9", "x1"), ("lexical",), others=others, where="year = 0"
+        store,
+        ask("d0", "d9", "x1"),
+        ("lexical",),
+        others=others,
+        rank=RankOptions(where="year = 0"),
     )
     assert found.notes == (
         "1 of 3 relevant ids is not in the store: 'x1'",
