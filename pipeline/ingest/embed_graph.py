@@ -15,7 +15,7 @@ from transforms.ingest.passages import SplitPassages
 from transforms.ingest.read_parts import ReadParts
 from transforms.ingest.write_parts import WriteParts
 from transforms.transactions.commit_job import CommitSnapshot
-from transforms.transactions.reuse_vectors import CarryParts
+from transforms.transactions.reuse_vectors import open_carried
 
 
 def add_embedding(
@@ -36,7 +36,7 @@ def add_embedding(
     if carried:
         written.append(
             pipeline
-            | "CarryParts" >> CarryParts(paths, carried)
+            | "CarryParts" >> ReadParts(paths, carried, open_carried, "Carry")
             | "WriteCarried" >> WriteParts(paths, form)
         )
     numbers = [part.number for part in pending if not part.carry]

@@ -1,5 +1,6 @@
 """``albeam compact``: merge segments and drop their dead rows, without a model."""
 
+import functools
 import time
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from transforms.catalog.snapshot import Snapshot, read_snapshot, snapshot_of
 from transforms.errors import BadInput
 from transforms.index.build import BuildIndex
 from transforms.index.vector.selection import check_index_options
+from transforms.ingest.read_parts import ReadParts
 from transforms.ingest.write_parts import WriteParts
 from transforms.storage import filesystem
 from transforms.transactions.compaction import (
@@ -26,7 +28,7 @@ from transforms.transactions.compaction import (
     plan_compaction,
 )
 from transforms.transactions.compaction_commit import CommitCompaction
-from transforms.transactions.compaction_rows import ReadLive
+from transforms.transactions.compaction_rows import open_live
 from transforms.transactions.resume import free_name
 
 _DEFAULTS = CompactOptions()
@@ -105,7 +107,7 @@ def run(store: str, options: CompactOptions = _DEFAULTS) -> CompactSummary:
     pending = [part.number for part in plan.parts if part.number not in done]
     _ = (
         pipeline
-        | "ReadLive" >> ReadLive(paths, chosen, pending)
+        | "ReadLive" >> ReadParts(paths, pending, functools.partial(open_live, chosen))
         | "WriteParts" >> WriteParts(paths, form)
         | "BuildIndex"
         >> BuildIndex(paths, len(plan.parts), form, index, language=compacted_language(sources))

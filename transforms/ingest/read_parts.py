@@ -1,5 +1,6 @@
 """Read the rows of a part from the input files in chunks, and mark those that can't be embedded."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 
 import apache_beam as beam
@@ -10,7 +11,13 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.plan import Part, Plan, Slice
 from transforms.errors import BadInput, Damaged
 from transforms.ingest.input_rows import InputRows
-from transforms.ingest.part_tables import Chunk, mark_chunk
+from transforms.ingest.part_tables import (
+    BYTES_PER_CHUNK,
+    ROWS_PER_CHUNK,
+    bounded,
+    join_tables,
+    mark_chunks,
+)
 from transforms.ingest.survey import Survey
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import (
@@ -22,10 +29,6 @@ from transforms.storage.hashing import metadata_hashes
 from transforms.storage.parquet_files import CheckedFile
 from transforms.storage.schema import FILE, REJECT, ROW
 
-#: The bounds of a chunk, the unit of rows that is held in memory.
-ROWS_PER_CHUNK = 2_048
-BYTES_PER_CHUNK = 8 << 20
-
 
 def read_part(plan: Plan, part: Part) -> Iterator[pa.Table]:
     """Yield the rows of a part as marked tables, each bounded in rows and in bytes.
@@ -35,20 +38,6 @@ def read_part(plan: Plan, part: Part) -> Iterator[pa.Table]:
     ``_reject``.
     """
     yield from mark_chunks(part.number, read_chunks(plan, part))
-
-
-def mark_chunks(part: int, tables: Iterable[pa.Table], segment: str = "") -> Iterator[pa.Table]:
-    """Mark each table of a part with its place among them, and with a segment if one is given."""
-    previous: pa.Table | None = None
-    number = 0
-    for table in tables:
-        if previous is not None:
-            yield mark_chunk(previous, Chunk(part, number, False, segment))
-            number += 1
-        previous = table
-    if previous is None:
-        raise Damaged("part", part, "has no rows in the plan", "Start again with a new store")
-    yield mark_chunk(previous, Chunk(part, number, True, segment))
 
 
 def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str | None]:
@@ -74,35 +63,8 @@ def read_chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
         table
         for piece in part.slices
         for batch in read_slice(plan, piece)
-        for table in _bounded(batch)
+        for table in bounded(batch)
     )
-
-
-def join_tables(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Join small tables, in order, up to the bounds of a chunk."""
-    pending: list[pa.Table] = []
-    rows = size = 0
-    for table in tables:
-        if pending and (
-            rows + table.num_rows > ROWS_PER_CHUNK or size + table.nbytes > BYTES_PER_CHUNK
-        ):
-            yield pa.concat_tables(pending)
-            pending, rows, size = [], 0, 0
-        pending.append(table)
-        rows += table.num_rows
-        size += table.nbytes
-    if pending:
-        yield pa.concat_tables(pending)
-
-
-def _bounded(table: pa.Table) -> Iterator[pa.Table]:
-    """Halve a table until it fits into a chunk or has one row."""
-    if table.num_rows > 1 and table.nbytes > BYTES_PER_CHUNK:
-        middle = table.num_rows // 2
-        yield from _bounded(table.slice(0, middle))
-        yield from _bounded(table.slice(middle))
-    else:
-        yield table
 
 
 def read_slice(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
@@ -242,37 +204,61 @@ def _strings(column: pa.Array) -> tuple[list[str | None], list[int]]:
         return values, broken
 
 
+#: Reads the rows of one part of a plan as marked tables.
+Reader = Callable[[Part], Iterator[pa.Table]]
+
+
+def open_input(paths: SegmentPaths, plan: Plan) -> Reader:  # noqa: ARG001
+    """Return `read_part` for the parts of a plan."""
+    return functools.partial(read_part, plan)
+
+
 class _ReadFn(CheckedFn):
-    def __init__(self, paths: SegmentPaths) -> None:
+    def __init__(self, paths: SegmentPaths, reader: Callable[[SegmentPaths, Plan], Reader]) -> None:
         super().__init__()
-        self._paths = paths
+        self._paths, self._open = paths, reader
 
     def setup(self) -> None:
         super().setup()
         plan = self._paths.read_plan()
         if plan is None:
             raise Damaged("plan", self._paths.plan, "is missing", "Run the same command again")
-        self._plan = plan
+        self._plan, self._read = plan, self._open(self._paths, plan)
 
     def process(self, element: int) -> Iterator[pa.Table]:
         # A bundle that is retried skips the parts that its first attempt finished.
         if self._paths.read_marker(element) is None:
-            yield from read_part(self._plan, self._plan.parts[element])
+            yield from self._read(self._plan.parts[element])
 
 
 class ReadParts(beam.PTransform):
     """The transform that reads the rows of a segment's unfinished parts as tables."""
 
-    def __init__(self, paths: SegmentPaths, parts: Iterable[int]) -> None:
+    def __init__(
+        self,
+        paths: SegmentPaths,
+        parts: Iterable[int],
+        reader: Callable[[SegmentPaths, Plan], Reader] = open_input,
+        step: str = "Read",
+    ) -> None:
+        """Read parts.
+
+        Args:
+            paths: the segment, which has a plan.
+            parts: the numbers of the parts to read.
+            reader: opens what the parts are read from, once for each worker.
+            step: the label of the step that reads.
+        """
         super().__init__()
-        self._paths = paths
-        self._parts = tuple(parts)
+        self._paths, self._parts = paths, tuple(parts)
+        self._reader, self._step = reader, step
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[pa.Table]:
-        """Spread the part numbers over the workers, then wire `read_part`."""
+        """Spread the part numbers over the workers, then wire the reader."""
+        read = beam.ParDo(_ReadFn(self._paths, self._reader))
         return (
             pbegin
             | "Parts" >> beam.Create(self._parts).with_output_types(int)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_ReadFn(self._paths)).with_output_types(pa.Table)
+            | self._step >> read.with_output_types(pa.Table)
         )

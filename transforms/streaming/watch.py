@@ -23,9 +23,9 @@ from transforms.catalog.parts import PartFormat
 from transforms.errors import BadInput
 from transforms.ingest.embed_passages import AlbertTableHandler, EmbedPassages
 from transforms.ingest.options import PassageOptions
-from transforms.ingest.part_tables import chunk_of
+from transforms.ingest.part_tables import chunk_of, mark_chunks
 from transforms.ingest.passages import SplitPassages
-from transforms.ingest.read_parts import mark_chunks, read_chunks
+from transforms.ingest.read_parts import read_chunks
 from transforms.ingest.write_parts import WritePartsFn
 from transforms.models.resolve import options_for
 from transforms.runtime.checked_fn import CheckedFn

@@ -1,8 +1,8 @@
 """Read the rows of a compaction: the live rows of old parts, without splitting a document."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -10,16 +10,17 @@ import pyarrow.compute as pc
 
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import PartFormat, open_part
-from transforms.catalog.plan import Part
+from transforms.catalog.plan import Part, Plan
 from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import SegmentRef
-from transforms.errors import Damaged
-from transforms.ingest.read_parts import BYTES_PER_CHUNK, ROWS_PER_CHUNK, join_tables, mark_chunks
-from transforms.runtime.checked_fn import CheckedFn
-from transforms.storage import (
-    arrow_coder,  # noqa: F401
-    filesystem,
+from transforms.ingest.part_tables import (
+    BYTES_PER_CHUNK,
+    ROWS_PER_CHUNK,
+    join_tables,
+    mark_chunks,
 )
+from transforms.ingest.read_parts import Reader
+from transforms.storage import filesystem
 from transforms.storage.column_types import cast_column
 from transforms.storage.parquet_files import open_parquet, reading
 from transforms.storage.schema import (
@@ -31,6 +32,12 @@ from transforms.storage.schema import (
     TOKEN_FIELD,
 )
 from transforms.transactions.compaction import Source, compacted_format
+
+
+def open_live(chosen: Sequence[SegmentRef], paths: SegmentPaths, plan: Plan) -> Reader:  # noqa: ARG001
+    """Return `read_live` for the parts of a compaction of the chosen segments."""
+    sources = [Source.open(paths.store, ref) for ref in chosen]
+    return functools.partial(read_live, sources, form=compacted_format(sources))
 
 
 def read_live(sources: Sequence[Source], part: Part, form: PartFormat) -> Iterator[pa.Table]:
@@ -109,43 +116,3 @@ def _with_columns(table: pa.Table, form: PartFormat, own: dict[str, pa.Array]) -
         else:
             columns.append(pa.nulls(table.num_rows, field.type))
     return pa.table(columns, schema=schema)
-
-
-class _ReadLiveFn(CheckedFn):
-    def __init__(self, paths: SegmentPaths, chosen: Sequence[SegmentRef]) -> None:
-        super().__init__()
-        self._paths, self._chosen = paths, tuple(chosen)
-
-    def setup(self) -> None:
-        super().setup()
-        plan = self._paths.read_plan()
-        if plan is None:
-            raise Damaged("plan", self._paths.plan, "is missing", "Run the same command again")
-        self._plan = plan
-        self._sources = [Source.open(self._paths.store, ref) for ref in self._chosen]
-        self._form = compacted_format(self._sources)
-
-    def process(self, element: int) -> Iterator[pa.Table]:
-        # A bundle that is retried skips the parts that its first attempt finished.
-        if self._paths.read_marker(element) is None:
-            yield from read_live(self._sources, self._plan.parts[element], self._form)
-
-
-class ReadLive(beam.PTransform):
-    """The transform that reads the live rows of segments, one new part after another."""
-
-    def __init__(
-        self, paths: SegmentPaths, chosen: Sequence[SegmentRef], parts: Iterable[int]
-    ) -> None:
-        super().__init__()
-        self._paths, self._chosen, self._parts = paths, tuple(chosen), tuple(parts)
-
-    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[pa.Table]:
-        """Spread the part numbers over the workers, then wire `read_live`."""
-        read = beam.ParDo(_ReadLiveFn(self._paths, self._chosen))
-        return (
-            pbegin
-            | "Parts" >> beam.Create(self._parts).with_output_types(int)
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> read.with_output_types(pa.Table)
-        )

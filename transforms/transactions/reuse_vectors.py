@@ -1,9 +1,9 @@
 """Carry vectors over into a new segment, for documents of which only the metadata changed."""
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterator
 from dataclasses import replace
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -16,15 +16,11 @@ from transforms.catalog.plan import Part, Plan
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import read_segment
 from transforms.errors import Damaged
+from transforms.ingest.part_tables import mark_chunks
 from transforms.ingest.partitioning import MOST_ROWS, MOST_TEXT_BYTES, cut_parts
-from transforms.ingest.read_parts import mark_chunks, read_chunks
+from transforms.ingest.read_parts import Reader, read_chunks
 from transforms.ingest.survey import Survey
-from transforms.runtime.checked_fn import CheckedFn
-from transforms.storage import (
-    arrow_coder,  # noqa: F401
-    filesystem,
-    remedies,
-)
+from transforms.storage import filesystem, remedies
 from transforms.storage.parquet_files import open_parquet, reading
 from transforms.storage.schema import (
     PASSAGE_FIELDS,
@@ -76,6 +72,15 @@ def _write_addresses(paths: SegmentPaths, table: pa.Table) -> str:
     with filesystem.put_by_content(paths.changes, "carry", ".parquet") as written:
         pq.write_table(table, written.path, compression="zstd", write_page_checksum=True)
     return written.name
+
+
+def open_carried(paths: SegmentPaths, plan: Plan) -> Reader:
+    """Return `read_carried` for the parts of a plan; raises Damaged without the change set."""
+    changes = read_change_set(paths)
+    if changes is None:
+        url = change_set_url(paths)
+        raise Damaged("file", url, "is missing", "Run the same command again")
+    return functools.partial(read_carried, paths, plan, changes)
 
 
 def read_carried(
@@ -176,41 +181,3 @@ def _read_rows(url: str, rows: Ints) -> Iterator[tuple[pa.Table, Ints]]:
             at = np.flatnonzero(groups == group)
             table = file.read_row_group(group, columns=["document_id", *_OLD, VECTOR])
             yield table.take(pa.array(rows[at] - edges[group])), at
-
-
-class _CarryFn(CheckedFn):
-    def __init__(self, paths: SegmentPaths) -> None:
-        super().__init__()
-        self._paths = paths
-
-    def setup(self) -> None:
-        super().setup()
-        plan, changes = self._paths.read_plan(), read_change_set(self._paths)
-        if plan is None or changes is None:
-            missing = self._paths.plan if plan is None else change_set_url(self._paths)
-            raise Damaged("file", missing, "is missing", "Run the same command again")
-        self._plan, self._changes = plan, changes
-
-    def process(self, element: int) -> Iterator[pa.Table]:
-        # A bundle that is retried skips the parts that its first attempt finished.
-        if self._paths.read_marker(element) is None:
-            part = self._plan.parts[element]
-            yield from read_carried(self._paths, self._plan, self._changes, part)
-
-
-class CarryParts(beam.PTransform):
-    """The transform that reads the passages of unfinished carried parts as tables."""
-
-    def __init__(self, paths: SegmentPaths, parts: Iterable[int]) -> None:
-        super().__init__()
-        self._paths = paths
-        self._parts = tuple(parts)
-
-    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[pa.Table]:
-        """Spread the part numbers over the workers, then wire `read_carried`."""
-        return (
-            pbegin
-            | "Parts" >> beam.Create(self._parts).with_output_types(int)
-            | "Spread" >> beam.Reshuffle()
-            | "Carry" >> beam.ParDo(_CarryFn(self._paths)).with_output_types(pa.Table)
-        )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.plan import Part, Plan
 from transforms.errors import BadInput, Damaged
-from transforms.ingest import read_parts
+from transforms.ingest import part_tables, read_parts
 from transforms.ingest.part_tables import Chunk, chunk_of
 from transforms.ingest.partitioning import plan_parts
 from transforms.ingest.read_parts import read_chunks, read_part, reject_reasons
@@ -80,8 +80,9 @@ def test_chunks_are_marked_in_order_and_bounded_and_the_last_one_says_so(
 ) -> None:
     plan = plan_of(three_files, 30)
     whole = read(plan)
-    monkeypatch.setattr(read_parts, "ROWS_PER_CHUNK", rows)
-    monkeypatch.setattr(read_parts, "BYTES_PER_CHUNK", size)
+    for module in (read_parts, part_tables):
+        monkeypatch.setattr(module, "ROWS_PER_CHUNK", rows)
+        monkeypatch.setattr(module, "BYTES_PER_CHUNK", size)
     assert len(plan.parts) == 3
     for part in plan.parts:
         tables = list(read_part(plan, part))
