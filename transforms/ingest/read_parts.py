@@ -1,7 +1,8 @@
 """Read the rows of a part from the input files in chunks, and mark those that can't be embedded."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 
 import apache_beam as beam
 import numpy as np
@@ -25,6 +26,7 @@ from transforms.storage import (
     filesystem,
     input_files,
 )
+from transforms.storage.filesystem import FileInfo
 from transforms.storage.hashing import metadata_hashes
 from transforms.storage.parquet_files import CheckedFile
 from transforms.storage.schema import FILE, REJECT, ROW
@@ -60,75 +62,86 @@ def reject_reasons(ids: list[str | None], texts: list[str | None]) -> list[str |
 def read_chunks(plan: Plan, part: Part) -> Iterator[pa.Table]:
     """Yield the rows of a part as tables without chunk marks."""
     yield from join_tables(
-        table
-        for piece in part.slices
-        for batch in read_slice(plan, piece)
-        for table in bounded(batch)
+        table for batch in read_slices(plan, *part.slices) for table in bounded(batch)
     )
 
 
-def read_slice(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
-    """Yield the rows of a slice as `read_part` does, in tables of bounded size."""
+def read_slices(plan: Plan | Survey, *pieces: Slice) -> Iterator[pa.Table]:
+    """Yield the rows of slices as `read_part` does, in tables of bounded size.
+
+    A file is opened once for slices of it that follow each other.
+    """
     columns = plan.columns
     wanted = [columns.id_column, columns.text_column, *(old for _, old in columns.metadata)]
 
     def build(rows: InputRows) -> pa.Table:
         return _source_table(rows, plan)
 
-    yield from _read(plan, piece, wanted, build)
+    yield from _read(plan, pieces, wanted, build)
 
 
-def read_ids(plan: Plan | Survey, piece: Slice) -> Iterator[pa.Table]:
-    """Yield ``document_id, _row`` of the rows of a slice; an id that is not UTF-8 is null."""
+def read_ids(plan: Plan | Survey, *pieces: Slice) -> Iterator[pa.Table]:
+    """Yield ``document_id, _row`` of the rows of slices; an id that is not UTF-8 is null."""
     column = plan.columns.id_column
 
     def build(rows: InputRows) -> pa.Table:
         ids, _ = _strings(rows.required(column))
         return pa.table({"document_id": pa.array(ids, pa.string()), ROW: pa.array(rows.places)})
 
-    yield from _read(plan, piece, [column], build)
+    yield from _read(plan, pieces, [column], build)
 
 
-def read_columns(plan: Plan | Survey, piece: Slice, columns: list[str]) -> Iterator[pa.Table]:
-    """Yield columns of the file, unchanged and in this order, and ``_row``."""
+def read_columns(plan: Plan | Survey, columns: list[str], *pieces: Slice) -> Iterator[pa.Table]:
+    """Yield columns of files, unchanged and in this order, and ``_row``."""
 
     def build(rows: InputRows) -> pa.Table:
         table = pa.table([rows.required(name) for name in columns], columns)
         return table.append_column(ROW, pa.array(rows.places))
 
-    yield from _read(plan, piece, columns, build)
+    yield from _read(plan, pieces, columns, build)
 
 
 def _read(
     plan: Plan | Survey,
-    piece: Slice,
+    pieces: Sequence[Slice],
     wanted: list[str],
     build: Callable[[InputRows], pa.Table],
 ) -> Iterator[pa.Table]:
-    """Apply ``build`` to the rows of a slice.
-
-    Columns that the file lacks are left out.
+    """Apply ``build`` to the rows of slices. Columns that a file lacks are left out.
 
     Raises:
-        BadInput: the file changed since it was listed, or can't be read.
+        BadInput: a file changed since it was listed, or can't be read.
     """
-    file = plan.files[piece.file]
-    # Rows that no slice has are read too, or else a page that is lost before them would shift the
-    # rows of one column without a word.
-    to_end = isinstance(plan, Plan) and plan.ends_group(piece)
+    for number, group in groupby(pieces, lambda piece: piece.file):
+        yield from _read_file(plan, plan.files[number], list(group), wanted, build)
+
+
+def _read_file(
+    plan: Plan | Survey,
+    file: FileInfo,
+    pieces: Sequence[Slice],
+    wanted: list[str],
+    build: Callable[[InputRows], pa.Table],
+) -> Iterator[pa.Table]:
+    piece = pieces[0]
     with filesystem.open_input(file.url) as source:
         input_files.check_unchanged(file)
         try:
-            place = 0
-            for rows in _batches(CheckedFile(source), file.url, piece, wanted):
-                chosen = piece.chosen(place, place + rows.count)
-                if len(chosen):
-                    yield build(rows.take(chosen - place, chosen - piece.start + piece.row))
-                place += rows.count
-                if place >= piece.stop and not to_end:
-                    break
-            if place < piece.stop:
-                raise pa.ArrowInvalid(f"it has {place} rows, but {piece.stop} are planned")
+            parquet = CheckedFile(source)
+            for piece in pieces:
+                # Rows that no slice has are read too, or else a page that is lost before them would
+                # shift the rows of one column without a word.
+                to_end = isinstance(plan, Plan) and plan.ends_group(piece)
+                place = 0
+                for rows in _batches(parquet, file.url, piece, wanted):
+                    chosen = piece.chosen(place, place + rows.count)
+                    if len(chosen):
+                        yield build(rows.take(chosen - place, chosen - piece.start + piece.row))
+                    place += rows.count
+                    if place >= piece.stop and not to_end:
+                        break
+                if place < piece.stop:
+                    raise pa.ArrowInvalid(f"it has {place} rows, but {piece.stop} are planned")
             input_files.check_unchanged(file)
         except (TimeoutError, ConnectionError):
             raise

@@ -20,7 +20,7 @@ from transforms.ingest.options import PassageOptions
 from transforms.ingest.part_tables import Chunk, count_tokens, mark_chunk
 from transforms.ingest.part_writer import PartWriter
 from transforms.ingest.passages import split_passages
-from transforms.ingest.read_parts import read_slice
+from transforms.ingest.read_parts import read_slices
 from transforms.ingest.survey import Survey, slices_of
 from transforms.models.tokenizer import Tokenizer
 from transforms.storage.schema import REJECT
@@ -63,7 +63,7 @@ def take_sample(
     Raises:
         BadInput: no row of the sample can be embedded.
     """
-    table = pa.concat_tables(t for piece in even_slices(survey) for t in read_slice(survey, piece))
+    table = pa.concat_tables(read_slices(survey, *even_slices(survey)))
     passages = split_passages(table, tokenizer, options)
     good = passages.filter(pc.is_null(passages.column(REJECT)))
     if not good.num_rows:

@@ -1,6 +1,7 @@
 """New files of a watched folder: which can be read, which rows of them count, and their commit."""
 
 from dataclasses import asdict, dataclass
+from itertools import groupby
 
 from pyroaring import BitMap64
 
@@ -14,7 +15,7 @@ from transforms.index.build import build_index, describe_segment
 from transforms.index.lexical.build import build_lexical, choose_language
 from transforms.index.options import IndexOptions, LexicalOptions
 from transforms.ingest.partitioning import plan_parts
-from transforms.ingest.read_parts import read_ids, read_slice
+from transforms.ingest.read_parts import read_ids, read_slices
 from transforms.ingest.survey import Footer, Survey, read_footer, slices_of, survey_footers
 from transforms.models.identity import ModelIdentity
 from transforms.storage import filesystem, input_files
@@ -101,7 +102,7 @@ def plan_entry(
     # The number comes from the state without an open entry: another watch may have added one since.
     number = state.last_number + 1
     state = condense(state)
-    survey, rejected = survey_files(options, files)
+    survey, rejected = survey_new_files(options, files)
     name = segment_name(
         {
             "watch": [asdict(file) for file in files],
@@ -143,7 +144,7 @@ def _choose_messages(state: JournalState, segment: str, survey: Survey) -> list[
     return rows_to_embed(survey, new.values())
 
 
-def survey_files(
+def survey_new_files(
     options: WatchOptions, files: list[FileInfo]
 ) -> tuple[Survey | None, dict[str, str]]:
     """Return the survey of the files that can be read and fit, and why the others can't be used."""
@@ -172,9 +173,8 @@ def survey_files(
 
 def _check_readable(survey: Survey) -> None:
     """Read all rows of a survey's files; raises BadInput if that fails."""
-    for piece in slices_of(survey):
-        for _ in read_slice(survey, piece):
-            pass
+    for _ in read_slices(survey, *slices_of(survey)):
+        pass
 
 
 def last_rows(survey: Survey) -> tuple[dict[str, int], list[BitMap64]]:
@@ -185,14 +185,14 @@ def last_rows(survey: Survey) -> tuple[dict[str, int], list[BitMap64]]:
     """
     last: dict[str, tuple[int, int]] = {}
     rows = [BitMap64() for _ in survey.files]
-    for piece in slices_of(survey):
-        for table in read_ids(survey, piece):
+    for file, pieces in groupby(slices_of(survey), lambda piece: piece.file):
+        for table in read_ids(survey, *pieces):
             names = table.column("document_id").to_pylist()
             for name, row in zip(names, table.column(ROW).to_pylist(), strict=True):
                 if name is None:
-                    rows[piece.file].add(row)
+                    rows[file].add(row)
                 else:
-                    last[name] = (piece.file, row)
+                    last[name] = (file, row)
     for file, row in last.values():
         rows[file].add(row)
     return {name: file for name, (file, _) in last.items()}, rows

@@ -1,6 +1,7 @@
 """Versions of messages: the newest row of each document, and the rows that a journal lacks."""
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -29,13 +30,13 @@ class Newest(NamedTuple):
 def newest_rows(survey: Survey) -> dict[str, Newest]:
     """Return the newest message of each document in files of `LandMessages`, by document id."""
     newest: dict[str, Newest] = {}
-    for piece in slices_of(survey):
-        for table in _read(survey, piece):
+    for file, pieces in groupby(slices_of(survey), lambda piece: piece.file):
+        for table in _read(survey, *pieces):
             for name, row, version, deleted in zip(
                 *(column.to_pylist() for column in table.columns), strict=True
             ):
                 if name not in newest or version > newest[name].version:
-                    newest[name] = Newest(version, piece.file, row, deleted)
+                    newest[name] = Newest(version, file, row, deleted)
     return newest
 
 
@@ -58,10 +59,11 @@ def rows_to_embed(survey: Survey, newest: Iterable[Newest]) -> list[BitMap64]:
     return rows
 
 
-def _read(survey: Survey, piece: Slice) -> Iterator[pa.Table]:
+def _read(survey: Survey, *pieces: Slice) -> Iterator[pa.Table]:
     """Yield ``document_id, _row, version, deleted``."""
     columns = survey.columns
-    for table in read_columns(survey, piece, [columns.id_column, VERSION, columns.text_column]):
+    names = [columns.id_column, VERSION, columns.text_column]
+    for table in read_columns(survey, names, *pieces):
         name, version, text = (table.column(number) for number in range(3))
         yield pa.table(
             {

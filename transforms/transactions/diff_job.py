@@ -19,7 +19,7 @@ from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.plan import Slice
 from transforms.catalog.tombstones import live_mask
 from transforms.errors import Stale
-from transforms.ingest.read_parts import read_ids, read_slice
+from transforms.ingest.read_parts import read_ids, read_slices
 from transforms.ingest.survey import Survey
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import (
@@ -141,7 +141,7 @@ def read_records(comparison: Comparison, unit: Unit) -> pa.Table:
         return _reject_records(comparison.base, unit)
     survey = comparison.survey
     piece = Slice(unit.place, unit.number, 0, unit.rows, unit.first)
-    read = read_slice if comparison.base.snapshot is not None else read_ids
+    read = read_slices if comparison.base.snapshot is not None else read_ids
     tables = [input_records(table, unit.place) for table in read(survey, piece)]
     return pa.concat_tables(tables).combine_chunks()
 

@@ -14,7 +14,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.index.options import IndexOptions
 from transforms.storage.input_files import list_inputs
-from transforms.streaming.file_intake import WatchOptions, list_new, plan_entry, survey_files
+from transforms.streaming.file_intake import WatchOptions, list_new, plan_entry
 from transforms.streaming.journal_entries import Entry
 
 
@@ -60,14 +60,18 @@ def test_files_that_do_not_fit_are_rejected_and_the_others_taken(
     assert entry.parts == 1
 
 
-def test_each_footer_is_surveyed_once(watched: WatchOptions, tmp_path: Path) -> None:
-    urls = [str(put(tmp_path / "in", f"{n:02d}.parquet", some(n * 9, 9))) for n in range(20)]
+@pytest.mark.parametrize("rows", [9, 29])
+def test_a_file_is_opened_as_often_however_many_files_and_row_groups_there_are(
+    watched: WatchOptions, tmp_path: Path, rows: int
+) -> None:
+    urls = [str(put(tmp_path / "in", f"{n:02d}.parquet", some(n * 50, rows))) for n in range(8)]
     with counted_requests() as requests:
-        survey, rejected = survey_files(watched, list_inputs(watched.inputs))
-    assert survey is not None
-    assert (survey.rows, rejected) == (180, {})
-    # One for the footer, and one for the rows of the only row group.
-    assert {url: requests[url] for url in urls} == dict.fromkeys(urls, 2)
+        entry = plan(watched)
+    stored = watched.journal.paths(entry).read_plan()
+    assert stored is not None
+    assert (stored.rows, entry.rejected) == (8 * rows, {})
+    # For the footer, to check that all rows can be read, and for the ids.
+    assert {url: requests[url] for url in urls} == dict.fromkeys(urls, 3)
 
 
 def test_what_the_journal_has_is_not_new(watched: WatchOptions, tmp_path: Path) -> None:
