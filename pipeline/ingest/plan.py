@@ -57,7 +57,7 @@ class PlanReport:
         speed: the source of that number.
         workers: workers that embed at the same time.
         runner: the runner that was asked for.
-        embed_seconds: how long those take together.
+        embed_seconds: seconds that all workers need together to embed.
         cost: the price of their time, for embedding and the index; None without a price.
         left_out: reason to number of names below the inputs that were left out; a folder counts
             once.
