@@ -2,7 +2,8 @@
 
 Only the thread that forks lives on in the new process. There, a lock that another thread held stays
 locked, and a pool waits for threads that are gone. So each owner of locks or pools renews them.
-OpenMP's pools can't be renewed in the new process, so they end before the fork.
+OpenMP's pools can't be renewed in the new process, so they end before the fork. The pool of
+tokenizers can't be renewed at all, so the new process does without.
 """
 
 # These register their own locks for a fork. Theirs must be taken after those that are taken here,
@@ -11,6 +12,7 @@ import concurrent.futures.thread  # noqa: F401
 import ctypes
 import logging  # noqa: F401
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -58,6 +60,31 @@ class Lock:
         self._lock = threading.Lock()
 
 
+class _Tokenizers:
+    """The variable by which tokenizers, in each call, decides whether to use its threads."""
+
+    _NAME = "TOKENIZERS_PARALLELISM"
+
+    def __init__(self) -> None:
+        self._set_here = False
+
+    def before_fork(self) -> None:
+        # If it is set at the time of a fork, tokenizers does not warn.
+        if "tokenizers" in sys.modules and self._NAME not in os.environ:
+            os.environ[self._NAME] = "false"
+            self._set_here = True
+
+    def after_fork(self) -> None:
+        if self._set_here:
+            os.environ.pop(self._NAME, None)
+            self._set_here = False
+
+    def renew(self) -> None:
+        self._set_here = False
+        if "tokenizers" in sys.modules:
+            os.environ[self._NAME] = "false"
+
+
 class _Loads:
     """The lock of `loading`. A fork takes it, and the new process has another one."""
 
@@ -76,7 +103,7 @@ class _Loads:
         self._here = threading.local()
 
 
-_LOADS = _Loads()
+_LOADS, _TOKENIZERS = _Loads(), _Tokenizers()
 
 
 @contextmanager
@@ -92,11 +119,18 @@ def loading() -> Iterator[None]:
 
 def _before() -> None:
     _LOADS.before_fork()
+    _TOKENIZERS.before_fork()
     _end_openmp()
+
+
+def _in_parent() -> None:
+    _TOKENIZERS.after_fork()
+    _LOADS.after_fork()
 
 
 def _in_child() -> None:
     _LOADS.renew()
+    _TOKENIZERS.renew()
     for owner in list(_OWNERS):
         owner.renew()
 
@@ -111,4 +145,4 @@ def _end_openmp() -> None:
                 ctypes.CDLL(os.fsdecode(path)).omp_pause_resource_all(_HARD_PAUSE)
 
 
-os.register_at_fork(before=_before, after_in_parent=_LOADS.after_fork, after_in_child=_in_child)
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
