@@ -14,7 +14,7 @@ from transforms.search.options import RankOptions
 from transforms.search.questions import name_of
 from transforms.search.ranker import Ranked
 from transforms.search.store import Store
-from transforms.storage import filesystem
+from transforms.storage.probe import probe_exclusive
 from transforms.transactions.commits import commit_weight
 
 Floats = npt.NDArray[np.float64]
@@ -65,7 +65,7 @@ def run(store: Store, questions: str) -> WeightReport:
         BadInput: the questions can't be used or find nothing, or the store has no lexical index.
         Conflict: other writers were faster.
     """
-    filesystem.probe_exclusive(store.url)
+    probe_exclusive(store.url)
     store.mode("hybrid")
     asked = load_questions(questions)
     file = name_of(questions)

@@ -18,6 +18,7 @@ from transforms.ingest.survey import Survey, survey_input
 from transforms.storage import filesystem, input_files
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.listing import Listing
+from transforms.storage.probe import probe_exclusive
 from transforms.transactions.buckets import gather_changes, remove_buckets
 from transforms.transactions.change_set import ChangeSet, create_change_set
 from transforms.transactions.commits import check_identity
@@ -58,7 +59,7 @@ def diff(job: ResolvedJob) -> Difference:
     """
     options = job.options
     listing = input_files.find_inputs(job.inputs, job.store)
-    filesystem.probe_exclusive(job.store)
+    probe_exclusive(job.store)
     newest = newest_snapshot(job.store)
     base = OpenSnapshot(job.store, newest if options.mode != "replace" else None)
     if base.snapshot is not None:

@@ -20,6 +20,7 @@ from transforms.errors import AlbeamError, BadInput, Conflict
 from transforms.ingest.embed_passages import AlbertTableHandler
 from transforms.ingest.options import PassageOptions
 from transforms.storage import filesystem
+from transforms.storage.probe import probe_exclusive
 from transforms.streaming.file_intake import WatchOptions, language_of, list_new
 from transforms.streaming.journal_entries import Closing, Entry
 from transforms.streaming.messages import MessageOptions
@@ -123,7 +124,7 @@ def resolve_watch(
         BadInput: the options, the model or the store can't be used.
     """
     job = resolve(options)
-    filesystem.probe_exclusive(job.store)
+    probe_exclusive(job.store)
     newest = newest_snapshot(job.store)
     if newest is not None:
         check_identity(job.store, newest.identity, job.identity)

@@ -18,6 +18,7 @@ from transforms.index.vector.selection import check_index_options
 from transforms.ingest.read_parts import ReadParts
 from transforms.ingest.write_parts import WriteParts
 from transforms.storage import filesystem
+from transforms.storage.probe import probe_exclusive
 from transforms.transactions.compaction import (
     Source,
     choose_segments,
@@ -89,7 +90,7 @@ def run(store: str, options: CompactOptions = _DEFAULTS) -> CompactSummary:
     pipeline = make_pipeline(options.runner, beam_options)
     store = filesystem.absolute(store)
     snapshot = read_snapshot(store)
-    filesystem.probe_exclusive(store)
+    probe_exclusive(store)
     chosen = choose_segments(snapshot, options.max_segments)
     if not chosen:
         return _nothing_to_do(store, snapshot, started)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
 from transforms.storage import filesystem
+from transforms.storage.probe import probe_exclusive
 from transforms.transactions.removal import remove_documents
 
 
@@ -38,7 +39,7 @@ def run(store: str, ids: list[str]) -> DeleteSummary:
     """
     store = filesystem.absolute(store)
     read_snapshot(store)
-    filesystem.probe_exclusive(store)
+    probe_exclusive(store)
     removal = remove_documents(store, ids)
     return DeleteSummary(
         store,

@@ -28,6 +28,7 @@ from transforms.search.questions import recall_questions
 from transforms.search.store import Store
 from transforms.storage import filesystem
 from transforms.storage.file_cache import check_file
+from transforms.storage.probe import probe_exclusive
 from transforms.transactions.commits import commit_indexes
 
 
@@ -89,7 +90,7 @@ def run(
     vector, lexical, questions = options.vector, options.lexical, options.recall_questions
     store = filesystem.absolute(store)
     snapshot = read_snapshot(store)
-    filesystem.probe_exclusive(store)
+    probe_exclusive(store)
     if vector is not None:
         rows = max((ref.passages for ref in snapshot.segments), default=0)
         check_index_options(vector, snapshot.identity.dim, rows)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from transforms.catalog.snapshot import read_snapshot
 from transforms.storage import filesystem
+from transforms.storage.probe import probe_exclusive
 from transforms.transactions.commits import roll_back
 
 
@@ -32,6 +33,6 @@ def run(store: str, number: int) -> RollbackSummary:
     """
     store = filesystem.absolute(store)
     read_snapshot(store, number)
-    filesystem.probe_exclusive(store)
+    probe_exclusive(store)
     made = roll_back(store, number)
     return RollbackSummary(store, made.number, made.documents)

@@ -11,18 +11,16 @@ from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_opt
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
 from transforms.search.batch_search import (
-    QuestionSlice,
     SearchQuestions,
     check_of_run,
     check_output,
     open_store,
     parts_folder,
-    plan_questions,
     remove_parts,
-    store_questions,
 )
 from transforms.search.options import SearchOptions
 from transforms.search.predicate import check_condition
+from transforms.search.question_slices import QuestionSlice, plan_questions, store_questions
 from transforms.search.questions import STANDARD_INPUT
 from transforms.storage import filesystem
 

@@ -26,6 +26,7 @@ from tests.support.stores import add_segment, live_ids
 from transforms.catalog.snapshot import read_snapshot, snapshot_numbers
 from transforms.errors import BadInput
 from transforms.storage import filesystem
+from transforms.storage.probe import probe_exclusive
 from transforms.transactions.removal import remove_documents
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -124,12 +125,12 @@ def test_a_server_that_ignores_the_condition_is_refused_before_work(
     def careless(path: str, value: bytes, mode: str) -> Any:
         return real(path, value)
 
-    filesystem.probe_exclusive(folder)
-    filesystem.probe_exclusive(folder)
+    probe_exclusive(folder)
+    probe_exclusive(folder)
     monkeypatch.setattr(fs, "pipe_file", careless)
     for store in (folder, filesystem.join(folder, "another")):
         with pytest.raises(BadInput) as caught:
-            filesystem.probe_exclusive(store)
+            probe_exclusive(store)
         assert (caught.value.option, caught.value.value) == ("store", store)
         assert "ignores the condition of a put" in caught.value.problem
 

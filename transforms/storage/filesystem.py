@@ -16,13 +16,10 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from transforms.errors import BadInput
 from transforms.storage import exclusive_create, urls
 from transforms.storage.exclusive_create import is_local_fs
 from transforms.storage.retries import retry
 
-#: The file in a store on a server that shows that a second put of the same name fails.
-PROBE = "exclusive.json"
 #: The fields of listings that change with a file's content, the surest first.
 _VERSIONS = (
     *("ETag", "etag", "generation", "mtime", "LastModified", "updated", "created"),
@@ -252,37 +249,6 @@ def create_exclusively(url: str, content: bytes) -> bool:
 def check_exclusive(url: str) -> None:
     """Raise BadInput if the kind of filesystem of ``url`` has no exclusive create."""
     exclusive_create.check_kind(open_filesystem(url)[0], url)
-
-
-def probe_exclusive(store: str) -> None:
-    """Raise BadInput if a store's server can't be written to, or lets two writers win.
-
-    Some servers ignore the condition of a put that their protocol defines, so it is tried: a second
-    put of a name must fail. `PROBE` stays in the store, so that later commands need one request.
-    """
-    check_exclusive(store)
-    if is_local(store):
-        return
-    url = join(store, PROBE)
-    try:
-        ignored = create_exclusively(url, b"{}") and create_exclusively(url, b"{}")
-    except BadInput:
-        raise
-    except Exception as error:
-        raise BadInput(
-            "store",
-            store,
-            f"can't be written to: {type(error).__name__}: {error}",
-            "Check that the bucket exists and that fsspec finds credentials for it",
-        ) from error
-    if ignored:
-        raise BadInput(
-            "store",
-            store,
-            "is on a server that ignores the condition of a put, so two writers could destroy each "
-            "other's work",
-            "Use a server with conditional writes, or a local folder",
-        )
 
 
 def local_path(url: str) -> str:

@@ -17,8 +17,9 @@ from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.search import batch_search
-from transforms.search.batch_search import RUN_SCHEMA, plan_questions, read_slice
+from transforms.search.batch_search import RUN_SCHEMA
 from transforms.search.options import RankOptions, SearchOptions
+from transforms.search.question_slices import plan_questions, read_slice
 from transforms.search.results import Hit
 from transforms.search.store import Store
 

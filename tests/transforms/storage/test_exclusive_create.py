@@ -10,6 +10,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from transforms.errors import BadInput
 from transforms.storage import filesystem, retries
 from transforms.storage.exclusive_create import put_conditionally
+from transforms.storage.probe import PROBE, probe_exclusive
 
 
 class Server(Exception):
@@ -70,17 +71,17 @@ def test_a_careless_server_is_found_out_by_a_second_put(monkeypatch: pytest.Monk
     store = f"careless://{uuid.uuid4().hex}/store"
     for _ in range(2):
         with pytest.raises(BadInput) as caught:
-            filesystem.probe_exclusive(store)
+            probe_exclusive(store)
         assert (caught.value.option, caught.value.value) == ("store", store)
         assert "condition of a put" in caught.value.problem
 
 
 def test_a_sound_server_is_asked_once_more_only_the_first_time() -> None:
     store = f"memory://{uuid.uuid4().hex}/store"
-    filesystem.probe_exclusive(store)
-    assert filesystem.list_names(store) == [filesystem.PROBE]
-    filesystem.probe_exclusive(store)
-    assert filesystem.read_bytes(filesystem.join(store, filesystem.PROBE)) == b"{}"
+    probe_exclusive(store)
+    assert filesystem.list_names(store) == [PROBE]
+    probe_exclusive(store)
+    assert filesystem.read_bytes(filesystem.join(store, PROBE)) == b"{}"
 
 
 def test_bytes_that_do_not_fit_their_checksum_are_fetched_again(
