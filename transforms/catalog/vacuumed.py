@@ -34,8 +34,8 @@ class SnapshotSource:
                 raise Vacuumed(
                     "snapshot",
                     self.number,
-                    f"of {self.store} was vacuumed",
-                    "Open the store again, or call its refresh()",
+                    "was vacuumed",
+                    f"Open the store {self.store} again, or call its refresh()",
                 ) from error
             raise
 
