@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 #: If there are fewer files, the search for them is broken.
 _FEWEST_FILES = 150
@@ -45,6 +47,16 @@ PIPELINE: dict[str, set[str]] = {
 LOOSE = {
     *("transforms.errors", "pipeline.__main__", "pipeline.cli", "pipeline.parser"),
     "pipeline.demo",
+}
+#: Names of modules that a command of their slice imports, and that are not its logic.
+_NO_LOGIC = {"arguments", "options", "report"}
+#: Which module may import the logic of another command, because it runs that command.
+RUNS = {
+    ("pipeline.demo", "pipeline.ingest.embed"),
+    ("pipeline.ingest.watch", "pipeline.maintenance.compact"),
+    ("pipeline.evaluation.commands", "pipeline.search.search"),
+    ("pipeline.bench.store", "pipeline.ingest.embed"),
+    ("pipeline.bench.systems.albeam", "pipeline.ingest.embed"),
 }
 #: Files that may import a heavy library, by the beginning of their paths.
 OWNERS = {
@@ -155,6 +167,33 @@ def test_only_the_parser_imports_the_commands_of_a_slice() -> None:
     assert {arrow.source for arrow in commands} == {"pipeline.parser"}
 
 
+def test_a_command_imports_another_only_to_run_it() -> None:
+    found = [arrow for arrow in arrows() if not arrow.typing]
+    logic = {
+        arrow.target
+        for arrow in found
+        if arrow.source.endswith(".commands")
+        and room(arrow.source) == room(arrow.target)
+        and arrow.target.split(".")[-1] not in _NO_LOGIC
+    }
+    assert {"pipeline.ingest.embed", "pipeline.search.search"} <= logic
+    other = {
+        (arrow.source, arrow.target)
+        for arrow in found
+        if arrow.target in logic and arrow.source != f"{room(arrow.target)}.commands"
+    }
+    assert other == RUNS
+
+
+def test_no_module_uses_the_lazy_names_of_the_public_package() -> None:
+    """Such an import is no arrow to a module, so that no other test here sees it."""
+    modules = sources()
+    for name, path in modules.items():
+        for module, imported, _ in imports(path):
+            if module in ("transforms", "pipeline"):
+                assert f"{module}.{imported}" in modules, f"{name} imports {imported} of {module}"
+
+
 def test_vector_and_lexical_indexes_do_not_import_each_other() -> None:
     halves = ("transforms.index.vector.", "transforms.index.lexical.")
     for arrow in arrows():
@@ -162,22 +201,36 @@ def test_vector_and_lexical_indexes_do_not_import_each_other() -> None:
             assert not (arrow.source.startswith(one) and arrow.target.startswith(other)), arrow
 
 
+def check_acyclic(targets: dict[str, set[str]]) -> None:
+    """Fail with the way round if a graph has a cycle."""
+    done: set[str] = set()
+
+    def visit(node: str, way: tuple[str, ...]) -> None:
+        assert node not in way, " -> ".join((*way[way.index(node) :], node))
+        if node not in done:
+            for target in sorted(targets.get(node, ())):
+                visit(target, (*way, node))
+            done.add(node)
+
+    for node in sorted(targets):
+        visit(node, ())
+
+
 def test_there_are_no_import_cycles() -> None:
     targets: dict[str, set[str]] = {}
     for arrow in arrows():
         if not arrow.typing:
             targets.setdefault(arrow.source, set()).add(arrow.target)
-    done: set[str] = set()
+    check_acyclic(targets)
 
-    def visit(module: str, way: tuple[str, ...]) -> None:
-        assert module not in way, " -> ".join((*way[way.index(module) :], module))
-        if module not in done:
-            for target in sorted(targets.get(module, ())):
-                visit(target, (*way, module))
-            done.add(module)
 
-    for module in sorted(targets):
-        visit(module, ())
+@pytest.mark.parametrize("table", [TRANSFORMS, PIPELINE], ids=["transforms", "pipeline"])
+def test_the_tables_allow_no_cycle_of_packages(table: dict[str, set[str]]) -> None:
+    check_acyclic(table)
+    first = next(iter(table))
+    last = next(name for name, allowed in table.items() if first in allowed)
+    with pytest.raises(AssertionError, match=first):
+        check_acyclic(table | {first: {last}})
 
 
 def test_only_their_owners_import_heavy_libraries() -> None:
