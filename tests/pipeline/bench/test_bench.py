@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from deploy.docs.json_outputs import OUTPUTS
 from pipeline.bench import comparison, models
 from pipeline.bench.corpora import cut_texts, make_corpus, neighbours, paragraphs, skewed
 from pipeline.bench.memory import measure_memory
@@ -75,6 +77,16 @@ def test_every_system_has_a_row(report: dict[str, Any]) -> None:
             assert "leave out --quick" in row["note"]
     dtypes = {row["system"]: row["dtype"] for row in report["rows"]}
     assert dtypes["sentence-transformers"] == dtypes["albeam-float32"] == "float32"
+
+
+def test_the_keys_of_the_report_are_those_of_the_reference(report: dict[str, Any]) -> None:
+    described = {key.name: key.meaning for key in OUTPUTS["bench"].keys}
+    assert set(report) == set(described) - {"memory", "store"}
+    names = set(re.findall(r"`(\w+)`", described["rows"]))
+    some = {"startup_seconds", "bare_rates", "e2e_share"}
+    assert some <= names
+    for row in report["rows"]:
+        assert names - some <= set(row) <= names
 
 
 def test_only_the_first_round_starts_when_the_time_is_over(albert: Path) -> None:
