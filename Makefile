@@ -39,7 +39,7 @@ lint: $(BIN)/.installed docs-check ## check style, types and the pages
 docs: $(BIN)/.installed ## generate the references of commands and of --json
 	$(BIN)/python -m deploy.docs.generate
 
-docs-check: $(BIN)/.installed ## check links, names and snippets of README and docs
+docs-check: $(BIN)/.installed ## check links, names and code blocks of README and docs; tests run the blocks
 	$(BIN)/python -m deploy.docs.check
 
 images: $(BIN)/.installed ## check that the packages of the images fit together, by PyPI

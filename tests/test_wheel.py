@@ -8,9 +8,12 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+
+from tests.test_dependencies import declared, project
 
 pytestmark = pytest.mark.slow
 
@@ -55,8 +58,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment with the wheel, and with the dependencies of this one.
 
-    The paths of a ``.pth`` file do not process the ``.pth`` files in them. So an editable install
-    of the checkout is not visible.
+    So it does not show that a dependency is missing: tests/test_dependencies.py does. The paths of
+    a ``.pth`` file do not process the ``.pth`` files in them. So an editable install of the
+    checkout is not visible.
     """
     folder = tmp_path_factory.mktemp("environment")
     venv.EnvBuilder(symlinks=True).create(folder)
@@ -85,6 +89,16 @@ def test_the_wheel_contains_every_file_of_the_packages(wheel: Path) -> None:
     assert "transforms/models/albeam-small/model.safetensors" in files
     with zipfile.ZipFile(wheel) as content:
         assert files <= set(content.namelist())
+
+
+def test_the_wheel_requires_what_is_declared(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as content:
+        [name] = [name for name in content.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = BytesParser().parsebytes(content.read(name))
+    without = [text for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
+    required, extras = declared()
+    assert [project(text) for text in without] == [project(text) for text in required]
+    assert set(metadata.get_all("Provides-Extra", [])) == set(extras)
 
 
 def test_an_installed_wheel_works_without_the_checkout(environment: Path, tmp_path: Path) -> None:
