@@ -120,9 +120,9 @@ def run(options: CompareOptions) -> Comparison:
         relevant_ids=len(relevant),
         found_ids_a=met_a,
         found_ids_b=met_b,
-        notice="; ".join(
-            f"none of the {len(relevant):,} relevant ids is in {name}, such as {relevant[0]!r}: "
-            "their form may differ"
+        notice=" ".join(
+            f"None of the {len(relevant):,} relevant ids is in {name}, such as {relevant[0]!r}. "
+            "Their form may differ."
             for name, met in ((options.a, met_a), (options.b, met_b))
             if not met
         ),

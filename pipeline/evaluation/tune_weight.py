@@ -85,7 +85,7 @@ def run(store: Store, questions: str) -> WeightReport:
     means = total / len(asked)
     checks = check_evaluation(store, asked, ("hybrid",))
     if not means.any():
-        why = "".join(f"; {note}" for note in checks.notes)
+        why = "".join(f". {note.rstrip('.')}" for note in checks.notes)
         problem = f"has no question that finds a relevant document with any weight{why}"
         remedy = "Give questions that have relevant documents in the store"
         raise BadInput("questions", file, problem, remedy)
@@ -104,7 +104,7 @@ def run(store: Store, questions: str) -> WeightReport:
         unknown_ids=checks.unknown_ids,
         cut_questions=checks.cut_questions,
         unknown_questions=checks.unknown_questions,
-        notice="; ".join(checks.notes),
+        notice=" ".join(checks.notes),
     )
 
 

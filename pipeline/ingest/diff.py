@@ -64,7 +64,7 @@ def diff(job: ResolvedJob) -> Difference:
     base = OpenSnapshot(job.store, newest if options.mode != "replace" else None)
     if base.snapshot is not None:
         check_identity(job.store, base.snapshot.identity, job.identity)
-    # A wrong language is reported before any work.
+    # Checks the language before documents are compared.
     choose_language(options.lexical, base.infos())
     name = _fingerprint(job, listing.files)
     found = choose_generation(job.store, name, options.mode, newest, options.resume)

@@ -30,7 +30,7 @@ def run(options: EmbedOptions) -> EmbedSummary:
     """
     started = time.monotonic()
     check_places(options)
-    # A missing runner is reported before any work.
+    # Checks the runner before anything is read.
     new_pipeline(options)
     job = resolve(options)
     difference = diff(job)
@@ -66,8 +66,8 @@ def _nothing_to_do(difference: Difference) -> Outcome:
 
 def _nothing_notice(snapshot: int) -> str:
     return (
-        f"nothing to do: this input is already in snapshot {snapshot}; to embed it again with "
-        "another --stride or --vector-dtype, use --mode replace"
+        f"Nothing to do: this input is already in snapshot {snapshot}. To re-embed with another "
+        "--stride or --vector-dtype, use --mode replace."
     )
 
 

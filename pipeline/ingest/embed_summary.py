@@ -145,7 +145,7 @@ def summarize(
         store=job.store,
         segment=info.name if info is not None else "",
         snapshot=outcome.snapshot,
-        notice="; ".join(filter(None, notices)),
+        notice=" ".join(filter(None, notices)),
         unknown_texts=outcome.unknown_texts,
     )
 
@@ -155,10 +155,16 @@ def change_notices(changes: ChangeSet, late_rejects: Mapping[str, int]) -> list[
     notices = []
     ignored = changes.counts["duplicate"]
     if ignored:
-        notices.append(f"{counted(ignored, 'input row')} ignored in favour of others of their ids")
+        verb = "was" if ignored == 1 else "were"
+        notices.append(
+            f"{counted(ignored, 'input row')} {verb} ignored in favour of others with the same id."
+        )
     lost = changes.lost + late_rejects.get("changed", 0)
     if lost:
-        notices.append(f"{counted(lost, 'live document')} rejected in this input and removed")
+        verb = "was" if lost == 1 else "were"
+        notices.append(
+            f"{counted(lost, 'live document')} {verb} rejected in this input and removed."
+        )
     return notices
 
 
@@ -168,8 +174,8 @@ def unknown_notices(texts: int) -> list[str]:
         return []
     verb = "is" if texts == 1 else "are"
     return [
-        f"{counted(texts, 'text')} {verb} mostly unknown to the model, as another script is; "
-        "vectors say little about that, words still count in modes hybrid and lexical"
+        f"{counted(texts, 'text')} {verb} mostly unknown to the model, as another script is. "
+        "Their vectors say little; modes hybrid and lexical still find their words."
     ]
 
 
@@ -182,6 +188,6 @@ def lost_columns(
     if not lost or not changes.counts["metadata"] + changes.counts["changed"]:
         return ()
     return (
-        f"the metadata {', '.join(lost)} of the store was not read from this input, so the "
-        "replaced documents have lost it; to keep it, give --metadata-columns or --all-columns",
+        f"The metadata {', '.join(lost)} of the store was not read from this input, so the "
+        "replaced documents have lost it. To keep it, give --metadata-columns or --all-columns.",
     )

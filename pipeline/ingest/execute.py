@@ -44,8 +44,8 @@ def execute(job: ResolvedJob, difference: Difference, planned: SegmentPlan) -> O
     notices = planned.notices
     if base.snapshot is not None and snapshot > changes.base + 1:
         notices += (
-            f"other writers have committed since snapshot {changes.base}, with which the input "
-            "was compared; these counts do not include their changes",
+            f"Other writers have committed since snapshot {changes.base}, with which the input "
+            "was compared. These counts do not include their changes.",
         )
     counts = counters(result)
     return Outcome(

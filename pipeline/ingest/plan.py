@@ -102,7 +102,7 @@ def run(options: PlanOptions) -> PlanReport:
         BadInput: the input, the model or an option can't be used.
     """
     embed = options.embed
-    # A missing runner is reported before any work.
+    # Checks the runner before anything is read.
     new_pipeline(embed)
     job = resolve(embed)
     identity = job.identity

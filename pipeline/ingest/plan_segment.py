@@ -47,7 +47,7 @@ def plan_segment(job: ResolvedJob, difference: Difference) -> SegmentPlan:
     check_columns(plan, base)
     notices = lost_columns(difference.changes, plan.schema, base.infos())
     if existing is not None and job.options.rows_per_part is not None:
-        notices += (f"following the plan of an earlier run, with {len(plan.parts)} parts",)
+        notices += (f"The run follows the plan of an earlier one, with {len(plan.parts)} parts.",)
     return SegmentPlan(plan, intact_parts(paths), notices)
 
 

@@ -165,5 +165,5 @@ def _nothing_to_do(store: str, snapshot: Snapshot, started: float) -> CompactSum
         index_reason="",
         recall=None,
         seconds=round(time.monotonic() - started, 3),
-        notice="nothing to do: no segment has tombstones, and no more segments than may remain",
+        notice="Nothing to do: no segment has tombstones, and no more segments than may remain.",
     )

@@ -116,6 +116,7 @@ def _values(store: Store) -> list[int]:
     for segment in store.segments:
         if segment.index is not None and segment.index.settings:
             dim = store.snapshot.identity.dim
+            faiss_factory.stored_kind(segment.index.factory, dim, segment.name)
             values |= set(faiss_factory.ladder(segment.index.factory, dim, segment.rows))
             values.add(_chosen(segment))
     return sorted(values) or [0]

@@ -180,10 +180,8 @@ class _Check:
             for shard in index.shards:
                 with self.collecting():
                     opened.open(shard)
-        if (trained := index.trained) is not None:
             with self.collecting():
-                url = filesystem.join(paths.index, trained.name)
-                check_file(url, trained.bytes, trained.sha256, remedies.BUILD_INDEX)
+                opened.open_trained()
         rows = sum(shard.rows for shard in index.shards)
         if rows != info.rows:
             problem = f"has {rows} rows in its index, but {info.rows} in its parts"

@@ -111,5 +111,5 @@ def run(
         seconds=round(time.monotonic() - started, 3),
         cut_questions=check.cut,
         unknown_questions=check.unknown,
-        notice="; ".join(check.notes()),
+        notice=" ".join(check.notes()),
     )

@@ -376,4 +376,4 @@ def test_a_store_and_input_that_are_not_local(options: EmbedOptions, corpus: Pat
     assert run(other).snapshot == 1
     assert verify(other.store).passages == rows(options.store).num_rows
     assert_same_store(options.store, other.store)
-    assert "nothing to do" in run(other).notice
+    assert "Nothing to do" in run(other).notice

@@ -89,7 +89,7 @@ def test_embedded_flink_gives_the_same_store_and_appends_to_it(
     summary = run(other)
     assert (summary.documents, summary.parts, summary.model_loads) == (200, 4, 1)
     assert_same_store(options.store, other.store)
-    assert "nothing to do" in run(other).notice
+    assert "Nothing to do" in run(other).notice
 
 
 def test_worker_processes_that_flink_starts(

@@ -161,7 +161,7 @@ def test_every_command_works_there(
     embed = ["embed", f"{folder}/in/*.parquet", "--store", store, "--model", str(albert)]
     first = run(*embed, "--rows-per-part", "80")
     assert (first["documents"], first["parts"], first["snapshot"]) == (200, 3, 1)
-    assert "nothing to do" in run(*embed)["notice"]
+    assert "Nothing to do" in run(*embed)["notice"]
     before = run("search", store, "river stone", "-k", "3")
     assert run("delete", store, before[0]["document_id"])["documents"] == 1
     after = run("search", store, "river stone", "-k", "2")

@@ -35,7 +35,7 @@ def test_embed_again_is_a_success_that_does_nothing(
     options = ["--all-columns", "--max-tokens", "48", "--stride", "8", *exact]
     assert main([*arguments, *options]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert "nothing to do" in summary["notice"]
+    assert "Nothing to do" in summary["notice"]
     assert summary["documents"] == 200
     assert sorted(path for path in store.rglob("*")) == before
 

@@ -43,7 +43,7 @@ class Checks:
             "unknown_ids": self.unknown_ids,
             "cut_questions": self.cut_questions,
             "unknown_questions": self.unknown_questions,
-            "notice": "; ".join(self.notes),
+            "notice": " ".join(self.notes),
         }
 
 
@@ -138,5 +138,5 @@ def _note(
         return ()
     counts = f"{len(found):,} of {len(ids):,} {what}"
     if len(found) == 1:
-        return (f"{counts} {one}: {found[0]!r}",)
-    return (f"{counts} {several}, {found[0]!r} among them",)
+        return (f"{counts} {one}: {found[0]!r}.",)
+    return (f"{counts} {several}, {found[0]!r} among them.",)

@@ -74,8 +74,8 @@ def find_model(options: ModelOptions) -> Model:
     asked = options.max_tokens or sentence.get("max_tokens") or DEFAULT_MAX_TOKENS
     max_tokens = min(asked, positions)
     notice = (
-        f"max-tokens {asked} is more than the {positions} positions of {options.model}: "
-        f"using {max_tokens}"
+        f"--max-tokens {asked} is more than the {positions} positions of {options.model}; "
+        f"{max_tokens} is used."
         if options.max_tokens and asked > positions
         else ""
     )

@@ -56,20 +56,20 @@ class QuestionCheck:
         if self.cut:
             longer = f"longer than the {self.max_tokens} tokens that the model reads"
             found.append(
-                f"{self._some(self.cut, self.first_cut)} {longer}; the rest does not count for "
-                "vectors"
+                f"{self._some(self.cut, self.first_cut)} {longer}. The rest does not count for "
+                "vectors."
             )
         if self.unknown:
             unknown = "mostly unknown to the model, as another script is"
             found.append(
-                f"{self._some(self.unknown, self.first_unknown)} {unknown}; vectors say little "
-                "about that, words still count in modes hybrid and lexical"
+                f"{self._some(self.unknown, self.first_unknown)} {unknown}. Vectors say "
+                "little about that; words still count in modes hybrid and lexical."
             )
         return found
 
     def _some(self, count: int, first: str) -> str:
         if self.asked == 1:
-            return "the question is"
+            return "The question is"
         verb = "is" if count == 1 else "are"
         return f"{count:,} of {self.asked:,} questions, {first!r} the first, {verb}"
 

@@ -382,9 +382,9 @@ def test_relevant_ids_that_the_store_lacks_are_told(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ask(tmp_path / "q.jsonl", "1", "2", "doc-00001", "doc-00002")
-    told = "2 of 4 relevant ids are not in the store, '1' among them"
+    told = "2 of 4 relevant ids are not in the store, '1' among them."
     (tmp_path / "other.trec").write_text("q0 Q0 doc-00001 1 2 t\nq0 Q0 3 2 1 t\n")
-    others = "1 of 2 document ids of the run other is not in the store: '3'"
+    others = "1 of 2 document ids of the run other is not in the store: '3'."
     assert main(["evaluate", store, asked, "--mode", "lexical"]) == 0
     assert capsys.readouterr().err == f"note: {told}\n"
     report = tmp_path / "report.html"
@@ -394,11 +394,11 @@ def test_relevant_ids_that_the_store_lacks_are_told(
     assert said.err == f"note: {told}\nnote: {others}\n"
     found = json.loads(said.out)
     assert (found["relevant_ids"], found["unknown_ids"]) == (4, 2)
-    assert found["notice"] == f"{told}; {others}"
+    assert found["notice"] == f"{told} {others}"
     assert "relevant ids are not in the store" in report.read_text(encoding="utf-8")
     where = ["--mode", "lexical", "--where", "document_id < 'doc-00002'", "--json"]
     assert main(["evaluate", store, asked, *where]) == 0
-    told = "1 of 4 relevant ids does not meet the condition: 'doc-00002'"
+    told = "1 of 4 relevant ids does not meet the condition: 'doc-00002'."
     assert told in json.loads(capsys.readouterr().out)["notice"]
 
 
@@ -407,8 +407,8 @@ def test_a_weight_is_learnt_with_a_note_or_not_at_all(
 ) -> None:
     asked = ask(tmp_path / "none.jsonl", "1", "2")
     assert main(["evaluate", store, asked, "--tune"]) == 2
-    told = "2 of 2 relevant ids are not in the store, '1' among them"
-    assert f"with any weight; {told}" in capsys.readouterr().err
+    told = "2 of 2 relevant ids are not in the store, '1' among them."
+    assert f"with any weight. {told}" in capsys.readouterr().err
     copy = tmp_path / "store"
     shutil.copytree(store, copy)
     some = ask(tmp_path / "some.jsonl", "1", *(f"doc-{n:05d}" for n in range(60)))
@@ -447,7 +447,7 @@ def test_compare_tells_that_a_run_has_no_relevant_id(
     said = capsys.readouterr()
     found = json.loads(said.out)
     assert [found[name] for name in ("relevant_ids", "found_ids_a", "found_ids_b")] == [2, 0, 1]
-    told = f"none of the 2 relevant ids is in {a}, such as 'doc-1': their form may differ"
+    told = f"None of the 2 relevant ids is in {a}, such as 'doc-1'. Their form may differ."
     assert (found["notice"], said.err) == (told, f"note: {told}\n")
     assert main(["compare", str(b), str(b), "--questions", asked, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["notice"] == ""

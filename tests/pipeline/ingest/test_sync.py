@@ -147,7 +147,7 @@ def test_sync_embeds_what_changed_carries_metadata_and_removes(options: EmbedOpt
     assert third.segment != first.segment
     assert_like_fresh(options, FIRST)
     again = embed(options, FIRST)
-    assert "nothing to do" in again.notice
+    assert "Nothing to do" in again.notice
     assert (again.snapshot, again.model_loads) == (3, 0)
     assert (kinds(again), again.tokens) == ((0, 0, 0, 20, 0), 0)
 
@@ -157,7 +157,7 @@ def test_a_notice_names_metadata_that_the_input_was_read_without(options: EmbedO
     bare = replace(options, columns=ColumnOptions())
     again = embed(bare, FIRST)
     assert kinds(again) == (0, 0, 20, 0, 0)
-    assert "the metadata year of the store was not read from this input" in again.notice
+    assert "The metadata year of the store was not read from this input" in again.notice
     assert "--metadata-columns" in again.notice
 
 
@@ -170,7 +170,7 @@ def test_append_adds_and_replaces_and_removes_nothing(options: EmbedOptions) -> 
     for mode in ("append", "append"):
         again = embed(options, some, mode)
         assert (again.snapshot, again.model_loads) == (2, 0)
-        assert "nothing to do" in again.notice
+        assert "Nothing to do" in again.notice
     assert embed(options, FIRST | some, "sync").snapshot == 2
     assert snapshot_numbers(options.store) == [1, 2]
 
@@ -216,10 +216,10 @@ def test_documents_that_are_rejected_now_are_removed_and_counted_in_a_notice(
     summary = embed(options, poor)
     assert kinds(summary) == (0, 0, 0, 18, 0)
     assert summary.rejects == {"blank text": 1, "empty text": 1, "null text": 1}
-    assert "2 live documents rejected in this input and removed" in summary.notice
+    assert "2 live documents were rejected in this input and removed" in summary.notice
     assert {key[0] for key in rows_of(options.store)} == set(FIRST) - {"d03", "d04"}
     again = embed(options, poor)
-    assert "nothing to do" in again.notice
+    assert "Nothing to do" in again.notice
     assert again.snapshot == 2
 
 
@@ -253,20 +253,20 @@ def test_a_text_without_tokens_is_tried_once(options: EmbedOptions) -> None:
     poor = FIRST | {"d03": ("\u0301", 2000), "z": ("\u0301", 2000)}
     first = embed(options, poor)
     assert kinds(first) == (0, 0, 0, 19, 0)
-    assert "1 live document rejected in this input and removed" in first.notice
+    assert "1 live document was rejected in this input and removed" in first.notice
     assert first.rejects == {"no tokens": 2}
     assert "d03" not in {key[0] for key in rows_of(options.store)}
     again = embed(replace(options, stride=9), poor)
     assert kinds(again) == (0, 0, 0, 19, 0)
     assert again.rejects == {"no tokens": 2}
-    assert "nothing to do" in again.notice
+    assert "Nothing to do" in again.notice
     compact.run(options.store)
-    assert "nothing to do" in embed(replace(options, stride=10), poor).notice
+    assert "Nothing to do" in embed(replace(options, stride=10), poor).notice
     good = poor | {"z": (TEXTS[31], 2000)}
     assert kinds(embed(options, good))[:2] == (1, 0)
     # Known to be without tokens already, and live with another text: gone again.
     assert (
-        "1 live document rejected in this input and removed"
+        "1 live document was rejected in this input and removed"
         in embed(options, poor, "append").notice
     )
     assert {key[0] for key in rows_of(options.store)} == set(FIRST) - {"d03"}
@@ -331,7 +331,7 @@ def test_a_sync_that_was_killed_between_parts_goes_on(
     assert {key[0] for key in rows} == set(after)
     assert rows["d00", 0]["year"] == 2
     afresh = run(replace(late, resume=False))
-    assert "nothing to do" in afresh.notice
+    assert "Nothing to do" in afresh.notice
     verify(options.store)
 
 

@@ -131,10 +131,10 @@ def test_a_question_that_is_read_in_part_is_told(
         assert main(["search", store, *words]) == 0
         return capsys.readouterr().err
 
-    longer = "note: the question is longer than the 64 tokens that the model reads; the rest does"
+    longer = "note: The question is longer than the 64 tokens that the model reads. The rest does"
     assert told(LONG).startswith(longer)
     assert told(LONG, "--json").startswith(longer)
-    assert told("東京は").startswith("note: the question is mostly unknown to the model")
+    assert told("東京は").startswith("note: The question is mostly unknown to the model")
     assert told("river") == told(LONG, "--mode", "lexical") == ""
     # More questions than are asked at once.
     (tmp_path / "q.txt").write_text("\n".join(["river"] * 300 + [LONG, "東京は", "京"]))

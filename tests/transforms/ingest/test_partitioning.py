@@ -1,4 +1,4 @@
-"""Which rows make which part, and what is wrong with an input before any work."""
+"""Which rows make which part, and what an input is checked for before a run."""
 
 import json
 from pathlib import Path

@@ -46,7 +46,9 @@ def test_a_plain_folder_gives_mean_pooling_of_256_tokens_at_most(folder: Path) -
     # The tiny model has 128 positions.
     assert identity.max_tokens == 128
     assert model.notice == ""
-    assert find_model(ModelOptions(str(folder), max_tokens=999)).notice.startswith("max-tokens 999")
+    assert find_model(ModelOptions(str(folder), max_tokens=999)).notice.startswith(
+        "--max-tokens 999"
+    )
     assert identity.dim == 48
 
 

@@ -93,7 +93,7 @@ def test_again_there_is_nothing_to_do(store: str) -> None:
     compact.run(store)
     again = compact.run(store)
     assert (again.compacted, again.segment) == (0, "")
-    assert "nothing to do" in again.notice
+    assert "Nothing to do" in again.notice
     assert snapshot_numbers(store) == [1, 2, 3, 4, 5]
 
 
@@ -455,7 +455,7 @@ def test_what_the_command_prints(store: str, capsys: pytest.CaptureFixture[str])
     assert main(["compact", store]) == 0
     assert "2 of 2 segments merged into one: 51 documents" in capsys.readouterr().out
     assert main(["compact", store]) == 0
-    assert "nothing to do" in capsys.readouterr().out
+    assert "Nothing to do" in capsys.readouterr().out
     assert main(["compact", store, "--max-segments", "0"]) == 2
     assert "--max-segments 0: " in capsys.readouterr().err
     assert main(["compact", store + "x"]) == 2
