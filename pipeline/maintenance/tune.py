@@ -68,7 +68,7 @@ def run(store: Store, options: TuneOptions) -> TuneReport:
     A vector does not count as a hit of its own search.
 
     Raises:
-        BadInput: the store has no live passage, or no index, or the plot cannot be written.
+        BadInput: the store has no live passage, or no index, or the plot can't be written.
     """
     plot = None if options.plot is None else Path(options.plot)
     if plot is not None:

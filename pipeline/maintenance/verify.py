@@ -128,7 +128,7 @@ class _Check:
         """Check all files of a segment, and its numbers in the snapshot.
 
         Raises:
-            Damaged: the manifest or the tombstones cannot be read.
+            Damaged: the manifest or the tombstones can't be read.
         """
         info = read_segment(self.store, ref)
         paths = SegmentPaths(self.store, ref.name)

@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 
 from tests.support.stores import sign
 
+#: The files of an index shard in a manifest.
+_KINDS = ("file", "raw")
+
 
 def segment_file(store: Path, pattern: str) -> Path:
     """Return the first file of a store's segments that matches a pattern."""
@@ -59,6 +62,20 @@ def rewrite_manifest(store: Path, change: Callable[[dict[str, Any]], None]) -> N
     manifest.write_text(json.dumps(value), encoding="utf-8")
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
     rewrite_snapshot(store, lambda snapshot: snapshot["segments"][0].update(sha256=digest))
+
+
+def vouch_for_index(store: Path, path: Path) -> None:
+    """Make the manifest of the first segment vouch for a changed file of its index."""
+
+    def change(value: dict[str, Any]) -> None:
+        index = value["index"]
+        files = [index["trained"], *(shard[kind] for shard in index["shards"] for kind in _KINDS)]
+        for file in files:
+            if file is not None and file["name"] == path.name:
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                file.update(sha256=digest, bytes=path.stat().st_size)
+
+    rewrite_manifest(store, change)
 
 
 def rewrite_part(store: Path, part: int, table: pa.Table) -> Path:

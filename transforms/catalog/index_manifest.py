@@ -4,7 +4,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from transforms.catalog.factory_text import count_lists, factory_problem
 from transforms.catalog.manifest_json import check_name
+from transforms.errors import Damaged
+from transforms.storage.remedies import ROLL_BACK
+
+#: The only metric that albeam builds: cosine is that of normalized vectors.
+METRIC = "inner_product"
+#: So much of a factory string is repeated in an error.
+_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,17 @@ class IndexInfo:
     why: str = ""
     asked: str = "auto"
     target: float = 0.95
+
+    def __post_init__(self) -> None:
+        """Raise Damaged if FAISS can't be given the factory string, or the metric is another."""
+        problem = factory_problem(self.factory)
+        rows = sum(shard.rows for shard in self.shards)
+        if not problem and count_lists(self.factory) > max(rows, 1):
+            problem = f"has {count_lists(self.factory)} lists for {rows} rows"
+        if problem:
+            raise Damaged("factory string", self.factory[:_SHOWN], problem, ROLL_BACK)
+        if self.metric != METRIC:
+            raise Damaged("metric", self.metric[:_SHOWN], f"is not {METRIC}", ROLL_BACK)
 
     @property
     def recall(self) -> float:

@@ -12,7 +12,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,18 @@ class FileCache:
         if not self._has(copy, size, sha256):
             self._copy(url, size, sha256, copy, remedy)
         return copy
+
+    def check_once(self, key: str, check: Callable[[], None]) -> None:
+        """Run a check of a file's content, unless a record says that this content passed it.
+
+        Args:
+            key: names the check and the content, by its digest.
+            check: raises an error if the content is wrong.
+        """
+        mark = self.folder / "checked" / filesystem.digest(key.encode())
+        if not _records(mark, key):
+            check()
+            self._remember(mark, key)
 
     def _has(self, copy: Path, size: int, sha256: str) -> bool:
         """Return whether there is an intact copy; a corrupt one is removed."""
@@ -140,11 +152,11 @@ class FileCache:
         version = (str(path), stat.st_size, stat.st_mtime_ns, changed, stat.st_ino)
         return self.folder / "checked" / filesystem.digest(repr(version).encode())
 
-    def _remember(self, mark: Path, sha256: str) -> None:
+    def _remember(self, mark: Path, found: str) -> None:
         # Without a record the file is only checked again.
         with suppress(OSError):
             with _replacing(mark) as sink:
-                sink.write(sha256.encode())
+                sink.write(found.encode())
             marks = list(mark.parent.iterdir())
             if len(marks) > _MOST_MARKS:
                 for old in sorted(marks, key=_age)[: _MOST_MARKS // 2]:
@@ -171,9 +183,9 @@ def _compare(url: str, found: int, size: int, digest: str, sha256: str, remedy: 
         raise Damaged("file", url, problem, remedy)
 
 
-def _records(mark: Path, sha256: str) -> bool:
+def _records(mark: Path, found: str) -> bool:
     try:
-        return mark.read_text() == sha256
+        return mark.read_text() == found
     except OSError:
         return False
 

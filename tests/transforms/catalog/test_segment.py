@@ -58,8 +58,9 @@ FILE = st.builds(IndexFile, NAME, COUNT, TEXT)
 SHARD = st.builds(IndexShard, COUNT, COUNT, COUNT, FILE, st.none() | FILE)
 SHARE = st.floats(0, 1)
 SETTING = st.builds(Setting, SHARE, COUNT, SHARE, SHARE)
+FACTORY = st.sampled_from(["Flat", "HNSW8", "RR8,PQ4x4", "SQ8"])
 INDEXES = st.builds(
-    IndexInfo, TEXT, TEXT, st.lists(SHARD, max_size=2).map(tuple),
+    IndexInfo, FACTORY, st.just("inner_product"), st.lists(SHARD, max_size=2).map(tuple),
     st.lists(SETTING, max_size=2).map(tuple), st.none() | FILE, st.none() | SHARE, why=TEXT,
 )  # fmt: skip
 SEGMENT = st.builds(

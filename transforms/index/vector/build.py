@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transforms.catalog.index_manifest import IndexFile, IndexInfo, IndexShard, Setting
+from transforms.catalog.index_manifest import METRIC, IndexFile, IndexInfo, IndexShard, Setting
 from transforms.catalog.layout import SegmentPaths
 from transforms.errors import BadInput, Conflict, Damaged, RecallMissed
 from transforms.index.shard_layout import ShardPlan
 from transforms.index.top_k import Rows
-from transforms.index.vector import faiss_factory, faiss_files, faiss_search, faiss_training
+from transforms.index.vector import faiss_factory, faiss_files, faiss_training
 from transforms.index.vector.float16_vectors import blocks, open_raw
 from transforms.index.vector.index_files import fetch, index_file
 from transforms.index.vector.plan import IndexPlan
@@ -199,7 +199,7 @@ def finish_index(
                 filesystem.remove(filesystem.join(paths.index, sample.training.name))
     return IndexInfo(
         factory=plan.factory,
-        metric=faiss_search.METRIC,
+        metric=METRIC,
         shards=shards,
         settings=settings,
         trained=trained.file,

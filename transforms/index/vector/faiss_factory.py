@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.errors import BadInput
+from transforms.catalog.factory_text import BOOKS, code_bits, factory_problem
+from transforms.errors import BadInput, Damaged
 from transforms.index.options import INDEX_NAMES
 from transforms.index.vector.faiss_search import (
     Vectors,
@@ -19,6 +20,7 @@ from transforms.index.vector.faiss_search import (
     search_index,
 )
 from transforms.index.vector.faiss_training import train_quietly
+from transforms.storage.remedies import BUILD_INDEX
 
 #: Training rows per list: the fewest that FAISS accepts without a warning, and as many as help.
 LEAST_PER_LIST, TRAINING_PER_LIST = 39, 64
@@ -29,14 +31,13 @@ _TRIAL_ROWS = 320
 _MAX_EF = 1_024
 #: About how many rows a graph search compares for each row that it keeps.
 _ROWS_PER_EF = 32
-#: Codes of more bits have codebooks of gigabytes.
-_MAX_BITS = 16
+#: So much of a manifest's factory string is repeated in an error.
+_SHOWN = 80
 #: Codes of fewer bits are coarse.
 _FINE_BITS = 8
 #: From this nprobe on, values half-way between powers of two are tried too. They make a search up
 #: to a quarter faster.
 _FINE_FROM = 16
-_BOOKS = re.compile(r"(?<!O)(P?RQ|P?LSQ|PQ)((?:\d+[x_]?)*)")
 #: An OPQ rotation is trained for codes of 8 bits.
 _OPQ_ROWS = 256
 #: Transforms that need training or change the width.
@@ -71,7 +72,7 @@ class Kind:
 
 def check_factory(option: str, dim: int) -> None:
     """Raise BadInput if FAISS can't build and search an inner-product index of a factory string."""
-    problem = _unsafe(option)
+    problem = factory_problem(option, dim)
     if problem:
         raise BadInput("index", option, problem, _remedy("IVF256,SQ8"))
     try:
@@ -83,8 +84,8 @@ def check_factory(option: str, dim: int) -> None:
         problem = "does not support the inner product"
         raise BadInput("index", option, problem, _remedy("IVF256,Flat")) from error
     inner = re.search(r"\((.+)\)", option)
-    if inner and count_lists(index) < 1 << _bits(inner[1]):
-        bits = _bits(inner[1])
+    if inner and count_lists(index) < 1 << code_bits(inner[1]):
+        bits = code_bits(inner[1])
         raise BadInput(
             "index",
             option,
@@ -93,6 +94,7 @@ def check_factory(option: str, dim: int) -> None:
         )
     try:
         search_index(_trial_index(option, dim), _trial_vectors(4, dim), 8, None, 1)
+        bytes_of_row(option, dim)
     except (RuntimeError, TypeError, AssertionError) as error:
         problem = f"can't be trained, filled and searched by albeam ({reason(error)})"
         raise BadInput("index", option, problem, _remedy("IVF256,SQ8")) from error
@@ -100,19 +102,6 @@ def check_factory(option: str, dim: int) -> None:
 
 def _remedy(example: str) -> str:
     return f"Give {', '.join(INDEX_NAMES)} or a FAISS factory string such as {example}"
-
-
-def _unsafe(option: str) -> str:
-    """Return why FAISS or albeam would crash on a factory string; "" if they would not."""
-    if re.search(r"(?<!\d)0+(?!\d)", option):
-        return "contains the number 0"
-    if re.search(r"HNSW0*1(?!\d)", option):
-        return "is a graph with one link per row, but needs at least two"
-    if "Dedup" in option:
-        return "stores equal rows once, in a file that can't be memory-mapped"
-    if _bits(option) > _MAX_BITS:
-        return f"has codes of {_bits(option)} bits, but at most {_MAX_BITS} are possible"
-    return ""
 
 
 @lru_cache(64)
@@ -128,15 +117,31 @@ def kind_of(factory: str, dim: int) -> Kind:
         selects = bool((rows[rows >= 0] % 2 == 0).all())
     except (RuntimeError, TypeError, AssertionError):
         selects = False
-    rough = 0 < _bits(factory) < _FINE_BITS or "RaBitQ" in factory
+    rough = 0 < code_bits(factory) < _FINE_BITS or "RaBitQ" in factory
     if index.is_trained:
         return Kind(lists, setting, 0, 1, selects, rough)
-    least = max(lists, 1 << _bits(factory))
+    least = max(lists, 1 << code_bits(factory))
     if _NEEDS_WIDTH.search(factory):
         least = max(least, dim, _OPQ_ROWS if "OPQ" in factory else 1)
     coded = not (lists and factory.endswith(",Flat"))
     training = max(_TRAINING_ROWS if coded else 0, TRAINING_PER_LIST * lists, least)
     return Kind(lists, setting, training, least, selects, rough)
+
+
+def stored_kind(factory: str, dim: int, segment: str) -> Kind:
+    """Return the properties of the factory string that a segment's manifest names.
+
+    Raises:
+        Damaged: albeam does not build such an index.
+    """
+    problem = factory_problem(factory, dim)
+    try:
+        if not problem:
+            return kind_of(factory, dim)
+    except (RuntimeError, ValueError) as error:
+        problem = f"is not a FAISS factory string for {dim} dimensions ({reason(error)})"
+    problem = f"has an index of the factory string {factory[:_SHOWN]!r}, which {problem}"
+    raise Damaged("segment", segment, problem, BUILD_INDEX)
 
 
 @lru_cache(2)
@@ -149,7 +154,7 @@ def _trial_index(factory: str, dim: int) -> Any:
     small = _TRANSFORM.sub("L2norm", factory)
     small = re.sub(r"(?<=IVF)\d+[kM]?(?=\()", "32", small)
     small = re.sub(r"(?<=IVF)\d+[kM]?(?!\d|\()", "1", small)
-    small = _BOOKS.sub(lambda found: found[1] + _small_books(found[1], count), small)
+    small = BOOKS.sub(lambda found: found[1] + _small_books(found[1], count), small)
     trial = empty_index(small, dim)
     # Residual codebooks need at least as many training rows as there are dimensions.
     vectors = _trial_vectors(max(_TRIAL_ROWS, dim if "RQ" in small else 1), dim)
@@ -163,15 +168,6 @@ def _trial_index(factory: str, dim: int) -> Any:
 def _small_books(name: str, count: int) -> str:
     """Return the smallest numbers of a codebook's name."""
     return f"{count}x4" if name in ("PQ", "RQ", "LSQ") else f"{count}x2x4"
-
-
-def _bits(factory: str) -> int:
-    """Return the largest number of bits of a factory string's codebooks; 0 if it has none."""
-    bits = [0]
-    for name, numbers in _BOOKS.findall(factory):
-        last = [int(found) for found in re.findall(r"x(\d+)(?:_|$)", numbers)]
-        bits += last or ([8] if name == "PQ" and numbers else [])
-    return max(bits)
 
 
 def _trial_vectors(rows: int, dim: int) -> Vectors:

@@ -1,22 +1,33 @@
 """FAISS index files: writing them, and reading them safely even if they are broken or hostile."""
 
+import mmap
 import os
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import faiss
-import numpy as np
 
 from transforms.errors import AlbeamError, Damaged
 from transforms.index.vector.faiss_factory import kind_of
-from transforms.index.vector.faiss_search import EXACT, reason
+from transforms.index.vector.faiss_search import EXACT, empty_index, reason
+from transforms.index.vector.file_layout import Facts, LayoutError, UnknownType
+from transforms.index.vector.index_types import check_layout, read_facts
 from transforms.runtime.forks import Lock
 from transforms.storage.remedies import BUILD_INDEX
 
 _READING = Lock()
-#: FAISS's messages about types of index and of lists that it does not know.
-_UNKNOWN = re.compile("not recognized|could not load")
+#: Names `check_index` in records; a new number makes a stricter check run again.
+_CHECK = "layout 1"
+
+#: Runs a check that a text describes, unless it did before.
+Once = Callable[[str, Callable[[], None]], None]
+
+
+def _always(_: str, check: Callable[[], None]) -> None:
+    check()
 
 
 def write_index(index: Any, path: str) -> None:
@@ -36,8 +47,33 @@ def write_index(index: Any, path: str) -> None:
         raise AlbeamError("index file", path, problem, "Check the temporary folder") from error
 
 
-def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = True) -> Any:
-    """Open an index file, memory-mapped if its type allows that.
+def check_index(path: Path, factory: str, dim: int, rows: int) -> None:
+    """Check an index file without FAISS, which would follow, map or overwrite what it names.
+
+    Raises:
+        Damaged: it is not an index of this factory string, width and number of rows.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+        check_layout(content, _facts(factory, dim), rows)
+    except UnknownType as error:
+        remedy = f"Install the newer FAISS that wrote it. {BUILD_INDEX}"
+        raise Damaged("index file", str(path), str(error), remedy) from error
+    except LayoutError as error:
+        raise Damaged("index file", str(path), str(error), BUILD_INDEX) from error
+
+
+@lru_cache(8)
+def _facts(factory: str, dim: int) -> Facts:
+    return read_facts(faiss.serialize_index(empty_index(factory, dim)).tobytes())
+
+
+def read_index(
+    path: Path, factory: str, dim: int, rows: int, mapped: bool = True, once: Once = _always
+) -> Any:
+    """Open an index file after `check_index`, memory-mapped if its type allows that.
 
     Args:
         path: a local file.
@@ -45,45 +81,34 @@ def read_index(path: Path, factory: str, dim: int, rows: int, mapped: bool = Tru
         dim: expected width of the vectors.
         rows: expected number of rows.
         mapped: whether to memory-map it; rows can't be added to a mapped index.
+        once: runs the check that the text describes; it may leave out what it ran before.
 
     Raises:
-        Damaged: it can't be read, or its size differs from the manifest.
+        Damaged: it can't be read, or differs from what is expected.
     """
-    size = path.stat().st_size
-
-    def damaged(problem: str, remedy: str = BUILD_INDEX) -> Damaged:
-        return Damaged("index file", str(path), problem, remedy)
-
-    # FAISS 1.15 crashes on a mapped file that ends inside its header.
-    if factory == EXACT and size < 4 * rows * dim:
-        raise damaged(f"has {size} bytes, too few for {rows} rows of {dim} dimensions")
-    limit = size + _table_bytes(factory, dim)
+    once(
+        f"{_CHECK} of {rows} rows of {dim} numbers as {factory}",
+        lambda: check_index(path, factory, dim, rows),
+    )
     # Lists and flat codes are mapped; everything else is read into memory.
     flags = 0
     if mapped:
         flags = faiss.IO_FLAG_MMAP_IFC if factory == EXACT else _map_flag(factory)
+    size = path.stat().st_size
     try:
         # The limit is global to the process.
         with _READING:
             # No array is longer than its file, except for tables that FAISS computes while reading.
-            faiss.set_deserialization_vector_byte_limit(limit)
+            faiss.set_deserialization_vector_byte_limit(size + _table_bytes(factory, dim))
             index = faiss.read_index(str(path), flags)
-        fit = flags != faiss.IO_FLAG_MMAP or _lists_fit(index, factory, dim, size)
     except (RuntimeError, MemoryError) as error:
-        why = reason(error)
-        newer = "Install the newer FAISS that wrote it. " if _UNKNOWN.search(why) else ""
-        problem = f"can't be read by FAISS {faiss.__version__} ({why})"
-        raise damaged(problem, newer + BUILD_INDEX) from error
-    if flags == faiss.IO_FLAG_MMAP and fit and size <= _memory():
+        problem = f"can't be read by FAISS {faiss.__version__} ({reason(error)})"
+        raise Damaged("index file", str(path), problem, BUILD_INDEX) from error
+    if flags == faiss.IO_FLAG_MMAP and size <= _memory():
         # FAISS's read-ahead threads only pay off for data that memory can't hold.
         ivf: Any = faiss.extract_index_ivf(index)
         lists: Any = faiss.downcast_InvertedLists(ivf.invlists)
         lists.prefetch_nthread = 0
-    if not fit:
-        raise damaged("has lists that are not inside it")
-    if (index.d, index.ntotal) != (dim, rows):
-        found = f"{index.ntotal} rows of {index.d} dimensions"
-        raise damaged(f"has {found}, but the manifest says {rows} of {dim}")
     return index
 
 
@@ -92,27 +117,16 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _lists_fit(index: Any, factory: str, dim: int, size: int) -> bool:
-    """Return whether mapped lists lie inside their file; FAISS does not check, and would crash."""
-    ivf: Any = faiss.extract_index_ivf(index)
-    lists = ivf.invlists
-    if ivf.nlist != kind_of(factory, dim).lists or lists.nlist != ivf.nlist:
-        return False
-    found = sum(lists.list_size(number) for number in range(lists.nlist))
-    row = lists.code_size + np.dtype(np.int64).itemsize
-    return bool(
-        found == ivf.ntotal == index.ntotal
-        and lists.code_size == ivf.code_size > 0
-        and found * row <= size
-    )
-
-
 def _table_bytes(factory: str, dim: int) -> int:
-    """Return the bytes of tables that FAISS may compute while it reads codes in lists."""
+    """Return the bytes of tables that FAISS may compute while it reads codes or transforms."""
     codes = re.search(r"(?<!O)PQ(\d+)(?:x(\d+))?", factory)
     lists = kind_of(factory, dim).lists
-    return 8 * lists * int(codes[1]) << int(codes[2] or 8) if codes and lists else 0
+    tables = 8 * lists * int(codes[1]) << int(codes[2] or 8) if codes and lists else 0
+    widths = [value for name, value in _facts(factory, dim) if name.endswith("width")]
+    # FAISS compares a matrix of these widths with the limit, even if a transform has none.
+    return tables + 4 * max(widths) ** 2
 
 
 def _map_flag(factory: str) -> int:
-    return int(faiss.IO_FLAG_MMAP) if "IVF" in factory and "fs" not in factory else 0
+    mapped = "IVF" in factory and not re.search("fs|Panorama", factory)
+    return int(faiss.IO_FLAG_MMAP) if mapped else 0

@@ -29,7 +29,6 @@ except ImportError as error:
 
 Vectors = npt.NDArray[np.float32]
 
-METRIC = "inner_product"
 EXACT = "Flat"
 #: Rows scored at once by `exact_search`.
 _BLOCK = 16_384

@@ -1,6 +1,7 @@
 """Search the index of one segment, across all its shards."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class SegmentIndex:
         lists: tuple[Scores, Rows] | None = None
         if value is None:
             value = setting_for(self._info.settings, share).value_for(k > _SHORT_LIST)
-        kind = faiss_factory.kind_of(self._info.factory, self._dim)
+        kind = self._kind()
         work: list[_Work] = []
         for shard in self._info.shards:
             stop = shard.first_row + shard.rows
@@ -102,7 +103,7 @@ class SegmentIndex:
 
     def _setting(self, value: int, shard: IndexShard, live: Bools | None) -> int:
         """Return the setting; 0 if a scan of the shard's live rows is needed or cheaper."""
-        kind = faiss_factory.kind_of(self._info.factory, self._dim)
+        kind = self._kind()
         count = shard.rows if live is None else int(live.sum())
         if count < shard.rows and not kind.selects:
             return 0
@@ -123,6 +124,11 @@ class SegmentIndex:
         """Return a shard's index and its bare vectors, if it has any; check digests first."""
         return self._opened(shard)
 
+    def open_trained(self) -> object | None:
+        """Return the index without rows that new segments may reuse; None if there is none."""
+        file = self._info.trained
+        return None if file is None else self._read_index(file, 0, mapped=False)
+
     def _row_lists_uncached(self, shard: IndexShard) -> npt.NDArray[np.int32] | None:
         return faiss_search.row_lists(self.open(shard)[0], shard.rows)
 
@@ -137,8 +143,18 @@ class SegmentIndex:
         raw = None
         if shard.raw is not None:
             raw = open_raw(self._fetch(shard.raw), shard.rows, self._dim)
-        path = self._fetch(shard.file)
-        return faiss_files.read_index(path, self._info.factory, self._dim, shard.rows), raw
+        return self._read_index(shard.file, shard.rows), raw
+
+    def _read_index(self, file: IndexFile, rows: int, mapped: bool = True) -> object:
+        def once(what: str, check: Callable[[], None]) -> None:
+            self._cache.check_once(f"{file.sha256} {what}", check)
+
+        self._kind()
+        given = self._fetch(file), self._info.factory, self._dim, rows, mapped
+        return faiss_files.read_index(*given, once)
+
+    def _kind(self) -> faiss_factory.Kind:
+        return faiss_factory.stored_kind(self._info.factory, self._dim, self._paths.name)
 
     def _url(self, file: IndexFile) -> str:
         return filesystem.join(self._paths.index, file.name)
