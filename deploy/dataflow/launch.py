@@ -40,7 +40,7 @@ def command(parameters: argparse.Namespace, options: PipelineOptions) -> list[st
                 "sdk_container_image",
                 None,
                 "the parameter is missing, and the workers run this image",
-                "give the image that the template was built with",
+                "Give the image that the template was built with",
             )
         words += [f"--project={cloud.project}", f"--region={cloud.region}"]
         words += [f"--temp-location={cloud.temp_location}", f"--sdk-container-image={image}"]

@@ -51,7 +51,7 @@ def soup(base: Path, changes: Sequence[Change], output: Path, max_tokens: int) -
                 "change",
                 str(folder),
                 f"has other shapes or another vocabulary than {base}",
-                "name models of one distillation",
+                "Name models of one distillation",
             )
         return found
 

@@ -123,7 +123,7 @@ def docstrings(package: str) -> Iterator[str]:
             "package",
             package,
             "is not installed, and its docstrings are a source",
-            "install albeam[train]",
+            "Install albeam[train]",
         )
     for path in sorted(Path(spec.origin).parent.rglob("*.py")):
         try:
@@ -224,7 +224,7 @@ def collect(
                 break
         if not taken:
             raise BadInput(
-                "source", source, "has no texts", f"check the folders {data} and {debian}"
+                "source", source, "has no texts", f"Check the folders {data} and {debian}"
             )
         print(f"{source:28} {taken:8,} texts {words:10,} words", flush=True)
     dice.shuffle(rows)

@@ -62,6 +62,6 @@ def _peak(rows: int, model: str) -> int:
             "memory test",
             None,
             f"embedding {rows} rows failed: {done.stderr.strip()[-400:]}",
-            "run albeam embed on the same machine to see the full message",
+            "Run albeam embed on the same machine to see the full message",
         )
     return int(last.split()[1])

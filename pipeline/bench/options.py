@@ -119,7 +119,7 @@ class BenchOptions:
         """Raise BadInput for unknown names, or if nothing would be measured."""
         if not self.pairs and self.memory is None and self.store is None:
             raise BadInput(
-                "pairs", None, "there is nothing to measure", "give a shape and a corpus"
+                "pairs", None, "there is nothing to measure", "Give a shape and a corpus"
             )
         shapes = tuple(dict.fromkeys((*SHAPES, *self.folders)))
         for option, names, known in (

@@ -203,7 +203,7 @@ def _embedding_arguments(parser: argparse.ArgumentParser) -> Container:
         "--max-tokens",
         type=whole_number,
         metavar="N",
-        help="most tokens of a passage, including special tokens "
+        help="maximum tokens of a passage, including special tokens "
         f"(default: the model's own, else {DEFAULT_MAX_TOKENS})",
     )
     vectors.add_argument(
@@ -211,7 +211,7 @@ def _embedding_arguments(parser: argparse.ArgumentParser) -> Container:
         type=whole_number,
         default=EmbedOptions.stride,
         metavar="N",
-        help="fewest tokens that neighbouring passages share (default: %(default)s)",
+        help="minimum tokens that adjacent passages share (default: %(default)s)",
     )
     vectors.add_argument(
         "--pooling",

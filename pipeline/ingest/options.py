@@ -23,7 +23,7 @@ class EmbedOptions:
         store: the store's URL; "" for a plan.
         model: the model, and how it makes vectors.
         columns: which columns hold what.
-        stride: the fewest tokens that neighbouring passages share.
+        stride: minimum number of tokens that adjacent passages share.
         placement: device and dtype of the model.
         vector_dtype: the dtype of stored vectors, one of `VECTOR_DTYPES`.
         index: the vector index of the new segment.

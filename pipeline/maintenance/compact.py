@@ -80,8 +80,8 @@ def run(store: str, options: CompactOptions = _DEFAULTS) -> CompactSummary:
     """Write the live rows of some segments as one new segment, which replaces them.
 
     Raises:
-        BadInput: there is no store, or an option cannot be used.
-        Damaged: a file of a segment cannot be read.
+        BadInput: there is no store, or an option can't be used.
+        Damaged: a file of a segment can't be read.
         Conflict: another writer replaced a segment, or other writers were faster.
     """
     started = time.monotonic()

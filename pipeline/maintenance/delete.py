@@ -55,7 +55,7 @@ def read_ids(path: str) -> list[str]:
     """Return the ids of a text file with one id per line; blank lines are skipped.
 
     Raises:
-        BadInput: the file cannot be read.
+        BadInput: the file can't be read.
     """
     try:
         # Not `splitlines`: it also ends a line at characters that an id may contain.
@@ -63,7 +63,7 @@ def read_ids(path: str) -> list[str]:
             lines = file.read().split("\n")
     except OSError as error:
         raise BadInput(
-            "ids file", path, f"cannot be read: {error.strerror}", "Give a text file"
+            "ids file", path, f"can't be read: {error.strerror}", "Give a text file"
         ) from error
     except UnicodeDecodeError as error:
         raise BadInput("ids file", path, f"is not text: {error}", "Give UTF-8 text") from error

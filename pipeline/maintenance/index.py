@@ -79,8 +79,8 @@ def run(
         notify: gets one line per index before its work begins: which index, and why.
 
     Raises:
-        BadInput: there is no store, or an option cannot be used.
-        Damaged: a part cannot be read.
+        BadInput: there is no store, or an option can't be used.
+        Damaged: a part can't be read.
         RecallMissed: an index misses its recall target; the store is unchanged.
         Conflict: other writers were faster.
     """

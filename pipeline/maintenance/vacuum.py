@@ -34,7 +34,7 @@ def run(store: str, options: VacuumOptions) -> VacuumSummary:
 
     Raises:
         BadInput: there is no store.
-        Damaged: a kept manifest cannot be read; nothing was removed.
+        Damaged: a kept manifest can't be read; nothing was removed.
     """
     store = filesystem.absolute(store)
     before = time.time() - options.older_than

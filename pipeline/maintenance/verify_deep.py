@@ -53,7 +53,7 @@ def check_deeply(
 
     Raises:
         BadInput: the store's model has moved.
-        Damaged: a file cannot be read.
+        Damaged: a file can't be read.
     """
     rows = store.live.numbers()
     if not len(rows):

@@ -141,13 +141,13 @@ def _check_accelerator(options: PipelineOptions) -> None:
 
 
 def check_reachable(urls: tuple[str, ...]) -> None:
-    """Raise BadInput if the workers of Dataflow cannot read a URL."""
+    """Raise BadInput if the workers of Dataflow can't read a URL."""
     for url in urls:
         if is_on_disk(url) or url.startswith("memory://"):
             raise BadInput(
                 "path",
                 url,
-                "is on this machine, where the workers of Dataflow cannot read it",
+                "is on this machine, where the workers of Dataflow can't read it",
                 "Use a gs:// URL",
             )
 

@@ -39,7 +39,7 @@ def java_version(launcher: str = "java") -> int:
         raise BadInput(
             "Java",
             launcher,
-            "cannot be run, and the job server of Flink needs it",
+            "can't be run, and the job server of Flink needs it",
             f"Install Java {_OLDEST_JAVA} or 17 (Debian: openjdk-17-jre-headless), or give "
             "--job-server-java-launcher FILE",
         ) from error
@@ -56,7 +56,7 @@ def check_job_server(options: PipelineOptions) -> str:
     """Find the jar of the job server, download it if necessary, and check its version.
 
     Raises:
-        BadInput: the jar cannot be downloaded, or belongs to another version of Beam.
+        BadInput: the jar can't be downloaded, or belongs to another version of Beam.
     """
     flink = options.view_as(FlinkRunnerOptions)
     given = flink.flink_job_server_jar
@@ -70,7 +70,7 @@ def check_job_server(options: PipelineOptions) -> str:
             raise BadInput(
                 "job server for Flink",
                 flink.flink_version,
-                f"cannot be downloaded: {str(error).splitlines()[0]}",
+                f"can't be downloaded: {str(error).splitlines()[0]}",
                 "Give --flink-job-server-jar FILE, or another --flink-version",
             ) from error
     version = jar_version(jar)

@@ -29,7 +29,7 @@ _WORKER_ERROR = re.compile(
 
 class _BeamParser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
-        raise BadInput("Beam options", None, f"cannot be read: {message}", "Correct them")
+        raise BadInput("Beam options", None, f"can't be read: {message}", "Correct them")
 
 
 def pipeline_options(
@@ -74,7 +74,7 @@ def check_runner(runner: str, options: PipelineOptions) -> list[str]:
 
 
 def check_reachable(runner: str, *urls: str) -> None:
-    """Raise BadInput if the workers of a runner cannot read a URL."""
+    """Raise BadInput if the workers of a runner can't read a URL."""
     if runner == "dataflow":
         dataflow.check_reachable(urls)
 
@@ -116,7 +116,7 @@ def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
     """Return an empty pipeline; ``direct`` is always Beam's in-process FnApiRunner.
 
     Raises:
-        BadInput: there is no such runner, or it cannot work.
+        BadInput: there is no such runner, or it can't work.
     """
     if runner == DIRECT:
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -133,7 +133,7 @@ def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
         raise BadInput(
             "runner",
             runner,
-            f"cannot be used: {str(error).splitlines()[0]}",
+            f"can't be used: {str(error).splitlines()[0]}",
             f"Perhaps you mean {close[0]}" if close else f"Give one of {', '.join(known)}",
         ) from error
 

@@ -46,7 +46,7 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
             "heads": "attention heads",
             "intermediate": "width inside the feed-forward layers",
             "embedding": "width of the factorized word embeddings",
-            "positions": "most tokens of a text that the network supports",
+            "positions": "maximum tokens of a text that the network supports",
         },
     )
     _add_numbers(
@@ -54,7 +54,7 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
         DistillOptions,
         {
             "held_out": "texts kept for validation",
-            "max_tokens": "most tokens of a text",
+            "max_tokens": "maximum tokens of a text",
             "epochs": "passes over the data",
             "rate": "highest learning rate",
             "evaluate_every": "steps between evaluations",
@@ -92,11 +92,11 @@ def finetune_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         FinetuneOptions,
         {
-            "max_tokens": "most tokens of a text in the finished model (default: as in the model)",
-            "passage_tokens": "most tokens of a text in training (default: --max-tokens)",
+            "max_tokens": "maximum tokens of a text in the new model (default: as in the model)",
+            "passage_tokens": "maximum tokens of a text in training (default: --max-tokens)",
             "passages": "passages of a contrastive batch",
-            "neighbours": "most passages of a batch that are hard negatives of each other",
-            "questions": "most questions of a passage",
+            "neighbours": "maximum passages of a batch that are hard negatives of each other",
+            "questions": "maximum questions of a passage",
             "temperature": "temperature of the contrastive loss",
             "keep": "weight of the distillation loss, with --distilled (default: 1)",
             "average": "share of the new weights in the result",

@@ -89,7 +89,7 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
             "texts",
             None,
             f"hold {len(texts)} different texts, too few with {options.held_out} held out",
-            "give more texts or a smaller --held-out",
+            "Give more texts or a smaller --held-out",
         )
     corpus = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
     settings = {**_settings(options, corpus), **asdict(placement)}
@@ -209,7 +209,7 @@ def _check_student(options: DistillOptions, config: Any) -> None:
             str(options.student),
             f"has vectors of {config.hidden_size} dimensions, and the teacher {options.teacher} "
             f"has {width}",
-            "give a student and a teacher of one width",
+            "Give a student and a teacher of one width",
         )
     if options.max_tokens > config.max_position_embeddings:
         raise BadInput(
@@ -217,5 +217,5 @@ def _check_student(options: DistillOptions, config: Any) -> None:
             options.max_tokens,
             f"must not exceed the {config.max_position_embeddings} positions of the student "
             f"{options.student}",
-            f"give {config.max_position_embeddings} or less",
+            f"Give {config.max_position_embeddings} or less",
         )

@@ -59,7 +59,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
                 value,
                 f"must not exceed the {config.max_position_embeddings} positions of the model "
                 f"{options.model}",
-                f"give {config.max_position_embeddings} or less",
+                f"Give {config.max_position_embeddings} or less",
             )
     tokenizer = load_tokenizer(options.model, config.vocab_size)
     corpora = [read_pairs(*pair) for pair in options.pairs]
@@ -99,7 +99,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
             "pairs",
             str(options.pairs[0][0]),
             "leaves fewer than two passages to train on after validation takes its share",
-            "give more pairs",
+            "Give more pairs",
         )
     student = Student(config, weights, placement)
     objective = ContrastiveObjective(

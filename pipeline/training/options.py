@@ -97,14 +97,14 @@ class DistillOptions(TrainingOptions):
                 "student",
                 str(self.student),
                 "has its own shape",
-                "leave out the options for sizes",
+                "Leave out the options for sizes",
             )
         if self.student is None and self.max_tokens > self.shape.positions:
             raise BadInput(
                 "max_tokens",
                 self.max_tokens,
                 f"must not exceed the {self.shape.positions} positions",
-                "give fewer tokens, or more --positions",
+                "Give fewer tokens, or more --positions",
             )
 
 
@@ -161,16 +161,16 @@ class FinetuneOptions(TrainingOptions):
                 "neighbours",
                 self.neighbours,
                 f"must lie between 1 and the {self.passages} passages of a batch",
-                "change --neighbours or --passages",
+                "Change --neighbours or --passages",
             )
         if self.keep is not None and self.distilled is None:
             raise BadInput(
                 "keep",
                 self.keep,
                 "weights the loss of a distillation, and none is given",
-                "name its work folder as --distilled, or give an --average below 1 to stay near "
+                "Name its work folder as --distilled, or give an --average below 1 to stay near "
                 "the first weights",
             )
         if self.output.absolute() == self.model.absolute():
-            raise BadInput("output", str(self.output), "is the model itself", "name another folder")
+            raise BadInput("output", str(self.output), "is the model itself", "Name another folder")
         check_share("average", self.average)

@@ -23,7 +23,7 @@ def prepare_work_folder(work: Path, settings: dict[str, object], resume: bool) -
             "work",
             str(work),
             "holds the checkpoint of an earlier training",
-            f"give --resume to continue it, name another folder, or remove {work / CHECKPOINT}",
+            f"Give --resume to continue it, name another folder, or remove {work / CHECKPOINT}",
         )
 
 

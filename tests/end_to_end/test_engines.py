@@ -258,7 +258,7 @@ def test_a_missing_engine_is_an_error_before_any_work(
     refused(f"--flink-master=localhost:{nobody}", match="Flink cluster .*does not answer.*REST")
     pool = flink.workers_arguments(["EXTERNAL", f"localhost:{nobody}"])
     refused("--flink-master=[local]", *pool, match="worker pool .*worker_pool_main")
-    refused("--job_server_java_launcher=/no/java", match="Java /no/java: cannot be run")
+    refused("--job_server_java_launcher=/no/java", match="Java /no/java: can't be run")
     monkeypatch.setenv("ALBEAM_JOB_SERVER_VERSION", "2.1.0")
     refused(match="job server .*belongs to Beam .*Give the jar")
 

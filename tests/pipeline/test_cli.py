@@ -168,7 +168,7 @@ BAD_EMBEDS: dict[str, tuple[Case, str]] = {
     "blank input": (lambda p: [""], "input '': is blank"),
     "Beam option of a wrong type": (
         lambda p: [documents(p / "a.parquet"), "--direct_num_workers", "many"],
-        "Beam options: cannot be read: argument --direct_num_workers: invalid int value",
+        "Beam options: can't be read: argument --direct_num_workers: invalid int value",
     ),
     "layer": (
         lambda p: [documents(p / "a.parquet"), "--layer", "9"],

@@ -10,8 +10,8 @@ class PassageOptions:
     """Options that decide how documents are split into passages.
 
     Attributes:
-        max_tokens: the most tokens of a passage, including special tokens and the prompt.
-        stride: the fewest tokens that neighbouring passages share.
+        max_tokens: maximum number of tokens of a passage, including special tokens and the prompt.
+        stride: minimum number of tokens that adjacent passages share.
         prompt: text before each passage, which the model sees and the store does not keep.
     """
 

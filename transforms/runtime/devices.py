@@ -15,7 +15,7 @@ def best_dtype(device: str) -> str:
 
 
 def cpu_supports(unit: str) -> bool:
-    """Return whether torch reports ``amx_tile`` or ``avx512_bf16``; False if it cannot tell."""
+    """Return whether torch reports ``amx_tile`` or ``avx512_bf16``; False if it can't tell."""
     check = getattr(torch.cpu, f"_is_{unit}_supported", None)
     return check is not None and bool(check())
 

@@ -168,6 +168,6 @@ def load_tokenizer(folder: Path, vocabulary: int) -> Any:
             "tokenizer",
             str(folder),
             f"has {len(tokenizer)} pieces, and the model has {vocabulary}",
-            "restore the tokenizer.json that belongs to the weights",
+            "Restore the tokenizer.json that belongs to the weights",
         )
     return tokenizer

@@ -235,7 +235,7 @@ def load_data(
             "distilled",
             str(work),
             "holds no distillation data",
-            "name the work folder of albeam distill",
+            "Name the work folder of albeam distill",
         )
     note = json.loads((work / DATA_FILE).read_text(encoding="utf-8"))
     if note.get("vocabulary") != vocabulary:
@@ -243,7 +243,7 @@ def load_data(
             "distilled",
             str(work),
             "was made with another vocabulary",
-            "name the work folder of this model",
+            "Name the work folder of this model",
         )
 
     def missing() -> Teacher:
@@ -251,7 +251,7 @@ def load_data(
             "distilled",
             str(work),
             "lacks a part of the teacher's vectors",
-            "run albeam distill again",
+            "Run albeam distill again",
         )
 
     tokens = read_tokens(work / note["tokens"])
@@ -265,6 +265,6 @@ def load_data(
             "distilled",
             str(work),
             f"has vectors of {width} dimensions, and the model has {dim}",
-            "name the work folder of this model",
+            "Name the work folder of this model",
         )
     return data

@@ -52,7 +52,7 @@ def write_model(
                 "output",
                 str(folder),
                 f"the model is not written, because {name} is not finite in float16",
-                "train with a lower --rate",
+                "Train with a lower --rate",
             )
     config = copy.deepcopy(config)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
@@ -113,12 +113,12 @@ def read_model(folder: Path) -> tuple[AlbertConfig, dict[str, npt.NDArray[np.flo
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
             raise BadInput(
-                "model", str(folder), f"has no {name}", "name a folder that albeam distill wrote"
+                "model", str(folder), f"has no {name}", "Name a folder that albeam distill wrote"
             )
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind != "albert":
         raise BadInput(
-            "model", str(folder), f"is a model of type {kind}", "name a model of type albert"
+            "model", str(folder), f"is a model of type {kind}", "Name a model of type albert"
         )
     found = load_file(folder / "model.safetensors")
     weights = {

@@ -80,28 +80,28 @@ def check_source(folder: Path, shape: StudentShape) -> None:
             "teacher",
             str(folder),
             f"is of type {config.get('model_type')}, and a new student starts from a BERT",
-            "name a BERT such as all-MiniLM-L6-v2, or give a --student",
+            "Name a BERT such as all-MiniLM-L6-v2, or give a --student",
         )
     if (most := int(config["max_position_embeddings"])) < shape.positions:
         raise BadInput(
             "teacher",
             str(folder),
             f"has {most} positions, fewer than the student's {shape.positions}",
-            f"set --positions {most} or less",
+            f"Set --positions {most} or less",
         )
     if (width := int(config["hidden_size"])) != shape.hidden:
         raise BadInput(
             "teacher",
             str(folder),
             f"has the hidden size {width}, and the student {shape.hidden}",
-            f"set --hidden {width}",
+            f"Set --hidden {width}",
         )
     if (inner := int(config["intermediate_size"])) < shape.intermediate:
         raise BadInput(
             "teacher",
             str(folder),
             f"has the intermediate size {inner}, less than the student's {shape.intermediate}",
-            f"set --intermediate {inner} or less",
+            f"Set --intermediate {inner} or less",
         )
     unknown = set(SAME_AS.values()) - set(word_pieces(folder))
     if unknown:
@@ -109,7 +109,7 @@ def check_source(folder: Path, shape: StudentShape) -> None:
             "teacher",
             str(folder),
             f"has no word piece {min(unknown)}",
-            "name a BERT with its own tokenizer",
+            "Name a BERT with its own tokenizer",
         )
 
 
@@ -236,7 +236,7 @@ def start_weights(
             "teacher",
             str(teacher),
             "has no weights of a BERT, and a new student starts from them",
-            "name a BERT such as all-MiniLM-L6-v2",
+            "Name a BERT such as all-MiniLM-L6-v2",
         )
     e = "embeddings."
     rows = weights[e + "word_embeddings.weight"].astype(np.float32)

@@ -43,14 +43,14 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
             type or has nulls.
     """
     if not path.is_file():
-        raise BadInput(option, str(path), "does not exist", "name a Parquet file")
+        raise BadInput(option, str(path), "does not exist", "Name a Parquet file")
     try:
         with CheckedFile(path) as file:
             schema = file.schema_arrow
             for name, kind in columns.items():
                 if name not in schema.names:
                     raise BadInput(
-                        option, str(path), f"has no column {name!r}", "add or rename the column"
+                        option, str(path), f"has no column {name!r}", "Add or rename the column"
                     )
                 wanted, fits = _KINDS[kind]
                 if not fits(schema.field(name).type):
@@ -58,19 +58,19 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
                         option,
                         str(path),
                         f"column {name!r} has the type {schema.field(name).type}",
-                        f"convert it to {wanted}",
+                        f"Convert it to {wanted}",
                     )
             table = file.read(columns=list(columns))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(
-            option, str(path), f"is not readable as Parquet ({reason})", "write the file again"
+            option, str(path), f"is not readable as Parquet ({reason})", "Write the file again"
         ) from error
     for name, kind in columns.items():
         if kind != "ids" and len(columns) > 1 and table[name].null_count:
             row = pc.index(pc.is_null(table[name]), True).as_py()
             raise BadInput(
-                option, str(path), f"row {row} has no {name}", "fill it in or remove the row"
+                option, str(path), f"row {row} has no {name}", "Fill it in or remove the row"
             )
     return table
 
@@ -84,31 +84,31 @@ def check_output(output: Path, work: Path) -> None:
     """
     output, work = output.absolute(), work.absolute()
     if output.exists() and not output.is_dir():
-        raise BadInput("output", str(output), "is a file", "name a new folder")
+        raise BadInput("output", str(output), "is a file", "Name a new folder")
     if output.is_dir() and any(output.iterdir()) and not (output / "modules.json").is_file():
         raise BadInput(
             "output",
             str(output),
             "holds something other than a model, which would be lost",
-            "name a new folder",
+            "Name a new folder",
         )
     if work == output or output in work.parents:
         raise BadInput(
             "work",
             str(work),
             f"lies in the output {output}, which the finished model replaces",
-            "name a folder outside of the output",
+            "Name a folder outside of the output",
         )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(
-            "output", str(output), f"can't be created ({error.strerror})", "name another folder"
+            "output", str(output), f"can't be created ({error.strerror})", "Name another folder"
         ) from error
     if not os.access(output.parent, os.W_OK):
         raise BadInput(
             "output",
             str(output),
             f"can't be created: {output.parent} is not writable",
-            "name another folder",
+            "Name another folder",
         )

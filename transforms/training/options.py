@@ -40,19 +40,19 @@ class StudentShape:
                 "embedding",
                 self.embedding,
                 f"must not exceed the hidden size of {self.hidden}",
-                f"give {self.hidden} or less",
+                f"Give {self.hidden} or less",
             )
         if self.hidden % self.heads:
             raise BadInput(
                 "hidden",
                 self.hidden,
                 f"must be a multiple of the {self.heads} attention heads",
-                "change the hidden size or the number of heads",
+                "Change the hidden size or the number of heads",
             )
         if self.layers % self.groups:
             raise BadInput(
                 "layers",
                 self.layers,
                 f"must be a multiple of the {self.groups} groups",
-                "change the number of layers or of groups",
+                "Change the number of layers or of groups",
             )

@@ -61,7 +61,7 @@ def read_pairs(passages: Path, questions: Path) -> Pairs:
     for name, text in zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True):
         if str(name) in numbers:
             raise BadInput(
-                "pairs", str(passages), f"has the id {name} twice", "give each passage its own id"
+                "pairs", str(passages), f"has the id {name} twice", "Give each passage its own id"
             )
         numbers[str(name)] = texts.setdefault(text, len(texts))
     answers: dict[str, dict[int, None]] = {}
@@ -75,7 +75,7 @@ def read_pairs(passages: Path, questions: Path) -> Pairs:
                     str(questions),
                     f"question {question!r} names the passage {name}, which {passages} does not "
                     "have",
-                    "give the passages that belong to the questions",
+                    "Give the passages that belong to the questions",
                 )
             answers.setdefault(question, {})[numbers[str(name)]] = None
     if len(answers) < 2:
@@ -83,7 +83,7 @@ def read_pairs(passages: Path, questions: Path) -> Pairs:
             "pairs",
             str(questions),
             f"has {len(answers)} answered questions",
-            "give 2 or more",
+            "Give 2 or more",
         )
     return Pairs(
         passages.parent.name, list(texts), list(answers), [list(own) for own in answers.values()]

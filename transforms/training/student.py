@@ -77,7 +77,7 @@ class Student:
                     name,
                     f"have the shape {given.get(name)}, and by the model's config "
                     f"{wanted.get(name)}",
-                    "restore the model.safetensors that belongs to the config",
+                    "Restore the model.safetensors that belongs to the config",
                 )
         model.load_state_dict(tensors)
         self.device = torch.device(placement.device)

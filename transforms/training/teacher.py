@@ -128,19 +128,19 @@ class Teacher:
 def check_teacher(folder: Path) -> None:
     """Raise BadInput unless the folder is a sentence encoder that pools by mean alone."""
     if not (folder / "config.json").is_file():
-        raise BadInput("teacher", str(folder), "has no config.json", "name a model folder")
+        raise BadInput("teacher", str(folder), "has no config.json", "Name a model folder")
     pooling = folder / "1_Pooling" / "config.json"
     if not pooling.is_file():
         raise BadInput(
             "teacher",
             str(folder),
             "has no 1_Pooling/config.json and so no sentence vectors",
-            "name a sentence-transformers folder",
+            "Name a sentence-transformers folder",
         )
     found = json.loads(pooling.read_text())
     if not (found.get("pooling_mode_mean_tokens") or found.get("pooling_mode") == "mean"):
         raise BadInput(
-            "teacher", str(folder), "does not pool by mean", "name a model that pools by mean"
+            "teacher", str(folder), "does not pool by mean", "Name a model that pools by mean"
         )
     find_model(ModelOptions(str(folder)))
 

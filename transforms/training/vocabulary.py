@@ -76,13 +76,13 @@ def train_vocabulary(
                 "vocab_size",
                 size,
                 f"these texts have {least} different characters and special pieces",
-                f"give {least} or more",
+                f"Give {least} or more",
             ) from error
         raise BadInput(
             "vocab_size",
             size,
             f"a vocabulary of this size can't be trained on these texts ({reason})",
-            "give more texts or a smaller vocabulary",
+            "Give more texts or a smaller vocabulary",
         ) from error
     return model.getvalue()
 

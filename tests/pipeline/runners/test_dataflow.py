@@ -226,7 +226,7 @@ def test_no_command_gives_dataflow_a_place_on_this_machine(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*command, "--runner", "dataflow", *WHERE]) == 2
-    assert "where the workers of Dataflow cannot read it" in capsys.readouterr().err
+    assert "where the workers of Dataflow can't read it" in capsys.readouterr().err
 
 
 def test_no_run_of_questions_gives_dataflow_a_place_on_this_machine() -> None:
@@ -241,7 +241,7 @@ def test_local_files_and_misspelt_options_are_refused(
 ) -> None:
     embed_ = ["embed", str(corpus), "--store", "gs://b/store", "--runner", "dataflow", *WHERE]
     assert main(embed_) == 2
-    assert "where the workers of Dataflow cannot read it" in capsys.readouterr().err
+    assert "where the workers of Dataflow can't read it" in capsys.readouterr().err
     assert main([*embed_, "--acelerator", "nvidia-l4"]) == 2
     assert "Perhaps you mean --accelerator." in capsys.readouterr().err
 

@@ -68,7 +68,7 @@ def test_what_is_missing_is_one_line_of_embed_and_a_remedy_of_doctor(
     whole, nobody, store = words_for(tmp_path), f"localhost:{free_port()}", tmp_path / "store"
     launcher, server = whole[:2], whole[2:]
     cases = [
-        ([*server, "--job-server-java-launcher", "/no/java"], "Java /no/java: cannot be run"),
+        ([*server, "--job-server-java-launcher", "/no/java"], "Java /no/java: can't be run"),
         ([*server, "--job-server-java-launcher", java(tmp_path, "1.8.0_402")], "Java 8: is too"),
         ([*launcher, "--flink-job-server-jar", jar(tmp_path, "2.1.0")], "belongs to Beam 2.1.0"),
         ([*launcher, "--flink-job-server-jar", str(tmp_path / "gone.jar")], "is not a jar of"),

@@ -81,9 +81,9 @@ def test_word_pieces_come_from_the_tokenizer_where_there_is_no_vocabulary_file(
 @pytest.mark.parametrize(
     ("sizes", "remedy"),
     [
-        ({"hidden": 64}, "set --hidden 32"),
-        ({"intermediate": 65}, "set --intermediate 64 or less"),
-        ({"positions": 65}, "set --positions 64 or less"),
+        ({"hidden": 64}, "Set --hidden 32"),
+        ({"intermediate": 65}, "Set --intermediate 64 or less"),
+        ({"positions": 65}, "Set --positions 64 or less"),
     ],
 )
 def test_a_teacher_too_small_for_the_student_is_refused(

@@ -36,7 +36,7 @@ def test_a_file_without_the_texts_is_refused(tmp_path: Path) -> None:
     assert refused(file).problem == "has no column 'text'"
     pq.write_table(pa.table({"text": [1, 2]}), file)
     assert refused(file).problem == "column 'text' has the type int64"
-    assert refused(file).remedy == "convert it to text"
+    assert refused(file).remedy == "Convert it to text"
 
 
 def test_an_output_that_would_cost_other_files_is_refused(tmp_path: Path) -> None:
