@@ -143,8 +143,8 @@ def test_the_page_has_every_picture(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     for title in (
         "Metrics", "Success@k", "Ranks, dense", "Scores of right and wrong first hits",
-        "Tokens a passage", "Characters a passage", "Map of the vectors", "Latency", "The hardest questions",
-        "What was measured",
+        "Tokens a passage", "Characters a passage", "Map of the vectors", "Latency",
+        "The hardest questions", "What was measured",
     ):  # fmt: skip
         assert f">{title}<" in text, title
     for said in ("sha256", "english", "0.6 on the cosine"):
