@@ -19,7 +19,7 @@ test: $(BIN)/.installed ## run all tests but the slow ones and those on Prism, F
 	$(BIN)/pytest -m "not engines and not slow"
 
 test-slow: $(BIN)/.installed ## run the slow tests: kills, histories, real corpora, worker processes
-	$(BIN)/pytest -m "slow and not engines" --dist load
+	ALBEAM_PLAIN_BEAM=1 $(BIN)/pytest -m "slow and not engines" --dist load
 
 engines: ## build Prism and fetch Flink: Go, Maven and Java 17, minutes the first time
 	deploy/engines/fetch.sh $(ALBEAM_ENGINES)

@@ -18,10 +18,12 @@ from tests.support.models import make_model, make_texts, write_corpus
 from tests.support.options import embed_options
 from transforms.models.options import DEFAULT_MODEL
 
-_BESIDE = Path(__file__).resolve().parents[2] / "shared"
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-memoize_beam()
+# `make test-slow` runs with Beam as it is.
+if not os.environ.get("ALBEAM_PLAIN_BEAM"):
+    memoize_beam()
 hypothesis.settings.register_profile("ci", derandomize=True)
 if "CI" in os.environ:
     hypothesis.settings.load_profile("ci")
@@ -66,7 +68,7 @@ def embedded_store(tmp_path_factory: pytest.TempPathFactory, corpus: Path, alber
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """Folder of real corpora; tests that need it are skipped without it."""
-    folder = Path(os.environ.get("ALBEAM_DATA", _BESIDE / "data"))
+    folder = Path(os.environ.get("ALBEAM_DATA", _SHARED / "data"))
     if not (folder / "squad_dev" / "passages.parquet").is_file():
         pytest.skip(f"no real data in {folder}; set ALBEAM_DATA to a folder that has squad_dev")
     return folder

@@ -2,7 +2,7 @@
 
 Beam inspects the signatures of each DoFn's methods dozens of times while it builds and runs a
 pipeline, and builds an argparse parser for each view of its options. Tests run hundreds of tiny
-pipelines. Nothing else of Beam is replaced.
+pipelines. Nothing else of Beam is replaced. `ALBEAM_PLAIN_BEAM=1` turns it off.
 """
 
 import types
