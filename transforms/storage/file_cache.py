@@ -57,6 +57,7 @@ class FileCache:
         """
         if filesystem.is_local(url):
             path = Path(filesystem.local_path(url))
+            _check_kind(url, remedy)
             mark = self._mark(path)
             if not mark or not _records(mark, sha256):
                 check_file(url, size, sha256, remedy)
@@ -109,7 +110,8 @@ class FileCache:
                 raise AlbeamError("cache folder", str(self.folder), problem, remedy) from error
             try:
                 source = stack.enter_context(filesystem.open_input(url))
-                while chunk := source.read(_CHUNK):
+                # A file that is too large is wrong whatever follows.
+                while count <= size and (chunk := source.read(_CHUNK)):
                     found.update(chunk)
                     count += len(chunk)
                     sink.write(chunk)
@@ -172,6 +174,14 @@ def check_file(url: str, size: int, sha256: str, remedy: str = remedies.EMBED_AG
     except FileNotFoundError as error:
         raise Damaged("file", url, "is missing", remedy) from error
     _compare(url, found, size, digest, sha256, remedy)
+
+
+def _check_kind(url: str, remedy: str) -> None:
+    """Raise Damaged if a local file is missing, or is no regular file inside its store."""
+    try:
+        filesystem.open_input(url).close()
+    except FileNotFoundError as error:
+        raise Damaged("file", url, "is missing", remedy) from error
 
 
 def _compare(url: str, found: int, size: int, digest: str, sha256: str, remedy: str) -> None:

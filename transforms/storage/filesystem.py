@@ -4,11 +4,9 @@ A path is any fsspec URL; see `transforms.storage.urls`. This module does not kn
 """
 
 import contextlib
-import datetime
 import hashlib
 import os
 import tempfile
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,15 +14,11 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from transforms.storage import exclusive_create, urls
+from transforms.storage import exclusive_create, store_files, urls
 from transforms.storage.exclusive_create import is_local_fs
+from transforms.storage.listed_fields import modified_time
 from transforms.storage.retries import retry
 
-#: The fields of listings that change with a file's content, the surest first.
-_VERSIONS = (
-    *("ETag", "etag", "generation", "mtime", "LastModified", "updated", "created"),
-    *("CRC", "sha", "Content-MD5", "Last-Modified", "modify", "last_write_time"),
-)
 #: The filesystems of open files in archives: an archive is closed when its filesystem is dropped.
 _OPENED_IN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
@@ -93,17 +87,25 @@ class StoredFile:
 
 
 def list_files(url: str) -> list[StoredFile]:
-    """Return all files below a folder, also hidden ones, sorted; none if it does not exist."""
+    """Return all files below a folder, also hidden ones, sorted; none if it does not exist.
+
+    Links below a local folder are listed as what they are, and not followed.
+    """
     fs, path = open_filesystem(url)
     root = path.rstrip("/")
 
     def call() -> list[StoredFile]:
+        if is_local_fs(fs):
+            return [
+                StoredFile(name[len(root) + 1 :], state.st_size, state.st_mtime)
+                for name, state in store_files.walk(root)
+            ]
         try:
             found = fs.find(root, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
         return [
-            StoredFile(name[len(root) + 1 :], int(info["size"] or 0), _modified(info))
+            StoredFile(name[len(root) + 1 :], int(info["size"] or 0), modified_time(info))
             for name, info in found.items()
         ]
 
@@ -130,7 +132,7 @@ def modified(url: str) -> float:
         FileNotFoundError: there is no such file.
     """
     fs, path = open_filesystem(url)
-    return _modified(retry(lambda: fs.info(path)))
+    return modified_time(retry(lambda: fs.info(path)))
 
 
 def size(url: str) -> int:
@@ -142,12 +144,23 @@ def size(url: str) -> int:
 def read_bytes(url: str) -> bytes:
     """Return the content of a file; raises FileNotFoundError if it does not exist."""
     fs, path = open_filesystem(url)
-    return bytes(retry(lambda: fs.cat_file(path)))
+    if is_local_fs(fs) and (file := store_files.open_local(path)) is not None:
+        with file:
+            return file.read()
+    limit = store_files.most_bytes(path)
+    if not limit or is_local_fs(fs):
+        return bytes(retry(lambda: fs.cat_file(path)))
+    content = bytes(retry(lambda: _first_bytes(fs, path, limit + 1)))
+    if len(content) > limit:
+        raise store_files.too_large(url, limit)
+    return content
 
 
 def open_input(url: str) -> Any:
     """Open a file for reading at any offset."""
     fs, path = open_filesystem(url)
+    if is_local_fs(fs) and (file := store_files.open_local(path)) is not None:
+        return file
     file = retry(lambda: fs.open(path, "rb"))
     if urls.is_chain(url):
         _OPENED_IN[file] = fs
@@ -168,6 +181,8 @@ def digest(content: bytes) -> str:
 def remove(url: str) -> None:
     """Remove a file; do nothing if it does not exist."""
     fs, path = open_filesystem(url)
+    if is_local_fs(fs):
+        store_files.check_way(path)
     with contextlib.suppress(FileNotFoundError):
         retry(lambda: fs.rm_file(path))
 
@@ -176,6 +191,7 @@ def remove_folder(url: str) -> None:
     """Remove a local folder if it is empty; object stores have no folders."""
     fs, path = open_filesystem(url)
     if is_local_fs(fs):
+        store_files.check_way(path)
         with contextlib.suppress(OSError):
             os.rmdir(path)
 
@@ -190,6 +206,7 @@ def put_atomically(folder: str, name: Callable[[str], str]) -> Iterator[str]:
     fs, path = open_filesystem(folder)
     local = is_local_fs(fs)
     if local:
+        store_files.check_way(path)
         os.makedirs(path, exist_ok=True)
     temporary = exclusive_create.temporary_name(path if local else tempfile.gettempdir())
     try:
@@ -241,6 +258,7 @@ def create_exclusively(url: str, content: bytes) -> bool:
     """
     fs, path = open_filesystem(url)
     if is_local_fs(fs):
+        store_files.check_way(path)
         return exclusive_create.link_exclusively(path, content)
     exclusive_create.check_kind(fs, url)
     return retry(lambda: exclusive_create.put_conditionally(fs, path, content))
@@ -256,22 +274,14 @@ def local_path(url: str) -> str:
     return urls.local_name(url)
 
 
-def version_of(info: dict[str, Any]) -> str:
-    """Return a version that changes with a file's content, from its listing; "" if unknown."""
-    for key in _VERSIONS:
-        if info.get(key) is not None:
-            return f"{key}={info[key]}"
-    return ""
-
-
-def _modified(info: dict[str, Any]) -> float:
-    """Return seconds since the epoch, from the field that the filesystem fills; else now."""
-    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
-        value = info.get(key)
-        if isinstance(value, str):
-            value = datetime.datetime.fromisoformat(value)
-        if isinstance(value, datetime.datetime):
-            return value.timestamp()
-        if isinstance(value, int | float):
-            return float(value)
-    return time.time()
+def _first_bytes(fs: Any, path: str, count: int) -> bytes:
+    """Return the beginning of a remote file, with one request."""
+    try:
+        return bytes(fs.cat_file(path, start=0, end=count))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):
+        # Servers refuse a range of an empty file.
+        if fs.info(path)["size"]:
+            raise
+        return b""

@@ -5,8 +5,9 @@ from typing import Any
 
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.storage.filesystem import FileInfo, version_of
+from transforms.storage.filesystem import FileInfo
 from transforms.storage.globs import covers
+from transforms.storage.listed_fields import version_of
 from transforms.storage.listing import SUFFIX, Listing, Rule, list_patterns
 from transforms.storage.retries import retry
 from transforms.storage.trees import local_file

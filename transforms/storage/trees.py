@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from transforms.storage import filesystem, urls
-from transforms.storage.filesystem import FileInfo, version_of
+from transforms.storage.filesystem import FileInfo
+from transforms.storage.listed_fields import version_of
 from transforms.storage.retries import retry
 
 #: The kinds of entries. A broken link leads nowhere; a special file is a pipe, a socket, a device.
