@@ -21,6 +21,7 @@ from transforms.evaluation.run_files import (
     read_run,
     write_trec,
 )
+from transforms.search.condition import as_condition
 from transforms.search.options import MODES, RankOptions, check_fusion
 from transforms.search.questions import STANDARD_INPUT, evenly, name_of
 from transforms.search.results import Hit
@@ -205,7 +206,7 @@ def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
         ("index", ", ".join(kinds)),
         ("words", ", ".join(words)),
         ("hybrid", _fusion(store, options.rank)),
-        *([("documents where", options.rank.where)] if options.rank.where is not None else []),
+        *_condition(options.rank),
         ("model", model.name + (f" at {model.revision}" if model.revision else "")),
         ("weights", f"sha256 {model.weights_sha256}"),
         ("vectors", f"{model.dim} dimensions, {model.pooling} pooling"),
@@ -219,6 +220,10 @@ def _identity(store: Store, options: EvaluateOptions) -> list[tuple[str, str]]:
 
 def _file(questions: str) -> str:
     return name_of(questions) if questions == STANDARD_INPUT else filesystem.absolute(questions)
+
+
+def _condition(rank: RankOptions) -> list[tuple[str, str]]:
+    return [] if rank.where is None else [("documents where", str(as_condition(rank.where)))]
 
 
 def _fusion(store: Store, rank: RankOptions) -> str:

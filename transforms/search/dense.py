@@ -14,6 +14,7 @@ from transforms.index.top_k import Rows, Scores, merge_top_k, moved, no_hits
 from transforms.index.vector import faiss_search
 from transforms.index.vector.segment_index import SegmentIndex
 from transforms.runtime.once import Once
+from transforms.search.condition import Where
 from transforms.search.live_rows import LiveRows
 from transforms.search.row_reader import RowReader
 from transforms.storage.file_cache import FileCache
@@ -59,7 +60,7 @@ class Dense:
         self.index = Once(self._index_uncached)
 
     def nearest(
-        self, vectors: npt.ArrayLike, k: int, where: str | None = None
+        self, vectors: npt.ArrayLike, k: int, where: Where | None = None
     ) -> tuple[Scores, Rows]:
         """Find the best ``k`` live passages for each vector by the indexes.
 
@@ -71,6 +72,7 @@ class Dense:
         """
         check_at_least("k", k, 1)
         vectors = question_vectors(vectors, self._dim)
+        where = self._live.condition(where)
         found = [no_hits(len(vectors))]
         first = 0
         for number, segment in enumerate(self._segments):
@@ -100,7 +102,7 @@ class Dense:
         return found
 
     def _search_segment(
-        self, number: int, vectors: npt.NDArray[np.float32], k: int, where: str | None
+        self, number: int, vectors: npt.NDArray[np.float32], k: int, where: Where | None
     ) -> tuple[Scores, Rows]:
         segment, live = self._segments[number], self._live.segment_mask(number, where)
         if segment.index is None:

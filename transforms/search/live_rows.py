@@ -14,7 +14,14 @@ from transforms.catalog.tombstones import live_mask, read_tombstones
 from transforms.catalog.vacuumed import SnapshotSource
 from transforms.index.top_k import Rows
 from transforms.runtime.once import Once
-from transforms.search.predicate import as_schema, matching, named_columns, unified
+from transforms.search.condition import Condition, Where, as_condition
+from transforms.search.predicate import (
+    Evaluation,
+    as_schema,
+    check_condition,
+    may_change,
+    unified,
+)
 from transforms.search.row_reader import RowReader
 
 Mask = npt.NDArray[np.bool_]
@@ -30,9 +37,6 @@ class LiveRows:
 
     Attributes:
         dead: ``dead(number)`` returns the tombstones of a segment.
-        segment_mask: ``segment_mask(number, where)`` returns which rows of a segment are live and
-            meet a condition; None means all. Without a condition, ``where`` is None.
-        mask: ``mask(where)`` returns the same for all global rows.
     """
 
     def __init__(
@@ -44,10 +48,9 @@ class LiveRows:
     ) -> None:
         """Hold the segments of a snapshot; ``refs`` name their tombstones."""
         self._source, self._refs, self._segments, self._rows = source, refs, segments, rows
-        masks = _CACHED_CONDITIONS * max(1, len(segments))
         self.dead = Once(self._dead_uncached)
-        self.segment_mask = Once(self._segment_mask_uncached, masks)
-        self.mask = Once(self._mask_uncached, _CACHED_CONDITIONS)
+        self._segment_masks = Once(self._segment_masks_uncached, _CACHED_CONDITIONS)
+        self._mask = Once(self._mask_uncached, _CACHED_CONDITIONS)
 
     @property
     def columns(self) -> pa.Schema:
@@ -55,7 +58,33 @@ class LiveRows:
         schemas = [segment.metadata for segment in self._segments]
         return unified([pa.schema([(_ID, pa.string())]), *schemas])
 
-    def count(self, where: str | None = None) -> int:
+    def condition(self, where: Where | None) -> Condition | None:
+        """Return a condition as it is at this moment.
+
+        What rows meet it is kept and found again, except if that depends on the time or on chance:
+        then it is kept for the returned condition alone.
+
+        Raises:
+            BadInput: the condition can't be parsed.
+        """
+        if where is None or isinstance(where, Condition):
+            return where
+        condition = as_condition(where)
+        return condition.at_this_moment() if may_change(condition, self.columns) else condition
+
+    def segment_mask(self, number: int, where: Where | None = None) -> Mask | None:
+        """Return which rows of a segment are live and meet a condition; None means all.
+
+        Raises:
+            BadInput: the condition can't be evaluated.
+        """
+        return self._segment_masks(self.condition(where))[number]
+
+    def mask(self, where: Where | None = None) -> Mask | None:
+        """Return which global rows are live and meet a condition, as `segment_mask` does."""
+        return self._mask(self.condition(where))
+
+    def count(self, where: Where | None = None) -> int:
         """Return how many rows are live and meet a condition."""
         mask = self.mask(where)
         return len(self._rows) if mask is None else int(mask.sum())
@@ -65,27 +94,36 @@ class LiveRows:
         mask = self.mask(None)
         return np.arange(len(self._rows)) if mask is None else np.flatnonzero(mask)
 
-    def _mask_uncached(self, where: str | None) -> Mask | None:
-        masks = [self.segment_mask(number, where) for number in range(len(self._segments))]
+    def _mask_uncached(self, where: Condition | None) -> Mask | None:
+        masks = self._segment_masks(where)
         if all(mask is None for mask in masks):
             return None
         rows = [np.ones(segment.rows, np.bool_) for segment in self._segments]
         return np.concatenate([r if m is None else m for r, m in zip(rows, masks, strict=True)])
 
-    def _segment_mask_uncached(self, number: int, where: str | None) -> Mask | None:
-        segment, dead = self._segments[number], self.dead(number)
-        live = live_mask(dead, 0, segment.rows) if dead else None
+    def _segment_masks_uncached(self, where: Condition | None) -> list[Mask | None]:
+        lives = [
+            live_mask(dead, 0, segment.rows) if (dead := self.dead(number)) else None
+            for number, segment in enumerate(self._segments)
+        ]
         if where is None:
-            return live
-        masks = [np.ones(0, np.bool_)]
-        columns = named_columns(where, self.columns)
+            return lives
+        if not any(segment.parts for segment in self._segments):
+            check_condition(where, self.columns)
+        with Evaluation(where, self.columns) as evaluation:
+            mets = [self._met(number, evaluation) for number in range(len(self._segments))]
+        return [met if live is None else live & met for met, live in zip(mets, lives, strict=True)]
+
+    def _met(self, number: int, evaluation: Evaluation) -> Mask:
+        segment, columns = self._segments[number], evaluation.columns
         names = [name for name in (_ID, *segment.metadata.names) if name in columns.names]
         first = sum(len(each.parts) for each in self._segments[:number])
-        for part in range(first, first + len(segment.parts)):
-            table = self._rows.read_part(part, names or [_ID])
-            masks.append(matching(as_schema(table, columns), where, self.columns))
-        met = np.concatenate(masks)
-        return met if live is None else live & met
+        masks = [np.ones(0, np.bool_)]
+        for place, part in enumerate(segment.parts, first):
+            table = self._rows.read_part(place, names) if names else pa.table({})
+            given = as_schema(table, columns, part.rows)
+            masks.append(evaluation.matching(given, part.rows))
+        return np.concatenate(masks)
 
     def _dead_uncached(self, number: int) -> BitMap64:
         ref, segment = self._refs[number], self._segments[number]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from transforms.errors import BadInput, check_at_least, check_choice
 from transforms.models.options import DEVICES, DTYPES, Placement
+from transforms.search.condition import Where, as_condition
 
 #: Ways to rank.
 MODES = ("hybrid", "dense", "lexical")
@@ -21,24 +22,30 @@ class RankOptions:
     Attributes:
         k: how many documents to find.
         mode: one of `MODES`.
-        where: a condition on metadata columns, or None.
+        where: a condition on metadata columns, with the values of its parameters if it has any,
+            such as ``("lang = ?", ["en"])``; or None.
         fusion: one of `FUSIONS`, for mode hybrid.
         weight: the weight of the cosine in a combination. None takes the snapshot's weight, or
             `DEFAULT_WEIGHT`.
         diverse: leave out documents whose passage is nearly identical to a better one.
+        offset: how many of the best documents to leave out, for the pages after the first.
     """
 
     k: int = 10
     mode: str = "dense"
-    where: str | None = None
+    where: Where | None = None
     fusion: str = "combination"
     weight: float | None = None
     diverse: bool = False
+    offset: int = 0
 
     def __post_init__(self) -> None:
         """Raise BadInput if an option can't be used."""
         check_choice("mode", self.mode, MODES)
         check_at_least("k", self.k, 1)
+        check_at_least("offset", self.offset, 0)
+        if self.where is not None:
+            as_condition(self.where)
         check_choice("fusion", self.fusion, FUSIONS)
         if self.weight is not None and not 0 <= self.weight <= 1:
             problem = "must lie between 0 (words alone) and 1 (vectors alone)"

@@ -91,6 +91,7 @@ class Ranker:
             options: how to rank.
             stages: receives the durations of ``dense``, ``lexical`` and ``fuse``.
         """
+        options = replace(options, where=self._live.condition(options.where))
         nothing = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
         results = [nothing] * len(questions)
         live = self._live.count(options.where)
@@ -137,8 +138,8 @@ class Ranker:
 
         Each half of the search gives ``wanted`` passages. The other arguments are those of `rank`.
         """
-        live = self._live.mask(options.where)
-        whole = wanted >= self._live.count(options.where)
+        where = self._live.condition(options.where)
+        live, whole = self._live.mask(where), wanted >= self._live.count(where)
         if options.mode == "lexical":
             with timed(stages, "lexical"):
                 index = self._lexical()
@@ -152,7 +153,7 @@ class Ranker:
             search = functools.partial(self._lexical().candidates, wanted=wanted, live=live)
             by_words = search_pool().map(search, questions)
         with timed(stages, "dense"):
-            scores, rows = self._dense.nearest(vectors, wanted, options.where)
+            scores, rows = self._dense.nearest(vectors, wanted, where)
         by_vectors = [(s[r >= 0], r[r >= 0]) for s, r in zip(scores, rows, strict=True)]
         if by_words is None:
             return [Ranked(r, s, s, None, whole) for s, r in by_vectors]

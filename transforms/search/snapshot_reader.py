@@ -1,6 +1,7 @@
 """The reader of one snapshot: its files, and the searches over them."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from transforms.runtime.once import Once
 from transforms.search.dense import Dense
 from transforms.search.live_rows import LiveRows
 from transforms.search.options import RankOptions
-from transforms.search.predicate import check_condition
 from transforms.search.ranker import Ranked, Ranker
 from transforms.search.results import Answers, Hit, as_hit
 from transforms.search.row_reader import RowReader
@@ -76,7 +76,7 @@ class SnapshotReader:
         self.live = LiveRows(source, snapshot.segments, segments, self.rows)
         opened = None if former is None else former.dense
         dim = snapshot.identity.dim
-        self.dense = Dense(source, segments, dim, self.rows, self.live, files, opened)
+        self.dense: Dense = Dense(source, segments, dim, self.rows, self.live, files, opened)
         self.ranker = Ranker(self.dense, self.lexical, self.rows, self.live, snapshot)
 
     @property
@@ -99,7 +99,8 @@ class SnapshotReader:
         with timed(stages, "fetch"):
             rows = sorted({row for each in ranked for row in each.rows.tolist()})
             stored = dict(zip(rows, self.rows.fetch(rows), strict=True))
-            return Answers((_hits(each, stored) for each in ranked), texts, self.columns)
+            hits = (_hits(each, stored, options.offset) for each in ranked)
+            return Answers(hits, texts, self.columns)
 
     def rank(
         self, questions: Questions, options: RankOptions, stages: Stages | None = None
@@ -113,9 +114,9 @@ class SnapshotReader:
             vectors = question_vectors(questions, self.snapshot.identity.dim)
             return self.ranker.rank([""] * len(vectors), vectors, options, stages)
         _check_texts(questions)
-        if options.where is not None:
-            # A wrong condition is reported before the model is loaded.
-            check_condition(options.where, self.columns)
+        # A wrong condition is reported before the model is loaded.
+        options = replace(options, where=self.live.condition(options.where))
+        self.live.mask(options.where)
         texts, encoded = list(questions), None
         if options.mode != "lexical":
             with timed(stages, "encode"):
@@ -208,7 +209,7 @@ def _check_texts(questions: Questions) -> None:
             raise BadInput(f"question {number}", None, "is blank", "Give a text")
 
 
-def _hits(ranked: Ranked, stored: dict[int, dict[str, Any]]) -> list[Hit]:
+def _hits(ranked: Ranked, stored: dict[int, dict[str, Any]], offset: int) -> list[Hit]:
     dense, lexical = (
         [None] * len(ranked.rows) if half is None else half.tolist()
         for half in (ranked.dense, ranked.lexical)
@@ -216,5 +217,5 @@ def _hits(ranked: Ranked, stored: dict[int, dict[str, Any]]) -> list[Hit]:
     each = zip(ranked.rows.tolist(), ranked.scores.tolist(), dense, lexical, strict=True)
     return [
         as_hit(place, score, stored[row], *halves)
-        for place, (row, score, *halves) in enumerate(each, 1)
+        for place, (row, score, *halves) in enumerate(each, offset + 1)
     ]

@@ -15,6 +15,7 @@ from transforms.index.top_k import Rows, Scores
 from transforms.models.options import Placement
 from transforms.runtime.forks import renew_after_fork
 from transforms.runtime.once import Once
+from transforms.search.condition import Where
 from transforms.search.dense import Dense
 from transforms.search.live_rows import LiveRows
 from transforms.search.options import RankOptions
@@ -117,10 +118,11 @@ class Store:
         questions: Questions,
         k: int = RankOptions.k,
         mode: str | None = None,
-        where: str | None = None,
+        where: Where | None = None,
         fusion: str = RankOptions.fusion,
         weight: float | None = None,
         diverse: bool = False,
+        offset: int = RankOptions.offset,
         *,
         stages: Stages | None = None,
     ) -> Answers:
@@ -132,11 +134,15 @@ class Store:
             k: how many documents to find.
             mode: ``dense`` ranks by vectors, ``lexical`` by BM25, ``hybrid`` by both. The default
                 for texts is hybrid, or dense if the store has no lexical index.
-            where: a condition on metadata columns; only documents that meet it are ranked.
+            where: a condition on metadata columns; only documents that meet it are ranked. Values
+                are best given apart from it, such as ``("lang = ?", ["en"])`` or
+                ``("lang = $lang", {"lang": "en"})``. Times are those of UTC.
             fusion: the scores of hybrid. ``combination`` is the weighted sum of the cosine and of
                 BM25, divided by the question's best BM25. ``rrf`` is reciprocal rank fusion.
             weight: the weight of the cosine in that sum; by default the snapshot's, else 0.6.
             diverse: leave out documents whose passage is nearly identical to a better one.
+            offset: how many of the best documents to leave out. Pages of one ranking, such as
+                ``k=10`` with ``offset=0``, ``10`` and ``20``, have each document once.
             stages: receives the durations of encoding, of each half of the search, and of fetching.
 
         Returns:
@@ -149,7 +155,7 @@ class Store:
         """
         mode = "dense" if mode is None and are_vectors(questions) else mode
         reader = self._reader
-        options = RankOptions(k, reader.mode(mode), where, fusion, weight, diverse)
+        options = RankOptions(k, reader.mode(mode), where, fusion, weight, diverse, offset)
         return reader.search(questions, options, stages)
 
     def rank(
@@ -211,7 +217,7 @@ class Store:
         return self._reader.lexical()
 
     def nearest(
-        self, vectors: npt.ArrayLike, k: int, where: str | None = None
+        self, vectors: npt.ArrayLike, k: int, where: Where | None = None
     ) -> tuple[Scores, Rows]:
         """Find the best ``k`` live passages by the indexes; see `Dense.nearest`."""
         return self.dense.nearest(vectors, k, where)

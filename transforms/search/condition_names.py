@@ -1,0 +1,167 @@
+"""What a condition names: columns, parameters and functions, from DuckDB's own parse of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from transforms.errors import BadInput
+
+#: Functions of the time of day that DuckDB lists as if their results never changed.
+_CLOCKS = frozenset({"age", "current_localtime", "current_localtimestamp"})
+#: Parts of a statement that a condition can't have, and their names in an error.
+_CLAUSES = {
+    "where_clause": "a WHERE clause",
+    "group_expressions": "a GROUP BY clause",
+    "having": "a HAVING clause",
+    "qualify": "a QUALIFY clause",
+    "sample": "a SAMPLE clause",
+    "modifiers": "DISTINCT, ORDER BY or LIMIT",
+}
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names in a condition. Texts and comments have none.
+
+    Attributes:
+        columns: the names that may be columns, as they are written; None if any column may be used.
+        parameters: the names of its parameters; "1", "2" and so on for ``?``.
+        functions: its functions, in lower case.
+        local: names that it declares itself, as a lambda does.
+        reads: whether it reads a table or a table function.
+    """
+
+    columns: frozenset[str] | None
+    parameters: frozenset[str]
+    functions: frozenset[str]
+    local: frozenset[str]
+    reads: bool
+
+    def may_change(self, columns: frozenset[str]) -> bool:
+        """Return whether the same rows may meet the condition at one time and not at another.
+
+        Args:
+            columns: all columns of the store, in lower case. Another name may be that of a value
+                such as ``current_date``.
+        """
+        if self.columns is None or self.reads or not self.functions <= _lasting_functions():
+            return True
+        return not {lower(name) for name in self.columns - self.local} <= columns
+
+
+def lower(name: str) -> str:
+    """Return a name in the case in which DuckDB compares names, which changes ASCII letters."""
+    return re.sub("[A-Z]+", lambda found: found[0].lower(), name)
+
+
+@lru_cache(256)
+def names_of(text: str) -> Names:
+    """Return the names in a condition.
+
+    Raises:
+        BadInput: the text is not one SQL expression; ``remedy`` is empty.
+    """
+    try:
+        nodes = list(_nodes(_expression(text)))
+    except RecursionError:
+        # A tree that deep can't be read here; DuckDB can.
+        return Names(None, frozenset(), frozenset(), frozenset(), True)
+    columns, parameters, functions, local = set(), set(), set(), set()
+    every = reads = False
+    for node in nodes:
+        kind = node.get("class")
+        if kind == "COLUMN_REF":
+            columns.add(node["column_names"][0])
+        elif kind == "STAR":
+            every = True
+        elif kind == "PARAMETER":
+            parameters.add(node["identifier"])
+        elif kind == "LAMBDA":
+            local |= {each["column_names"][0] for each in _nodes(node["lhs"]) if _is_name(each)}
+        elif kind == "POSITIONAL_REFERENCE":
+            problem = f"names a column by its place, #{node.get('index')}"
+            raise BadInput("where", text, problem, "Give the column's name")
+        if "function_name" in node:
+            functions.add(node["function_name"].lower())
+        reads |= node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION") or bool(node.get("sample"))
+    return Names(
+        None if every else frozenset(columns),
+        frozenset(parameters),
+        frozenset(functions),
+        frozenset(local),
+        reads,
+    )
+
+
+def _is_name(node: dict[str, Any]) -> bool:
+    return node.get("class") == "COLUMN_REF"
+
+
+def _expression(text: str) -> Any:
+    """Return DuckDB's tree of an expression."""
+    import duckdb
+
+    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+        try:
+            found = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT\n{text}\n"])
+            [(written,)] = found.fetchall()
+        except duckdb.Error as error:
+            raise BadInput("where", text, f"can't be read: {error}") from error
+    tree = json.loads(written)
+    if tree["error"]:
+        if tree["error_type"] == "not implemented":
+            raise BadInput("where", text, "is a statement, or several, and no condition")
+        raise BadInput("where", text, f"can't be evaluated: {tree['error_message']}")
+    if len(tree["statements"]) != 1:
+        raise BadInput("where", text, "is several statements, and no condition")
+    node = tree["statements"][0]["node"]
+    if node["type"] != "SELECT_NODE" or len(node["select_list"]) != 1:
+        raise BadInput("where", text, "is not one condition")
+    [expression] = node["select_list"]
+    if node["from_table"]["type"] != "EMPTY":
+        raise BadInput("where", text, "has a FROM clause outside a subquery")
+    for key, name in _CLAUSES.items():
+        if node.get(key):
+            raise BadInput("where", text, f"has {name} outside a subquery")
+    if expression["alias"]:
+        problem = f"gives itself the name {expression['alias']!r}"
+        raise BadInput("where", text, problem)
+    return expression
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield all objects of a JSON value."""
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+@lru_cache(1)
+def _lasting_functions() -> frozenset[str]:
+    """Return the functions whose results depend on their arguments alone, in lower case."""
+    import duckdb
+
+    kinds = "('scalar', 'aggregate', 'macro')"
+    query = (
+        "SELECT lower(function_name), stability, lower(macro_definition) FROM duckdb_functions() "
+        f"WHERE function_type IN {kinds}"
+    )
+    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+        rows = connection.execute(query).fetchall()
+    names = {name for name, _, _ in rows}
+    changing = {name for name, stability, _ in rows if stability not in (None, "CONSISTENT")}
+    changing |= _CLOCKS
+    macros = [(name, set(re.findall(r"\w+", text or ""))) for name, kind, text in rows if not kind]
+    more = {name for name, words in macros if words & (changing | {"current_timestamp"})}
+    while more - changing:
+        changing |= more
+        more = {name for name, words in macros if words & changing}
+    return frozenset(names - changing) | {"unnest"}
