@@ -23,6 +23,7 @@ from tests.support.damage import (
 )
 from tests.support.models import make_texts, write_corpus
 from tests.support.options import embed_options
+from tests.support.raising import finds_damage, raises
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import AlbeamError, BadInput, Damaged
 from transforms.index.options import IndexOptions
@@ -170,7 +171,7 @@ def test_a_bit_flipped_in_any_column_of_a_part_gives_an_error_or_the_same_answer
     for place in np.linspace(4, len(whole) - footer - 1, 60):
         path.write_bytes(whole)
         flip_bit(path, place / len(whole))
-        with pytest.raises(Damaged, match=r"has 1 damage: .*part-00000"):
+        with finds_damage(plain_store, path, damages=1):
             verify.run(str(plain_store))
         try:
             assert search(plain_store) == expected
@@ -187,10 +188,8 @@ def test_every_damage_is_named_in_one_error(store: Path) -> None:
     ]
     for path in paths:
         path.unlink()
-    with pytest.raises(Damaged, match=r"has 3 damages: ") as caught:
+    with finds_damage(store, *paths, damages=3):
         verify.run(str(store))
-    assert all(str(path) in str(caught.value) for path in paths)
-    assert caught.value.remedy
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
@@ -198,7 +197,7 @@ def test_a_broken_snapshot_is_named(store: Path, content: bytes) -> None:
     path = store / "snapshots" / "00000001.json"
     path.write_bytes(content)
     for use in (verify.run, Store.open):
-        with pytest.raises(Damaged, match=str(path)):
+        with raises(Damaged, "file", path):
             use(str(store))
 
 
@@ -206,7 +205,7 @@ def test_a_broken_snapshot_is_named(store: Path, content: bytes) -> None:
 def test_a_snapshot_that_points_outside_the_store_is_refused(store: Path, name: str) -> None:
     path = rewrite_snapshot(store, lambda value: value["segments"][0].update(name=name))
     for use in (verify.run, Store.open):
-        with pytest.raises(Damaged, match=rf"{path}: .*'?{name}'?, which is not a name"):
+        with raises(Damaged, "file", path, repr(name)):
             use(str(store))
 
 
@@ -217,48 +216,48 @@ def test_a_segment_that_points_outside_the_store_is_refused(store: Path, place: 
         file["name"] = "../../../secret"
 
     rewrite_manifest(store, change)
-    for use in (verify.run, Store.open):
-        with pytest.raises(Damaged, match=r"segment\.json: .*\.\./\.\./\.\./secret"):
-            use(str(store))
+    manifest = segment_file(store, "segment.json")
+    with finds_damage(store, manifest, "'../../../secret'"):
+        verify.run(str(store))
+    with raises(Damaged, "file", manifest, "'../../../secret'"):
+        Store.open(str(store))
 
 
 def test_changed_row_counts_of_a_part_are_found(store: Path) -> None:
     rewrite_manifest(store, lambda value: value["parts"][0].update(rows=7))
     path = segment_file(store, "vectors/part-00000-*")
-    with pytest.raises(Damaged, match=rf"{path}: has \d+ rows, but the manifest records 7"):
+    with finds_damage(store, path, "rows", "7"):
         verify.run(str(store))
-    with pytest.raises(Damaged, match=rf"{path}: has \d+ rows"):
+    with raises(Damaged, "file", path, "7"):
         search(store)
 
 
 def test_changed_row_counts_of_an_index_are_found(store: Path) -> None:
     rewrite_manifest(store, lambda value: value["index"]["shards"][0].update(rows=7))
     path = segment_file(store, "index/*")
-    with pytest.raises(Damaged, match=rf"{path}: has \d+ rows of 48 dimensions, .* 7 of 48"):
+    with finds_damage(store, path, "rows", "7"):
         verify.run(str(store))
-    with pytest.raises(Damaged, match=str(path)):
+    with raises(Damaged, "index file", path):
         search(store)
 
 
 def test_changed_counts_of_a_snapshot_are_found(store: Path) -> None:
     rewrite_snapshot(store, lambda value: value["segments"][0].update(documents=1))
-    with pytest.raises(Damaged, match=r"segment \w+: .*but the snapshot records 1 and"):
+    with finds_damage(store, "segment", "documents", "records 1 and"):
         verify.run(str(store))
 
 
 def test_a_part_with_other_columns_is_found(store: Path) -> None:
     table = pq.read_table(segment_file(store, "vectors/part-00001-*"))
     path = rewrite_part(store, 1, table.drop_columns(["text"]))
-    with pytest.raises(
-        Damaged, match=rf"{path}: has columns \['document_id', .* the manifest needs"
-    ):
+    with finds_damage(store, path, "columns"):
         verify.run(str(store))
 
 
 def test_a_part_of_another_model_is_found(store: Path) -> None:
     table = pq.read_table(segment_file(store, "vectors/part-00001-*"))
     path = rewrite_part(store, 1, table.replace_schema_metadata({"albeam.model": "{}"}))
-    with pytest.raises(Damaged, match=rf"{path}: has vectors of model"):
+    with finds_damage(store, path, "model"):
         verify.run(str(store))
 
 
@@ -266,7 +265,7 @@ def test_a_passage_twice_in_a_part_is_found(store: Path) -> None:
     table = pq.read_table(segment_file(store, "vectors/part-00001-*"))
     same = table.take([0, 0, *range(2, table.num_rows)])
     path = rewrite_part(store, 1, same.replace_schema_metadata(table.schema.metadata))
-    with pytest.raises(Damaged, match=rf"{path}: has the same passage of a document twice"):
+    with finds_damage(store, path, "passage", "twice"):
         verify.run(str(store))
 
 
@@ -277,7 +276,7 @@ def test_a_document_in_two_parts_is_found(store: Path) -> None:
     mixed = second.set_column(0, second.schema.field(0), ids)
     mixed = mixed.set_column(1, second.schema.field(1), pa.array(range(count), pa.int32()))
     path = rewrite_part(store, 1, mixed)
-    with pytest.raises(Damaged, match=rf"{path}: shares 1 document with .* 'doc-00000'"):
+    with finds_damage(store, path, "'doc-00000'"):
         verify.run(str(store))
 
 
@@ -286,7 +285,7 @@ def test_an_index_file_of_another_segment_is_found(store: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-4:] = np.float32(0.5).tobytes()
     path.write_bytes(content)
-    with pytest.raises(Damaged, match=rf"{path}: has SHA-256"):
+    with finds_damage(store, path, "SHA-256"):
         verify.run(str(store))
-    with pytest.raises(Damaged, match=rf"{path}: has SHA-256"):
+    with raises(Damaged, "file", path, "SHA-256"):
         search(store)
