@@ -104,17 +104,13 @@ def read_index(
     except (RuntimeError, MemoryError) as error:
         problem = f"can't be read by FAISS {faiss.__version__} ({reason(error)})"
         raise Damaged("index file", str(path), problem, BUILD_INDEX) from error
-    if flags == faiss.IO_FLAG_MMAP and size <= _memory():
-        # FAISS's read-ahead threads only pay off for data that memory can't hold.
+    if flags == faiss.IO_FLAG_MMAP:
+        # FAISS's threads that read lists ahead read each list twice, and a process that is forked
+        # afterwards crashes when it waits for them.
         ivf: Any = faiss.extract_index_ivf(index)
         lists: Any = faiss.downcast_InvertedLists(ivf.invlists)
         lists.prefetch_nthread = 0
     return index
-
-
-def _memory() -> int:
-    """Return how many bytes of this machine's memory one file may occupy."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _table_bytes(factory: str, dim: int) -> int:

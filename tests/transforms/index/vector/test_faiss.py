@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.stores import make_vectors
 from transforms.errors import BadInput, Damaged
-from transforms.index.vector import faiss_files, faiss_search
+from transforms.index.vector import faiss_search
 from transforms.index.vector.faiss_factory import bytes_of_row, check_factory, kind_of, ladder
 from transforms.index.vector.faiss_files import read_index, write_index
 from transforms.index.vector.faiss_search import assign_lists, exact_search, search_index
@@ -368,11 +368,7 @@ def test_an_index_of_another_size_is_damaged(
         read_index(path, factory, dim, rows)
 
 
-@pytest.mark.parametrize(("memory", "threads"), [(1 << 40, 0), (0, 32)])
-def test_only_lists_that_memory_can_t_hold_are_read_ahead(
-    memory: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(faiss_files, "_memory", lambda: memory)
+def test_no_threads_read_mapped_lists_ahead(tmp_path: Path) -> None:
     rows = make_vectors(200, 0, DIM)
     index = train_index("IVF4,SQ8", DIM, rows)
     index.add(rows)
@@ -380,4 +376,4 @@ def test_only_lists_that_memory_can_t_hold_are_read_ahead(
     write_index(index, str(path))
     opened = read_index(path, "IVF4,SQ8", DIM, 200)
     lists: Any = faiss.downcast_InvertedLists(opened.invlists)
-    assert lists.prefetch_nthread == threads
+    assert lists.prefetch_nthread == 0
