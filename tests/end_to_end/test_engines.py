@@ -22,6 +22,7 @@ from pipeline.runners.launch import check_runner, make_pipeline, pipeline_option
 from tests.end_to_end.test_embed import assert_same_store
 from tests.support.engines import flink_args, flink_lib, prism_args
 from tests.support.models import make_texts, write_corpus
+from tests.support.raising import raises
 from tests.support.stores import live_ids
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
@@ -244,31 +245,33 @@ def test_a_watch_resumes_from_a_checkpoint_when_task_managers_are_killed(
     verify(options.store)
 
 
-def test_a_missing_engine_is_an_error_before_any_work(
+def test_a_missing_engine_is_an_error_before_the_job_starts(
     options: EmbedOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jar = flink_args(monkeypatch)
     nobody = free_port()
 
-    def refused(*args: str, match: str) -> None:
-        with pytest.raises(BadInput, match=match):
+    def refused(option: str, *args: str, named: str) -> None:
+        with raises(BadInput, option) as caught:
             run(replace(options, runner="flink", beam_args=(*jar, *args)))
+        assert named in f"{caught.value.problem} {caught.value.remedy}"
         assert not Path(options.store).exists()
 
-    refused(f"--flink-master=localhost:{nobody}", match="Flink cluster .*does not answer.*REST")
+    refused("Flink cluster", f"--flink-master=localhost:{nobody}", named="REST")
     pool = flink.workers_arguments(["EXTERNAL", f"localhost:{nobody}"])
-    refused("--flink-master=[local]", *pool, match="worker pool .*worker_pool_main")
-    refused("--job_server_java_launcher=/no/java", match="Java /no/java: can't be run")
+    refused("worker pool", "--flink-master=[local]", *pool, named="worker_pool_main")
+    refused("Java", "--job_server_java_launcher=/no/java", named="can't be run")
     monkeypatch.setenv("ALBEAM_JOB_SERVER_VERSION", "2.1.0")
-    refused(match="job server .*belongs to Beam .*Give the jar")
+    refused("job server", named="Give the jar")
 
 
 def test_a_cluster_without_workers_named_is_refused(
     options: EmbedOptions, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = (*flink_args(monkeypatch), f"--flink-master={cluster.master}")
-    with pytest.raises(BadInput, match="--workers EXTERNAL"):
+    with raises(BadInput, "Flink cluster") as caught:
         make_pipeline("flink", pipeline_options("flink", args))
+    assert "--workers EXTERNAL" in caught.value.remedy
 
 
 def asked_worker(model: Path, args: tuple[str, ...]) -> doctor.Finding:
@@ -299,5 +302,5 @@ def test_an_old_java_is_refused(tmp_path: Path) -> None:
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
     java.chmod(0o755)
-    with pytest.raises(BadInput, match="Java 8: is too old"):
+    with raises(BadInput, "Java", 8):
         flink_checks.java_version(str(java))

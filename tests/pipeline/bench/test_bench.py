@@ -30,6 +30,7 @@ from pipeline.bench.targets import judge, ratio
 from pipeline.cli import main
 from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
+from tests.support.raising import raises
 from transforms.encoder.encoder import load_encoder
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
@@ -167,7 +168,7 @@ def test_options_that_measure_nothing_are_refused(
 
 def test_a_device_that_is_missing_is_refused(albert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BadInput, match="cuda"):
+    with raises(BadInput, "device", "cuda"):
         run(options(albert, device="cuda"))
 
 

@@ -20,6 +20,7 @@ from pipeline.maintenance import compact, verify
 from tests.support.damage import rewrite_manifest, rewrite_part, segment_file
 from tests.support.models import make_texts, write_corpus
 from tests.support.options import embed_options
+from tests.support.raising import finds_damage, raises
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput, Damaged
 from transforms.index.options import IndexOptions
@@ -124,7 +125,7 @@ def test_an_index_of_other_vectors_is_found(store: Path) -> None:
     rewrite_manifest(store, vouch)
     assert read_index(path, "Flat", 48, rows).ntotal == rows
     assert verify.run(str(store)).snapshot == 1
-    with pytest.raises(Damaged, match=r"the index gives its nearest passages .* and exact search"):
+    with finds_damage(store, "the index", "exact search"):
         verify.run(str(store), deep=True)
 
 
@@ -137,8 +138,9 @@ def test_a_model_that_is_gone_is_named_and_its_new_place_is_taken(
     embed.run(dataclasses.replace(options, store=store, model=moved))
     model.rename(tmp_path / "moved")
     assert verify.run(store).snapshot == 1
-    with pytest.raises(BadInput, match="give its present folder with --model"):
+    with raises(BadInput, "model", model) as caught:
         verify.run(store, deep=True)
+    assert "--model" in caught.value.remedy
     assert main(["verify", store, "--deep", "--model", str(tmp_path / "moved"), "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert list(value) == ["store", "snapshot", "segments", "files", "passages", "deep"]
@@ -182,7 +184,7 @@ def test_damage_of_such_passages_is_found(pictures: str) -> None:
     table = pq.read_table(segment_file(Path(pictures), "vectors/part-00000-*"))
     rewrite_part(Path(pictures), 0, swapped(table))
     assert verify.run(pictures).snapshot == 1
-    with pytest.raises(Damaged, match="the vector of its text has cosine") as caught:
+    with raises(Damaged, "store", problem="cosine") as caught:
         verify.run(pictures, deep=True)
     # A vector in the middle may stay where it is, and some are alike.
     assert str(caught.value).count("passage") > table.num_rows // 2
@@ -198,5 +200,5 @@ def test_a_changed_text_of_such_a_passage_is_found(pictures: str) -> None:
     rewrite_part(Path(pictures), 0, changed)
     name = table["document_id"][place].as_py()
     number = table["passage"][place].as_py()
-    with pytest.raises(Damaged, match=f"passage {number} of document '{name}'"):
+    with raises(Damaged, "store", problem=f"passage {number} of document '{name}'"):
         verify.run(pictures, deep=True)

@@ -17,6 +17,7 @@ from pipeline.maintenance import compact, vacuum, verify
 from pipeline.maintenance.delete import read_ids
 from pipeline.maintenance.options import VacuumOptions
 from tests.pipeline.ingest.test_sync import FIRST, assert_like_fresh, changed, embed, make_options
+from tests.support.raising import raises
 from tests.support.stores import add_segment, live_ids, make_identity, make_segment, overtake
 from transforms.catalog.layout import VACUUMED, SegmentPaths
 from transforms.catalog.snapshot import read_snapshot, snapshot_numbers
@@ -158,7 +159,7 @@ def test_what_a_vacuum_took_is_not_made_live(
 
     with monkeypatch.context() as patch:
         patch.setattr(commit_job, "commit_segment", late)
-        with pytest.raises(Conflict, match="vacuum"):
+        with raises(Conflict, "segment", problem="vacuum"):
             embed(options, after, mode)
     assert len(live_ids(options.store)) == 20
     verify.run(options.store)
@@ -182,7 +183,7 @@ def test_a_compaction_that_a_vacuum_took_is_not_made_live(
 
     with monkeypatch.context() as patch:
         patch.setattr(compaction_commit, "commit_compaction", late)
-        with pytest.raises(Conflict, match="vacuum"):
+        with raises(Conflict, "segment", problem="vacuum"):
             compact.run(store)
     verify.run(store)
     assert compact.run(store).segments_after == 1
@@ -208,7 +209,7 @@ def test_the_loss_of_the_newest_snapshot_is_noticed(tmp_path: Path) -> None:
     remove_documents(store, ["a"])
     Path(store, "snapshots", "00000002.json").unlink()
     for look in (read_snapshot, verify.run):
-        with pytest.raises(Damaged, match=r"00000002\.json: is missing"):
+        with raises(Damaged, "file", Path(store, "snapshots", "00000002.json"), "missing"):
             look(store)
     with pytest.raises(Damaged) as caught:
         remove_documents(store, ["b"])

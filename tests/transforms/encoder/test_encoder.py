@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from tests.support.models import make_model, make_texts
+from tests.support.raising import raises
 from transforms.encoder.backends import Backend, FusedBackend, backends_for, load_backend
 from transforms.encoder.batching import Batch, Budget
 from transforms.encoder.encoder import Encoder, load_encoder
@@ -461,7 +462,7 @@ def test_missing_weights_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
 def test_cuda_that_is_not_there_is_refused(albert: Path) -> None:
-    with pytest.raises(BadInput, match="device.*cuda"):
+    with raises(BadInput, "device", "cuda"):
         resolve_placement(Placement("cuda"), find_model(ModelOptions(str(albert))))
 
 

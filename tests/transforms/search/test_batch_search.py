@@ -13,6 +13,7 @@ from pipeline.ingest.options import EmbedOptions
 from pipeline.search import batch_search as batch_command
 from pipeline.search.report import print_hits
 from tests.support.models import make_texts
+from tests.support.raising import raises
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
@@ -232,7 +233,7 @@ def test_questions_that_can_not_be_asked_are_refused(
     assert not Path(run).exists()
     assert batch_search.RUN_SCHEMA is RUN_SCHEMA
     none = str(tmp_path / "none.parquet")
-    with pytest.raises(BadInput, match="none.parquet"):
+    with raises(BadInput, "input", tmp_path / "none.parquet"):
         plan_questions(none)
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.raising import raises
 from transforms.errors import BadInput
 from transforms.search.questions import (
     evenly,
@@ -134,10 +135,10 @@ def test_standard_input_that_is_closed_or_has_no_rows_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(BadInput, match="is empty"):
+    with raises(BadInput, "questions", "standard input", "empty"):
         read_questions("-")
     pipe(monkeypatch, b"a river\n")
-    with pytest.raises(BadInput, match="is neither JSON lines nor Parquet") as caught:
+    with raises(BadInput, "questions", "standard input", "JSON lines") as caught:
         read_rows("-", ("question", "relevant"))
     assert "question, relevant" in caught.value.remedy
     assert (name_of("-"), name_of("q.txt")) == ("standard input", "q.txt")

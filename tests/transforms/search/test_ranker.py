@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.support.models import make_texts
+from tests.support.raising import raises
 from tests.support.stores import add_segment, make_vectors
 from transforms.errors import BadInput
 from transforms.search import ranker
@@ -253,7 +254,7 @@ def test_lexical_indexes_of_two_languages_are_not_one(tmp_path: Path) -> None:
     assert Store.open(url).mode() == "dense"
     for mode in ("lexical", "hybrid"):
         # Before the model is loaded, which is nowhere.
-        with pytest.raises(BadInput, match="english, german"):
+        with raises(BadInput, "store", problem="english, german"):
             Store.open(url).search(["one"], mode=mode)
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.raising import raises
 from tests.support.stores import make_identity
 from tests.support.watched import counted_requests, put, some
 from transforms.catalog.options import ColumnOptions
@@ -91,7 +92,7 @@ def test_an_empty_input_hides_no_other(watched: WatchOptions, tmp_path: Path) ->
     both = replace(watched, inputs=(str(tmp_path / "empty"), *watched.inputs))
     assert [Path(file.url).name for file in list_new(both, both.journal.read())] == ["a.parquet"]
     unknown = replace(watched, inputs=("nothing://of/that/kind", *watched.inputs))
-    with pytest.raises(BadInput, match="nothing"):
+    with raises(BadInput, "path", "nothing://of/that/kind"):
         list_new(unknown, unknown.journal.read())
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.cli import main
 from tests.support.models import write_corpus
+from tests.support.raising import raises
 from tests.support.stores import add_segment
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.lexical_manifest import LexicalInfo
@@ -87,7 +88,7 @@ def test_a_manifest_names_its_analyzer_unless_it_is_the_first() -> None:
     assert decode(newest.to_json(), LexicalInfo, "it") == newest
     for unknown in (0, ANALYZER_VERSION + 1):
         value = json.dumps({"language": "english", "shards": [], "analyzer": unknown})
-        with pytest.raises(Damaged, match=f"analyzer {unknown}") as caught:
+        with raises(Damaged, "file", problem=f"analyzer {unknown}") as caught:
             decode(value.encode(), LexicalInfo, "it")
         assert "pgrade" in caught.value.remedy
 

@@ -12,6 +12,7 @@ from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance import compact, index, vacuum, verify
 from pipeline.maintenance.options import IndexCommandOptions, VacuumOptions
 from tests.support.models import make_texts, write_corpus
+from tests.support.raising import finds_damage, raises
 from tests.support.stores import add_segment
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.lexical_manifest import LexicalInfo
@@ -131,10 +132,11 @@ def test_verify_counts_the_files_and_finds_each_damage(tmp_path: Path) -> None:
             path.unlink()
             if damage is not None:
                 path.write_bytes(damage)
-            with pytest.raises(Damaged, match=path.name):
+            with finds_damage(store, path):
                 verify.run(store)
-            with pytest.raises(Damaged, match="--lexical auto"):
+            with raises(Damaged, "file", path) as caught:
                 answers(store)
+            assert "--lexical auto" in caught.value.remedy
         path.write_bytes(content)
     verify.run(store)
 
@@ -197,10 +199,10 @@ def test_a_manifest_that_leaves_the_store_is_refused(tmp_path: Path) -> None:
     assert info.lexical is not None
     value = json.loads(info.to_json())
     value["lexical"]["shards"][0]["pieces"][0]["files"][0]["name"] = "../../x.idx"
-    with pytest.raises(Damaged, match=r"has file name .\.\./\.\./x\.idx"):
+    with raises(Damaged, "file", "it", "../../x.idx"):
         SegmentInfo.from_json(json.dumps(value).encode(), "it")
     strange = info.lexical.to_json().replace(b'"english"', b'"klingon"')
-    with pytest.raises(Damaged, match="klingon"):
+    with raises(Damaged, "file", "it", "klingon"):
         decode(strange, LexicalInfo, "it")
     assert decode(info.lexical.to_json(), LexicalInfo, "it") == info.lexical
 
