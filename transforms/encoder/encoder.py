@@ -24,6 +24,7 @@ from transforms.encoder.out_of_memory import is_out_of_memory, release_memory
 from transforms.encoder.placement import resolve_placement
 from transforms.encoder.reference import MIN_COSINE, probe_ids, reference_vectors, smallest_cosine
 from transforms.errors import BadInput
+from transforms.models.model_files import refusing
 from transforms.models.options import Placement
 from transforms.models.resolve import Model
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
@@ -282,5 +283,5 @@ def load_encoder(model: Model, placement: Placement) -> Encoder:
         BadInput: the weights are incomplete, the tokenizer is another model's, CUDA is missing, or
             no backend reproduces the plain model's vectors.
     """
-    with loading():
+    with refusing(model.identity.name, "can't be loaded"), loading():
         return Encoder(model, placement)

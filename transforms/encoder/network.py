@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from transforms.errors import BadInput
-from transforms.models.resolve import Model
+from transforms.models.resolve import Model, read_config
 from transforms.runtime.forks import loading
 
 #: Families that can run packed. Others offset their positions or use local masks.
@@ -140,9 +140,9 @@ def load_network(model: Model, device: str, dtype: str, attention: str) -> Any:
 
 
 def _load_network(model: Model, device: str, dtype: str, attention: str) -> Any:
-    from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig
+    from transformers import AttentionInterface, AttentionMaskInterface
 
-    config = AutoConfig.from_pretrained(model.folder, local_files_only=True)
+    config = read_config(model.folder, model.identity.name)
     if attention == "packed":
         AttentionInterface.register(_ATTENTION, packed_attention)
         AttentionMaskInterface.register(_ATTENTION, _no_mask)

@@ -43,10 +43,15 @@ def reference_vectors(model: Model, ids: list[list[int]]) -> npt.NDArray[np.floa
     return stacked.numpy()
 
 
+#: The unmodified network computes the scores of all pairs of tokens at once, for each head.
+_LONGEST = 4_096
+
+
 def probe_ids(tokenizer: Tokenizer, max_tokens: int) -> list[list[int]]:
     """Return the framed ids of the texts that are compared; one of them is of full length."""
-    full = " ".join([*PROBES] * (1 + max_tokens // 8))
-    return tokenizer.encode_framed([*PROBES, full], max_tokens)
+    most = min(max_tokens, _LONGEST)
+    full = " ".join([*PROBES] * (1 + most // 8))
+    return tokenizer.encode_framed([*PROBES, full], most)
 
 
 def smallest_cosine(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> float:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from transforms.errors import BadInput
+from transforms.models.config_bounds import check_sizes, check_values
 from transforms.models.identity import ModelIdentity
-from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, ModelOptions
+from transforms.models.model_files import check_files, read_object, refusal, refusing
+from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, DTYPES, ModelOptions
 from transforms.models.sentence_transformers import first_given, read_settings
+from transforms.models.weights import read_weights
 from transforms.runtime.forks import loading
 
 _FILES = ["*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "*/config.json"]
@@ -59,6 +62,11 @@ def find_model(options: ModelOptions) -> Model:
             supported, or it is not the expected model.
     """
     folder, revision = find_folder(options)
+    with refusing(options.model, "has files that can't be used"):
+        return _describe(options, folder, revision)
+
+
+def _describe(options: ModelOptions, folder: str, revision: str | None) -> Model:
     config = load_config(folder, options.model)
     sentence = read_settings(folder)
     layers = int(config.num_hidden_layers)
@@ -86,7 +94,7 @@ def find_model(options: ModelOptions) -> Model:
     identity = ModelIdentity(
         name=folder if revision is None and options.model != DEFAULT_MODEL else options.model,
         revision=revision,
-        weights_sha256=_hash_files(sorted(Path(folder).glob("*.safetensors"))),
+        weights_sha256=_hash_files(_weights_files(folder)),
         tokenizer_sha256=_hash_files(_tokenizer_files(folder, options.model)),
         pooling=options.pooling or str(sentence.get("pooling", "mean")),
         layer=layer,
@@ -113,9 +121,17 @@ def find_model(options: ModelOptions) -> Model:
         intermediate_size=int(getattr(config, "intermediate_size", 4 * config.hidden_size)),
         model_type=str(config.model_type),
         activation=str(getattr(config, "hidden_act", "")),
-        dtype=str(getattr(config, "albeam_dtype", "")),
+        dtype=_dtype(config, options.model),
         notice=notice,
     )
+
+
+def _dtype(config: Any, name: str) -> str:
+    """Return what ``auto`` means for a model; "" if its config does not say."""
+    found = getattr(config, "albeam_dtype", "")
+    if found not in ("", *DTYPES[1:]):
+        raise refusal(name, "config.json", f"has the albeam_dtype {str(found)[:80]}")
+    return str(found)
 
 
 def options_for(identity: ModelIdentity, model: str | None = None) -> ModelOptions:
@@ -169,22 +185,15 @@ def find_folder(options: ModelOptions) -> tuple[str, str | None]:
 
 
 def load_config(folder: str, name: str) -> Any:
-    """Return a folder's config.
+    """Check a model's files, and return its config.
 
     Raises:
-        BadInput: it is not the config of an encoder, or the weights are not safetensors.
+        BadInput: it is not the config of an encoder, the weights are not safetensors or do not fit
+            it, or a file leads out of the folder.
     """
-    try:
-        with loading():
-            from transformers import AutoConfig
-
-            config = AutoConfig.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        problem = f"has a config that transformers can't read: {reason}"
-        raise BadInput("model", name, problem, "Restore its config.json") from error
+    check_files(folder, name)
+    check_values(read_object(folder, "config.json", name), name)
+    config = read_config(folder, name)
     refused = None
     if getattr(config, "is_encoder_decoder", False):
         refused = "is an encoder-decoder"
@@ -197,25 +206,21 @@ def load_config(folder: str, name: str) -> Any:
     if refused:
         problem = f"{refused} (type {config.model_type!r})"
         raise BadInput("model", name, problem, "Give an encoder such as ALBERT or BERT")
-    files = sorted(Path(folder).glob("*.safetensors"))
-    if not files:
-        problem = "has no .safetensors weights, and pickled weights are never loaded"
-        raise BadInput("model", name, problem, "Save it with save_pretrained")
-    _check_whole(files, name)
+    check_sizes(config, read_weights(folder, name), name)
     return config
 
 
-def _check_whole(files: list[Path], name: str) -> None:
-    """Raise BadInput if the size of a weights file differs from its header."""
-    from safetensors import SafetensorError, safe_open
+def read_config(folder: str, name: str) -> Any:
+    """Return the config of a folder that `load_config` checks.
 
-    for file in files:
-        try:
-            with safe_open(file, framework="np"):
-                pass
-        except (SafetensorError, OSError) as error:
-            problem = f"has weights that can't be read: {file.name}: {error}"
-            raise BadInput("model", name, problem, "Restore its .safetensors file") from error
+    Raises:
+        BadInput: transformers can't read it.
+    """
+    problem = "has a config that transformers can't read"
+    with refusing(name, problem, "Restore its config.json"), loading():
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def usable_positions(config: Any) -> int:
@@ -226,6 +231,10 @@ def usable_positions(config: Any) -> int:
     if config.model_type in _OFFSET_POSITIONS:
         positions -= int(config.pad_token_id) + 1
     return positions
+
+
+def _weights_files(folder: str) -> list[Path]:
+    return [path for path in sorted(Path(folder).glob("*.safetensors")) if path.is_file()]
 
 
 def _tokenizer_files(folder: str, name: str) -> list[Path]:

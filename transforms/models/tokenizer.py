@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import BadInput
-from transforms.models.resolve import Model
+from transforms.models.model_files import refusing
+from transforms.models.resolve import Model, read_config
+from transforms.models.tokenizer_checks import check_growth, check_ids, check_tokenizer_files
 from transforms.models.word_locality import find_locality
 from transforms.models.word_tokens import Ints, TokenizedTexts, WordTokens, ranges
 from transforms.runtime.forks import Lock, loading
@@ -169,8 +171,10 @@ class Tokenizer:
 
 def load_tokenizer(model: Model) -> Tokenizer:
     """Return the tokenizer of a model's folder; raises BadInput as `load_fast_tokenizer` does."""
-    fast = load_fast_tokenizer(model.folder, model.identity.name)
-    return Tokenizer(fast.backend_tokenizer, fast.unk_token_id)
+    name = model.identity.name
+    fast = load_fast_tokenizer(model.folder, name)
+    with refusing(name, "has a tokenizer that can't be used", "Restore its tokenizer.json"):
+        return Tokenizer(fast.backend_tokenizer, fast.unk_token_id)
 
 
 def load_fast_tokenizer(folder: str, name: str) -> Any:
@@ -179,18 +183,15 @@ def load_fast_tokenizer(folder: str, name: str) -> Any:
     Raises:
         BadInput: there is no fast tokenizer, or its vocabulary does not fit the model.
     """
-    try:
-        with loading():
-            from transformers import AutoConfig, AutoTokenizer
+    problem = "has a tokenizer that transformers can't load"
+    check_tokenizer_files(folder, name)
+    with refusing(name, problem, "Restore its tokenizer.json"), loading():
+        from transformers import AutoTokenizer
 
-            slow_or_fast = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-            vocabulary = int(AutoConfig.from_pretrained(folder, local_files_only=True).vocab_size)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        problem = f"has a tokenizer that transformers can't load: {reason}"
-        raise BadInput("model", name, problem, "Restore its tokenizer.json") from error
+        slow_or_fast = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    vocabulary = int(getattr(read_config(folder, name), "vocab_size", 0))
     if getattr(slow_or_fast, "backend_tokenizer", None) is None:
         raise BadInput("model", name, "has no fast tokenizer", "Save it with a tokenizer.json")
     pieces = len(slow_or_fast)
@@ -198,6 +199,9 @@ def load_fast_tokenizer(folder: str, name: str) -> Any:
     if pieces > vocabulary or vocabulary - pieces > vocabulary // 100:
         problem = f"has {vocabulary} word vectors, but its tokenizer has {pieces} pieces"
         raise BadInput("model", name, problem, "Save the model's own tokenizer.json in its folder")
+    with refusing(name, "has a tokenizer that can't be used", "Restore its tokenizer.json"):
+        check_ids(slow_or_fast, vocabulary, name)
+        check_growth(slow_or_fast.backend_tokenizer, name)
     return slow_or_fast
 
 

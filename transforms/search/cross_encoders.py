@@ -16,6 +16,7 @@ import torch
 from transforms.encoder.batching import batches_by_length
 from transforms.encoder.network import cast_input, without_logs
 from transforms.errors import BadInput
+from transforms.models.model_files import refusing
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_folder, load_config, usable_positions
 from transforms.models.tokenizer import load_fast_tokenizer
@@ -27,6 +28,9 @@ Pair = tuple[str, str]
 #: The most tokens of a pair, even if a model allows more.
 _MOST_TOKENS = 512
 _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 65_536}
+#: A pair that each model reads when it is loaded, and an output of each head.
+_PROBE = ("Which river?", "The river by the bridge.")
+_OUTPUTS = {"SequenceClassification": ["logits"], "QuestionAnswering": ["start_logits"]}
 
 
 class PairModel:
@@ -48,7 +52,7 @@ class PairModel:
         self.dtype = best_dtype(self.device) if placement.dtype == "auto" else placement.dtype
         # transformers' tokenizers change their settings in each call.
         self._tokenizing, self._process = Lock(), os.getpid()
-        with _naming(self.option), loading():
+        with _naming(self.option), refusing(name, "can't be loaded"), loading():
             folder, _ = find_folder(ModelOptions(name))
             config = load_config(folder, name)
             self.tokenizer = load_fast_tokenizer(folder, name)
@@ -60,6 +64,8 @@ class PairModel:
         if self.dtype != "float32":
             _narrow(self.network, self.device, getattr(torch, self.dtype))
         self.network.to(self.device)
+        with _naming(self.option), refusing(name, "can't read a pair of texts"):
+            self.forward(self.frame([_PROBE]), _OUTPUTS[self.head])
 
     def frame(self, pairs: Sequence[Pair], **options: Any) -> Any:
         """Tokenize pairs; cut a passage that is too long, or continue it in further rows."""
@@ -112,22 +118,17 @@ def _load_network(folder: str, name: str, head: str, config: Any) -> Any:
     import transformers
 
     auto = getattr(transformers, f"AutoModelFor{head}")
-    try:
-        with without_logs():
-            network, report = auto.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        problem = f"can't be loaded as {auto.__name__}: {reason}"
-        remedy = "Give a folder that was saved with that head"
-        raise BadInput("model", name, problem, remedy) from error
+    problem, remedy = f"can't be loaded as {auto.__name__}", "Give a folder saved with that head"
+    with refusing(name, problem, remedy), without_logs():
+        network, report = auto.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
     missing = sorted(report["missing_keys"])
     if missing:
         problem = (

@@ -13,6 +13,8 @@ from transformers import AutoTokenizer
 
 from transforms.encoder.batching import batches_by_length, pad
 from transforms.errors import BadInput
+from transforms.models.model_files import refusing
+from transforms.models.tokenizer_checks import check_ids, check_tokenizer_files
 from transforms.training.distillation_data import DistillationBatch
 from transforms.training.hard_negatives import Int32, mine_hard_negatives
 from transforms.training.losses import contrastive_loss
@@ -162,7 +164,12 @@ def join_batches(
 
 def load_tokenizer(folder: Path, vocabulary: int) -> Any:
     """Load a model's tokenizer. Raises BadInput if its size differs from the model's."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    check_tokenizer_files(str(folder), str(folder))
+    with refusing(str(folder), "has a tokenizer that can't be used", "Restore its tokenizer.json"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        check_ids(tokenizer, vocabulary, str(folder))
     if len(tokenizer) != vocabulary:
         raise BadInput(
             "tokenizer",

@@ -15,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 from transformers import AlbertConfig, PreTrainedTokenizerBase
 
 from transforms.errors import AlbeamError, BadInput
+from transforms.models.model_files import read_object
+from transforms.training.inputs import check_model
 from transforms.training.vocabulary import SPECIAL
 
 MODULES = ("Transformer", "Pooling", "Normalize")
@@ -115,11 +117,12 @@ def read_model(folder: Path) -> tuple[AlbertConfig, dict[str, npt.NDArray[np.flo
             raise BadInput(
                 "model", str(folder), f"has no {name}", "Name a folder that albeam distill wrote"
             )
-    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    kind = read_object(str(folder), "config.json", str(folder)).get("model_type")
     if kind != "albert":
         raise BadInput(
             "model", str(folder), f"is a model of type {kind}", "Name a model of type albert"
         )
+    check_model(folder, "model")
     found = load_file(folder / "model.safetensors")
     weights = {
         name.removeprefix("albert."): array.astype(np.float32)
@@ -127,13 +130,12 @@ def read_model(folder: Path) -> tuple[AlbertConfig, dict[str, npt.NDArray[np.flo
         if name.removeprefix("albert.").startswith(("embeddings.", "encoder."))
         and not name.endswith("position_ids")
     }
-    return AlbertConfig.from_pretrained(folder), weights
+    return AlbertConfig.from_pretrained(folder, local_files_only=True), weights
 
 
 def max_tokens_of(folder: Path, config: AlbertConfig) -> int:
     """Return the model's length limit: as sentence-transformers saved it, or all positions."""
-    path = folder / "sentence_bert_config.json"
-    saved = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    saved = read_object(str(folder), "sentence_bert_config.json", str(folder))
     return int(saved.get("max_seq_length") or config.max_position_embeddings)
 
 

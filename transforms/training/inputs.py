@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.errors import BadInput
+from transforms.models.resolve import load_config
 from transforms.storage.parquet_files import CheckedFile
 
 _KINDS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
@@ -27,6 +28,18 @@ _KINDS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
 
 def _is_id(kind: pa.DataType) -> bool:
     return pa.types.is_null(kind) or _KINDS["id"][1](kind)
+
+
+def check_model(folder: Path, option: str) -> None:
+    """Check all files of a model's folder before any of them is loaded.
+
+    Raises:
+        BadInput: a file is not as it should be, or leads out of the folder.
+    """
+    try:
+        load_config(str(folder), str(folder))
+    except BadInput as error:
+        raise BadInput(option, str(folder), error.problem, error.remedy) from error
 
 
 def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Table:

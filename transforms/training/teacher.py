@@ -16,14 +16,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from transforms.encoder.batching import Batch, batches_by_length, pad
 from transforms.encoder.encoder import load_encoder
 from transforms.encoder.network import pool
 from transforms.errors import BadInput
+from transforms.models.model_files import read_object
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
+from transforms.models.tokenizer import load_fast_tokenizer
 from transforms.storage.output_files import writing
 
 Int32 = npt.NDArray[np.int32]
@@ -97,7 +99,7 @@ class Teacher:
         """Load the model. Raises BadInput if the folder has no mean-pooled sentence vectors."""
         check_teacher(folder)
         self.encoder = load_encoder(find_model(ModelOptions(str(folder))), placement)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer: Any = load_fast_tokenizer(str(folder), str(folder))
         self.dim = self.encoder.identity.dim
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> tuple[Float16, list[Float16]]:
@@ -137,7 +139,7 @@ def check_teacher(folder: Path) -> None:
             "has no 1_Pooling/config.json and so no sentence vectors",
             "Name a sentence-transformers folder",
         )
-    found = json.loads(pooling.read_text())
+    found = read_object(str(folder), "1_Pooling/config.json", str(folder))
     if not (found.get("pooling_mode_mean_tokens") or found.get("pooling_mode") == "mean"):
         raise BadInput(
             "teacher", str(folder), "does not pool by mean", "Name a model that pools by mean"
