@@ -105,7 +105,7 @@ def measure_queries(opened: Store, queries: Vectors, timed: int = _UNSEEN) -> tu
     """Return the median milliseconds of a query and recall@10, of a store with one segment."""
     from transforms.catalog.layout import SegmentPaths
     from transforms.catalog.parts import read_vectors
-    from transforms.index.vector import faiss_search
+    from transforms.index.vector.exact_ranking import exact_search
 
     opened.nearest(queries[:1], 10)
     times = []
@@ -116,7 +116,7 @@ def measure_queries(opened: Store, queries: Vectors, timed: int = _UNSEEN) -> tu
     _, found = opened.nearest(queries, 10)
     [info] = opened.segments
     chunks = read_vectors(SegmentPaths(opened.url, info.name), info.parts)
-    _, exact = faiss_search.exact_search(chunks, queries, 10)
+    _, exact = exact_search(chunks, queries, 10)
     hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True))
     return 1000 * statistics.median(times), hits / exact.size
 
@@ -220,7 +220,7 @@ def autofaiss(
         milliseconds: the bound.
         folder: for the arrays that the interpreter reads.
     """
-    from transforms.index.vector.faiss_search import exact_search
+    from transforms.index.vector.exact_ranking import exact_search
 
     chunks = [
         chunk for part in sorted(Path(store).rglob("part-*.parquet")) for chunk in _read(part)

@@ -11,7 +11,7 @@ from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.vacuumed import SnapshotSource
 from transforms.errors import check_at_least
 from transforms.index.top_k import Rows, Scores, merge_top_k, moved, no_hits
-from transforms.index.vector import faiss_search
+from transforms.index.vector.exact_ranking import exact_search
 from transforms.index.vector.segment_index import SegmentIndex
 from transforms.runtime.once import Once
 from transforms.search.condition import Where
@@ -83,7 +83,7 @@ class Dense:
     def exact_nearest(self, vectors: npt.NDArray[np.float32], k: int) -> tuple[Scores, Rows]:
         """Find the best ``k`` live rows for each vector from the parts, without an index."""
         chunks = (chunk for segment in self._segments for chunk in self._read_vectors(segment))
-        return faiss_search.exact_search(chunks, vectors, k, self._live.mask(None))
+        return exact_search(chunks, vectors, k, self._live.mask(None))
 
     def vectors(self, rows: Rows) -> npt.NDArray[np.float32]:
         """Return the vectors of global rows ``[n]`` as the indexes store them, ``[n, dim]``."""
@@ -106,7 +106,7 @@ class Dense:
     ) -> tuple[Scores, Rows]:
         segment, live = self._segments[number], self._live.segment_mask(number, where)
         if segment.index is None:
-            return faiss_search.exact_search(self._read_vectors(segment), vectors, k, live)
+            return exact_search(self._read_vectors(segment), vectors, k, live)
         with self._source.naming_vacuum():
             return self.index(number).search(vectors, k, live)
 

@@ -8,7 +8,7 @@ inner product of normalized vectors.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import Damaged
-from transforms.index.top_k import Rows, Scores, merge_top_k, no_hits
+from transforms.index.top_k import Rows, Scores
 from transforms.runtime.turns import Turns
 
 try:
@@ -30,8 +30,6 @@ except ImportError as error:
 Vectors = npt.NDArray[np.float32]
 
 EXACT = "Flat"
-#: Rows scored at once by `exact_search`.
-_BLOCK = 16_384
 #: The source location at the start of FAISS's messages.
 _PLACE = re.compile(r"^.*?\.(?:cpp|h):\d+: ")
 _LEVEL_BYTES = 16
@@ -77,34 +75,6 @@ def gpus() -> int:
     """Return how many GPUs FAISS sees."""
     count: Callable[[], int] | None = getattr(faiss, "get_num_gpus", None)
     return count() if count is not None else 0
-
-
-def exact_search(
-    chunks: Iterable[Vectors],
-    queries: Vectors,
-    k: int,
-    live: npt.NDArray[np.bool_] | None = None,
-) -> tuple[Scores, Rows]:
-    """Return the best ``k`` rows of all chunks for each query, as `merge_top_k` does.
-
-    ``live`` selects the rows that may be found; by default all.
-    """
-    best = no_hits(len(queries))
-    first = 0
-    for chunk in chunks:
-        for start in range(0, len(chunk), _BLOCK):
-            block = np.ascontiguousarray(chunk[start : start + _BLOCK])
-            places = np.arange(first + start, first + start + len(block))
-            if live is not None:
-                block, places = block[live[places]], places[live[places]]
-            if not len(block):
-                continue
-            scores, rows = faiss.knn(
-                queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT
-            )
-            best = merge_top_k([best, (scores, places[rows])], k)
-        first += len(chunk)
-    return best
 
 
 def vectors_of(index: Any, rows: Rows) -> Vectors:

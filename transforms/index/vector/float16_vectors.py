@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import BadInput, Damaged
-from transforms.index.top_k import Rows, Scores, merge_top_k, no_hits
+from transforms.index.products import products
+from transforms.index.top_k import Rows, Scores, merge_top_k
 from transforms.runtime.search_pool import search_pool
 from transforms.storage.remedies import BUILD_INDEX
 
@@ -29,6 +30,12 @@ _SIGN_AND_NUMBER = np.int32(-0x70000001)
 _BIAS = np.float32(2.0**112)
 #: Rows that a scan reads at once.
 _BLOCK = 16_384
+
+
+def rounded(vectors: Vectors) -> Vectors:
+    """Return vectors with the precision of float16, as those of an approximate index have it."""
+    most = np.finfo(_TYPE).max
+    return widen(np.clip(vectors, -most, most).astype(_TYPE))
 
 
 def widen(half: Raw) -> Vectors:
@@ -117,34 +124,18 @@ def rescore(raw: Raw, queries: Vectors, rows: Rows, k: int) -> tuple[Scores, Row
 
     Candidate -1 marks an empty place.
     """
+    return merge_top_k([(score(raw, queries, rows), rows)], k)
+
+
+def score(raw: Raw, queries: Vectors, rows: Rows) -> Scores:
+    """Return the exact scores of each query's candidates ``[queries, n]``; -1 is an empty place."""
     at_once = max(1, _GATHERED // max(1, rows.shape[1] * raw.shape[1]))
     starts = range(0, len(rows), at_once)
 
     def some(start: int) -> Scores:
         few = slice(start, start + at_once)
-        return _products(raw, queries[few], rows[few])
+        return products(widen(raw[np.maximum(rows[few], 0)]), queries[few])
 
     # A single question may itself run in one of these threads, and must not wait for them.
     found = search_pool().map(some, starts) if len(starts) > 1 else map(some, starts)
-    return merge_top_k([(np.concatenate([np.empty((0, rows.shape[1])), *found]), rows)], k)
-
-
-def _products(raw: Raw, queries: Vectors, rows: Rows) -> Scores:
-    """Return the inner products of each query with its rows."""
-    gathered = widen(raw[np.maximum(rows, 0)])
-    return np.asarray(np.matmul(gathered, queries[:, :, None])[:, :, 0], np.float32)
-
-
-def scan(
-    raw: Raw, queries: Vectors, k: int, live: npt.NDArray[np.bool_] | None
-) -> tuple[Scores, Rows]:
-    """Return the best ``k`` live rows by exact scores; only live rows are read."""
-    places = np.arange(len(raw)) if live is None else np.flatnonzero(live)
-    best = no_hits(len(queries))
-    for start in range(0, len(places), _BLOCK):
-        block = places[start : start + _BLOCK]
-        scores = queries @ widen(raw[block]).T
-        few = min(k, len(block))
-        top = np.argpartition(-scores, few - 1, axis=1)[:, :few]
-        best = merge_top_k([best, (np.take_along_axis(scores, top, 1), block[top])], k)
-    return best
+    return np.concatenate([np.empty((0, rows.shape[1]), np.float32), *found])

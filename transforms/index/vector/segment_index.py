@@ -12,7 +12,8 @@ from transforms.catalog.index_manifest import IndexFile, IndexInfo, IndexShard
 from transforms.catalog.layout import SegmentPaths
 from transforms.index.top_k import Rows, Scores, merge_top_k, moved, no_hits
 from transforms.index.vector import faiss_factory, faiss_files, faiss_search
-from transforms.index.vector.float16_vectors import Raw, open_raw, rescore, scan
+from transforms.index.vector.exact_ranking import rank_exactly, scan
+from transforms.index.vector.float16_vectors import Raw, open_raw, score
 from transforms.index.vector.recall import setting_for
 from transforms.runtime.once import Once
 from transforms.runtime.search_pool import search_pool
@@ -25,6 +26,8 @@ Vectors = npt.NDArray[np.float32]
 
 #: Result lists longer than this use the setting for recall@100.
 _SHORT_LIST = 25
+#: How many times as many candidates are fetched if those that were found have equal scores.
+_GROWTH = 4
 
 
 class SegmentIndex:
@@ -43,7 +46,12 @@ class SegmentIndex:
         self._filled: dict[int, tuple[Bools, Bools | None]] = {}
 
     def search(
-        self, queries: Vectors, k: int, live: Bools | None = None, value: int | None = None
+        self,
+        queries: Vectors,
+        k: int,
+        live: Bools | None = None,
+        value: int | None = None,
+        half: bool = False,
     ) -> tuple[Scores, Rows]:
         """Return the best ``k`` live rows of the segment; row -1 marks an empty place.
 
@@ -52,6 +60,8 @@ class SegmentIndex:
             k: how many rows.
             live: selects the segment's rows that may be found; by default all.
             value: the search-time setting; by default the one chosen for this share of live rows.
+            half: whether scores are those of vectors that are rounded to float16, as they always
+                are in an approximate index.
 
         Raises:
             Damaged: a file is missing, differs from its digest, or can't be searched.
@@ -83,7 +93,8 @@ class SegmentIndex:
         # FAISS spreads several questions over all cores. One question is spread by shards or lists.
         apart = len(queries) == 1 and len(work) > 1
         wanted = kind.candidates(k)
-        search = functools.partial(_search, queries=queries, k=k, wanted=wanted, alone=not apart)
+        given = {"queries": queries, "k": k, "wanted": wanted, "alone": not apart, "half": half}
+        search = functools.partial(_search, **given)
         found = search_pool().map(search, work) if apart else map(search, work)
         return merge_top_k([no_hits(len(queries)), *found], k)
 
@@ -177,14 +188,22 @@ class _Work:
     turns: Turns
 
 
-def _search(work: _Work, queries: Vectors, k: int, wanted: int, alone: bool) -> tuple[Scores, Rows]:
+def _search(
+    work: _Work, queries: Vectors, k: int, wanted: int, alone: bool, half: bool
+) -> tuple[Scores, Rows]:
     """Return the best live rows of a shard, with the segment's row numbers."""
     rows_there = work.shard.rows
+
+    def search(some: Vectors, most: int) -> tuple[Scores, Rows]:
+        found = faiss_search.search_index(work.index, some, most, work.live)
+        faiss_search.check_rows(found[1], rows_there)
+        return found
+
+    take = functools.partial(faiss_search.vectors_of, work.index)
     with faiss_search.searching(work.url):
         if work.raw is None:
-            wanted = min(k, rows_there if work.live is None else int(work.live.sum()))
-            found = faiss_search.search_index(work.index, queries, wanted, work.live)
-            faiss_search.check_rows(found[1], rows_there)
+            count = rows_there if work.live is None else int(work.live.sum())
+            found = rank_exactly(search, take, queries, k, count, half)
         else:
             given = work.live, work.value, work.lists, alone, work.turns
             found = search_shard(work.index, work.raw, queries, k, wanted, *given)
@@ -229,10 +248,20 @@ def search_shard(
     k = min(k, count)
     if not value:
         return scan(raw, queries, k, live)
-    wanted = min(wanted, count)
-    _, rows = faiss_search.search_index(index, queries, wanted, live, value, lists, alone, turns)
-    faiss_search.check_rows(rows, len(raw))
-    scores, rows = rescore(raw, queries, rows, k)
+    scores, rows = np.empty((len(queries), k), np.float32), np.full((len(queries), k), -1, np.int64)
+    pending = np.arange(len(queries))
+    while len(pending):
+        wanted = min(wanted, count)
+        some = None if lists is None else (lists[0][pending], lists[1][pending])
+        asked = queries[pending], wanted, live, value, some, alone, turns
+        _, found = faiss_search.search_index(index, *asked)
+        faiss_search.check_rows(found, len(raw))
+        exact = score(raw, queries[pending], found)
+        scores[pending], rows[pending] = merge_top_k([(exact, found)], k)
+        # Of rows with equal scores the index gives any, and further ones may have lower numbers.
+        tied = (found >= 0).all(axis=1) & (exact.min(axis=1, initial=0) == scores[pending, k - 1])
+        pending = pending[tied & (wanted < count)]
+        wanted *= _GROWTH
     short = np.flatnonzero((rows < 0).any(axis=1))
     if len(short):
         scores[short], rows[short] = scan(raw, queries[short], k, live)

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from tests.support.stores import make_vectors
 from transforms.errors import BadInput, Damaged
-from transforms.index.vector import faiss_search
+from transforms.index.vector import exact_ranking
+from transforms.index.vector.exact_ranking import exact_search
 from transforms.index.vector.faiss_factory import bytes_of_row, check_factory, kind_of, ladder
 from transforms.index.vector.faiss_files import read_index, write_index
-from transforms.index.vector.faiss_search import assign_lists, exact_search, search_index
+from transforms.index.vector.faiss_search import assign_lists, search_index
 from transforms.index.vector.faiss_training import train_index
 
 DIM = 16
@@ -71,7 +72,7 @@ def test_exact_search_in_chunks_finds_what_it_finds_in_the_whole(
 def test_exact_search_goes_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, queries = make_vectors(100, 1, DIM), make_vectors(4, 2, DIM)
     whole = exact_search(iter([vectors]), queries, 12)
-    monkeypatch.setattr(faiss_search, "_BLOCK", 7)
+    monkeypatch.setattr(exact_ranking, "BLOCK", 7)
     scores, rows = exact_search(iter([vectors]), queries, 12)
     np.testing.assert_array_equal(rows, whole[1])
     np.testing.assert_allclose(scores, whole[0], atol=1e-6)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from tests.support.stores import make_vectors
 from transforms.errors import Damaged
-from transforms.index.vector import float16_vectors
+from transforms.index.vector import exact_ranking, float16_vectors
+from transforms.index.vector.exact_ranking import scan
 from transforms.index.vector.float16_vectors import (
     blocks,
     open_raw,
     pick,
     rescore,
-    scan,
     widen,
     write_raw,
 )
@@ -51,7 +51,7 @@ def test_a_scan_finds_the_best_live_rows(rows: int, k: int, block: int, seed: in
     queries = make_vectors(3, seed + 1)
     live = np.random.default_rng(seed).random(rows) < 0.6
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(float16_vectors, "_BLOCK", block)
+        patched.setattr(exact_ranking, "BLOCK", block)
         scores, found = scan(raw, queries, k, live)
     products = np.where(live, queries @ raw.astype(np.float32).T, -np.inf)
     order = np.argsort(-products, axis=1, kind="stable")[:, : min(k, int(live.sum()))]

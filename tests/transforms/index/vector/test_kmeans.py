@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.stores import make_vectors
 from transforms.index.vector import faiss_search, faiss_training, kmeans
+from transforms.index.vector.exact_ranking import exact_search
 from transforms.index.vector.kmeans import Centres, Vectors, cluster
 
 #: Half of bfloat16's last place for a score near 1.
@@ -79,7 +80,7 @@ def test_an_index_finds_with_these_centres_what_it_finds_with_those_of_faiss(
     rows = clustered(4_000, 16, 5)
     queries = clustered(100, 16, 6)
     live = np.arange(len(rows)) % 3 > 0
-    _, exact = faiss_search.exact_search([rows], queries, 10, live)
+    _, exact = exact_search([rows], queries, 10, live)
     found = []
     for ours in (False, True):
         monkeypatch.setattr(kmeans, "worthwhile", lambda *_, ours=ours: ours)
