@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from transforms.catalog.factory_text import count_lists, factory_problem
-from transforms.catalog.manifest_json import check_name
+from transforms.catalog.manifest_json import Count, SmallCount, check_name
 from transforms.errors import Damaged
 from transforms.storage.remedies import ROLL_BACK
 
@@ -29,11 +29,11 @@ class Setting:
     """
 
     live: float
-    value: int
+    value: SmallCount
     recall_at_10: float
     recall_at_100: float
     questions_at_10: float | None = None
-    value_at_100: int | None = None
+    value_at_100: SmallCount | None = None
 
     def value_for(self, long: bool) -> int:
         """Return the value for long lists or for short ones."""
@@ -45,7 +45,7 @@ class IndexFile:
     """A file in ``index/`` or ``lexical/``: its name, its size in bytes and its SHA-256."""
 
     name: str
-    bytes: int
+    bytes: Count
     sha256: str
 
     def __post_init__(self) -> None:
@@ -65,9 +65,9 @@ class IndexShard:
         raw: the vectors as bare float16 rows; None for an exact index, which holds them itself.
     """
 
-    number: int
-    rows: int
-    first_row: int
+    number: Count
+    rows: Count
+    first_row: Count
     file: IndexFile
     raw: IndexFile | None
 

@@ -140,7 +140,7 @@ class SegmentPaths:
         return {
             int(name[5:-5])
             for name in filesystem.list_names(self.vectors)
-            if re.fullmatch(r"part-\d{5,}\.json", name)
+            if re.fullmatch(r"part-[0-9]{5,15}\.json", name)
         }
 
     def create_manifest(self, info: SegmentInfo) -> tuple[SegmentInfo, str]:

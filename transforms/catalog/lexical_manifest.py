@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from transforms.catalog.index_manifest import IndexFile
+from transforms.catalog.manifest_json import Count
 from transforms.catalog.options import ANALYZER_VERSION, LANGUAGES
 from transforms.errors import Damaged
 from transforms.storage import remedies
@@ -23,7 +24,7 @@ class LexicalPiece:
         files: the files in ``lexical/``.
     """
 
-    rows: int
+    rows: Count
     files: tuple[IndexFile, ...]
 
 
@@ -38,9 +39,9 @@ class LexicalShard:
         pieces: the tantivy segments that together hold the rows.
     """
 
-    number: int
-    rows: int
-    first_row: int
+    number: Count
+    rows: Count
+    first_row: Count
     pieces: tuple[LexicalPiece, ...]
 
 

@@ -1,10 +1,14 @@
-"""Decode the store's JSON files into dataclasses; every failure names the file."""
+"""Decode the store's JSON files into dataclasses; every failure names the file.
+
+A store may come from someone else, with digests that fit. So no value is trusted: types, ranges
+and names are checked here, and how values agree in `transforms.catalog.agreement`.
+"""
 
 import json
 import math
 import re
 from dataclasses import is_dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -13,12 +17,19 @@ from transforms.errors import Damaged
 from transforms.storage import remedies
 
 T = TypeVar("T")
+#: A number of rows, bytes or the like; sums of many of them fit 64 bits.
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+#: A number that a library in C takes as an int.
+SmallCount = Annotated[int, msgspec.Meta(ge=0, le=(1 << 31) - 1)]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 #: Values of these types need no further check.
 _CHECKED = frozenset({str, int, bool, dict, type(None)})
 #: What json, msgspec, pyarrow and the checks below raise for hostile content.
-_FAILURES = (ValueError, TypeError, RecursionError, OSError, pa.ArrowException)
+_FAILURES = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
+    *(RecursionError, OSError, pa.ArrowException),
+)
 
 
 def load(content: bytes, where: str) -> Any:
@@ -29,10 +40,12 @@ def load(content: bytes, where: str) -> Any:
     """
     try:
         return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(
-            "file", where, f"can't be read as JSON: {error}", remedies.ROLL_BACK
-        ) from error
+    except RecursionError as error:
+        problem = "can't be read as JSON: its values are nested too deeply"
+        raise Damaged("file", where, problem, remedies.ROLL_BACK) from error
+    except ValueError as error:
+        problem = f"can't be read as JSON: {error}"
+        raise Damaged("file", where, problem, remedies.ROLL_BACK) from error
 
 
 def convert(value: Any, kind: type[T], where: str, remedy: str = remedies.ROLL_BACK) -> T:

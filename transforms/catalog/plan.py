@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyroaring import BitMap
 
-from transforms.catalog.manifest_json import convert, encode_schema
+from transforms.catalog.manifest_json import Count, convert, encode_schema
 from transforms.catalog.options import ColumnOptions
+from transforms.errors import Damaged
 from transforms.storage import remedies
 from transforms.storage.checksummed_json import seal, unseal
 from transforms.storage.filesystem import FileInfo
@@ -131,17 +132,36 @@ class Plan:
             )
             for number, pieces in enumerate(stored.parts)
         )
+        for part in parts:
+            for piece in part.slices:
+                _check_slice(piece, len(stored.files), where)
         return cls(stored.files, stored.columns, stored.schema, parts)
+
+
+def _check_slice(piece: Slice, files: int, where: str) -> None:
+    """Raise Damaged if a slice is of no file, or its rows are not between its ends."""
+    problem = ""
+    if piece.file >= files or piece.start > piece.stop:
+        problem = f"has a slice of file {piece.file} from row {piece.start} to {piece.stop}"
+    elif piece.mask:
+        try:
+            inside = piece.chosen(piece.start, piece.stop)
+            if len(inside) != piece.rows:
+                problem = "has a mask with rows outside its slice"
+        except (ValueError, IndexError) as error:
+            problem = f"has a mask that can't be read: {error}"
+    if problem:
+        raise Damaged("file", where, problem, remedies.NO_RESUME)
 
 
 class _StoredSlice(NamedTuple):
     """A slice in ``plan.json``: an array, which is shorter than an object."""
 
-    file: int
-    row_group: int
-    start: int
-    stop: int
-    row: int
+    file: Count
+    row_group: Count
+    start: Count
+    stop: Count
+    row: Count
     mask: str = ""
 
 

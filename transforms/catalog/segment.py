@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from transforms.catalog.index_manifest import IndexInfo
 from transforms.catalog.lexical_manifest import LexicalInfo
-from transforms.catalog.manifest_json import check_name, decode, encode_schema
+from transforms.catalog.manifest_json import Count, check_name, decode, encode_schema
 from transforms.errors import BadInput
 from transforms.models.identity import ModelIdentity
 from transforms.storage.column_types import TypesDiffer, common_schema
@@ -38,15 +38,15 @@ class PartInfo:
         rejects_sha256: the digest of that file, or "".
     """
 
-    number: int
+    number: Count
     name: str
-    rows: int
-    bytes: int
+    rows: Count
+    bytes: Count
     sha256: str
-    documents: int
-    tokens: int
-    text_bytes: int
-    rejects: dict[str, int]
+    documents: Count
+    tokens: Count
+    text_bytes: Count
+    rejects: dict[str, Count]
     rejects_name: str = ""
     rejects_sha256: str = ""
 

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from transforms.catalog import agreement
 from transforms.catalog.index_manifest import IndexFile, IndexInfo
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.lexical_manifest import LexicalInfo
-from transforms.catalog.manifest_json import check_name, convert, decode, load
+from transforms.catalog.manifest_json import Count, check_name, convert, decode, load
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.tombstones import TombstoneRef
 from transforms.errors import BadInput, Damaged
@@ -45,9 +46,9 @@ class SegmentRef:
 
     name: str
     sha256: str
-    documents: int
-    passages: int
-    rejects: dict[str, int]
+    documents: Count
+    passages: Count
+    rejects: dict[str, Count]
     tombstones: TombstoneRef | None = None
     index: IndexFile | None = None
     lexical: IndexFile | None = None
@@ -105,7 +106,7 @@ class Snapshot:
         weight: the learnt weight of the cosine in hybrid scores; None if it was not learnt.
     """
 
-    number: int
+    number: Count
     created: str
     command: str
     commit: str
@@ -156,7 +157,7 @@ class Snapshot:
 def snapshot_numbers(store: str) -> list[int]:
     """Return the numbers of a store's snapshots, oldest first; the newest may lack its file."""
     names = filesystem.list_names(filesystem.join(store, "snapshots"))
-    numbers = sorted(int(name[:-5]) for name in names if re.fullmatch(r"\d{8,}\.json", name))
+    numbers = sorted(int(name[:-5]) for name in names if re.fullmatch(r"[0-9]{8,15}\.json", name))
     # The newest is found by its name, because a listing may be too old to show it.
     while filesystem.exists(snapshot_url(store, (following := numbers[-1] + 1 if numbers else 1))):
         numbers.append(following)
@@ -167,9 +168,10 @@ def snapshot_numbers(store: str) -> list[int]:
 def _recorded_newest(store: str) -> int:
     """Return the number that a writer recorded after its commit, or 0; there may be newer ones."""
     try:
-        return int(filesystem.read_bytes(filesystem.join(store, NEWEST)))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        content = filesystem.read_bytes(filesystem.join(store, NEWEST))
+    except (FileNotFoundError, NotADirectoryError):
         return 0
+    return int(content) if re.fullmatch(rb"[0-9]{1,15}\s*", content) else 0
 
 
 def record_newest(store: str, number: int) -> None:
@@ -202,12 +204,9 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
         try:
             return read_numbered(store, numbers[-1])
         except FileNotFoundError as error:
-            raise Damaged(
-                "file",
-                snapshot_url(store, numbers[-1]),
-                "is missing, and it is the newest snapshot",
-                remedies.ROLL_BACK,
-            ) from error
+            problem = "is missing, and it is the newest snapshot"
+            url = snapshot_url(store, numbers[-1])
+            raise Damaged("file", url, problem, remedies.ROLL_BACK) from error
     raise BadInput(
         "snapshot",
         number,
@@ -218,21 +217,20 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
 
 def read_numbered(store: str, number: int) -> Snapshot:
     """Return the snapshot ``number``; raises FileNotFoundError if its file is missing."""
-    url = snapshot_url(store, number)
-    snapshot = Snapshot.from_json(filesystem.read_bytes(url), url)
+    snapshot = Snapshot.from_json(filesystem.read_bytes(url := snapshot_url(store, number)), url)
     if snapshot.number != number:
         raise Damaged("file", url, f"holds snapshot {snapshot.number}", remedies.ROLL_BACK)
     found = snapshot.content.digest(number)
     if found != snapshot.commit:
-        problem = f"has content with digest {found}, but records {snapshot.commit}"
+        problem = f"has content with digest {found}, but records {snapshot.commit[:80]}"
         raise Damaged("file", url, problem, remedies.ROLL_BACK)
+    agreement.check_snapshot(snapshot, url)
     return snapshot
 
 
 def newest_snapshot(store: str) -> Snapshot | None:
     """Return the newest snapshot; None if the store has none yet."""
-    numbers = snapshot_numbers(store)
-    return read_snapshot(store, numbers[-1]) if numbers else None
+    return read_snapshot(store, numbers[-1]) if (numbers := snapshot_numbers(store)) else None
 
 
 def snapshot_of(store: str, segment: str) -> int:
@@ -254,15 +252,18 @@ def read_segment(store: str, ref: SegmentRef) -> SegmentInfo:
         Damaged: a file is missing or differs from its digest.
     """
     paths = SegmentPaths(store, ref.name)
-    info = SegmentInfo.from_json(_read_checked(paths.manifest, ref.sha256), paths.manifest)
+    index_url = lexical_url = url = paths.manifest
+    info = SegmentInfo.from_json(_read_checked(url, ref.sha256), url)
+    agreement.check_segment(info, ref, url)
     if ref.index is not None:
-        url = filesystem.join(paths.index, ref.index.name)
-        index = decode(_read_checked(url, ref.index.sha256), IndexInfo, url)
-        info = replace(info, index=index)
+        index_url = filesystem.join(paths.index, ref.index.name)
+        content = _read_checked(index_url, ref.index.sha256)
+        info = replace(info, index=decode(content, IndexInfo, index_url))
     if ref.lexical is not None:
-        url = filesystem.join(paths.lexical, ref.lexical.name)
-        lexical = decode(_read_checked(url, ref.lexical.sha256), LexicalInfo, url)
-        info = replace(info, lexical=lexical)
+        lexical_url = filesystem.join(paths.lexical, ref.lexical.name)
+        content = _read_checked(lexical_url, ref.lexical.sha256)
+        info = replace(info, lexical=decode(content, LexicalInfo, lexical_url))
+    agreement.check_indexes(info, index_url, lexical_url)
     return info
 
 

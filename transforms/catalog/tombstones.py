@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pyroaring import BitMap64
 
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.manifest_json import check_name
+from transforms.catalog.manifest_json import Count, check_name
 from transforms.errors import Damaged
 from transforms.storage import filesystem
 
@@ -31,8 +31,8 @@ class TombstoneRef:
 
     name: str
     sha256: str
-    passages: int
-    documents: int
+    passages: Count
+    documents: Count
 
     def __post_init__(self) -> None:
         """Raise Damaged if the name leads out of the folder."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms.catalog.manifest_json import check_name, decode
+from transforms.catalog.manifest_json import Count, check_name, decode
 from transforms.storage import filesystem
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.parquet_files import open_parquet, reading
@@ -47,7 +47,7 @@ class CheckpointFiles(NamedTuple):
 class _Content:
     """The content of a checkpoint's JSON file."""
 
-    snapshot: int
+    snapshot: Count
     tables: dict[str, str]
 
     def __post_init__(self) -> None:

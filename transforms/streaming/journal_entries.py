@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-from transforms.catalog.manifest_json import check_name, decode
+from transforms.catalog.manifest_json import Count, check_name, decode
 from transforms.storage import filesystem
 from transforms.storage.filesystem import FileInfo
 
@@ -22,9 +22,9 @@ class Entry:
         seen: when the oldest of the files was first seen, in seconds since the epoch.
     """
 
-    number: int
+    number: Count
     segment: str
-    parts: int
+    parts: Count
     files: tuple[FileInfo, ...]
     rejected: dict[str, str]
     seen: float
@@ -48,7 +48,7 @@ class Closing:
         seconds: from when the oldest file was first seen until the end.
     """
 
-    snapshot: int
+    snapshot: Count
     reason: str
     seconds: float
 

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.manifest_json import check_name, convert
+from transforms.catalog.manifest_json import Count, check_name, convert
 from transforms.catalog.snapshot import SegmentRef
 from transforms.catalog.tombstones import TombstoneRef
 from transforms.storage import filesystem, remedies
@@ -32,13 +32,13 @@ class Bucket:
         examples: the first few of those ids.
     """
 
-    number: int
+    number: Count
     name: str
     sha256: str
-    counts: dict[str, int]
-    rejects: dict[str, int]
-    lost: int
-    twice: int
+    counts: dict[str, Count]
+    rejects: dict[str, Count]
+    lost: Count
+    twice: Count
     examples: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -67,9 +67,9 @@ class ChangeSet:
         buckets: the files with the changes of documents.
     """
 
-    base: int
+    base: Count
     mode: str
-    rows: int
+    rows: Count
     segments: tuple[SegmentChange, ...]
     buckets: tuple[Bucket, ...]
 

@@ -225,19 +225,19 @@ def test_a_segment_that_points_outside_the_store_is_refused(store: Path, place: 
 
 def test_changed_row_counts_of_a_part_are_found(store: Path) -> None:
     rewrite_manifest(store, lambda value: value["parts"][0].update(rows=7))
-    path = segment_file(store, "vectors/part-00000-*")
-    with finds_damage(store, path, "rows", "7"):
+    path = segment_file(store, "segment.json")
+    with finds_damage(store, path, "passages"):
         verify.run(str(store))
-    with raises(Damaged, "file", path, "7"):
+    with raises(Damaged, "file", path, "passages"):
         search(store)
 
 
 def test_changed_row_counts_of_an_index_are_found(store: Path) -> None:
     rewrite_manifest(store, lambda value: value["index"]["shards"][0].update(rows=7))
-    path = segment_file(store, "index/*")
+    path = segment_file(store, "segment.json")
     with finds_damage(store, path, "rows", "7"):
         verify.run(str(store))
-    with raises(Damaged, "index file", path):
+    with raises(Damaged, "file", path, "7"):
         search(store)
 
 

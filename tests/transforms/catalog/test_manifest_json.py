@@ -1,5 +1,6 @@
 """Every JSON file of a store is decoded strictly, and every failure names the file."""
 
+import base64
 import copy
 import json
 import math
@@ -9,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyroaring import BitMap
 
 from tests.support.stores import make_identity, make_segment
 from transforms.catalog.index_manifest import IndexFile, IndexInfo, IndexShard, Setting
@@ -43,11 +45,12 @@ SEGMENT = make_segment(index=INDEX, inputs=(INPUT,), lexical=LEXICAL)
 PART = replace(SEGMENT.parts[0], rejects_name="rejects", rejects_sha256="a" * 64)
 REF = SegmentRef("s", "a" * 64, 5, 10, {"empty text": 2}, TombstoneRef("t", "b" * 64, 2, 1), FILE)
 SNAPSHOT = Snapshot(1, "now", "embed", "c" * 64, make_identity(), (REF,), weight=0.5)
+MASK = base64.b64encode(BitMap([0, 3]).serialize()).decode()
 PLAN = Plan(
     (INPUT,),
     ColumnOptions("id", "text", (("year", "y"),)),
     pa.schema([("year", pa.int16())]),
-    (Part(0, (Slice(0, 0, 0, 5, 0), Slice(0, 1, 0, 5, 5, "mask")), "carry"),),
+    (Part(0, (Slice(0, 0, 0, 5, 0), Slice(0, 1, 0, 5, 5, MASK)), "carry"),),
 )
 CHANGES = ChangeSet(
     1,
