@@ -24,7 +24,9 @@ _UNDECIDED = frozenset({"ConditionalRequestConflict", "409"})
 #: The error numbers of a link on a filesystem without hard links.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 #: fsspec's memory filesystem checks and then writes; this lock makes it one step.
-_MEMORY_LOCK = threading.Lock()
+_LOCKS = {"memory": threading.Lock()}
+# In a forked process no thread would release it.
+os.register_at_fork(after_in_child=lambda: _LOCKS.update(memory=threading.Lock()))
 
 
 def is_local_fs(fs: Any) -> bool:
@@ -51,7 +53,7 @@ def put_conditionally(fs: Any, path: str, content: bytes) -> bool:
     Raises:
         ConnectionError: another put of the name is in progress; try again.
     """
-    lock = _MEMORY_LOCK if "memory" in _protocols(fs) else contextlib.nullcontext()
+    lock = _LOCKS["memory"] if "memory" in _protocols(fs) else contextlib.nullcontext()
     try:
         with lock:
             fs.pipe_file(path, content, mode="create")
