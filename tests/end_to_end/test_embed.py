@@ -26,6 +26,7 @@ from pipeline.ingest.options import EmbedOptions
 from pipeline.maintenance.verify import run as verify
 from tests.faults.reference import brute_force, reference_passages
 from tests.support.models import make_texts, write_corpus
+from tests.support.options import embed_options
 from transforms import Store
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.options import ColumnOptions
@@ -47,15 +48,7 @@ QUESTIONS = ["river stone", "winter market paper", "don't well-known", "3.5 kitc
 
 @pytest.fixture
 def options(tmp_path: Path, corpus: Path, albert: Path) -> EmbedOptions:
-    return EmbedOptions(
-        inputs=(str(corpus),),
-        store=str(tmp_path / "store"),
-        model=ModelOptions(str(albert), max_tokens=48),
-        columns=ColumnOptions(all_columns=True),
-        stride=8,
-        placement=Placement("cpu", "float32"),
-        rows_per_part=60,
-    )
+    return embed_options(tmp_path / "store", albert, corpus, rows_per_part=60)
 
 
 def rows(store: str) -> pa.Table:

@@ -22,12 +22,13 @@ from pipeline.runners.launch import check_runner, make_pipeline, pipeline_option
 from tests.end_to_end.test_embed import assert_same_store
 from tests.support.engines import flink_args, flink_lib, prism_args
 from tests.support.models import make_texts, write_corpus
+from tests.support.options import embed_options
 from tests.support.raising import raises
 from tests.support.stores import live_ids
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.ingest import worker_check
-from transforms.models.options import ModelOptions, Placement
+from transforms.models.options import ModelOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
@@ -39,15 +40,7 @@ pytestmark = [
 
 @pytest.fixture
 def options(tmp_path: Path, corpus: Path, albert: Path) -> EmbedOptions:
-    return EmbedOptions(
-        inputs=(str(corpus),),
-        store=str(tmp_path / "store"),
-        model=ModelOptions(str(albert), max_tokens=48),
-        columns=ColumnOptions(all_columns=True),
-        stride=8,
-        placement=Placement("cpu", "float32"),
-        rows_per_part=60,
-    )
+    return embed_options(tmp_path / "store", albert, corpus, rows_per_part=60)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,9 +17,8 @@ from pipeline.evaluation.options import EvaluateOptions
 from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
 from tests.support.models import write_corpus
-from transforms.catalog.options import ColumnOptions
+from tests.support.options import embed_options
 from transforms.evaluation.run_files import read_run, write_trec
-from transforms.models.options import ModelOptions, Placement
 from transforms.search.store import Store
 
 METRICS = ["success@1", "success@5", "success@20", "recall@100", "mrr@10", "ndcg@10"]
@@ -30,12 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, texts: list[str], albert: Pa
     folder = tmp_path_factory.mktemp("evaluate")
     corpus = write_corpus(folder / "corpus", list(texts[:60]))
     url = str(folder / "store")
-    embed(
-        EmbedOptions(
-            (str(corpus),), url, ModelOptions(str(albert), max_tokens=48),
-            columns=ColumnOptions(all_columns=True), placement=Placement("cpu", "float32"),
-        )
-    )  # fmt: skip
+    embed(embed_options(url, albert, corpus, stride=EmbedOptions.stride))
     return url
 
 

@@ -16,11 +16,10 @@ from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
 from tests.support.browser import Browser, find_chromium
 from tests.support.models import make_texts
-from transforms.catalog.options import ColumnOptions
+from tests.support.options import embed_options
 from transforms.evaluation import svg
 from transforms.evaluation.corpus_sample import most_frequent, principal_places, sample_corpus
 from transforms.evaluation.report_page import shortened
-from transforms.models.options import ModelOptions, Placement
 from transforms.search.store import Store
 
 EVIL = "<script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"'&amp;]]>"
@@ -70,12 +69,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, albert: Path) -> str:
     columns = {"id": ids, "text": texts, "kind": kinds, "year": list(range(80))}
     pq.write_table(pa.table(columns), folder / "corpus.parquet")
     url = str(folder / "store")
-    embed(
-        EmbedOptions(
-            (str(folder / "corpus.parquet"),), url, ModelOptions(str(albert), max_tokens=48),
-            columns=ColumnOptions(all_columns=True), placement=Placement("cpu", "float32"),
-        )
-    )  # fmt: skip
+    corpus = folder / "corpus.parquet"
+    embed(embed_options(url, albert, corpus, stride=EmbedOptions.stride))
     return url
 
 

@@ -25,6 +25,7 @@ from pipeline.maintenance.vacuum import run as vacuum
 from pipeline.maintenance.verify import run as verify
 from tests.end_to_end.test_embed import start
 from tests.support.models import make_texts
+from tests.support.options import embed_options
 from tests.support.raising import raises
 from transforms import Store
 from transforms.catalog.layout import SegmentPaths
@@ -32,7 +33,6 @@ from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import read_snapshot, snapshot_numbers
 from transforms.errors import BadInput, Conflict
 from transforms.index.options import IndexOptions
-from transforms.models.options import ModelOptions, Placement
 from transforms.transactions import commits
 from transforms.transactions.buckets import remove_buckets
 from transforms.transactions.commits import roll_back
@@ -46,15 +46,7 @@ FIRST: Documents = {f"d{n:02d}": (text, 2000) for n, text in enumerate(TEXTS[:20
 
 def make_options(folder: Path, albert: Path) -> EmbedOptions:
     """Of runs on few documents by a tiny model; without inputs."""
-    return EmbedOptions(
-        inputs=(),
-        store=str(folder / "store"),
-        model=ModelOptions(str(albert), max_tokens=48),
-        columns=ColumnOptions(all_columns=True),
-        stride=8,
-        placement=Placement("cpu", "float32"),
-        rows_per_part=7,
-    )
+    return embed_options(folder / "store", albert, rows_per_part=7)
 
 
 @pytest.fixture

@@ -25,13 +25,13 @@ from pipeline.maintenance.options import CompactOptions
 from pipeline.maintenance.verify import run as verify
 from pipeline.runners import flink
 from tests.support.engines import flink_args, prism_args
+from tests.support.options import embed_options
 from tests.support.stores import add_segment, live_ids
 from tests.support.watched import put, some
 from transforms import Store
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import AlbeamError, BadInput, Conflict, Damaged
-from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.storage import input_files
 from transforms.storage.filesystem import FileInfo
@@ -49,14 +49,8 @@ on_engines = pytest.mark.engines
 
 @pytest.fixture
 def options(tmp_path: Path, albert: Path) -> EmbedOptions:
-    return EmbedOptions(
-        inputs=(str(tmp_path / "in"),),
-        store=str(tmp_path / "store"),
-        model=ModelOptions(str(albert), max_tokens=48),
-        stride=8,
-        placement=Placement("cpu", "float32"),
-        rows_per_part=20,
-    )
+    folder, columns = tmp_path / "in", ColumnOptions()
+    return embed_options(tmp_path / "store", albert, folder, columns=columns, rows_per_part=20)
 
 
 def texts_of(store: str) -> dict[str, str]:

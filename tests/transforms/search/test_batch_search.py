@@ -13,10 +13,9 @@ from pipeline.ingest.options import EmbedOptions
 from pipeline.search import batch_search as batch_command
 from pipeline.search.report import print_hits
 from tests.support.models import make_texts
+from tests.support.options import embed_options
 from tests.support.raising import raises
-from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
-from transforms.models.options import ModelOptions, Placement
 from transforms.search import batch_search
 from transforms.search.batch_search import RUN_SCHEMA
 from transforms.search.options import RankOptions, SearchOptions
@@ -30,11 +29,7 @@ QUESTIONS = make_texts(23, seed=8, longest=6)
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, corpus: Path, albert: Path) -> str:
     url = str(tmp_path_factory.mktemp("searching") / "store")
-    options = EmbedOptions(
-        (str(corpus),), url, ModelOptions(str(albert), max_tokens=48),
-        columns=ColumnOptions(all_columns=True), placement=Placement("cpu", "float32"),
-    )  # fmt: skip
-    embed(options)
+    embed(embed_options(url, albert, corpus, stride=EmbedOptions.stride))
     return url
 
 

@@ -16,19 +16,20 @@ from apache_beam.transforms.window import TimestampedValue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest.options import EmbedOptions
 from pipeline.ingest.watch import store_messages
 from pipeline.maintenance.verify import run as verify
 from pipeline.runners.launch import make_pipeline, pipeline_options, run_in_background
 from tests.support.engines import prism_args
 from tests.support.models import make_texts
+from tests.support.options import embed_options
 from tests.support.watched import counted_requests
 from transforms import Store
+from transforms.catalog.options import ColumnOptions
 from transforms.catalog.snapshot import newest_snapshot
 from transforms.errors import BadInput
 from transforms.index.options import IndexOptions
 from transforms.ingest.read_parts import read_chunks
-from transforms.models.options import ModelOptions, Placement
+from transforms.models.options import ModelOptions
 from transforms.models.resolve import find_model
 from transforms.storage import filesystem
 from transforms.storage.filesystem import FileInfo, list_names
@@ -275,10 +276,7 @@ def metrics_of(job: Any) -> tuple[dict[str, int], dict[str, int], dict[str, int]
 @on_engines
 def test_a_stream_on_prism_late_double_and_disordered(tmp_path: Path, albert: Path) -> None:
     messages = options_in(tmp_path, metadata=LANGUAGES, every=1.0)
-    options = EmbedOptions(
-        inputs=(), store="", model=ModelOptions(str(albert), max_tokens=48), stride=8,
-        placement=Placement("cpu", "float32"),
-    )  # fmt: skip
+    options = embed_options("", albert, columns=ColumnOptions())
     texts = make_texts(30)
     first = [
         TimestampedValue(Message(f"d{n}", text, metadata={"lang": "en"}), 100 + n)
