@@ -86,18 +86,20 @@ def cut_parts(
         yield Part(number, tuple(pieces))
 
 
-def _chosen_of(group: RowGroup, first: int, chosen: BitMap64 | None) -> npt.NDArray[np.int64]:
+def _chosen_of(
+    group: RowGroup, first: int, chosen: BitMap64 | None
+) -> npt.NDArray[np.int64] | range:
     if chosen is None:
-        return np.arange(group.rows)
+        return range(group.rows)
     inside = chosen & BitMap64(range(first, first + group.rows))
     return np.fromiter(inside, np.int64, len(inside)) - first
 
 
-def _slice(file: int, group: int, rows: npt.NDArray[np.int64], first_row: int) -> Slice:
+def _slice(file: int, group: int, rows: npt.NDArray[np.int64] | range, first_row: int) -> Slice:
     start, stop = int(rows[0]), int(rows[-1]) + 1
     mask = ""
     if stop - start > len(rows):
-        bitmap = BitMap((rows - start).tolist())
+        bitmap = BitMap((np.asarray(rows) - start).tolist())
         bitmap.run_optimize()
         mask = base64.b64encode(bitmap.serialize()).decode()
     return Slice(file, group, start, stop, first_row + start, mask)

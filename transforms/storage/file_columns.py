@@ -81,7 +81,16 @@ def fault_of(kind: pa.DataType) -> str:
         for name, field in zip(names, fields, strict=True):
             if not _is_utf8(field):
                 return f"has a struct with a field that is not UTF-8: {name!r}"
+    if pt.is_timestamp(kind) and not _has_utf8_zone(kind):
+        return f"has times of a zone that is not UTF-8: {kind}"
     return next(filter(None, (fault_of(field.type) for field in fields)), "")
+
+
+def _has_utf8_zone(kind: pa.DataType) -> bool:
+    try:
+        return kind.tz is None or bool(kind.tz)
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_utf8(field: pa.Field) -> bool:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from transforms.storage.arrow_values import map_type
+from transforms.storage.arrow_values import LACKING, map_type, plain_value
 from transforms.storage.schema import HASH
 
 
@@ -50,7 +50,12 @@ def _encode_other(value: Any) -> str:
 
 def _plain_values(column: pa.Array) -> list[Any]:
     target = _without_time(column.type)
-    return (column if target == column.type else pc.cast(column, target)).to_pylist()  # type: ignore[no-any-return]
+    plain = column if target == column.type else pc.cast(column, target)
+    try:
+        return plain.to_pylist()  # type: ignore[no-any-return]
+    except LACKING:
+        # Values that Python has are hashed as in a column without such that it lacks.
+        return [plain_value(value) for value in plain]
 
 
 def _without_time(kind: pa.DataType) -> pa.DataType:

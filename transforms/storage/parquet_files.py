@@ -30,6 +30,12 @@ class CheckedFile(pq.ParquetFile):
     def __init__(self, source: Any) -> None:
         """Read the footer of ``source``, a path or an open file."""
         super().__init__(source, page_checksum_verification=True)
+        rows = [self.rows_of(group) for group in range(self.num_row_groups)]
+        if sum(rows) != self.metadata.num_rows or min(rows, default=0) < 0:
+            raise pa.ArrowInvalid(
+                f"its footer says that it has {self.metadata.num_rows} rows, and {sum(rows)} in "
+                "its row groups"
+            )
 
     @property
     def columns(self) -> FileColumns:
