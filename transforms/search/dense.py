@@ -53,9 +53,9 @@ class Dense:
             former: that of an earlier snapshot; indexes that it has open are used further.
         """
         self._source, self._segments, self._dim = source, segments, dim
-        self._former = {} if former is None else former._opened.copy()
         #: The open indexes by the identity of their manifests, which they keep.
         self._opened: dict[int, tuple[SegmentInfo, SegmentIndex]] = {}
+        self._former = {} if former is None else former._kept(segments)
         self._rows, self._live, self._cache = rows, live, cache
         self.index = Once(self._index_uncached)
 
@@ -113,6 +113,11 @@ class Dense:
     def _read_vectors(self, segment: SegmentInfo) -> Iterator[npt.NDArray[np.float32]]:
         with self._source.naming_vacuum():
             yield from read_vectors(SegmentPaths(self._source.store, segment.name), segment.parts)
+
+    def _kept(self, segments: Sequence[SegmentInfo]) -> dict[int, tuple[SegmentInfo, SegmentIndex]]:
+        """Return the open indexes of some segments."""
+        known = self._former | self._opened
+        return {id(each): known[id(each)] for each in segments if id(each) in known}
 
     def _index_uncached(self, number: int) -> SegmentIndex:
         segment = self._segments[number]

@@ -1,6 +1,5 @@
 """The reader's side of a store: open a snapshot, search it, read its documents."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import Snapshot
 from transforms.index.top_k import Rows, Scores
 from transforms.models.options import Placement
-from transforms.runtime.forks import renew_after_fork
+from transforms.runtime.forks import Lock
 from transforms.runtime.once import Once
 from transforms.search.condition import Where
 from transforms.search.dense import Dense
@@ -63,8 +62,7 @@ class Store:
         """Hold a snapshot that was read; use `Store.open`."""
         self.url, self._model, self._placement, self._cache = url, model, placement, cache
         self._reader = self._read(snapshot, segments)
-        self.renew()
-        renew_after_fork(self)
+        self._refreshing = Lock()
 
     @classmethod
     def open(
@@ -250,10 +248,6 @@ class Store:
         ``columns`` names columns of the parts' schema; all by default.
         """
         return self._reader.documents(columns)
-
-    def renew(self) -> None:
-        """Replace the lock, in a forked process."""
-        self._refreshing = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         placed = self._placement.device, self._placement.dtype
