@@ -73,6 +73,7 @@ def questions_of(name: str) -> list[Question] | None:
         return None
     with reading_input(url, _FILE), filesystem.open_input(url) as source:
         file = CheckedFile(source)
+        file.check_single((*_LINES, *_LISTS, *_ASKED))
         if not set(_ASKED) <= set(file.schema_arrow.names):
             return None
         table = _of_mode(file.read(columns=_ASKED), url, mode)
@@ -171,6 +172,7 @@ def _trec_rows(url: str) -> Iterator[tuple[str, str, float, float]]:
 def _parquet_rows(url: str, mode: str | None) -> Iterator[tuple[str, str, float, float]]:
     with reading_input(url, _FILE), filesystem.open_input(url) as source:
         file = CheckedFile(source)
+        file.check_single((*_LINES, *_LISTS, *_ASKED))
         names = file.schema_arrow.names
         wanted = next((each for each in (_LINES, _LISTS) if set(each) <= set(names)), None)
         if wanted is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from transforms.errors import BadInput
 from transforms.storage import filesystem
+from transforms.storage.arrow_values import plain_rows
 from transforms.storage.parquet_files import CheckedFile, reading_input
 
 #: The option or thing that errors name.
@@ -79,7 +80,9 @@ def read_rows(url: str, needed: tuple[str, ...]) -> list[dict[str, object]]:
         rows = _json_rows(url)
     elif kind == _PARQUET:
         with reading_input(name, _THING), closing(_open(url)) as source:
-            rows = CheckedFile(source).read().to_pylist()
+            file = CheckedFile(source)
+            file.check_single((*needed, "question_id"))
+            rows = plain_rows(file.read())
     else:
         plain = url == STANDARD_INPUT
         problem = "is neither JSON lines nor Parquet" if plain else "is neither .jsonl nor .parquet"

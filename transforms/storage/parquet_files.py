@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
@@ -41,6 +41,12 @@ class CheckedFile(pq.ParquetFile):
     def columns(self) -> FileColumns:
         """The columns of the file."""
         return self._columns
+
+    def check_single(self, names: Iterable[str]) -> None:
+        """Raise an ArrowException if the file has several columns of one of the names."""
+        for name in names:
+            if self.columns.times(name) > 1:
+                raise pa.ArrowInvalid(f"it has {self.columns.times(name)} columns {name!r}")
 
     def read(self, *args: Any, **kwargs: Any) -> pa.Table:
         """Read columns of all row groups; see `pyarrow.parquet.ParquetFile.read`."""

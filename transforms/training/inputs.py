@@ -59,6 +59,7 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
         raise BadInput(option, str(path), "does not exist", "Name a Parquet file")
     try:
         with CheckedFile(path) as file:
+            file.check_single(columns)
             schema = file.schema_arrow
             for name, kind in columns.items():
                 if name not in schema.names:
