@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.cli import main
+from tests.support.commands import printed
 from transforms import Store
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -45,22 +45,16 @@ def check_hits(store: str, modes: tuple[str, ...] = ("dense", "lexical", "hybrid
             assert hit.score == pytest.approx(score, abs=2e-3)
 
 
-def report(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
-    """Run a command with ``--json`` and return what it printed."""
-    assert main([*words, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
 def test_it_answers_as_before_and_after_a_compaction(
     store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check_hits(store)
-    assert report(capsys, "verify", store)["passages"] == 22
-    compacted = report(capsys, "compact", store)
+    assert printed(capsys, "verify", store)["passages"] == 22
+    compacted = printed(capsys, "compact", store)
     assert compacted["snapshot"] == 5
     # BM25 counts dead passages until a compaction drops them, so its scores change.
     check_hits(store, ("dense",))
-    assert report(capsys, "verify", store, "--deep")["passages"] == 22
+    assert printed(capsys, "verify", store, "--deep")["passages"] == 22
 
 
 def test_a_sync_embeds_only_what_changed(
@@ -78,7 +72,7 @@ def test_a_sync_embeds_only_what_changed(
     years = pa.array([2026] * len(texts), pa.int32())
     table = {"id": list(texts), "text": list(texts.values()), "topic": topics, "year": years}
     pq.write_table(pa.table(table), folder / "documents.parquet")
-    summary = report(
+    summary = printed(
         capsys, "embed", str(folder), "--store", store, "--mode", "sync", "--max-tokens", "64",
         "--stride", "8", "--dtype", "float32", "--metadata-columns", "topic,year",
     )  # fmt: skip
@@ -92,5 +86,5 @@ def test_a_sync_embeds_only_what_changed(
 def test_old_snapshots_open_and_roll_back(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     first = Store.open(store, snapshot=1)
     assert first.search(["return a ticket"], 1)[0][0].document_id == "ticket"
-    assert report(capsys, "rollback", store, "1")["documents"] == 10
-    assert report(capsys, "vacuum", store, "--older-than", "0")["snapshots"] == [1, 2, 3, 4]
+    assert printed(capsys, "rollback", store, "1")["documents"] == 10
+    assert printed(capsys, "vacuum", store, "--older-than", "0")["snapshots"] == [1, 2, 3, 4]

@@ -1,5 +1,6 @@
 """Stores without a model: identities, parts with random vectors, and segments."""
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +26,7 @@ from transforms.storage import filesystem
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.schema import FILE, HASH, REJECT, ROW, TOKEN_FIELD, TOKENS, VECTOR
 from transforms.storage.vectors import vectors_to_arrow
-from transforms.transactions.commits import commit_segment
+from transforms.transactions.commits import commit_segment, roll_back
 
 DIM = 8
 
@@ -193,6 +194,21 @@ def overtake(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> No
     def create(url: str, content: bytes) -> bool:
         if "/snapshots/" in url and waiting:
             waiting.pop()()
+        return real(url, content)
+
+    monkeypatch.setattr(filesystem, "create_exclusively", create)
+
+
+def always_overtake(monkeypatch: pytest.MonkeyPatch, store: str) -> None:
+    """Let another writer roll back before each snapshot of this one is created."""
+    real = filesystem.create_exclusively
+    turn = itertools.count()
+
+    def create(url: str, content: bytes) -> bool:
+        if "/snapshots/" in url:
+            monkeypatch.setattr(filesystem, "create_exclusively", real)
+            roll_back(store, 1 + next(turn) % 2)
+            monkeypatch.setattr(filesystem, "create_exclusively", create)
         return real(url, content)
 
     monkeypatch.setattr(filesystem, "create_exclusively", create)

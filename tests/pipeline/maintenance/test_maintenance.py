@@ -1,15 +1,14 @@
 """The commands that change a store without a model: their output and their exit codes."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli import main
-from tests.support.stores import add_segment, live_ids
+from tests.support.commands import printed
+from tests.support.stores import add_segment, always_overtake, live_ids
 from transforms.catalog.snapshot import snapshot_numbers
-from transforms.storage import filesystem
 from transforms.transactions.commits import roll_back
 
 
@@ -19,11 +18,6 @@ def store(tmp_path: Path) -> str:
     add_segment(store, "one", {f"a{n}": 2 for n in range(6)}, parts=2, seed=1)
     add_segment(store, "two", {f"b{n}": 1 for n in range(4)}, seed=2)
     return store
-
-
-def printed(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
-    assert main([*words, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
 
 
 def fails(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
@@ -93,16 +87,7 @@ def test_delete_refuses_wrong_ids(
 def test_delete_ends_with_exit_code_4_if_other_writers_are_always_faster(
     store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, turn = filesystem.create_exclusively, iter(range(1_000))
-
-    def create(url: str, content: bytes) -> bool:
-        if "/snapshots/" in url:
-            monkeypatch.setattr(filesystem, "create_exclusively", real)
-            roll_back(store, 1 + next(turn) % 2)
-            monkeypatch.setattr(filesystem, "create_exclusively", create)
-        return real(url, content)
-
-    monkeypatch.setattr(filesystem, "create_exclusively", create)
+    always_overtake(monkeypatch, store)
     assert "Run again" in fails(capsys, 4, "delete", store, "a1")
 
 

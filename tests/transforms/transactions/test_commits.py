@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.maintenance import verify
-from tests.support.stores import DIM, add_segment, found, live_ids, make_vectors, overtake
+from tests.support.stores import (
+    DIM,
+    add_segment,
+    always_overtake,
+    found,
+    live_ids,
+    make_vectors,
+    overtake,
+)
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.snapshot import read_snapshot, snapshot_numbers
 from transforms.errors import BadInput, Conflict, Damaged
@@ -158,17 +166,7 @@ def test_a_delete_that_is_always_overtaken_is_a_conflict(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two_segments(store)
-    real = filesystem.create_exclusively
-    turn = iter(range(1_000))
-
-    def create(url: str, content: bytes) -> bool:
-        if "/snapshots/" in url:
-            monkeypatch.setattr(filesystem, "create_exclusively", real)
-            roll_back(store, 1 + next(turn) % 2)
-            monkeypatch.setattr(filesystem, "create_exclusively", create)
-        return real(url, content)
-
-    monkeypatch.setattr(filesystem, "create_exclusively", create)
+    always_overtake(monkeypatch, store)
     with pytest.raises(Conflict) as caught:
         remove_documents(store, ["d1"])
     assert (caught.value.option, caught.value.value) == ("store", store)
