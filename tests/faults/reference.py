@@ -1,4 +1,4 @@
-"""A reference with nothing of albeam's roads: plain transformers, brute force, loops.
+"""A reference that shares no code with albeam: plain transformers, brute force, loops.
 
 ``python -m tests.faults.reference`` embeds the whole of a real corpus with albeam, and compares
 vectors and metrics with this reference. It takes a model folder from ALBEAM_MODEL and data from

@@ -501,7 +501,7 @@ def test_training_on_what_is_not_there_is_one_line_and_exit_code_2(
         ["search", "--snapshot", "1", "-k", "2", "s", "in two words"],
     ],
 )
-def test_options_may_stand_between_store_and_question(words: list[str]) -> None:
+def test_options_are_taken_between_store_and_question(words: list[str]) -> None:
     from pipeline.parser import build_parser
 
     found = build_parser().parse_args(words)

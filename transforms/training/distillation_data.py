@@ -22,7 +22,7 @@ from transforms.training.teacher import Part, Teacher, TeacherVectors, part_rang
 
 Int64 = npt.NDArray[np.int64]
 PART_ROWS = 10_000
-#: The file of a work folder that names the distillation data in it.
+#: The file of a work folder that names the distillation data in it. Existing folders have the name.
 DATA_FILE = "lessons.json"
 
 

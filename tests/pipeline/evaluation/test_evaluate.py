@@ -372,7 +372,7 @@ def ask(path: Path, *relevant: str, first: str = "river stone") -> str:
     return str(path)
 
 
-def test_relevant_ids_that_the_store_lacks_are_told(
+def test_a_note_counts_relevant_ids_that_the_store_lacks(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ask(tmp_path / "q.jsonl", "1", "2", "doc-00001", "doc-00002")
@@ -414,7 +414,7 @@ def test_a_weight_is_learnt_with_a_note_or_not_at_all(
     assert learnt["notice"].startswith("1 of 61 relevant ids is not in the store: '1'")
 
 
-def test_questions_that_the_model_reads_in_part_are_told(
+def test_a_note_counts_questions_that_the_model_reads_in_part(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ask(tmp_path / "q.jsonl", "doc-00001", "doc-00002", first=LONG)

@@ -179,7 +179,7 @@ def test_workers_get_the_package_of_this_checkout_and_no_main_session() -> None:
         ((*GPU, "--dataflow-service-options=worker_accelerator=type:x;count:1"), "Leave one of"),
     ],
 )
-def test_what_is_missing_or_wrong_is_said_before_any_work(
+def test_bad_options_are_reported_before_the_job_starts(
     arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     embed_ = ["embed", "gs://b/*.parquet", "--store", "gs://b/store", "--runner", "dataflow"]

@@ -32,9 +32,7 @@ def test_the_direct_runner_works_here(capsys: pytest.CaptureFixture[str], albert
     assert all(each["found"] or each["remedy"] for each in found["findings"])
 
 
-def test_a_model_that_is_not_there_is_said(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_missing_model_is_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, found, err = doctor(capsys, "--model", str(tmp_path / "none"))
     assert (code, found["works"]) == (1, False)
     assert err == (
@@ -42,7 +40,7 @@ def test_a_model_that_is_not_there_is_said(
     )
 
 
-def test_prism_that_is_not_there_is_said_with_its_remedy(
+def test_a_missing_prism_is_reported_with_its_remedy(
     capsys: pytest.CaptureFixture[str], albert: Path
 ) -> None:
     words = ("--runner", "prism", "--prism-location", "/no/prism", "--model", str(albert))
@@ -52,7 +50,7 @@ def test_prism_that_is_not_there_is_said_with_its_remedy(
     assert "go install github.com/apache/beam" in runner["remedy"]
 
 
-def test_the_embed_command_says_the_same_before_any_work(
+def test_embed_reports_the_same_before_the_job_starts(
     capsys: pytest.CaptureFixture[str], corpus: Path, tmp_path: Path, albert: Path
 ) -> None:
     store = tmp_path / "store"

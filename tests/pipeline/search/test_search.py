@@ -124,7 +124,7 @@ def test_a_search_ends_quietly_if_nobody_reads_its_hits(store: str) -> None:
 LONG = "river stone " * 60
 
 
-def test_a_question_that_is_read_in_part_is_told(
+def test_a_note_names_a_question_that_is_read_in_part(
     store: str, capsys: Output, tmp_path: Path
 ) -> None:
     def told(*words: str) -> str:

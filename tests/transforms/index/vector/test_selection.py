@@ -93,7 +93,7 @@ def test_product_codes_have_any_width_that_divides_the_dimensions(
     assert ("can't be cut into equal product codes" in choice.why) == (factory == "SQ8")
 
 
-def test_the_time_of_a_graph_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_gives_the_time_to_build_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     assert ", about 4 minutes to build, " in choose_index(IndexOptions("hnsw"), DIM, 1_000_000).why
     assert ", about 38 hours to build, " in choose_index(IndexOptions("hnsw"), DIM, 600_000_000).why
