@@ -15,7 +15,7 @@ from rich.text import Text
 from pipeline.command_line.console import duration, tell
 from transforms.catalog.layout import SegmentPaths
 from transforms.runtime.background import in_background
-from transforms.runtime.counters import TALLY, Tally
+from transforms.runtime.counters import COUNTERS, Counters
 from transforms.storage import filesystem
 
 _TERMINAL_SECONDS = 1.0
@@ -43,7 +43,7 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
     # `run_pipeline` replaces sys.stderr later; this is the real one.
     stream = sys.stderr
     console = Console(file=stream)
-    line = ProgressLine(parts, done, rows, dataclasses.replace(TALLY))
+    line = ProgressLine(parts, done, rows, dataclasses.replace(COUNTERS))
     stop = threading.Event()
     period = _TERMINAL_SECONDS if console.is_terminal else _PLAIN_SECONDS
 
@@ -59,7 +59,7 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
                 # After a long listing, wait longer before the next one.
                 took = time.monotonic() - now
                 following = now + max(pause, _LISTING_SHARE * took)
-            text = line.text(TALLY)
+            text = line.text(COUNTERS)
             if live is not None:
                 live.update(_one_line(text))
             else:
@@ -68,7 +68,7 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
                     tell(text, stream)
 
     if console.is_terminal:
-        with Live(_one_line(line.text(TALLY)), console=console, transient=True) as live:
+        with Live(_one_line(line.text(COUNTERS)), console=console, transient=True) as live:
             yield from in_background(partial(poll, live), stop)
     else:
         yield from in_background(partial(poll, None), stop)
@@ -82,13 +82,13 @@ def _one_line(text: str) -> Text:
 class ProgressLine:
     """Text of the progress line, from counts and the time since the object was made."""
 
-    def __init__(self, parts: int, done: int, rows: int, before: Tally) -> None:
+    def __init__(self, parts: int, done: int, rows: int, before: Counters) -> None:
         self.parts_done = done
         self._parts, self._done_before = parts, done
         self._rows, self._before = rows, before
         self._start = time.monotonic()
 
-    def text(self, now: Tally, seconds: float | None = None) -> str:
+    def text(self, now: Counters, seconds: float | None = None) -> str:
         """Return the line for the counts of this process, ``seconds`` after the start."""
         if seconds is None:
             seconds = time.monotonic() - self._start

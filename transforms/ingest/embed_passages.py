@@ -18,7 +18,7 @@ from transforms.ingest.part_tables import count_tokens
 from transforms.ingest.read_parts import reject_reasons
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
-from transforms.runtime.counters import TALLY
+from transforms.runtime.counters import COUNTERS
 from transforms.storage import arrow_coder  # noqa: F401
 from transforms.storage.schema import METRICS, REJECT, TOKENS, VECTOR
 from transforms.storage.vectors import vectors_to_arrow
@@ -46,7 +46,7 @@ class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
                 "Put the model at the same place on every worker, or give a hub name",
             ) from error
         encoder = load_encoder(model, self._placement)
-        TALLY.add_load()
+        COUNTERS.add_load()
         return encoder
 
     def get_metrics_namespace(self) -> str:
@@ -168,7 +168,7 @@ def embed_passages(table: pa.Table, encoder: Encoder) -> pa.Table:
     reasons = table.column(REJECT)
     good = np.flatnonzero(pc.is_null(reasons).to_numpy())
     tokens = table.column(TOKENS).take(pa.array(good)).combine_chunks()
-    encoding = encoder.encode(tokens, TALLY.add_batch)
+    encoding = encoder.encode(tokens, COUNTERS.add_batch)
     vectors = np.full((table.num_rows, encoder.identity.dim), np.nan, np.float32)
     vectors[good] = encoding.vectors
     if encoding.failed:

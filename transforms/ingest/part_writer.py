@@ -16,7 +16,7 @@ from transforms.catalog.parts import PartFormat
 from transforms.catalog.segment import PartInfo
 from transforms.errors import BadInput
 from transforms.ingest.part_tables import chunk_of, count_rows, count_tokens
-from transforms.runtime.counters import TALLY
+from transforms.runtime.counters import COUNTERS
 from transforms.storage import filesystem
 from transforms.storage.schema import REJECT, REJECT_COLUMNS, REJECT_SCHEMA, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
@@ -69,7 +69,7 @@ class PartWriter:
         rejects = table.filter(pc.invert(good))
         if rejects.num_rows:
             self._keep_rejects(rejects)
-        TALLY.add_rows(count_rows(table))
+        COUNTERS.add_rows(count_rows(table))
 
     def finish(self) -> PartInfo:
         """Publish the part's files and create its marker, or return that of an earlier attempt."""

@@ -6,7 +6,7 @@ from transforms.runtime.forks import Lock
 
 
 @dataclass
-class Tally:
+class Counters:
     """The counters of a process; its worker threads increment them."""
 
     model_loads: int = 0
@@ -34,4 +34,4 @@ class Tally:
             self.rows += rows
 
 
-TALLY = Tally()
+COUNTERS = Counters()

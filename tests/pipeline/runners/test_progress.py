@@ -12,7 +12,7 @@ from pipeline.command_line.console import duration
 from pipeline.runners.progress import ProgressLine, show_progress
 from transforms.catalog.layout import HEARTBEAT, SegmentPaths
 from transforms.catalog.leases import renew_claims
-from transforms.runtime.counters import Tally
+from transforms.runtime.counters import Counters
 
 
 @pytest.mark.parametrize(
@@ -23,23 +23,23 @@ def test_durations_have_hours_minutes_and_seconds(seconds: float, words: str) ->
 
 
 def test_the_line_has_parts_passages_speed_and_time_left() -> None:
-    line = ProgressLine(parts=4, done=0, rows=400, before=Tally(0, 30, 1_000, 50_000))
-    assert line.text(Tally(0, 30, 1_000, 50_000), 3) == "0 of 4 parts, starting, 3s so far"
+    line = ProgressLine(parts=4, done=0, rows=400, before=Counters(0, 30, 1_000, 50_000))
+    assert line.text(Counters(0, 30, 1_000, 50_000), 3) == "0 of 4 parts, starting, 3s so far"
     # A tenth of the rows in ten seconds leaves ninety, however many passages they had.
-    assert line.text(Tally(1, 70, 1_140, 54_000), 10) == (
+    assert line.text(Counters(1, 70, 1_140, 54_000), 10) == (
         "0 of 4 parts, 140 passages, 400 tokens/s, 1m30s left, 10s so far"
     )
     line.parts_done = 2
-    assert "30s left" in line.text(Tally(1, 70, 1_140, 54_000), 30)
+    assert "30s left" in line.text(Counters(1, 70, 1_140, 54_000), 30)
     line.parts_done = 4
-    assert line.text(Tally(1, 430, 1_400, 90_000), 100) == (
+    assert line.text(Counters(1, 430, 1_400, 90_000), 100) == (
         "4 of 4 parts, 400 passages, 400 tokens/s, indexing, 1m40s so far"
     )
 
 
 def test_a_resumed_run_counts_its_own_parts() -> None:
-    line = ProgressLine(parts=4, done=3, rows=100, before=Tally())
-    assert line.text(Tally(1, 50, 50, 5_000), 10) == (
+    line = ProgressLine(parts=4, done=3, rows=100, before=Counters())
+    assert line.text(Counters(1, 50, 50, 5_000), 10) == (
         "3 of 4 parts, 50 passages, 500 tokens/s, 10s left, 10s so far"
     )
 

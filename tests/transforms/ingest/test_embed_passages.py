@@ -20,7 +20,7 @@ from transforms.errors import BadInput
 from transforms.ingest.embed_passages import embed_passages
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
-from transforms.runtime.counters import TALLY
+from transforms.runtime.counters import COUNTERS
 from transforms.storage.schema import REJECT, TOKENS, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
 
@@ -127,14 +127,14 @@ def test_threads_of_a_process_share_one_load_which_a_counter_proves(
     handler = AlbertEmbeddingHandler(str(albert), device="cpu", dtype="float32").for_tables()
     encoder = handler.load_model()
     tables = [table(encoder.tokenizer.encode_framed([text], 64)) for text in TEXTS]
-    loads, passages = TALLY.model_loads, TALLY.passages
+    loads, passages = COUNTERS.model_loads, COUNTERS.passages
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
     embedded = pipeline | beam.Create(tables) | beam.Reshuffle() | EmbedPassages(handler)
     assert embedded.element_type is pa.Table
     result = pipeline.run()
     result.wait_until_finish()
-    assert TALLY.model_loads - loads == 1
-    assert TALLY.passages - passages == len(TEXTS)
+    assert COUNTERS.model_loads - loads == 1
+    assert COUNTERS.passages - passages == len(TEXTS)
     found = counters(result)
     assert found["model_loads"] == 1
     assert found["passages"] == len(TEXTS)
