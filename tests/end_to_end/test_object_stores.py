@@ -116,7 +116,7 @@ def test_two_writers_at_once_lose_nothing(folder: str) -> None:
     assert set(live_ids(folder)) == wanted
 
 
-def test_a_server_that_ignores_the_condition_is_refused_before_work(
+def test_a_server_that_ignores_the_condition_is_refused_at_once(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fs, _ = filesystem.open_filesystem(folder)

@@ -100,6 +100,7 @@ def test_the_reason_gives_the_time_to_build_a_graph(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_store_that_was_emptied_may_be_given_any_index() -> None:
+    # It raises BadInput for an index that needs more rows than there are.
     check_index_options(IndexOptions("IVF64,Flat"), DIM, 0)
 
 
