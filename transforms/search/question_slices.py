@@ -62,7 +62,7 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
             raise BadInput("questions", file.url, "is not Parquet, which --output needs", remedy)
         with reading_input(file.url, "questions"), filesystem.open_input(file.url) as source:
             parquet = CheckedFile(source)
-            parquet.check_single((_ID, _QUESTION))
+            parquet.check_single((ID, QUESTION))
             if QUESTION not in parquet.schema_arrow.names:
                 names = ", ".join(parquet.schema_arrow.names)
                 problem = f"has no column {QUESTION!r}, only {names}"
@@ -110,7 +110,7 @@ def read_slice(piece: QuestionSlice) -> tuple[list[str], list[str]]:
     """
     with reading_input(piece.url, "questions"), filesystem.open_input(piece.url) as source:
         parquet = CheckedFile(source)
-        parquet.check_single((_ID, _QUESTION))
+        parquet.check_single((ID, QUESTION))
         names = [name for name in (ID, QUESTION) if name in parquet.schema_arrow.names]
         table = parquet.read_row_group(piece.group, columns=names).slice(piece.start, piece.rows)
     questions = table.column(QUESTION).to_pylist()
