@@ -57,6 +57,21 @@ def merge_top_k(lists: list[tuple[Scores, Rows]], k: int) -> tuple[Scores, Rows]
     return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 
+def append_further(best: tuple[Scores, Rows], more: tuple[Scores, Rows]) -> tuple[Scores, Rows]:
+    """Append to lists those rows of other lists of the same questions that they lack, in order."""
+    further = [(row >= 0) & ~np.isin(row, ours) for row, ours in zip(more[1], best[1], strict=True)]
+    width = max([int(new.sum()) for new in further], default=0)
+    scores = np.full((len(further), width), -np.inf, np.float32)
+    rows = np.full((len(further), width), -1, np.int64)
+    for place, new in enumerate(further):
+        count = int(new.sum())
+        scores[place, :count], rows[place, :count] = more[0][place, new], more[1][place, new]
+    joined = np.concatenate([best[0], scores], axis=1), np.concatenate([best[1], rows], axis=1)
+    # Empty places come last.
+    order = np.argsort(joined[1] < 0, axis=1, kind="stable")
+    return np.take_along_axis(joined[0], order, 1), np.take_along_axis(joined[1], order, 1)
+
+
 def raise_top_k(
     best: tuple[Scores, Rows],
     scores: Scores,

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.index.top_k import best_of_each, merge_top_k, no_hits, raise_top_k
+from transforms.index.top_k import append_further, best_of_each, merge_top_k, no_hits, raise_top_k
 
 #: Few different scores, so that equal ones meet.
 SCORES = st.sampled_from([-1.5, -0.25, 0.0, 0.25, 0.5, 1.0])
@@ -82,3 +82,27 @@ def test_rows_that_come_later_raise_the_best(data: st.DataObject, k: int, questi
         kept = best[1][question] >= 0
         assert best[1][question][kept].tolist() == [row for _, row in pairs]
         assert best[0][question][kept].tolist() == [-score for score, _ in pairs]
+
+
+@given(result_lists())
+def test_lists_are_continued_by_the_rows_that_they_lack(
+    lists: list[tuple[np.ndarray, np.ndarray]],
+) -> None:
+    best, first = no_hits(len(lists[0][0])), 0
+    shown: list[list[tuple[int, float]]] = [[] for _ in lists[0][0]]
+    for scores, rows in lists:
+        # Some rows come again.
+        again = np.where(rows < 0, rows, rows - first // 2)
+        best = append_further(best, (scores, again))
+        for line, more_rows, more in zip(shown, again.tolist(), scores.tolist(), strict=True):
+            known = {row for row, _ in line}
+            line += [
+                (row, score)
+                for row, score in zip(more_rows, more, strict=True)
+                if row >= 0 and row not in known
+            ]
+        first += rows.shape[1]
+    for question, line in enumerate(shown):
+        rest = best[1].shape[1] - len(line)
+        assert best[1][question].tolist() == [row for row, _ in line] + [-1] * rest
+        assert best[0][question].tolist()[: len(line)] == [score for _, score in line]

@@ -27,7 +27,10 @@ from transforms.index.top_k import Rows, Scores
 AT_ONCE = 1_000
 #: In a corpus with more rows, terms that occur in a larger share of them don't select candidates.
 _LARGE, _COMMON = 100_000, 0.1
-_CANDIDATES_PER_HIT = 4
+#: How many hits in such a corpus come from how many candidates.
+_DEPTHS = ((25, 100), (100, 400), (250, AT_ONCE))
+#: Hits that are fetched beyond those that are wanted, and at most, to see all with equal scores.
+_MORE, _MOST = 8, 65_536
 
 
 class LexicalIndex:
@@ -64,8 +67,9 @@ class LexicalIndex:
     ) -> tuple[Scores, Rows]:
         """Return the best ``k`` live rows that share a term with a question, ties by row.
 
-        In a large corpus, the rare terms select four times as many candidates, which are then
-        ranked by all terms.
+        In a large corpus, the rare terms select candidates, which are then ranked by all terms. The
+        best ``k`` are the same, however many are asked for: a row that more candidates bring comes
+        after those that fewer brought. Of more than 65,536 rows with equal scores, any are found.
 
         Args:
             question: a text; no character of it is query syntax.
@@ -75,10 +79,15 @@ class LexicalIndex:
         Returns:
             Scores and rows, float32 and int64 ``[n]``, best first.
         """
-        if self._is_large(k):
-            rows = self.candidates(question, _CANDIDATES_PER_HIT * k, live)
-            return _best(self.scores(question, rows), rows, k)
-        return self._search(self._query(self._asked(question)), k, live)
+        best = _nothing()
+        for depth, wanted in _DEPTHS if self.rows > _LARGE else ():
+            rows = self.candidates(question, wanted, live)
+            few = depth if len(rows) == wanted else len(rows)
+            best = _appended(best, _best(self.scores(question, rows), rows, few))
+            if len(best[1]) >= k or len(rows) < wanted:
+                return best[0][:k], best[1][:k]
+        scores, rows = _appended(best, self._search(self._query(self._asked(question)), k, live))
+        return scores[:k], rows[:k]
 
     def candidates(
         self, question: str, wanted: int, live: npt.NDArray[np.bool_] | None = None
@@ -110,10 +119,14 @@ class LexicalIndex:
     def _search(
         self, query: tantivy.Query | None, k: int, live: npt.NDArray[np.bool_] | None
     ) -> tuple[Scores, Rows]:
-        """Return the best live rows of a query; request more while dead rows take their places."""
+        """Return the best live rows of a query, of equal scores those with the lowest numbers.
+
+        tantivy gives any of the rows with equal scores, and dead rows take places. More are
+        requested as long as a further row may be among the best.
+        """
         if query is None or not k or not self.rows:
             return _nothing()
-        wanted = k
+        wanted = k + _MORE
         if live is not None:
             few = self._live_rows(live)
             if len(few) <= AT_ONCE:
@@ -121,17 +134,19 @@ class LexicalIndex:
                 scores = self._score(query, few)
                 keep = scores > 0
                 return _best(scores[keep], few[keep], k)
-            wanted = math.ceil(1.2 * k * self.rows / len(few))
+            wanted = math.ceil(1.2 * wanted * self.rows / len(few))
         while True:
             wanted = min(wanted, self.rows)
             scores, rows = self._found(query, wanted)
             whole = len(rows) < wanted or wanted == self.rows
+            least = scores.min(initial=math.inf)
             if live is not None:
                 keep = live[rows]
                 scores, rows = scores[keep], rows[keep]
-            if len(rows) >= k or whole:
-                return _best(scores, rows, k)
-            wanted *= 2
+            scores, rows = _best(scores, rows, k)
+            if whole or (len(rows) == k and (least < scores[-1] or wanted >= _MOST)):
+                return scores, rows
+            wanted = max(2 * wanted, min(4 * wanted, _MOST))
 
     def _live_rows(self, live: npt.NDArray[np.bool_]) -> Rows:
         # Another thread may replace it at any time.
@@ -263,3 +278,9 @@ def _nothing() -> tuple[Scores, Rows]:
 def _best(scores: Scores, rows: Rows, k: int) -> tuple[Scores, Rows]:
     order = np.lexsort((rows, -scores))[:k]
     return scores[order], rows[order]
+
+
+def _appended(best: tuple[Scores, Rows], more: tuple[Scores, Rows]) -> tuple[Scores, Rows]:
+    """Append to a list the rows of another that it lacks."""
+    new = ~np.isin(more[1], best[1])
+    return np.concatenate([best[0], more[0][new]]), np.concatenate([best[1], more[1][new]])

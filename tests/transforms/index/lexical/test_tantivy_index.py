@@ -120,7 +120,7 @@ def test_in_a_large_corpus_rare_terms_choose_what_all_terms_rank(
     scores, rows = whole.search(question, 10)
     monkeypatch.setattr(tantivy_index, "_LARGE", 10)
     monkeypatch.setattr(tantivy_index, "_COMMON", 0.3)
-    monkeypatch.setattr(tantivy_index, "_CANDIDATES_PER_HIT", 20)
+    monkeypatch.setattr(tantivy_index, "_DEPTHS", ((10, 200),))
     found = whole.search(question, 10)
     assert found[1].tolist() == rows.tolist()
     np.testing.assert_allclose(found[0], scores, rtol=1e-6)
