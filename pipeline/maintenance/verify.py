@@ -18,7 +18,7 @@ from pipeline.maintenance.verify_deep import DeepReport, check_deeply
 from transforms.catalog.index_manifest import IndexInfo
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.lexical_manifest import LexicalInfo
-from transforms.catalog.parts import MODEL_KEY, PartFormat, open_part
+from transforms.catalog.parts import MODEL_KEY, PartFormat, format_of, open_part
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment, read_snapshot
 from transforms.catalog.tombstones import live_mask, read_tombstones
@@ -160,7 +160,7 @@ class _Check:
             self.damages.append(Damaged("segment", ref.name, problem, _SNAPSHOT_REMEDY))
 
     def _check_parts(self, paths: SegmentPaths, info: SegmentInfo, dead: BitMap64) -> None:
-        form = PartFormat(info.identity, info.vector_dtype, info.metadata)
+        form = format_of(info)
         first = 0
         for part in info.parts:
             self.files += 2 if part.rejects_name else 1
@@ -212,11 +212,8 @@ def _check_part(
     """Check a part, and add its live documents to those that were seen before."""
     url = filesystem.join(paths.vectors, part.name)
     check_file(url, part.bytes, part.sha256)
-    file = open_part(paths, part)
+    file = open_part(paths, part, form)
     schema: pa.Schema = file.schema_arrow
-    if not schema.equals(form.schema):
-        problem = f"has columns {schema.names}, but the manifest needs {form.schema.names}"
-        raise Damaged("part", url, problem, remedies.EMBED_AGAIN)
     identity = json.loads((schema.metadata or {}).get(MODEL_KEY, b"null"))
     if identity != form.identity.to_dict():
         problem = f"has vectors of model {identity}, but the manifest names another one"

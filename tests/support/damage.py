@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.support.stores import sign
+from transforms.storage.parquet_footers import digest_of_file
 
 #: The files of an index shard in a manifest.
 _KINDS = ("file", "raw")
@@ -85,7 +86,8 @@ def rewrite_part(store: Path, part: int, table: pa.Table) -> Path:
 
     def change(value: dict[str, Any]) -> None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        value["parts"][part].update(sha256=digest, bytes=path.stat().st_size)
+        footer = digest_of_file(str(path))
+        value["parts"][part].update(sha256=digest, bytes=path.stat().st_size, footer_sha256=footer)
 
     rewrite_manifest(store, change)
     return path

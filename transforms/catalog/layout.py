@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ class SegmentPaths:
 
         If another attempt was faster, its marker is returned and this attempt's files are removed.
         """
-        content = seal(asdict(info))
+        content = seal(info.to_dict())
         if filesystem.create_exclusively(self.marker(info.number), content):
             return info
         existing = self.read_marker(info.number)

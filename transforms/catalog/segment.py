@@ -7,7 +7,8 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -36,6 +37,7 @@ class PartInfo:
         rejects: the number of rejected rows by reason.
         rejects_name: the file in ``rejects/``; "" if no row was rejected.
         rejects_sha256: the digest of that file, or "".
+        footer_sha256: the digest of the footer of the part's file; "" if albeam 0.1 wrote it.
     """
 
     number: Count
@@ -49,12 +51,20 @@ class PartInfo:
     rejects: dict[str, Count]
     rejects_name: str = ""
     rejects_sha256: str = ""
+    footer_sha256: str = ""
 
     def __post_init__(self) -> None:
         """Raise Damaged if a file name leads out of its folder."""
         check_name(self.name)
         if self.rejects_name:
             check_name(self.rejects_name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON value; without the newer key if it is empty, as albeam 0.1 wrote it."""
+        value = asdict(self)
+        if not self.footer_sha256:
+            del value["footer_sha256"]
+        return value
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,11 @@ class SegmentInfo:
     def to_json(self) -> bytes:
         """Return the segment as JSON: equal content gives equal bytes."""
         lexical = None if self.lexical is None else self.lexical.to_dict()
-        value = asdict(self) | {"metadata": encode_schema(self.metadata), "lexical": lexical}
+        value = asdict(replace(self, parts=())) | {
+            "metadata": encode_schema(self.metadata),
+            "lexical": lexical,
+            "parts": [part.to_dict() for part in self.parts],
+        }
         return json.dumps(value, sort_keys=True, indent=1).encode()
 
     @classmethod

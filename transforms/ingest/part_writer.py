@@ -18,6 +18,7 @@ from transforms.errors import BadInput
 from transforms.ingest.part_tables import chunk_of, count_rows, count_tokens
 from transforms.runtime.counters import COUNTERS
 from transforms.storage import filesystem
+from transforms.storage.parquet_footers import digest_of_file
 from transforms.storage.schema import REJECT, REJECT_COLUMNS, REJECT_SCHEMA, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
 
@@ -74,7 +75,7 @@ class PartWriter:
     def finish(self) -> PartInfo:
         """Publish the part's files and create its marker, or return that of an earlier attempt."""
         self._writer.close()
-        size = os.path.getsize(self._path)
+        size, footer = os.path.getsize(self._path), digest_of_file(self._path)
         self._stack.close()
         rejects_name = self._write_rejects() if self._rejects is not None else ""
         info = PartInfo(
@@ -89,6 +90,7 @@ class PartWriter:
             rejects=dict(sorted(self._reasons.items())),
             rejects_name=rejects_name,
             rejects_sha256=self._digests.get("rejects", ""),
+            footer_sha256=footer,
         )
         return self._paths.create_marker(info)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.parts import open_part
+from transforms.catalog.parts import format_of, open_part
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.vacuumed import SnapshotSource
 from transforms.index.top_k import Rows
@@ -20,6 +20,7 @@ from transforms.runtime.once import Once
 from transforms.runtime.search_pool import search_pool
 from transforms.storage import filesystem
 from transforms.storage.arrow_values import plain_rows
+from transforms.storage.file_cache import FileCache
 from transforms.storage.parquet_files import reading
 from transforms.storage.schema import VECTOR
 
@@ -32,16 +33,26 @@ _HIDDEN = frozenset({"text_hash", "metadata_hash", VECTOR})
 class RowReader:
     """Reader of the rows of all segments, numbered in order. Threads may share one."""
 
-    def __init__(self, source: SnapshotSource, segments: Sequence[SegmentInfo]) -> None:
-        """Hold the names of all parts of a snapshot; none is opened yet."""
-        self._source = source
-        self._parts = [
-            (SegmentPaths(source.store, segment.name), part)
-            for segment in segments
-            for part in segment.parts
-        ]
+    def __init__(
+        self,
+        source: SnapshotSource,
+        segments: Sequence[SegmentInfo],
+        files: FileCache | None = None,
+    ) -> None:
+        """Hold the names of all parts of a snapshot; none is opened yet.
+
+        Args:
+            source: the snapshot.
+            segments: its segments.
+            files: notes which parts were checked.
+        """
+        self._source, self._checked = source, files
+        self._parts = []
+        for segment in segments:
+            paths, form = SegmentPaths(source.store, segment.name), format_of(segment)
+            self._parts += [(paths, part, form) for part in segment.parts]
         #: The first global row of each part, then the number of all rows.
-        self._edges = np.cumsum([0] + [part.rows for _, part in self._parts])
+        self._edges = np.cumsum([0] + [part.rows for _, part, _ in self._parts])
         # pyarrow crashes if two threads read one open file.
         self._files = Lending(self._open_part, _OPEN_PARTS)
         self._names_of_group = Once(self._names_of_group_uncached, _CACHED_GROUPS)
@@ -137,13 +148,13 @@ class RowReader:
     @contextmanager
     def _part_file(self, place: int) -> Iterator[Any]:
         """Lend an open part to this thread, and name it in errors."""
-        paths, part = self._parts[place]
+        paths, part, _ = self._parts[place]
         url = filesystem.join(paths.vectors, part.name)
         with self._source.naming_vacuum(), reading(url), self._files.borrow(place) as file:
             yield file
 
     def _open_part(self, place: int) -> Any:
-        return open_part(*self._parts[place])
+        return open_part(*self._parts[place], self._checked)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class SnapshotReader:
         self._url, self._files = url, files
         self._source = source = SnapshotSource(url, snapshot.number)
         self.lexical = Once(self._open_lexical)
-        self.rows = RowReader(source, segments)
+        self.rows = RowReader(source, segments, files)
         self.live = LiveRows(source, snapshot.segments, segments, self.rows)
         opened = None if former is None else former.dense
         dim = snapshot.identity.dim

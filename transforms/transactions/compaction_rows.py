@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.parts import PartFormat, open_part
+from transforms.catalog.parts import PartFormat, open_part, open_rejects
 from transforms.catalog.plan import Part, Plan
 from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import SegmentRef
@@ -22,7 +22,7 @@ from transforms.ingest.part_tables import (
 from transforms.ingest.read_parts import Reader
 from transforms.storage import filesystem
 from transforms.storage.column_types import cast_column
-from transforms.storage.parquet_files import open_parquet, reading
+from transforms.storage.parquet_files import reading
 from transforms.storage.schema import (
     FILE,
     REJECT_COLUMNS,
@@ -64,7 +64,7 @@ def _read_slices(sources: Sequence[Source], part: Part, form: PartFormat) -> Ite
             yield _with_columns(table, form, own)
         if old.rejects_name:
             url = filesystem.join(source.paths.rejects, old.rejects_name)
-            with open_parquet(url) as file, reading(url):
+            with open_rejects(source.paths, old) as file, reading(url):
                 rejects = file.read(REJECT_SCHEMA.names)
             yield _with_columns(rejects.rename_columns(list(REJECT_COLUMNS)), form, {})
 

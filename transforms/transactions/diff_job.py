@@ -16,6 +16,7 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.leases import lease_url
 from transforms.catalog.manifest_json import decode
 from transforms.catalog.open_snapshot import OpenSnapshot
+from transforms.catalog.parts import open_part, open_rejects
 from transforms.catalog.plan import Slice
 from transforms.catalog.tombstones import live_mask
 from transforms.errors import Stale
@@ -26,7 +27,7 @@ from transforms.storage import (
     arrow_coder,  # noqa: F401
     filesystem,
 )
-from transforms.storage.parquet_files import open_parquet, reading
+from transforms.storage.parquet_files import reading
 from transforms.storage.schema import NO_TOKENS
 from transforms.transactions.buckets import write_bucket
 from transforms.transactions.change_set import Bucket
@@ -149,8 +150,8 @@ def read_records(comparison: Comparison, unit: Unit) -> pa.Table:
 def _live_records(base: OpenSnapshot, unit: Unit) -> pa.Table:
     part = base.info(unit.place).parts[unit.number]
     url = filesystem.join(base.paths(unit.place).vectors, part.name)
-    with reading(url):
-        table = open_parquet(url).read(columns=_LIVE)
+    with open_part(base.paths(unit.place), part) as file, reading(url):
+        table = file.read(columns=_LIVE)
     live = live_mask(base.tombstones(unit.place), unit.first, unit.first + unit.rows)
     return live_records(table.filter(pa.array(live)), np.flatnonzero(live) + unit.first, unit.place)
 
@@ -158,8 +159,8 @@ def _live_records(base: OpenSnapshot, unit: Unit) -> pa.Table:
 def _reject_records(base: OpenSnapshot, unit: Unit) -> pa.Table:
     part = base.info(unit.place).parts[unit.number]
     url = filesystem.join(base.paths(unit.place).rejects, part.rejects_name)
-    with reading(url):
-        table = open_parquet(url).read(columns=["document_id", "text_hash", "reason"])
+    with open_rejects(base.paths(unit.place), part) as file, reading(url):
+        table = file.read(columns=["document_id", "text_hash", "reason"])
     return reject_records(table)
 
 

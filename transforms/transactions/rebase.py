@@ -15,13 +15,13 @@ from pyroaring import BitMap64
 
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.open_snapshot import OpenSnapshot
-from transforms.catalog.parts import live_document_ids
+from transforms.catalog.parts import live_document_ids, open_part
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import SegmentRef, read_segment
 from transforms.catalog.tombstones import read_rows, read_tombstones, write_tombstones
 from transforms.errors import Conflict, Damaged, Stale
 from transforms.storage import filesystem
-from transforms.storage.parquet_files import open_parquet, reading
+from transforms.storage.parquet_files import reading
 from transforms.transactions.buckets import add_rows, read_buckets
 from transforms.transactions.change_set import ChangeSet, SegmentChange
 from transforms.transactions.diff import RECORD_SCHEMA, live_records
@@ -233,8 +233,8 @@ def _read_records(paths: SegmentPaths, info: SegmentInfo, number: int) -> pa.Tab
     first = 0
     for part in info.parts:
         url = filesystem.join(paths.vectors, part.name)
-        with reading(url):
-            table = open_parquet(url).read(columns=list(_KEY))
+        with open_part(paths, part) as file, reading(url):
+            table = file.read(columns=list(_KEY))
         tables.append(live_records(table, np.arange(first, first + part.rows), number))
         first += part.rows
     return pa.concat_tables(tables)

@@ -10,11 +10,12 @@ from pyroaring import BitMap64
 
 from transforms.catalog.commit import commit
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.parts import open_part
 from transforms.catalog.snapshot import Content, SegmentRef, Snapshot, read_segment, read_snapshot
 from transforms.catalog.tombstones import read_tombstones, write_tombstones
 from transforms.errors import BadInput, Conflict
 from transforms.storage import filesystem
-from transforms.storage.parquet_files import open_parquet, reading
+from transforms.storage.parquet_files import reading
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def add_tombstones(store: str, ref: SegmentRef, ids: pa.Array) -> tuple[SegmentR
     first, added = 0, BitMap64()
     for part in info.parts:
         url = filesystem.join(paths.vectors, part.name)
-        with reading(url):
-            names = open_parquet(url).read(columns=["document_id"]).column(0).combine_chunks()
+        with open_part(paths, part) as file, reading(url):
+            names = file.read(columns=["document_id"]).column(0).combine_chunks()
         hit = np.flatnonzero(pc.is_in(names, value_set=ids).to_numpy(zero_copy_only=False))
         rows = [row for row in (hit + first).tolist() if row not in dead]
         added.update(rows)

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from pyroaring import BitMap64
 
 from transforms.catalog.layout import SegmentPaths
+from transforms.catalog.parts import open_part
 from transforms.catalog.plan import Part, Plan
-from transforms.catalog.segment import SegmentInfo
+from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import read_segment
 from transforms.errors import Damaged
 from transforms.ingest.part_tables import mark_chunks
@@ -21,7 +22,8 @@ from transforms.ingest.partitioning import MOST_ROWS, MOST_TEXT_BYTES, cut_parts
 from transforms.ingest.read_parts import Reader, read_chunks
 from transforms.ingest.survey import Survey
 from transforms.storage import filesystem, remedies
-from transforms.storage.parquet_files import open_parquet, reading
+from transforms.storage.checked_parquet import open_by_name
+from transforms.storage.parquet_files import reading
 from transforms.storage.schema import (
     PASSAGE_FIELDS,
     REJECT,
@@ -92,8 +94,8 @@ def read_carried(
         Damaged: the old rows are missing, or belong to other documents.
     """
     url = filesystem.join(paths.changes, part.carry)
-    with reading(url):
-        addresses = open_parquet(url).read()
+    with open_by_name(url) as file, reading(url):
+        addresses = file.read()
     yield from mark_chunks(part.number, _carried(paths, plan, changes, part, addresses))
 
 
@@ -155,10 +157,8 @@ class _OldRows:
             parts = np.searchsorted(edges, rows[mine], side="right") - 1
             for part in np.unique(parts).tolist():
                 inside = mine[parts == part]
-                url = filesystem.join(
-                    SegmentPaths(self._store, info.name).vectors, info.parts[part].name
-                )
-                for table, at in _read_rows(url, rows[inside] - edges[part]):
+                paths = SegmentPaths(self._store, info.name)
+                for table, at in _read_rows(paths, info.parts[part], rows[inside] - edges[part]):
                     pieces.append(table)
                     places.append(inside[at])
         order = np.argsort(np.concatenate(places))
@@ -171,8 +171,9 @@ class _OldRows:
         return self._segments[number]
 
 
-def _read_rows(url: str, rows: Ints) -> Iterator[tuple[pa.Table, Ints]]:
-    with open_parquet(url) as file, reading(url):
+def _read_rows(paths: SegmentPaths, part: PartInfo, rows: Ints) -> Iterator[tuple[pa.Table, Ints]]:
+    url = filesystem.join(paths.vectors, part.name)
+    with open_part(paths, part) as file, reading(url):
         metadata = file.metadata
         counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         edges = np.cumsum([0, *counts])

@@ -104,7 +104,7 @@ KINDS: dict[str, tuple[object, dict[str, Any], Load]] = {
 OPTIONAL = {
     *("lexical", "weight", "tombstones", "index", "rejects_name", "rejects_sha256", "carry"),
     *("questions_at_10", "value_at_100", "error", "drift", "why", "asked", "target", "mask"),
-    "analyzer",
+    *("analyzer", "footer_sha256"),
     *("id_column", "text_column", "metadata", "all_columns"),
 }
 

@@ -11,6 +11,7 @@ from transforms.catalog.index_manifest import IndexFile
 from transforms.catalog.layout import SegmentPaths, segment_name
 from transforms.catalog.lexical_manifest import LexicalInfo, LexicalPiece, LexicalShard
 from transforms.catalog.options import ANALYZER_VERSION
+from transforms.catalog.parts import open_part
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.errors import BadInput, Damaged
 from transforms.index.lexical import tantivy_files
@@ -18,7 +19,7 @@ from transforms.index.options import DEFAULT_LANGUAGE, LexicalOptions
 from transforms.index.shard_layout import ShardPlan, plan_lexical
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import filesystem, remedies
-from transforms.storage.parquet_files import open_parquet, reading
+from transforms.storage.parquet_files import reading
 
 _BATCH = 1_024
 
@@ -87,7 +88,7 @@ def build_lexical(
 def _texts(paths: SegmentPaths, shard: ShardPlan) -> Iterator[str]:
     for part in shard.parts:
         url = filesystem.join(paths.vectors, part.name)
-        with open_parquet(url) as file, reading(url):
+        with open_part(paths, part) as file, reading(url):
             for batch in file.iter_batches(_BATCH, columns=["text"]):
                 yield from batch.column(0).to_pylist()
 
