@@ -44,11 +44,13 @@ def cosines(vectors: Vectors, query: Vectors) -> Scores:
 
 def lengths(vectors: Vectors) -> Scores:
     """Return the lengths of vectors ``[n, dim]``, the same for equal vectors."""
-    return np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    found: Scores = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return found
 
 
 def _lengths(vectors: Vectors) -> Scores:
-    return np.sqrt(np.einsum("qnd,qnd->qn", vectors, vectors))
+    found: Scores = np.sqrt(np.einsum("qnd,qnd->qn", vectors, vectors))
+    return found
 
 
 def _rounded(scores: Scores, scales: Scores) -> Scores:

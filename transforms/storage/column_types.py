@@ -196,7 +196,7 @@ def _times(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
 
 
 def _finer(first: pa.DataType, second: pa.DataType) -> str:
-    return max(first.unit, second.unit, key=_UNITS.index)
+    return str(max(first.unit, second.unit, key=_UNITS.index))
 
 
 def _bytes(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:

@@ -327,7 +327,10 @@ def test_evaluate_prints_exact_match_and_f1(
     [
         (["search", "{store}", "x", "--rerank", "5"], "--rerank 5: needs --reranker"),
         (["search", "{store}", "x", "--reranker", "m"], "--reranker m: needs --rerank"),
-        (["search", "{store}", "x", "--rerank", "0", "--reranker", "m"], "--rerank 0: must be at least 1"),
+        (
+            ["search", "{store}", "x", "--rerank", "0", "--reranker", "m"],
+            "--rerank 0: must be at least 1",
+        ),
         (["search", "{store}", "x", "--no-answer"], "--no-answer: needs --reader"),
         (["search", "{store}", "x", "--reader", "/gone/m"], "--reader /gone/m: "),
         (

@@ -120,7 +120,7 @@ def _table_bytes(factory: str, dim: int) -> int:
     tables = 8 * lists * int(codes[1]) << int(codes[2] or 8) if codes and lists else 0
     widths = [value for name, value in _facts(factory, dim) if name.endswith("width")]
     # FAISS compares a matrix of these widths with the limit, even if a transform has none.
-    return tables + 4 * max(widths) ** 2
+    return tables + 4 * int(max(widths)) ** 2
 
 
 def _map_flag(factory: str) -> int:

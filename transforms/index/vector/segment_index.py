@@ -93,8 +93,10 @@ class SegmentIndex:
         # FAISS spreads several questions over all cores. One question is spread by shards or lists.
         apart = len(queries) == 1 and len(work) > 1
         wanted = kind.candidates(k)
-        given = {"queries": queries, "k": k, "wanted": wanted, "alone": not apart, "half": half}
-        search = functools.partial(_search, **given)
+
+        def search(shard: _Work) -> tuple[Scores, Rows]:
+            return _search(shard, queries, k, wanted, alone=not apart, half=half)
+
         found = search_pool().map(search, work) if apart else map(search, work)
         return merge_top_k([no_hits(len(queries)), *found], k)
 
