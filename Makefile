@@ -71,12 +71,13 @@ bench-index: $(BIN)/.installed ## build indexes, also with plain FAISS, and of r
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
 	$(BIN)/python -m tests.faults.reference
 
-faults: $(BIN)/.installed ## kill commands at random moments, run several writers, share a store, ask for all words: SEED=1, minutes
+faults: $(BIN)/.installed ## kill commands at random moments, run several writers, share a store, ask for all words, change inputs: SEED=1, minutes
 	$(BIN)/python -m tests.faults.kills --seed $(or $(SEED),0)
 	$(BIN)/python -m tests.faults.writers --seed $(or $(SEED),0)
 	$(BIN)/python -m tests.faults.threads --seed $(or $(SEED),0)
 	$(BIN)/python -m tests.faults.forks --seed $(or $(SEED),0)
 	$(BIN)/python -m tests.faults.words --seed $(or $(SEED),0)
+	$(BIN)/python -m tests.faults.fuzz_inputs --seed $(or $(SEED),0)
 
 model: $(BIN)/.installed ## train the default model again: DATA=folder of corpora, hours
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'

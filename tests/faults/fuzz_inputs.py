@@ -29,6 +29,8 @@ ROWS, GROUP = 60, 20
 #: The mutations of one child.
 _BLOCK = 1_000
 _SECONDS = 60
+#: The most faults that are printed.
+_SHOWN = 20
 _MEMORY = 8 << 30
 
 
@@ -309,7 +311,7 @@ def main() -> int:
     results, faults = run(options.seed, options.first, stop)
     for name, count in sorted(results.items()):
         print(f"{name}: {count:,}")
-    for fault in faults:
+    for fault in faults[:_SHOWN]:
         print(f"FAULT of --seed {options.seed} in mutation {fault}", file=sys.stderr)
     print(f"{options.mutations:,} mutations, {len(faults)} faults")
     return 1 if faults or not results else 0
