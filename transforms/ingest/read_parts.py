@@ -147,10 +147,11 @@ def _read_file(
             raise
         except (pa.ArrowException, OSError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
+            group = f"row group {piece.row_group} "
             raise BadInput(
                 "input file",
                 file.url,
-                f"row group {piece.row_group} can't be read: {reason}",
+                reason if reason.startswith(group) else f"{group}can't be read: {reason}",
                 "Replace or remove the file and run again",
             ) from error
 

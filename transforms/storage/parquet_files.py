@@ -158,9 +158,7 @@ def _counted(table: pa.Table, rows: int, what: str) -> pa.Table:
 
 def _check_rows(found: int, promised: int, what: str) -> None:
     if found != promised:
-        raise pa.ArrowInvalid(
-            f"{what} has {found} rows that can be read, but {promised} by the footer"
-        )
+        raise pa.ArrowInvalid(f"{what} has {found} of {promised} rows; it is damaged")
 
 
 def open_parquet(url: str) -> Any:
