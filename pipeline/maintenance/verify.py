@@ -1,6 +1,5 @@
 """``albeam verify``: check every file of a snapshot against the manifests."""
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pipeline.maintenance.verify_deep import DeepReport, check_deeply
 from transforms.catalog.index_manifest import IndexInfo
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.lexical_manifest import LexicalInfo
+from transforms.catalog.manifest_json import load
 from transforms.catalog.parts import MODEL_KEY, PartFormat, format_of, open_part
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment, read_snapshot
@@ -28,7 +28,11 @@ from transforms.index.vector.segment_index import SegmentIndex
 from transforms.search.store import Store
 from transforms.storage import filesystem, remedies
 from transforms.storage.file_cache import FileCache, check_file
+from transforms.storage.parquet_files import reading
+from transforms.storage.schema import PASSAGE_FIELDS, VECTOR
 
+#: Parts of a segment of which texts are looked up in its lexical index.
+_SAMPLED_PARTS = 16
 _SNAPSHOT_REMEDY = "Roll back, or embed again"
 
 
@@ -199,7 +203,31 @@ class _Check:
                 check_file(url, file.bytes, file.sha256, remedies.BUILD_LEXICAL)
         if len(self.damages) == damages:
             with self.collecting(), tempfile.TemporaryDirectory() as cache:
-                open_lexical(paths.store, [info], FileCache(Path(cache)))
+                index = open_lexical(paths.store, [info], FileCache(Path(cache)))
+                index.check(_sample_of_texts(paths, info))
+
+
+def _check_values(table: pa.Table, url: str) -> None:
+    """Raise Damaged if a passage lacks a value that each passage has, or is not Unicode."""
+    for name in (*(each.name for each in PASSAGE_FIELDS), VECTOR):
+        if table.column(name).null_count:
+            problem = f"has a passage without {name}"
+            raise Damaged("part", url, problem, remedies.EMBED_AGAIN)
+    with reading(url):
+        table.validate(full=True)
+    vectors = table.column(VECTOR).combine_chunks().flatten()
+    if vectors.null_count or not np.isfinite(vectors.to_numpy(zero_copy_only=False)).all():
+        problem = "has a vector with a number that is not finite"
+        raise Damaged("part", url, problem, remedies.EMBED_AGAIN)
+
+
+def _sample_of_texts(paths: SegmentPaths, info: SegmentInfo) -> Iterator[str]:
+    """Yield texts of evenly spaced row groups of a segment, and no more than a few thousand."""
+    parts = [part for part in info.parts if part.rows]
+    for part in parts[:: len(parts) // _SAMPLED_PARTS + 1]:
+        url = filesystem.join(paths.vectors, part.name)
+        with open_part(paths, part) as file, reading(url):
+            yield from file.read_row_group(0, columns=["text"]).column(0).to_pylist()
 
 
 def _check_part(
@@ -212,13 +240,14 @@ def _check_part(
     """Check a part, and add its live documents to those that were seen before."""
     url = filesystem.join(paths.vectors, part.name)
     check_file(url, part.bytes, part.sha256)
-    file = open_part(paths, part, form)
-    schema: pa.Schema = file.schema_arrow
-    identity = json.loads((schema.metadata or {}).get(MODEL_KEY, b"null"))
+    with open_part(paths, part, form) as file, reading(url):
+        schema: pa.Schema = file.schema_arrow
+        table = file.read()
+    identity = load((schema.metadata or {}).get(MODEL_KEY, b"null"), url)
     if identity != form.identity.to_dict():
         problem = f"has vectors of model {identity}, but the manifest names another one"
         raise Damaged("part", url, problem, remedies.EMBED_AGAIN)
-    table = file.read(columns=["document_id", "passage"])
+    _check_values(table, url)
     documents = set(pc.unique(table.column("document_id").filter(pa.array(live))).to_pylist())
     twice = sorted(documents & seen)
     if twice:

@@ -118,6 +118,8 @@ def exists(url: str) -> bool:
     fsspec's own ``exists`` returns False if the network fails.
     """
     fs, path = open_filesystem(url)
+    if is_local_fs(fs) and store_files.most_bytes(path) is not None:
+        return os.path.lexists(path)
     try:
         retry(lambda: fs.info(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -132,12 +134,17 @@ def modified(url: str) -> float:
         FileNotFoundError: there is no such file.
     """
     fs, path = open_filesystem(url)
+    if is_local_fs(fs) and store_files.most_bytes(path) is not None:
+        return os.lstat(path).st_mtime
     return modified_time(retry(lambda: fs.info(path)))
 
 
 def size(url: str) -> int:
     """Return the size of a file in bytes; raises FileNotFoundError if it does not exist."""
     fs, path = open_filesystem(url)
+    if is_local_fs(fs) and (file := store_files.open_local(path)) is not None:
+        with file:
+            return os.fstat(file.fileno()).st_size
     return int(retry(lambda: fs.info(path))["size"] or 0)
 
 

@@ -27,11 +27,12 @@ def open_lexical(url: str, segments: Sequence[SegmentInfo], cache: FileCache) ->
         Damaged: a file is missing, differs from its digest, or can't be read.
     """
     language = lexical_language(url, segments)
+    where = SegmentPaths(url, segments[0].name).lexical if len(segments) == 1 else url
     try:
-        return LexicalIndex(_pieces(url, segments, cache), language)
+        return LexicalIndex(_pieces(url, segments, cache), language, where)
     except FileNotFoundError:
         # Another process removed a cached copy meanwhile.
-        return LexicalIndex(_pieces(url, segments, cache), language)
+        return LexicalIndex(_pieces(url, segments, cache), language, where)
 
 
 def lexical_language(url: str, segments: Sequence[SegmentInfo]) -> str:

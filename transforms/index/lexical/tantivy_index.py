@@ -9,16 +9,15 @@ compaction removes them.
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import tantivy
 
-from transforms.errors import Damaged
 from transforms.index.lexical.analyzer import MAX_TERMS, analyzer_of
+from transforms.index.lexical.tantivy_errors import reading
 from transforms.index.lexical.tantivy_files import ROW, TEXT, OpenPiece, compose_index, schema
 from transforms.index.lexical.terms import Terms, Word
 from transforms.index.top_k import Rows, Scores
@@ -31,17 +30,22 @@ _LARGE, _COMMON = 100_000, 0.1
 _DEPTHS = ((25, 100), (100, 400), (250, AT_ONCE))
 #: Hits that are fetched beyond those that are wanted, and at most, to see all with equal scores.
 _MORE, _MOST = 8, 65_536
+#: The most terms that a check asks for.
+_CHECKED = 5_000
 
 
 class LexicalIndex:
     """Many pieces as one index, ranked by BM25 (k1 1.2, b 0.75) with the statistics of all."""
 
-    def __init__(self, pieces: Sequence[OpenPiece], language: str) -> None:
-        """Open the pieces.
+    def __init__(
+        self, pieces: Sequence[OpenPiece], language: str, where: str | None = None
+    ) -> None:
+        """Open the pieces; ``where`` names their folder in errors.
 
         Raises:
             Damaged: tantivy can't read them.
         """
+        self._where = where
         versions = sorted({piece.version for piece in pieces}, reverse=True)
         self._analyzers = [analyzer_of(version, language) for version in versions]
         self._schema = schema()
@@ -50,7 +54,7 @@ class LexicalIndex:
         self._filter: tuple[npt.NDArray[np.bool_], Rows] | None = None
         # One of tantivy's threads watches for changes, and may lock the folder during its removal.
         temporary = tempfile.TemporaryDirectory(prefix="albeam-", ignore_cleanup_errors=True)
-        with temporary as folder, _reading():
+        with temporary as folder, reading(where):
             compose_index(folder, pieces)
             index = tantivy.Index.open(folder)
             # The folder is removed, so there is nothing to reload.
@@ -112,6 +116,19 @@ class LexicalIndex:
         ]
         return np.concatenate([np.empty(0, np.float32), *pieces])
 
+    def check(self, texts: Iterable[str]) -> None:
+        """Ask for each word of some texts, and for the numbers of passages.
+
+        Raises:
+            Damaged: tantivy can't read what it needs for that.
+        """
+        words = {word for text in texts for word in self._words(text)}
+        terms = sorted({term for word in words for term in word.all_terms()})
+        for term in terms[:_CHECKED]:
+            self._found(self._word_query(Word((term,))), 1)
+        if self.rows:
+            self._found(tantivy.Query.all_query(), min(self.rows, _MOST))
+
     def _is_large(self, wanted: int) -> bool:
         """Return whether ranking so many candidates costs less than ranking all rows."""
         return self.rows > _LARGE and wanted <= AT_ONCE
@@ -172,6 +189,8 @@ class LexicalIndex:
         )
         # The same numbers also select rows of other shards.
         scores, found = self._found(only, min(self.rows, len(inside) * len(self._starts)))
+        if not len(found):
+            return result
         order = np.argsort(found)
         places = np.minimum(np.searchsorted(found[order], rows), len(found) - 1)
         at = order[places]
@@ -180,11 +199,14 @@ class LexicalIndex:
         return result
 
     def _found(self, query: tantivy.Query, limit: int) -> tuple[Scores, Rows]:
-        hits = self._searcher.search(query, limit=limit, count=False).hits
-        if not hits:
-            return _nothing()
-        addresses = [address for _, address in hits]
-        inside = np.array(self._searcher.fast_field_values(ROW, addresses), np.int64)
+        with reading(self._where):
+            hits = self._searcher.search(query, limit=limit, count=False).hits
+            if not hits:
+                return _nothing()
+            addresses = [address for _, address in hits]
+            inside = np.array(self._searcher.fast_field_values(ROW, addresses), np.int64)
+            if inside.min() < 0 or inside.max() >= self.rows:
+                raise ValueError("it numbers a passage that it does not have")
         pieces = np.array([address.segment_ord for address in addresses], np.int64)
         scores = np.array([score for score, _ in hits], np.float32)
         return scores, inside + self._firsts[pieces]
@@ -193,7 +215,8 @@ class LexicalIndex:
         """Return the question's words with the largest weights, of those that a passage has."""
         asked: dict[Word, _Asked] = {}
         for word, count in Counter(self._words(question)).items():
-            held = {term: self._searcher.doc_freq(TEXT, term) for term in word.all_terms()}
+            with reading(self._where):
+                held = {term: self._searcher.doc_freq(TEXT, term) for term in word.all_terms()}
             terms = tuple(term for term in word.terms if held[term])
             parts = tuple(tuple(term for term in each if held[term]) for each in word.parts)
             found = Word(terms, tuple(each for each in parts if each))
@@ -257,18 +280,6 @@ class _Asked:
 def _any_of(queries: Sequence[tantivy.Query]) -> tantivy.Query:
     """Return a query whose score is the sum of those that match."""
     return tantivy.Query.boolean_query([(tantivy.Occur.Should, each) for each in queries])
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Convert tantivy's errors about files that it can't read to Damaged."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        remedy = "Rebuild it: albeam index STORE --lexical auto"
-        raise Damaged("lexical index", None, f"can't be read: {error}", remedy) from error
 
 
 def _nothing() -> tuple[Scores, Rows]:

@@ -1,0 +1,35 @@
+"""What tantivy raises for files that it can't read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transforms.errors import Damaged
+from transforms.storage.remedies import BUILD_LEXICAL
+
+
+@contextmanager
+def reading(where: str | None) -> Iterator[None]:
+    """Turn tantivy's errors about files that it can't read into Damaged.
+
+    Args:
+        where: the folder of the files.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError, OverflowError) as error:
+        raise _damaged(where, error) from error
+    except BaseException as error:
+        # The class is made by tantivy's binding, and can't be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _damaged(where, error) from None
+
+
+def _damaged(where: str | None, error: BaseException) -> Damaged:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return Damaged("lexical index", where, f"can't be read: {reason}", BUILD_LEXICAL)
