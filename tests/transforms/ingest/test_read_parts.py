@@ -9,15 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroaring import BitMap64
 
+from tests.support.damage import hide_page
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.plan import Part, Plan
 from transforms.errors import BadInput, Damaged
 from transforms.ingest import part_tables, read_parts
 from transforms.ingest.part_tables import Chunk, chunk_of
 from transforms.ingest.partitioning import plan_parts
-from transforms.ingest.read_parts import read_chunks, read_part, reject_reasons
-from transforms.ingest.survey import survey_input
+from transforms.ingest.read_parts import read_chunks, read_ids, read_part, reject_reasons
+from transforms.ingest.survey import slices_of, survey_input
 from transforms.storage.hashing import metadata_hashes
 from transforms.storage.input_files import list_inputs
 from transforms.storage.schema import FILE, REJECT, ROW
@@ -167,12 +169,13 @@ def test_texts_and_ids_that_are_not_utf8_are_rejected_alone(tmp_path: Path) -> N
     assert found.column(ROW).to_pylist() == [0, 1, 2, 3]
 
 
-def test_metadata_that_is_not_utf8_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    folder = one_file(tmp_path, id=["a"], text=["x"], m=not_utf8(b"\xff"))
+def test_metadata_that_is_not_utf8_is_an_error_that_names_its_place(tmp_path: Path) -> None:
+    folder = one_file(tmp_path, id=["a", "b"], text=["x", "y"], m=not_utf8(b"a", b"\xff"))
     with pytest.raises(BadInput) as caught:
         read(plan_of(folder, all_columns=True))
     assert (caught.value.option, caught.value.value) == ("input file", str(folder / "a.parquet"))
     assert "'utf-8'" in caught.value.problem
+    assert "row 1 of the metadata column 'm'" in caught.value.problem
 
 
 def test_a_file_that_is_corrupt_inside_is_named(tmp_path: Path) -> None:
@@ -188,6 +191,45 @@ def test_a_file_that_is_corrupt_inside_is_named(tmp_path: Path) -> None:
         read(plan)
     assert (caught.value.option, caught.value.value) == ("input file", str(path))
     assert "row group 0" in caught.value.problem
+
+
+def lossy(folder: Path, rows: int = 60) -> Path:
+    """A file of one row group, in which the first page of the texts is lost."""
+    table = pa.table(
+        {"id": [f"d{n}" for n in range(rows)], "text": [f"{n:090}" for n in range(rows)]}
+    )
+    pq.write_table(
+        table, folder / "a.parquet", compression="none", use_dictionary=False, data_page_size=500,
+        write_batch_size=5,
+    )  # fmt: skip
+    hide_page(folder / "a.parquet", 1)
+    return folder
+
+
+def test_a_lost_page_is_noticed_although_the_last_rows_are_not_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_parts, "ROWS_PER_CHUNK", 7)
+    files = list_inputs((str(lossy(tmp_path)),))
+    survey = survey_input(files, ColumnOptions())
+    plan = plan_parts(survey, 10, 1_000, [BitMap64(range(25))])
+    with pytest.raises(BadInput) as caught:
+        read(plan)
+    assert (caught.value.option, caught.value.value) == ("input file", files[0].url)
+    assert "row group 0" in caught.value.problem
+    # Whoever reads the ids alone is not deceived by it.
+    [piece] = slices_of(survey)
+    assert sum(table.num_rows for table in read_ids(survey, piece)) == 60
+
+
+@pytest.mark.parametrize("size", [1, 7, 2_048])
+def test_a_lost_page_is_noticed_in_batches_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(read_parts, "ROWS_PER_CHUNK", size)
+    with pytest.raises(BadInput) as caught:
+        read(plan_of(lossy(tmp_path), 25))
+    assert caught.value.value == str(tmp_path / "a.parquet")
 
 
 def test_metadata_keeps_its_types_under_new_names_and_is_hashed(tmp_path: Path) -> None:
