@@ -215,7 +215,7 @@ def main() -> int:
     started = time.monotonic()
     shared_store.make(folder)
     shared_store.write_expected(folder, 200, options.seed)
-    for turn in range(10):
+    for turn in range(5):
         in_process(folder, options.seed + turn, 0, "loading")
     print(in_process(folder, options.seed, options.seconds, "idle,spawned,searching"))
     shutil.rmtree(folder)
