@@ -2,10 +2,11 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 from transforms.errors import BadInput
 
@@ -32,6 +33,12 @@ class Names:
         functions: its functions, in lower case.
         local: names that it declares itself, as a lambda does.
         reads: whether it reads a table or a table function.
+        tables: whether it reads a table.
+        every: the names of columns, tables and fields, as they are written.
+        counts: how often it uses each function.
+        casts: how many casts it has.
+        subqueries: how many subqueries it has.
+        recursive: whether one of them repeats itself.
     """
 
     columns: frozenset[str] | None
@@ -39,6 +46,12 @@ class Names:
     functions: frozenset[str]
     local: frozenset[str]
     reads: bool
+    tables: bool = False
+    every: frozenset[str] = frozenset()
+    counts: dict[str, int] = field(default_factory=dict)
+    casts: int = 0
+    subqueries: int = 0
+    recursive: bool = False
 
     def may_change(self, columns: frozenset[str]) -> bool:
         """Return whether the same rows may meet the condition at one time and not at another.
@@ -64,11 +77,22 @@ def names_of(text: str) -> Names:
     Raises:
         BadInput: the text is not one SQL expression; ``remedy`` is empty.
     """
+    written = _written(text)
+    # In a text the quotes would be escaped.
+    counts = Counter(name.lower() for name in _strings(written, "function_name"))
+    used = _Used(
+        tables='"type":"BASE_TABLE"' in written,
+        every=frozenset(_column_names(written)),
+        counts=dict(counts),
+        casts=written.count('"class":"CAST"'),
+        subqueries=written.count('"class":"SUBQUERY"'),
+        recursive='"type":"RECURSIVE_CTE_NODE"' in written,
+    )
     try:
-        nodes = list(_nodes(_expression(text)))
+        nodes = list(_nodes(_expression(text, written)))
     except RecursionError:
         # A tree that deep can't be read here; DuckDB can.
-        return Names(None, frozenset(), frozenset(), frozenset(), True)
+        return Names(None, frozenset(), frozenset(counts), frozenset(), True, **used)
     columns, parameters, functions, local = set(), set(), set(), set()
     every = reads = False
     for node in nodes:
@@ -93,15 +117,34 @@ def names_of(text: str) -> Names:
         frozenset(functions),
         frozenset(local),
         reads,
+        **used,
     )
+
+
+class _Used(TypedDict):
+    tables: bool
+    every: frozenset[str]
+    counts: dict[str, int]
+    casts: int
+    subqueries: int
+    recursive: bool
+
+
+def _strings(written: str, key: str) -> list[str]:
+    return [json.loads(found) for found in re.findall(rf'"{key}":("(?:[^"\\]|\\.)*")', written)]
+
+
+def _column_names(written: str) -> Iterator[str]:
+    for found in re.findall(r'"column_names":(\[(?:"(?:[^"\\]|\\.)*",?)*\])', written):
+        yield from json.loads(found)
 
 
 def _is_name(node: dict[str, Any]) -> bool:
     return node.get("class") == "COLUMN_REF"
 
 
-def _expression(text: str) -> Any:
-    """Return DuckDB's tree of an expression."""
+def _written(text: str) -> str:
+    """Return DuckDB's tree of a statement with an expression, as JSON."""
     import duckdb
 
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
@@ -110,6 +153,11 @@ def _expression(text: str) -> Any:
             [(written,)] = found.fetchall()
         except duckdb.Error as error:
             raise BadInput("where", text, f"can't be read: {error}") from error
+    return str(written)
+
+
+def _expression(text: str, written: str) -> Any:
+    """Return the tree of an expression."""
     tree = json.loads(written)
     if tree["error"]:
         if tree["error_type"] == "not implemented":

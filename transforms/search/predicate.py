@@ -1,6 +1,7 @@
 """Conditions on metadata columns, evaluated by DuckDB."""
 
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -13,10 +14,14 @@ from transforms.errors import BadInput
 from transforms.search.condition import Condition, Where, as_condition
 from transforms.search.condition_hints import remedy
 from transforms.search.condition_names import Names, lower, names_of
+from transforms.search.condition_rules import check_rules
 from transforms.search.duckdb_columns import bounded, readable
+from transforms.storage.column_types import cast_column, common_schema
 
 _ROW, _TABLE = "albeam row", "albeam rows"
-#: The time and memory that a condition may use on the rows of one part.
+#: Columns that DuckDB or `Evaluation` adds.
+_ROWS = (_ROW, "rowid")
+#: The time that a condition may use on all rows, and the memory on those of one part.
 _SECONDS = 30.0
 _MEMORY = "2GB"
 
@@ -39,8 +44,11 @@ class Evaluation:
         """
         self._condition, self._schema = as_condition(where), schema
         self.columns = named_columns(self._condition, schema)
+        hidden = {lower(_TABLE), *(name for name in _ROWS if name not in map(lower, schema.names))}
+        check_rules(self._condition.text, _names(self._condition, schema), tuple(hidden))
         self._every = _names(self._condition, schema).columns is None
         self._connection: Any = None
+        self._left = _SECONDS
 
     def __enter__(self) -> "Evaluation":
         self._connection = _connect()
@@ -98,18 +106,22 @@ class Evaluation:
             numbers = pa.chunked_array([pa.array(np.arange(rows, dtype=np.int64))])
             given[row] = numbers
             query = f'SELECT "{row}" FROM "{_TABLE}" WHERE {text}'
-        watch = threading.Timer(_SECONDS, self._connection.interrupt)
+        watch = threading.Timer(max(self._left, 0.0), self._connection.interrupt)
         self._connection.register(_TABLE, pa.table(given))
+        began = time.monotonic()
         watch.start()
         try:
+            if self._left <= 0:
+                raise duckdb.InterruptException
             executed = self._connection.execute(query, self._condition.values or None)
             columns = list(executed.fetchnumpy().values())
         except duckdb.InterruptException as error:
-            problem = f"takes more than {_SECONDS:.0f} seconds for {rows} rows"
+            problem = f"takes more than {_SECONDS:.0f} seconds"
             what = self._condition.text
             raise BadInput("where", what, problem, "Give a simpler condition") from error
         finally:
             watch.cancel()
+            self._left -= time.monotonic() - began
         if self._every and table.num_columns:
             # Each column that the pattern stands for must meet the condition.
             met: npt.NDArray[np.bool_] = np.logical_and.reduce(
@@ -196,13 +208,13 @@ def named_columns(where: Where, schema: pa.Schema) -> pa.Schema:
 
 def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """Return the columns of all segments; a segment's missing columns are null there."""
-    return pa.unify_schemas(list(schemas), promote_options="permissive")
+    return common_schema(schemas)
 
 
 def as_schema(table: pa.Table, schema: pa.Schema, rows: int) -> pa.Table:
     """Return a table of so many rows with the columns of a schema; missing columns are null."""
     columns = [
-        table.column(field.name).cast(field.type)
+        cast_column(table.column(field.name), field.type)
         if field.name in table.column_names
         else pa.nulls(rows, field.type)
         for field in schema

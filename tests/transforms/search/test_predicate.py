@@ -85,10 +85,13 @@ def test_an_unknown_column_is_named_with_those_that_there_are(tmp_path: Path) ->
 
 def test_a_condition_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predicate, "_SECONDS", 0.3)
-    endless = "n < (select count(*) from range(1000000000000) a where a.range % 7 = 3)"
+    ten = ", ".join(
+        f"(values {', '.join(f'({n})' for n in range(10))}) as t{i}(x{i})" for i in range(13)
+    )
+    endless = f"n < (select count(*) from {ten} where (x0 + x1 + x2 + x3 + x12) % 7 = 3)"
     with pytest.raises(BadInput) as caught:
         matching(pa.table({"n": [1, 2, 3]}), endless)
-    assert caught.value.problem == "takes more than 0 seconds for 3 rows"
+    assert caught.value.problem == "takes more than 0 seconds"
 
 
 def test_a_column_of_any_name_does_no_harm() -> None:
