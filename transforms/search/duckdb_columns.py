@@ -25,7 +25,10 @@ def readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column with floats for half floats, and decimals of at most 38 digits.
 
     Decimals that don't fit become floats. A column of another type that DuckDB can't read stays.
+    Days in milliseconds become days, because DuckDB counts those that are far away wrongly.
     """
+    if pt.is_date64(column.type):
+        return bounded(column)
     same = map_type(column.type, lambda kind: kind)
     for change in (_shorter, _as_float):
         kind = map_type(column.type, change)
@@ -41,8 +44,12 @@ def readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def bounded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column of times in microseconds; what DuckDB can't compare is infinite."""
     kind = column.type
+    if pt.is_date64(kind):
+        per_day = 86_400_000
+        days = _changed(column, pa.int64(), pa.int64(), lambda numbers: numbers // per_day)
+        column = _changed(days, pa.int32(), pa.int64(), _bounded_days)
     if pt.is_date(kind):
-        days = pc.cast(column, pa.date32())
+        days = column.cast(pa.int32()).cast(pa.date32())
         return _changed(days, pa.date32(), pa.int32(), _bounded_days)
     if not (pt.is_timestamp(kind) or pt.is_duration(kind)):
         return column

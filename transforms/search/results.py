@@ -80,7 +80,9 @@ class Answers(list[list[Hit]]):
         for field in self._columns:
             if field.name in _OWN:
                 continue
-            name = f"metadata.{field.name}" if field.name in columns else field.name
+            name = field.name
+            while name in columns:
+                name = f"metadata.{name}"
             values = [hit.metadata.get(field.name) for _, hit in lines]
             columns[name] = plain_column(values, field.type)
         return pa.table(columns)

@@ -20,6 +20,7 @@ from transforms.runtime.once import Once
 from transforms.runtime.search_pool import search_pool
 from transforms.storage import filesystem
 from transforms.storage.arrow_values import plain_rows
+from transforms.storage.column_types import cast_table, common_schema
 from transforms.storage.file_cache import FileCache
 from transforms.storage.parquet_files import reading
 from transforms.storage.schema import VECTOR
@@ -83,7 +84,8 @@ class RowReader:
         for group in self._by_group(rows):
             table = self._read_group(group.part, group.number, list(columns))
             tables.append(table.select(columns).take(pa.array(group.rows)))
-        return pa.concat_tables(tables, promote_options="permissive")
+        schema = common_schema(table.schema for table in tables)
+        return pa.concat_tables(cast_table(table, schema) for table in tables)
 
     def read_part(self, place: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Return columns of a part, all by default, by its place among all parts."""

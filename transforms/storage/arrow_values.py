@@ -137,7 +137,7 @@ def _text_as_number(value: Any, kind: pa.DataType) -> Any:
     if pt.is_dictionary(kind):
         return _text_as_number(value, kind.value_type)
     if pt.is_struct(kind):
-        return {field.name: _text_as_number(value[field.name], field.type) for field in kind}
+        return {field.name: _text_as_number(value.get(field.name), field.type) for field in kind}
     if pt.is_map(kind):
         kinds = kind.key_type, kind.item_type
         return [tuple(map(_text_as_number, pair, kinds)) for pair in value]

@@ -142,6 +142,16 @@ def cast_column(
     return column.cast(kind)
 
 
+def cast_table(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with the columns of a schema, which it has under other types.
+
+    Raises:
+        pa.ArrowException: a value does not fit.
+    """
+    columns = [cast_column(table.column(field.name), field.type) for field in schema]
+    return pa.table(columns, schema=schema)
+
+
 def _numbers(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
     kinds = (first, second)
     if all(map(pt.is_integer, kinds)):
@@ -228,7 +238,8 @@ def _extensions(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
         kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
         for kind in (first, second)
     ]
-    return common_type(*kinds) if kinds != [first, second] else None
+    # Those of other values have Python values of their own.
+    return pa.string() if all(map(_is_text, kinds)) else None
 
 
 def _with_times_of(theirs: pa.DataType, ours: pa.DataType) -> pa.DataType:

@@ -89,7 +89,8 @@ def test_all_kinds_of_strings_are_one_type(first: pa.DataType, second: pa.DataTy
         (pa.struct([("a", pa.int8())]), pa.struct([("a", pa.string())]), None),
         (pa.map_(pa.string(), pa.int8()), pa.map_(pa.large_string(), pa.int64()),
          pa.map_(pa.string(), pa.int64())),
-        (pa.uuid(), pa.binary(16), pa.binary(16)),
+        (pa.uuid(), pa.binary(16), None),
+        (pa.uuid(), pa.uuid(), pa.uuid()),
     ],
     ids=str,
 )  # fmt: skip
