@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-index bench-hybrid reference faults model clean
+.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-index bench-hybrid reference faults fuzz model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,12 @@ faults: $(BIN)/.installed ## kill commands at random moments, run several writer
 	$(BIN)/python -m tests.faults.threads --seed $(or $(SEED),0)
 	$(BIN)/python -m tests.faults.forks --seed $(or $(SEED),0)
 	$(BIN)/python -m tests.faults.words --seed $(or $(SEED),0)
+	$(BIN)/python -m tests.faults.fuzz_inputs --seed $(or $(SEED),0)
+
+fuzz: $(BIN)/.installed ## change stores, indexes, models and inputs at random, by accident and on purpose: SEED=1 COUNT=1000
+	$(BIN)/python -m tests.faults.fuzz_stores --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
+	$(BIN)/python -m tests.faults.fuzz_indexes --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
+	$(BIN)/python -m tests.faults.fuzz_models --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_inputs --seed $(or $(SEED),0)
 
 model: $(BIN)/.installed ## train the default model again: DATA=folder of corpora, hours

@@ -60,18 +60,23 @@ _VALUES = (
 def base() -> tuple[Path, dict[str, Any]]:
     """Make a sound store; return its folder, and what each use of it answers."""
     folder = Path(tempfile.mkdtemp(prefix="albeam-fuzz-base-"))
-    os.environ["HOME"] = str(folder)
     return folder / "store", in_child(lambda: _make(str(folder / "store")))
 
 
 def _make(store: str) -> dict[str, Any]:
-    faiss.omp_set_num_threads(1)
+    _prepare(Path(store).parent)
     names = {f"a{n:03d}": 1 + n % 2 for n in range(150)}
     add_segment(store, "one", names, parts=2, language="english", rejects=2)
     names = {f"b{n:03d}": 1 for n in range(120)}
     add_segment(store, "two", names, index="SQ8", recall_target=0.1, language="english")
     remove_documents(store, ["a003", "b004", "b005"])
     return {name: _plain(use(store)) for name, use in READERS.items()}
+
+
+def _prepare(home: Path) -> None:
+    """Prepare a child: its files that were checked are noted in a folder of this fuzz."""
+    os.environ["HOME"] = str(home)
+    faiss.omp_set_num_threads(1)
 
 
 def _plain(value: Any) -> str:
@@ -321,7 +326,7 @@ def _sha256(path: Path) -> str:
 
 def use(work: Path, what: str) -> str:
     """Read a store in each way, verify it, and write to it."""
-    faiss.omp_set_num_threads(1)
+    _prepare(base()[0].parent)
     store, expected = str(work / "store"), base()[1]
     moved = _state(work / "moved")
     errors: dict[str, AlbeamError] = {}
