@@ -174,9 +174,7 @@ def explain(factory: str, reason: str, options: IndexOptions, dim: int, rows: in
         words.append(f"{_time(build_seconds(factory, dim, rows))} to build")
         words.append(f"recall@10 of {options.recall_target:g} asked for")
         if not faiss_factory.kind_of(factory, dim).selects:
-            words.append(
-                "a search that excludes rows scans the float16 vectors instead"
-            )
+            words.append("a search that excludes rows scans the float16 vectors instead")
     if size > options.memory:
         words.append(f"more than the {size_words(options.memory)} of --index-memory")
     return ", ".join(words)
