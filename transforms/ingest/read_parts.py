@@ -182,7 +182,7 @@ def _source_table(rows: InputRows, plan: Plan | Survey) -> pa.Table:
             reasons[place] = f"{what} is not UTF-8"
     metadata = {new: rows.column(old, plan.schema.field(new).type) for new, old in columns.metadata}
     try:
-        hashes = metadata_hashes(metadata, rows.count)
+        hashes = metadata_hashes(metadata, rows.count, plan.schema)
     except UnicodeDecodeError as error:
         # Ids and texts that are not UTF-8 become rejects.
         raise rows.undecodable(old for _, old in columns.metadata) or error from error

@@ -18,15 +18,20 @@ def text_hashes(texts: pa.Array) -> pa.Array:
     return pa.array([None if value is None else _digest(value) for value in values], HASH)
 
 
-def metadata_hashes(columns: dict[str, pa.Array], rows: int) -> pa.Array:
+def metadata_hashes(
+    columns: dict[str, pa.Array], rows: int, schema: pa.Schema | None = None
+) -> pa.Array:
     """Return BLAKE2b-128 of each row's metadata: names, types and values, in any column order.
 
     Args:
         columns: the columns by name, each of ``rows`` values.
         rows: the number of rows; there may be no columns.
+        schema: the columns' types; by default those that they have. Equal types may differ in the
+            names of what is in lists.
     """
     names = sorted(columns)
-    types = {name: str(columns[name].type) for name in names}
+    kinds = columns if schema is None else {name: schema.field(name) for name in names}
+    types = {name: str(kinds[name].type) for name in names}
     head = json.dumps(types, sort_keys=True).encode()
     if not names:
         return pa.array([_digest(head)] * rows, HASH)
