@@ -12,7 +12,7 @@ from transforms.index.top_k import best_of_each
 from transforms.search.fusion import combine
 from transforms.search.options import RankOptions
 from transforms.search.questions import name_of
-from transforms.search.ranker import Ranked
+from transforms.search.ranking import Ranked
 from transforms.search.store import Store
 from transforms.storage.probe import probe_exclusive
 from transforms.transactions.commits import commit_weight

@@ -113,6 +113,7 @@ class Dense:
         self, vectors: npt.NDArray[np.float32], depth: int, where: Where | None = None
     ) -> tuple[Scores, Rows]:
         """Return the best passages that the indexes find if they are asked for so many."""
+        vectors = question_vectors(vectors, self._dim)
         where = self._live.condition(where)
         found = [no_hits(len(vectors))]
         first = 0

@@ -1,10 +1,9 @@
 """Fusion of two scores, the cosine of vectors and BM25 of words, into one ranking."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
+from transforms.index.products import cosines
 from transforms.search.options import DEFAULT_WEIGHT
 
 Floats = npt.NDArray[np.float32]
@@ -41,23 +40,9 @@ def _ranks(scores: Floats) -> npt.NDArray[np.int64]:
     return np.searchsorted(np.sort(-scores), -scores, side="left") + 1
 
 
-def unlike(vectors: Floats, places: Sequence[int], most: int) -> list[int]:
-    """Return the places whose vector is not nearly identical to that of a better place.
-
-    Args:
-        vectors: float32 ``[n, dim]``.
-        places: positions in ``vectors``, best first.
-        most: how many places to return at most.
-    """
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    directions = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    kept: list[int] = []
-    for place in places:
-        if len(kept) == most:
-            break
-        if not kept or (directions[kept] @ directions[place]).max() < _ALIKE:
-            kept.append(place)
-    return kept
+def is_alike(vectors: Floats, vector: Floats) -> bool:
+    """Return whether a vector ``[dim]`` is nearly identical to one of others ``[n, dim]``."""
+    return bool(cosines(vectors, vector).max(initial=-1.0) >= _ALIKE)
 
 
 def default_weight(weight: float | None, learnt: float | None) -> float:

@@ -2,55 +2,32 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.catalog.snapshot import Snapshot
-from transforms.index.top_k import Rows, Scores, best_of_each
+from transforms.index.products import cosines, products
+from transforms.index.top_k import Rows
 from transforms.runtime.search_pool import search_pool
 from transforms.search.dense import Dense
-from transforms.search.fusion import combine, default_weight, reciprocal_ranks, unlike
+from transforms.search.fusion import combine, default_weight, reciprocal_ranks
 from transforms.search.live_rows import LiveRows
 from transforms.search.options import RankOptions
+from transforms.search.ranking import Ranked, Ranking
 from transforms.search.row_reader import RowReader
 from transforms.search.timing import Stages, timed
 
 if TYPE_CHECKING:
     from transforms.index.lexical.tantivy_index import LexicalIndex
 
-#: Passages that each half of a hybrid search gives at least.
-_LEAST_CANDIDATES = 100
+#: Passages that each half of a hybrid search gives at first, and how many of them it takes to rank
+#: a document. A deeper search gives twice as many.
+_FIRST_DEPTH, _DEPTH_PER_DOCUMENT = 100, 2
 #: Passages fetched at once for all questions together, unless one question wants more.
 _MOST_AT_ONCE = 4_000_000
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """The best passages of a question, one or more per document, best first.
-
-    Attributes:
-        rows: global rows.
-        scores: the scores that rank them.
-        dense: inner products, or cosines in a hybrid search; None in mode lexical.
-        lexical: BM25 scores; None in mode dense.
-        whole: whether no other passage can be found.
-    """
-
-    rows: Rows
-    scores: Scores
-    dense: Scores | None = None
-    lexical: Scores | None = None
-    whole: bool = True
-
-    def take(self, places: Sequence[int]) -> "Ranked":
-        """Return the passages at some places."""
-        at = np.array(places, np.int64)
-        dense = None if self.dense is None else self.dense[at]
-        lexical = None if self.lexical is None else self.lexical[at]
-        return Ranked(self.rows[at], self.scores[at], dense, lexical, self.whole)
 
 
 class Ranker:
@@ -85,6 +62,10 @@ class Ranker:
     ) -> list[Ranked]:
         """Find the best passage of each of the best ``k`` documents, for each question.
 
+        A hybrid search scores some passages of each half. A deeper one may find a passage that is
+        better than some that are ranked already. It comes after these, so that the best documents
+        are the same, however many are asked for.
+
         Args:
             questions: the texts; mode dense uses only their number.
             vectors: the questions' vectors, float32 ``[questions, dim]``; None in mode lexical.
@@ -92,39 +73,34 @@ class Ranker:
             stages: receives the durations of ``dense``, ``lexical`` and ``fuse``.
         """
         options = replace(options, where=self._live.condition(options.where))
-        nothing = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
-        results = [nothing] * len(questions)
-        live = self._live.count(options.where)
-        if not live:
-            return results
-        documents, passages = self._snapshot.documents, self._snapshot.passages
-        k = min(options.k, documents)
-        options = replace(options, k=k)
-        # Several passages may belong to one document.
-        several = passages > documents
-        wanted = k + max(k // 2, 10) if several else k
-        if options.mode == "hybrid":
-            wanted = max(wanted, _LEAST_CANDIDATES)
-        pending = list(range(len(questions)))
+        live, documents = self._live.count(options.where), self._snapshot.documents
+        wanted = min(options.offset + options.k, documents)
+        rankings = [Ranking(wanted) for _ in questions]
+        hybrid = options.mode == "hybrid"
+        if hybrid:
+            depth = _FIRST_DEPTH
+        elif self._snapshot.passages > documents:
+            # Several passages may belong to one document.
+            depth = wanted + max(wanted // 2, 10)
+        else:
+            depth = wanted
+        pending = list(range(len(questions))) if live and options.offset < documents else []
         while pending:
-            wanted = min(live, wanted)
+            depth = min(live, depth)
             unsettled = []
-            at_once = max(_MOST_AT_ONCE // wanted, 1)
+            at_once = max(_MOST_AT_ONCE // depth, 1)
             for first in range(0, len(pending), at_once):
                 some = pending[first : first + at_once]
                 texts = [questions[place] for place in some]
                 theirs = None if vectors is None else vectors[some]
-                every = self.candidates(texts, theirs, options, wanted, stages)
-                if several or options.diverse:
-                    chosen = self._choose(every, options)
-                else:
-                    chosen = [list(range(min(k, len(found.rows)))) for found in every]
-                for place, found, places in zip(some, every, chosen, strict=True):
-                    results[place] = found.take(places)
-                    if len(results[place].rows) < k and not found.whole:
+                every = self.candidates(texts, theirs, options, depth, stages)
+                most = depth // _DEPTH_PER_DOCUMENT if hybrid else None
+                self._extend([rankings[place] for place in some], every, most, options)
+                for place, found in zip(some, every, strict=True):
+                    if not found.whole and not rankings[place].full():
                         unsettled.append(place)
-            pending, wanted = unsettled, 2 * wanted
-        return results
+            pending, depth = unsettled, 2 * depth
+        return [ranking.page(options.offset) for ranking in rankings]
 
     def candidates(
         self,
@@ -153,7 +129,8 @@ class Ranker:
             search = functools.partial(self._lexical().candidates, wanted=wanted, live=live)
             by_words = search_pool().map(search, questions)
         with timed(stages, "dense"):
-            scores, rows = self._dense.nearest(vectors, wanted, where)
+            search_dense = self._dense.ranked if by_words is None else self._dense.candidates
+            scores, rows = search_dense(vectors, wanted, where)
         by_vectors = [(s[r >= 0], r[r >= 0]) for s, r in zip(scores, rows, strict=True)]
         if by_words is None:
             return [Ranked(r, s, s, None, whole) for s, r in by_vectors]
@@ -182,35 +159,43 @@ class Ranker:
             bm25 = self._lexical().scores(question, rows)
         with timed(stages, "fuse"):
             best = float(bm25.max(initial=0.0))
-            normalized = self._snapshot.identity.normalize
-            cosines = _cosines(self._dense.vectors(rows), vector, normalized)
-            if options.fusion == "rrf":
-                scores = reciprocal_ranks(cosines, bm25)
+            near = self._dense.vectors(rows)
+            if self._snapshot.identity.normalize:
+                similar = products(near[None], vector[None])[0]
             else:
-                scores = combine(cosines, bm25, best, self.weight(options.weight))
+                similar = cosines(near, vector)
+            if options.fusion == "rrf":
+                scores = reciprocal_ranks(similar, bm25)
+            else:
+                scores = combine(similar, bm25, best, self.weight(options.weight))
             order = np.lexsort((rows, -scores))
-        return Ranked(rows, scores, cosines, bm25, whole).take(order.tolist())
+        return Ranked(rows, scores, similar, bm25, whole).take(order.tolist())
 
-    def _choose(self, every: Sequence[Ranked], options: RankOptions) -> list[list[int]]:
-        """Return the places of the best passage of each document, for each question."""
+    def _extend(
+        self,
+        rankings: Sequence[Ranking],
+        every: Sequence[Ranked],
+        most: int | None,
+        options: RankOptions,
+    ) -> None:
+        """Append what was found for questions to their rankings."""
+        several = self._snapshot.passages > self._snapshot.documents
         # To know a row's document, its row group must be read. The best rows are mostly enough.
-        few = None if options.diverse else options.k + options.k // 2
-        chosen: list[list[int]] = [[] for _ in every]
-        pending = list(range(len(every)))
+        wanted = options.offset + options.k
+        start, stop = 0, wanted + wanted // 2
+        pending = list(zip(rankings, every, strict=True))
         while pending:
-            rows = [every[number].rows[:few] for number in pending]
+            some = [found.take(range(len(found.rows))[start:stop]) for _, found in pending]
+            lists = [each.rows for each in some]
+            names = self._document_ids(lists) if several else [rows.tolist() for rows in lists]
             unsettled = []
-            for number, names in zip(pending, self._document_ids(rows), strict=True):
-                found = every[number]
-                if options.diverse:
-                    places = best_of_each(names, len(names))
-                    chosen[number] = unlike(self._dense.vectors(found.rows), places, options.k)
-                    continue
-                chosen[number] = best_of_each(names, options.k)
-                if len(chosen[number]) < options.k and len(names) < len(found.rows):
-                    unsettled.append(number)
-            pending, few = unsettled, None if few is None else 2 * few
-        return chosen
+            for (ranking, found), few, documents in zip(pending, some, names, strict=True):
+                limit = None if found.whole else most
+                vectors = self._dense.vectors(few.rows) if options.diverse else None
+                ranking.extend(few, documents, limit, vectors)
+                if not ranking.full(limit) and stop < len(found.rows):
+                    unsettled.append((ranking, found))
+            pending, start, stop = unsettled, stop, 2 * stop
 
     def _document_ids(self, lists: Sequence[Rows]) -> list[list[str]]:
         """Return the document ids of lists of global rows, read together."""
@@ -219,13 +204,3 @@ class Ranker:
             line[: len(each)] = each
         names = self._rows.document_ids(rows)
         return [line[: len(each)] for line, each in zip(names, lists, strict=True)]
-
-
-def _cosines(
-    vectors: npt.NDArray[np.float32], vector: npt.NDArray[np.float32], normalized: bool
-) -> Scores:
-    products = vectors @ vector
-    if normalized:
-        return products
-    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
-    return np.asarray(products / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)

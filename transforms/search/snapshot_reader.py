@@ -18,7 +18,8 @@ from transforms.runtime.once import Once
 from transforms.search.dense import Dense
 from transforms.search.live_rows import LiveRows
 from transforms.search.options import RankOptions
-from transforms.search.ranker import Ranked, Ranker
+from transforms.search.ranker import Ranker
+from transforms.search.ranking import Ranked
 from transforms.search.results import Answers, Hit, as_hit
 from transforms.search.row_reader import RowReader
 from transforms.search.timing import Stages, timed

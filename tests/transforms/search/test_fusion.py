@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from transforms.search.fusion import combine, reciprocal_ranks, unlike
+from transforms.search.fusion import combine, is_alike, reciprocal_ranks
 
 
 def floats(*values: float) -> np.ndarray:
@@ -22,8 +22,8 @@ def test_reciprocal_ranks_are_summed_and_ties_share_a_rank() -> None:
     np.testing.assert_allclose(fused, expected, rtol=1e-6)
 
 
-def test_what_is_nearly_identical_to_a_better_one_is_left_out() -> None:
-    vectors = np.array([[1, 0], [0.999, 0.01], [0, 3], [0.7, 0.7], [0, 1]], np.float32)
-    assert unlike(vectors, [0, 1, 2, 3, 4], 9) == [0, 2, 3]
-    assert unlike(vectors, [1, 0, 4, 3], 2) == [1, 4]
-    assert unlike(vectors[:0], [], 2) == []
+def test_vectors_of_nearly_the_same_direction_are_alike() -> None:
+    vectors = np.array([[1, 0], [0, 3]], np.float32)
+    for vector, alike in (((0.999, 0.01), True), ((0, 1), True), ((0.7, 0.7), False)):
+        assert is_alike(vectors, floats(*vector)) is alike
+    assert not is_alike(vectors[:0], floats(1, 0))

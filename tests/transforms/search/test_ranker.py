@@ -15,7 +15,7 @@ from tests.support.stores import add_segment, make_vectors
 from transforms.errors import BadInput
 from transforms.search import ranker
 from transforms.search.options import RankOptions, check_fusion
-from transforms.search.ranker import Ranked
+from transforms.search.ranking import Ranked
 from transforms.search.results import Answers, Hit
 from transforms.search.store import Store
 from transforms.search.timing import Stages
