@@ -111,9 +111,11 @@ def summarize(
     embedded = tokens - sum(part.tokens for part in parts if part.number in outcome.done_before)
     index = info.index if info is not None else None
     lexical = info.lexical if info is not None else None
+    rejects = info.rejects if info is not None else changes.rejects
     notices = (
         job.model.notice,
         *change_notices(changes, late),
+        *reject_notices(rejects, changes.rows, job.options.columns.text_column),
         *unknown_notices(outcome.unknown_texts),
         *outcome.notices,
     )
@@ -127,7 +129,7 @@ def summarize(
         removed=counts["removed"],
         passages=(info.rows if info is not None else 0) + changes.kept_passages,
         tokens=tokens,
-        rejects=info.rejects if info is not None else changes.rejects,
+        rejects=rejects,
         bytes=info.size if info is not None else 0,
         seconds=round(seconds, 3),
         tokens_per_second=round(embedded / seconds, 1) if outcome.embedded else 0.0,
@@ -166,6 +168,16 @@ def change_notices(changes: ChangeSet, late_rejects: Mapping[str, int]) -> list[
             f"{counted(lost, 'live document')} {verb} rejected in this input and removed."
         )
     return notices
+
+
+def reject_notices(rejects: Mapping[str, int], rows: int, text_column: str) -> list[str]:
+    """Return what the user should know about an input of which nothing can be embedded."""
+    if not rows or sum(rejects.values()) < rows:
+        return []
+    return [
+        f"None of {counted(rows, 'input row')} can be embedded. Check that --text-column "
+        f"{text_column} names the texts."
+    ]
 
 
 def unknown_notices(texts: int) -> list[str]:

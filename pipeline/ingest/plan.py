@@ -7,6 +7,7 @@ import resource
 import sys
 from dataclasses import asdict, dataclass, field
 
+from pipeline.command_line.console import counted
 from pipeline.ingest.options import PlanOptions
 from pipeline.ingest.resolve import new_pipeline, resolve
 from transforms.catalog.parts import PartFormat
@@ -121,7 +122,8 @@ def run(options: PlanOptions) -> PlanReport:
     shards = _shards(choice, embed.index.shards, parts, count, dim)
     raw = 2 * count * dim if factory not in (None, EXACT) else 0
     building = build_seconds(factory, dim, count) if factory else 0.0
-    measured = sample.part.tokens / sample.seconds
+    # An input of which nothing can be embedded is no error: `embed` rejects its rows.
+    measured = sample.part.tokens / sample.seconds if sample.part.rows else job.rate
     speed = options.tokens_per_second or measured
     embedding = tokens / (speed * options.parallel)
     described = len(json.dumps(asdict(sample.part), indent=1))
@@ -134,7 +136,7 @@ def run(options: PlanOptions) -> PlanReport:
         tokens=tokens,
         parts=parts,
         rows_per_part=per_part,
-        vector_bytes=round(sample.part.bytes / sample.part.rows * count),
+        vector_bytes=round(sample.part.bytes / max(sample.part.rows, 1) * count),
         index=factory or "none",
         index_reason=choice.why,
         index_bytes=index_bytes(factory, dim, count) if factory else 0,
@@ -146,7 +148,7 @@ def run(options: PlanOptions) -> PlanReport:
         shuffle_bytes=described * parts,
         files=2 * parts + (sample.rejected > 0) * parts + shards * (2 if raw else 1) + 2,
         worker_bytes=_peak_bytes(),
-        shard_bytes=_shard_bytes(factory, dim, math.ceil(count / shards)) if factory else 0,
+        shard_bytes=_shard_bytes(factory, dim, math.ceil(count / max(shards, 1))) if factory else 0,
         tokens_per_second=round(speed, 1),
         speed="as given" if options.tokens_per_second else _measured(sample),
         workers=options.parallel,
@@ -181,6 +183,8 @@ def _shard_bytes(factory: str, dim: int, rows: int) -> int:
 
 
 def _measured(sample: Sample) -> str:
+    if not sample.part.rows:
+        return f"expected here; none of {counted(sample.rows, 'sampled row')} can be embedded"
     return f"measured here, {sample.part.rows} passages in {sample.seconds:.1f} s on {_cores()}"
 
 

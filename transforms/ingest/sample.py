@@ -14,7 +14,6 @@ from transforms.catalog.parts import PartFormat
 from transforms.catalog.plan import Slice
 from transforms.catalog.segment import PartInfo
 from transforms.encoder.encoder import Encoder
-from transforms.errors import BadInput
 from transforms.ingest.embed_passages import embed_passages
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.part_tables import Chunk, count_tokens, mark_chunk
@@ -39,7 +38,7 @@ class Sample:
         passages: the passages of the other rows.
         tokens: the tokens of the passages, including special tokens.
         part: the file that was written from the embedded passages.
-        seconds: how long it took to embed those.
+        seconds: how long it took to embed those; 0 if no row can be embedded.
     """
 
     rows: int
@@ -58,24 +57,16 @@ def take_sample(
     form: PartFormat,
     seconds: float,
 ) -> Sample:
-    """Read up to 1,024 rows of up to 16 row groups, and embed their passages for some seconds.
-
-    Raises:
-        BadInput: no row of the sample can be embedded.
-    """
+    """Read up to 1,024 rows of up to 16 row groups, and embed their passages for some seconds."""
     table = pa.concat_tables(read_slices(survey, *even_slices(survey)))
     passages = split_passages(table, tokenizer, options)
     good = passages.filter(pc.is_null(passages.column(REJECT)))
-    if not good.num_rows:
-        raise BadInput(
-            "text_column",
-            survey.columns.text_column,
-            f"none of the {table.num_rows} sampled rows can be embedded",
-            "Name the column that holds the texts",
-        )
-    # Shuffled, so that the first ones represent all of them.
-    order = np.random.default_rng(0).permutation(good.num_rows)
-    chunks, spent = _embed(good.take(pa.array(order)), encoder, seconds)
+    if good.num_rows:
+        # Shuffled, so that the first ones represent all of them.
+        order = np.random.default_rng(0).permutation(good.num_rows)
+        chunks, spent = _embed(good.take(pa.array(order)), encoder, seconds)
+    else:
+        chunks, spent = [embed_passages(passages, encoder)], 0.0
     with tempfile.TemporaryDirectory(prefix="albeam-plan-") as folder:
         writer = PartWriter(SegmentPaths(folder, "sample"), 0, form)
         writer.write(mark_chunk(pa.concat_tables(chunks), Chunk(0, 0, last=True)))

@@ -99,7 +99,7 @@ def test_without_json_a_plan_is_a_table(
 
 
 def test_an_error_of_a_plan_is_one_line(
-    corpus: Path, albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    corpus: Path, albert: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     how = [str(corpus), "--model", str(albert)]
     assert "--rows 0: " in refused(capsys, *how, "--rows", "0")
@@ -109,9 +109,29 @@ def test_an_error_of_a_plan_is_one_line(
     assert "--rows-per-part 0: " in refused(capsys, *how, "--rows-per-part", "0")
     assert "--runner nosuch: " in refused(capsys, *how, "--runner", "nosuch")
     assert "is unknown to albeam and to Beam" in refused(capsys, *how, "--paralel", "3")
-    pq.write_table(pa.table({"id": ["a"], "text": [" "]}), tmp_path / "blank.parquet")
-    blank = str(tmp_path / "blank.parquet")
-    assert "--text-column text: " in refused(capsys, blank, "--model", str(albert))
+
+
+@pytest.mark.parametrize("texts", [[" ", ""], [None, None]])
+@pytest.mark.parametrize("index", ["auto", "none", "flat"])
+def test_an_input_without_text_is_planned_as_it_is_embedded(
+    albert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    texts: list[str | None],
+    index: str,
+) -> None:
+    table = pa.table({"id": ["a", "b"], "text": pa.array(texts, pa.string())})
+    pq.write_table(table, tmp_path / "a.parquet")
+    how = [str(tmp_path / "a.parquet"), "--model", str(albert), "--index", index]
+    planned = plan(capsys, *how)
+    assert main(["embed", *how, "--store", str(tmp_path / "store"), "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert planned["rejects"] == sum(done["rejects"].values()) == 2
+    for name in ("passages", "tokens"):
+        assert planned[name] == done[name] == 0
+    assert planned["parts"] == done["parts"]
+    assert planned["embed_seconds"] == 0
+    assert "--text-column text" in done["notice"]
 
 
 def test_a_sample_is_spread_over_all_files_and_row_groups(tmp_path: Path) -> None:
