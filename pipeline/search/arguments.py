@@ -11,6 +11,7 @@ from pipeline.command_line.shared_arguments import (
 )
 from pipeline.search.options import ReadingOptions
 from transforms.models.options import Placement
+from transforms.search.condition import where_of_text
 from transforms.search.options import DEFAULT_WEIGHT, FUSIONS, RankOptions
 
 
@@ -29,6 +30,13 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
         default=RankOptions.k,
         help="number of documents to find (default: %(default)s)",
     )
+    parser.add_argument(
+        "--offset",
+        type=whole_number,
+        default=RankOptions.offset,
+        metavar="N",
+        help="leave out the best N documents, for the pages after the first (default: %(default)s)",
+    )
     ranking_arguments(parser)
     parser.add_argument(
         "--output",
@@ -45,9 +53,11 @@ def ranking_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that filter and rank documents."""
     parser.add_argument(
         "--where",
+        type=where_of_text,
         metavar="CONDITION",
         help="rank only documents that meet an SQL condition over metadata columns, such as "
-        "\"lang = 'en' and year >= 2020\"",
+        "\"lang = 'en' and year >= 2020\"; or the JSON of a condition and its values, such as "
+        '["lang = ?", ["en"]]',
     )
     parser.add_argument(
         "--fusion",

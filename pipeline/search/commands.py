@@ -59,6 +59,7 @@ def _rank_options(store: "Store", arguments: Any) -> RankOptions:
 
     given = arguments
     mode = chosen_mode(store, given.mode)
-    options = RankOptions(given.k, mode, given.where, given.fusion, given.weight, given.diverse)
+    ways = given.where, given.fusion, given.weight, given.diverse, given.offset
+    options = RankOptions(given.k, mode, *ways)
     check_fusion(options, (mode,))
     return options

@@ -25,7 +25,9 @@ def run(
     """Print the hits of each question; as JSON, one array and line per question."""
     reading = reading or ReadingOptions()
     models, k = Reading(reading), reading.shown(options.k)
-    wanted = replace(options, k=models.candidates(options.k))
+    # Reranked documents are all searched for: a page is a slice of their new order.
+    first = options.offset if models.ranks else 0
+    wanted = replace(options, k=models.candidates(options.k), offset=options.offset - first)
     check = QuestionCheck()
     for start in range(0, len(questions), _AT_ONCE):
         some = questions[start : start + _AT_ONCE]
@@ -33,7 +35,7 @@ def run(
         if options.mode != "lexical":
             check += check_questions(some, store.encoder.tokenizer, store.snapshot.identity)
         for question, candidates in zip(some, found, strict=True):
-            hits = models.ranked(question, candidates, k)
+            hits = models.ranked(question, candidates, first + k)[first:]
             answers = models.answers(question, hits)
             if as_json:
                 rows = [asdict(hit) for hit in hits]

@@ -48,11 +48,11 @@ def answer(store: Store, piece: QuestionSlice, options: SearchOptions) -> pa.Tab
     """Return the rows of the run for a slice of questions, with `RUN_SCHEMA`."""
     ids, questions = read_slice(piece)
     found = store.rank(questions, options.rank)
-    counts = [len(each.rows) for each in found]
+    first, counts = 1 + options.rank.offset, [len(each.rows) for each in found]
     names = store.names(np.concatenate([each.rows for each in found]))
     columns = {
         ID: pa.array(ids, pa.string()).take(pa.array(np.repeat(np.arange(len(ids)), counts))),
-        "rank": np.concatenate([np.arange(1, 1 + count, dtype=np.int32) for count in counts]),
+        "rank": np.concatenate([np.arange(count, dtype=np.int32) + first for count in counts]),
         "document_id": names.column("document_id"),
         "passage": names.column("passage"),
         "score": np.concatenate([each.scores for each in found]).astype(np.float32),
