@@ -84,8 +84,6 @@ class Results:
 def run(fuzzer: Fuzzer, seed: int, numbers: Sequence[int], show: bool = False) -> Results:
     """Make each change of these numbers, and use the changed files."""
     results = Results(show=show)
-    # FAISS, torch and others print what they refuse.
-    logging.disable(logging.CRITICAL)
     for number in numbers:
         with tempfile.TemporaryDirectory(prefix="albeam-fuzz-") as folder:
             work, outside = Path(folder, "work"), Path(folder, "outside")
@@ -202,7 +200,8 @@ def _bound(seconds: int, memory: int | None) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        # Libraries print what they refuse.
+        # Libraries print and log what they refuse.
+        logging.disable(logging.CRITICAL)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)

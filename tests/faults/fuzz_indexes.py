@@ -9,7 +9,7 @@ import os
 import random
 import struct
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -59,47 +59,48 @@ _STRINGS = (
 
 
 @cache
-def bases() -> tuple[Path, dict[str, Any]]:
+def bases(factories: tuple[str, ...]) -> tuple[Path, dict[str, Any]]:
     """Make a sound store of each kind; return their folder, and what each answers."""
     folder = Path(tempfile.mkdtemp(prefix="albeam-fuzz-bases-"))
-    os.environ["HOME"] = str(folder)
-    return folder, in_child(lambda: {str(n): _base(folder, n) for n in range(len(FACTORIES))})
-
-
-def _base(folder: Path, number: int) -> Any:
-    faiss.omp_set_num_threads(1)
-    store = str(folder / str(number))
-    add_segment(
-        store,
-        "one",
-        {f"a{n:03d}": 1 for n in range(_ROWS)},
-        index=FACTORIES[number],
-        recall_target=0.1,
+    return folder, in_child(
+        lambda: {str(n): _base(folder / str(n), f) for n, f in enumerate(factories)}
     )
-    return found(store, 5, 4)
 
 
-def change(chosen: random.Random, work: Path, outside: Path) -> str:
+def _prepare(folder: Path) -> None:
+    """Prepare a child: records of checked files are kept in a folder of this fuzz."""
+    os.environ["HOME"] = str(folder)
+    faiss.omp_set_num_threads(1)
+
+
+def _base(store: Path, factory: str) -> Any:
+    _prepare(store.parent)
+    documents = {f"a{n:03d}": 1 for n in range(_ROWS)}
+    add_segment(str(store), "one", documents, index=factory, recall_target=0.1)
+    return found(str(store), 5, 4)
+
+
+def change(factories: tuple[str, ...], chosen: random.Random, work: Path, outside: Path) -> str:
     """Copy a store, and change its index by accident or on purpose."""
-    number = chosen.randrange(len(FACTORIES))
-    copy_tree(bases()[0] / str(number), work / str(number))
-    store = work / str(number)
+    number = chosen.randrange(len(factories))
+    store, base = work / str(number), factories[number]
+    copy_tree(bases(factories)[0] / str(number), store)
     if chosen.random() < 0.1:
         factory = chosen.choice((*_STRINGS, *FACTORIES))
         rewrite_manifest(store, lambda value: value["index"].update(factory=factory))
-        return f"purpose: {FACTORIES[number]} in the manifest became {factory[:60]!r}"
+        return f"purpose: {base} in the manifest became {factory[:60]!r}"
     files = [path for path in sorted(store.glob("segments/*/index/*")) if path.suffix != ".json"]
     path = chosen.choice(files)
     content = path.read_bytes()
     accident = chosen.random() < 0.4
     if accident and chosen.random() < 0.1:
         path.unlink()
-        return f"accident: {FACTORIES[number]}: {path.name} removed"
+        return f"accident: {base}: {path.name} removed"
     if accident and chosen.random() < 0.1:
         other = chosen.choice(files).read_bytes()
         path.write_bytes(other)
         kind = "sound" if other == content else "accident"
-        return f"{kind}: {FACTORIES[number]}: {path.name} is another file"
+        return f"{kind}: {base}: {path.name} is another file"
     made, what = mutate_bytes(chosen, content)
     if not accident and chosen.random() < 0.7:
         made, what = _forged(chosen, content, outside)
@@ -107,7 +108,7 @@ def change(chosen: random.Random, work: Path, outside: Path) -> str:
     kind = "sound" if made == content else "accident" if accident else "purpose"
     if not accident:
         vouch_for_index(store, path)
-    return f"{kind}: {FACTORIES[number]}: {path.name}: {what}"
+    return f"{kind}: {base}: {path.name}: {what}"
 
 
 def _forged(chosen: random.Random, content: bytes, outside: Path) -> tuple[bytes, str]:
@@ -136,27 +137,27 @@ def _forged(chosen: random.Random, content: bytes, outside: Path) -> tuple[bytes
         else:
             at = content.find(b"ilar") if b"ilar" in content else content.find(b"ilbl")
             if at >= 0:
-                found[at:] = _on_disk(str(outside / "precious"))
+                found[at:] = _on_disk(str(outside / "precious"), content[at + 4 : at + 20])
     return bytes(found[: len(content) + 4_096]), f"forged {kind} at {place} of {len(content)}"
 
 
 _KNOWN = {name[:2] for name in _TYPES.split()}
 
 
-def _on_disk(path: str) -> bytes:
-    """Return lists that lie in another file, as FAISS writes them."""
+def _on_disk(path: str, sizes: bytes) -> bytes:
+    """Return lists that lie in another file, as FAISS writes them, given their number and width."""
     name = path.encode()
-    lists = struct.pack("<Q", 4 * 3) + struct.pack("<QQQ", 30, 32, 0) * 4
-    slots = struct.pack("<Q", 0)
-    head = b"ilod" + struct.pack("<QQ", 4, DIM)
-    return head + lists + slots + struct.pack("<Q", len(name)) + name + struct.pack("<Q", 15_000)
+    [lists] = struct.unpack_from("<Q", sizes)
+    places = struct.pack("<Q", lists) + struct.pack("<QQQ", 3, 32, 0) * min(lists, 99)
+    end = struct.pack("<Q", len(name)) + name + struct.pack("<Q", 15_000)
+    return b"ilod" + sizes + places + struct.pack("<Q", 0) + end
 
 
-def use(work: Path, what: str) -> str:
+def use(factories: tuple[str, ...], work: Path, what: str) -> str:
     """Search and verify a store, and build the index of new rows with its trained index."""
-    faiss.omp_set_num_threads(1)
+    _prepare(work.parent)
     [store] = work.iterdir()
-    expected = bases()[1][store.name]
+    expected = bases(factories)[1][store.name]
     errors: list[Damaged] = []
     answer = None
     try:
@@ -190,10 +191,10 @@ def _embed_more(store: Path) -> None:
     build_index(SegmentPaths(str(store), info.name), info.parts, DIM, options, context)
 
 
-def fuzzer() -> Fuzzer:
-    """Return the fuzzer of indexes."""
-    bases()
-    return Fuzzer("indexes", change, use)
+def fuzzer(factories: tuple[str, ...] = FACTORIES) -> Fuzzer:
+    """Return the fuzzer of the indexes of these factory strings."""
+    bases(factories)
+    return Fuzzer("indexes", partial(change, factories), partial(use, factories))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import random
 import struct
 import tempfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +85,10 @@ _ASKED: tuple[tuple[str, str, Any], ...] = (
 
 
 @cache
-def bases() -> tuple[Path, dict[str, Any]]:
+def bases(kinds: tuple[str, ...]) -> tuple[Path, dict[str, Any]]:
     """Make a sound folder of each kind; return where they are, and what each gives."""
     folder = Path(tempfile.mkdtemp(prefix="albeam-fuzz-bases-"))
-    os.environ |= {"HOME": str(folder), "HF_HUB_OFFLINE": "1"}
-    return folder, in_child(lambda: {kind: _base(folder / kind) for kind in KINDS})
+    return folder, in_child(lambda: {kind: _base(folder / kind) for kind in kinds})
 
 
 def _base(folder: Path) -> Any:
@@ -127,11 +126,11 @@ def _answer(folder: Path) -> Any:
     return load_encoder(model, EXACT).encode_texts(TEXTS, model.identity.passage_prompt)
 
 
-def change(chosen: random.Random, work: Path, outside: Path) -> str:
+def change(kinds: tuple[str, ...], chosen: random.Random, work: Path, outside: Path) -> str:
     """Copy a folder, and change some of its files."""
-    kind = chosen.choice(KINDS)
+    kind = chosen.choice(kinds)
     folder = work / kind
-    copy_tree(bases()[0] / kind, folder)
+    copy_tree(bases(kinds)[0] / kind, folder)
     (folder / "code.py").write_text(f"import os\nos.mkdir({str(outside / 'ran')!r})\nclass C: pass")
     changes = (_bytes, _json, _json, _json, _asked, _header, _link, _index)
     done = [
@@ -263,20 +262,20 @@ class _Trap:
         return os.mkdir, (self.path,)
 
 
-def use(work: Path, _: str) -> str:
+def use(kinds: tuple[str, ...], work: Path, _: str) -> str:
     """Load a model as a command does, and compute with it."""
     torch.set_num_threads(1)
     [folder] = work.iterdir()
-    answer, expected = _answer(folder), bases()[1][folder.name]
+    answer, expected = _answer(folder), bases(kinds)[1][folder.name]
     if not np.isfinite(np.asarray(answer, np.float64)).all():
         raise Wrong("vectors or scores that are not finite")
     return SAME if np.array_equal(answer, expected) else CHANGED
 
 
-def fuzzer() -> Fuzzer:
-    """Return the fuzzer of model folders."""
-    bases()
-    return Fuzzer("models", change, use, seconds=40)
+def fuzzer(kinds: tuple[str, ...] = KINDS) -> Fuzzer:
+    """Return the fuzzer of model folders of these kinds."""
+    bases(kinds)
+    return Fuzzer("models", partial(change, kinds), partial(use, kinds), seconds=40)
 
 
 if __name__ == "__main__":
