@@ -1,6 +1,7 @@
 """Start of Beam jobs: options of the runners, checks, and the meaning of failures."""
 
 import argparse
+import builtins
 import contextlib
 import difflib
 import io
@@ -19,12 +20,18 @@ from pipeline.command_line.runner_names import DIRECT
 from pipeline.runners import dataflow, flink, prism
 from transforms import errors
 from transforms.errors import AlbeamError, BadInput
+from transforms.storage.disk_space import met_full_disk
 
 #: Runners for which albeam has its own defaults and checks.
 _ENGINES: dict[str, Any] = {"dataflow": dataflow, "flink": flink, "prism": prism}
 _WORKER_ERROR = re.compile(
     r"transforms\.errors\.(\w+): (.*?)(?: \[while running|\\n|\n|$)", re.DOTALL
 )
+
+
+#: Errors of the values that a step is given, which it is given again by the next run.
+_PERMANENT = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError)
+_KIND = re.compile(r"^(\w+Error)\b", re.MULTILINE)
 
 
 class _BeamParser(argparse.ArgumentParser):
@@ -176,9 +183,7 @@ def run_pipeline(pipeline: beam.Pipeline) -> Any:
             _own_error(error)
             or worker_error(str(error))
             or flink.failure(str(error))
-            or AlbeamError(
-                "Beam job", None, f"failed: {_last_line(error)}", "Run again, or with -v"
-            )
+            or _other_error(error)
         ) from error
     return result
 
@@ -193,6 +198,19 @@ def run_in_background(pipeline: beam.Pipeline) -> Iterator[Any]:
         finally:
             if not PipelineState.is_terminal(result.state):
                 result.cancel()
+
+
+def _other_error(error: Exception) -> AlbeamError:
+    """Return the error of a job for one that albeam did not raise."""
+    kinds = [getattr(builtins, name, object) for name in _KIND.findall(str(error))]
+    permanent = isinstance(error, _PERMANENT) or (kinds and issubclass(kinds[-1], _PERMANENT))
+    if met_full_disk(error):
+        remedy = "Free some space and run the same command again; what is finished stays"
+    elif permanent:
+        remedy = "Look into the input, and give -v to see where it failed"
+    else:
+        remedy = "Run again, or with -v"
+    return AlbeamError("Beam job", None, f"failed: {_last_line(error)}", remedy)
 
 
 def _last_line(error: Exception) -> str:

@@ -167,15 +167,17 @@ def test_a_real_disk_that_is_full_at_any_byte_is_an_error_and_no_loss(
     while main(words):
         captured = capsys.readouterr()
         assert "No space left on device" in captured.err, captured.err
+        assert f"disk of {place}" in captured.err
         assert "Traceback" not in captured.err
         fulls += 1
         size += 28 << 10
         assert fulls < 60
         small_disk(size)
     assert fulls >= 4
+    # A check of the store copies files next to it.
+    small_disk(64 << 20)
     verify.run(f"{place}/store")
     assert main(["verify", f"{place}/store", "--deep"]) == 0
-    small_disk(64 << 20)
     fresh = [f"{place}/fresh" if word.endswith("/store") else word for word in words]
     assert main(fresh) == 0
     assert live_ids(f"{place}/store") == live_ids(f"{place}/fresh")

@@ -16,6 +16,7 @@ from transforms.encoder.encoder import Encoder, load_encoder
 from transforms.errors import BadInput
 from transforms.ingest.part_tables import count_tokens
 from transforms.ingest.read_parts import reject_reasons
+from transforms.ingest.row_errors import naming_rows
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.runtime.counters import COUNTERS
@@ -137,7 +138,8 @@ class AlbertTableHandler(_EncoderHandler):
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> Iterable[pa.Table]:
         """Embed the rows of a table; see `embed_passages`."""
-        embedded = embed_passages(batch, model)
+        with naming_rows(batch, "embedded"):
+            embedded = embed_passages(batch, model)
         vectors = embedded.column(VECTOR)
         done = embedded.filter(pc.is_valid(vectors))
         tokens = count_tokens(done)

@@ -18,6 +18,7 @@ from transforms.errors import BadInput
 from transforms.ingest.part_tables import chunk_of, count_rows, count_tokens
 from transforms.runtime.counters import COUNTERS
 from transforms.storage import filesystem
+from transforms.storage.disk_space import naming_full_disk
 from transforms.storage.parquet_footers import digest_of_file
 from transforms.storage.schema import REJECT, REJECT_COLUMNS, REJECT_SCHEMA, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
@@ -66,7 +67,8 @@ class PartWriter:
         self._next += 1
         table = self._reject_overflow(table)
         good = pc.is_null(table.column(REJECT))
-        self._write_rows(table.filter(good))
+        with naming_full_disk(os.path.dirname(self._path)):
+            self._write_rows(table.filter(good))
         rejects = table.filter(pc.invert(good))
         if rejects.num_rows:
             self._keep_rejects(rejects)
@@ -74,7 +76,8 @@ class PartWriter:
 
     def finish(self) -> PartInfo:
         """Publish the part's files and create its marker, or return that of an earlier attempt."""
-        self._writer.close()
+        with naming_full_disk(os.path.dirname(self._path)):
+            self._writer.close()
         size, footer = os.path.getsize(self._path), digest_of_file(self._path)
         self._stack.close()
         rejects_name = self._write_rejects() if self._rejects is not None else ""
@@ -96,7 +99,9 @@ class PartWriter:
 
     def abort(self) -> None:
         """Remove what was written so far."""
-        self._writer.close()
+        with suppress(OSError):
+            # Closing writes the footer, for which a full disk has no room.
+            self._writer.close()
         with suppress(InterruptedError):
             error = InterruptedError()
             self._stack.__exit__(type(error), error, None)

@@ -13,6 +13,7 @@ from apache_beam.metrics import Metrics
 
 from transforms.errors import BadInput
 from transforms.ingest.options import PassageOptions
+from transforms.ingest.row_errors import naming_rows
 from transforms.ingest.windows import Window, cut
 from transforms.models.options import ModelOptions
 from transforms.models.resolve import Model, find_model
@@ -218,7 +219,9 @@ class _SplitFn(CheckedFn):
 
     def process(self, element: pa.Table) -> Iterator[pa.Table]:
         unknown = Metrics.counter(METRICS, UNKNOWN_TEXTS)
-        yield split_passages(element, self._tokenizer, self._options, unknown.inc)
+        with naming_rows(element, "split"):
+            passages = split_passages(element, self._tokenizer, self._options, unknown.inc)
+        yield passages
         slow = Metrics.counter(METRICS, "texts_tokenized_slowly")
         slow.inc(self._tokenizer.take_slow_texts())
 

@@ -19,6 +19,7 @@ from transforms.ingest.part_tables import (
     join_tables,
     mark_chunks,
 )
+from transforms.ingest.row_errors import built
 from transforms.ingest.survey import Survey
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import (
@@ -136,7 +137,9 @@ def _read_file(
                 for rows in _batches(parquet, file.url, piece, wanted):
                     chosen = piece.chosen(place, place + rows.count)
                     if len(chosen):
-                        yield build(rows.take(chosen - place, chosen - piece.start + piece.row))
+                        yield built(
+                            build, rows.take(chosen - place, chosen - piece.start + piece.row)
+                        )
                     place += rows.count
                     if place >= piece.stop and not to_end:
                         break

@@ -12,6 +12,7 @@ from transforms.catalog.segment import PartInfo
 from transforms.errors import BadInput
 from transforms.ingest.part_tables import chunk_of
 from transforms.ingest.part_writer import PartWriter
+from transforms.ingest.row_errors import naming_rows
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.runtime.heap import trim_heap
 from transforms.storage import arrow_coder  # noqa: F401
@@ -35,7 +36,8 @@ class WritePartsFn(CheckedFn):
         chunk = chunk_of(element)
         if self._writer is None:
             self._writer = PartWriter(self._paths, chunk.part, self._form)
-        self._writer.write(element)
+        with naming_rows(element, "written"):
+            self._writer.write(element)
         if chunk.last:
             info = self._writer.finish()
             self._writer = None

@@ -14,6 +14,7 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from transforms.errors import BadInput
+from transforms.storage.disk_space import naming_full_disk
 
 #: Filesystems whose exclusive create is one conditional request (or a lock in this process).
 _CONDITIONAL_PUT = frozenset({"s3", "s3a", "gs", "gcs", "memory"})
@@ -73,13 +74,14 @@ def put_conditionally(fs: Any, path: str, content: bytes) -> bool:
 def link_exclusively(path: str, content: bytes) -> bool:
     """Create a local file atomically; return False if the name is taken."""
     folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
     temporary = temporary_name(folder)
     try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        with naming_full_disk(folder):
+            os.makedirs(folder, exist_ok=True)
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
         try:
             os.link(temporary, path)
         except FileExistsError:

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from transforms.errors import AlbeamError, Damaged
 from transforms.storage import filesystem, remedies
+from transforms.storage.disk_space import naming_full_disk
 
 _CHUNK = 1 << 20
 _MOST_MARKS = 10_000
@@ -66,7 +67,8 @@ class FileCache:
             return path
         copy = self.folder / "files" / sha256
         if not self._has(copy, size, sha256):
-            self._copy(url, size, sha256, copy, remedy)
+            with naming_full_disk(str(self.folder)):
+                self._copy(url, size, sha256, copy, remedy)
         return copy
 
     def check_once(self, key: str, check: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from transforms.storage import exclusive_create, store_files, urls
+from transforms.storage.disk_space import naming_full_disk
 from transforms.storage.exclusive_create import is_local_fs
 from transforms.storage.listed_fields import modified_time
 from transforms.storage.retries import retry
@@ -215,18 +216,20 @@ def put_atomically(folder: str, name: Callable[[str], str]) -> Iterator[str]:
     if local:
         store_files.check_way(path)
         os.makedirs(path, exist_ok=True)
-    temporary = exclusive_create.temporary_name(path if local else tempfile.gettempdir())
+    place = path if local else tempfile.gettempdir()
+    temporary = exclusive_create.temporary_name(place)
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            os.fsync(file.fileno())
-        target = f"{path.rstrip('/')}/{name(digest)}"
-        if local:
-            os.replace(temporary, target)
-            exclusive_create.sync_folder(path)
-        else:
-            retry(lambda: fs.put_file(temporary, target))
+        with naming_full_disk(place):
+            yield temporary
+            with open(temporary, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+            target = f"{path.rstrip('/')}/{name(digest)}"
+            if local:
+                os.replace(temporary, target)
+                exclusive_create.sync_folder(path)
+            else:
+                retry(lambda: fs.put_file(temporary, target))
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -19,6 +19,7 @@ from transforms.index.options import DEFAULT_LANGUAGE, LexicalOptions
 from transforms.index.shard_layout import ShardPlan, plan_lexical
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import filesystem, remedies
+from transforms.storage.disk_space import naming_full_disk
 from transforms.storage.parquet_files import reading
 
 _BATCH = 1_024
@@ -55,7 +56,10 @@ def build_lexical_shard(paths: SegmentPaths, shard: ShardPlan, language: str) ->
     """
     paths.claim()
     # One of tantivy's threads, which watches for changes, may lock the folder while it is removed.
-    with tempfile.TemporaryDirectory(prefix="albeam-", ignore_cleanup_errors=True) as folder:
+    with (
+        naming_full_disk(tempfile.gettempdir()),
+        tempfile.TemporaryDirectory(prefix="albeam-", ignore_cleanup_errors=True) as folder,
+    ):
         written = tantivy_files.write_index(Path(folder), _texts(paths, shard), language)
         pieces = tuple(
             LexicalPiece(

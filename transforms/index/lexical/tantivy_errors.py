@@ -1,9 +1,11 @@
 """What tantivy raises for files that it can't read."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from transforms.errors import Damaged
+from transforms.storage.disk_space import full_disk, met_full_disk
 from transforms.storage.remedies import BUILD_LEXICAL
 
 
@@ -22,6 +24,9 @@ def reading(where: str | None) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (ValueError, OSError, OverflowError) as error:
+        if met_full_disk(error):
+            # The files are fine: there is no room for the copies that tantivy opens.
+            raise full_disk(tempfile.gettempdir()) from error
         raise _damaged(where, error) from error
     except BaseException as error:
         # The class is made by tantivy's binding, and can't be imported.
