@@ -79,7 +79,7 @@ def sound_files() -> tuple[bytes, ...]:
         _written(rows, data_page_size=64, write_batch_size=5, use_deprecated_int96_timestamps=True),
         _written(simple, compression="gzip", use_dictionary=False, column_encoding=encodings),
         _written(simple, compression="lz4", bloom_filter_options={"id": True}),
-        _encrypted(simple),
+        encrypted(simple, "year"),
     )
 
 
@@ -93,8 +93,8 @@ def _written(rows: pa.Table, **options: object) -> bytes:
     return sink.getvalue()
 
 
-def _encrypted(rows: pa.Table) -> bytes:
-    """Rows of which one column, which is not read, is encrypted."""
+def encrypted(rows: pa.Table, column: str) -> bytes:
+    """A file of rows in which one column is encrypted; the footer is not."""
     import base64
 
     import pyarrow.parquet.encryption as pe
@@ -110,7 +110,7 @@ def _encrypted(rows: pa.Table) -> bytes:
             return base64.b64decode(key)
 
     config = pe.EncryptionConfiguration(
-        "footer", column_keys={"key": ["year"]}, plaintext_footer=True
+        "footer", column_keys={"key": [column]}, plaintext_footer=True
     )
     properties = pe.CryptoFactory(Keys).file_encryption_properties(pe.KmsConnectionConfig(), config)
     sink = io.BytesIO()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
+from tests.faults.fuzz_inputs import encrypted
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.plan import Part, Plan
 from transforms.errors import BadInput, Damaged
@@ -20,7 +21,8 @@ from transforms.ingest.partitioning import (
     cut_parts,
     plan_parts,
 )
-from transforms.ingest.survey import RowGroup, survey_input
+from transforms.ingest.read_parts import read_slices
+from transforms.ingest.survey import RowGroup, slices_of, survey_input
 from transforms.storage.checksummed_json import seal
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.input_files import list_inputs
@@ -105,7 +107,8 @@ def test_parts_of_chosen_rows_have_those_alone_and_a_row_group_is_cut_only_at_a_
         assert 0 < part.rows <= rows
         groups_met = [(s.file, s.row_group) for s in part.slices]
         assert len(set(groups_met)) == len(groups_met)
-    before = Plan((), ColumnOptions(), pa.schema([]), tuple(parts))
+    files = tuple(FileInfo(f"{number}", 1, "") for number in range(len(groups)))
+    before = Plan(files, ColumnOptions(), pa.schema([]), tuple(parts))
     assert Plan.from_json(before.to_json(), "plan.json") == before
 
 
@@ -121,11 +124,12 @@ def test_a_plan_survives_json(
         [("a", pa.timestamp("ns", "UTC")), ("b", pa.list_(pa.struct([("c", "i1")])))]
     )
     columns = ColumnOptions(name, name, tuple(metadata), every)
-    before = Plan(tuple(files), columns, schema, tuple(cut_parts(groups, 7, 100)))
+    parts = tuple(cut_parts(groups[: len(files)], 7, 100))
+    before = Plan(tuple(files), columns, schema, parts)
     after = Plan.from_json(before.to_json(), "plan.json")
     assert after == before
     assert after.to_json() == before.to_json()
-    assert after.rows == sum(group.rows for file in groups for group in file)
+    assert after.rows == sum(group.rows for file in groups[: len(files)] for group in file)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +277,39 @@ def test_a_file_that_is_not_whole_parquet_is_named(tmp_path: Path, content: byte
     with pytest.raises(BadInput) as caught:
         plan(folder)
     assert (caught.value.option, caught.value.value) == ("input file", str(folder / "b.parquet"))
+
+
+@pytest.mark.parametrize("column", ["id", "text"])
+def test_a_file_with_an_encrypted_column_is_named(tmp_path: Path, column: str) -> None:
+    rows = pa.table({"id": ["a", "b"], "text": ["a river", "a stone"]})
+    (tmp_path / "a.parquet").write_bytes(encrypted(rows, column))
+
+    def read() -> None:
+        survey = survey_input(list_inputs((str(tmp_path),)), ColumnOptions())
+        list(read_slices(survey, *slices_of(survey)))
+
+    with pytest.raises(BadInput) as caught:
+        read()
+    assert (caught.value.option, caught.value.value) == (
+        "input file", str(tmp_path / "a.parquet"),
+    )  # fmt: skip
+    assert "decrypt" in caught.value.problem
+
+
+def test_text_bytes_are_those_of_the_texts_and_estimated_in_large_footers(tmp_path: Path) -> None:
+    rows = {"id": [f"{n}" for n in range(400)], "text": ["river " * 20] * 400}
+    table = pa.table({**rows, "other": ["x" * 1_000] * 400})
+    for size in (100, 2):
+        path = tmp_path / f"{size}.parquet"
+        pq.write_table(table, path, row_group_size=size, use_dictionary=False)
+        [footer] = survey_input(list_inputs((str(path),)), ColumnOptions()).groups
+        metadata = pq.read_metadata(path)
+        exact = [
+            metadata.row_group(group).column(1).total_uncompressed_size
+            for group in range(metadata.num_row_groups)
+        ]
+        assert [group.text_bytes for group in footer] == pytest.approx(exact, rel=0.05)
+        assert [group.rows for group in footer] == [size] * (400 // size)
 
 
 def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:
