@@ -82,6 +82,7 @@ def as_condition(where: Where) -> Condition:
         raise BadInput("where", where, "is no text", f"Give where=\"lang = 'en'\". {_EXAMPLE}")
     if not text.strip():
         raise BadInput("where", text, "is blank", "Give a condition such as lang = 'en', or none")
+    _check_unicode(text, text)
     if isinstance(values, str | bytes) or not isinstance(values, Sequence | Mapping):
         raise BadInput("where", text, f"has the values {values!r}, no list", _EXAMPLE)
     return Condition(text, values)
@@ -103,10 +104,21 @@ def _is_pair(where: object) -> bool:
     return isinstance(where, tuple | list) and len(where) == 2
 
 
+def _check_unicode(text: str, value: str) -> None:
+    """Raise BadInput if the condition ``text`` has a value that UTF-8 can't express."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        problem = f"has half of a surrogate pair at character {error.start} of {value!r}"
+        raise BadInput("where", text, problem, "Leave it out") from error
+
+
 def _plain(text: str, value: Any) -> Any:
     """Return a value that DuckDB takes; numpy's numbers and arrays become Python's."""
     if hasattr(value, "tolist") and not isinstance(value, str | bytes):
         value = value.tolist()
+    if isinstance(value, str):
+        _check_unicode(text, value)
     if value is None or isinstance(value, _TIMES) or type(value) in _PLAIN:
         return value
     if isinstance(value, Mapping):

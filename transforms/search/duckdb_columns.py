@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from transforms.storage.arrow_values import map_type
+from transforms.storage.arrow_values import map_type, without_views
 
 Integers = npt.NDArray[np.int64]
 
@@ -22,7 +22,7 @@ _DIGITS = 38
 
 
 def readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column with floats for half floats, and decimals of at most 38 digits.
+    """Return a column with floats for half floats, strings for views, and decimals of 38 digits.
 
     Decimals that don't fit become floats. A column of another type that DuckDB can't read stays.
     Days in milliseconds become days, because DuckDB counts those that are far away wrongly.
@@ -61,12 +61,14 @@ def bounded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _shorter(kind: pa.DataType) -> pa.DataType:
+    kind = without_views(kind)
     if pt.is_float16(kind):
         return pa.float32()
     return pa.decimal128(_DIGITS, kind.scale) if _is_long(kind) else kind
 
 
 def _as_float(kind: pa.DataType) -> pa.DataType:
+    kind = without_views(kind)
     if pt.is_float16(kind):
         return pa.float32()
     return pa.float64() if _is_long(kind) else kind

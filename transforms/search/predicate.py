@@ -270,6 +270,8 @@ def _connect() -> Any:
         "autoload_known_extensions": "false",
         "autoinstall_known_extensions": "false",
         "temp_directory": "",
+        # Arrow would compare some values otherwise, such as NaN.
+        "disabled_optimizers": "filter_pushdown",
         "threads": "1",
         "memory_limit": _MEMORY,
     }
