@@ -190,7 +190,7 @@ def _asked(chosen: random.Random, folder: Path, outside: Path) -> str:
     name, key, value = chosen.choice(_ASKED)
     path = folder / name
     try:
-        found = json.loads(path.read_bytes()) if path.exists() else {}
+        found = json.loads(path.read_bytes()) if path.is_file() else {}
     except ValueError:
         found = {}
     value = json.loads(json.dumps(value).replace("{outside}", str(outside)))
