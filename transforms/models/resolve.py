@@ -23,6 +23,7 @@ _OFFSET_POSITIONS = frozenset(
     {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm"}
 )
 
+_UNUSABLE = "has files that can't be used"
 #: The positions of a family without a table of positions.
 _UNBOUNDED = 1 << 20
 
@@ -62,7 +63,7 @@ def find_model(options: ModelOptions) -> Model:
             supported, or it is not the expected model.
     """
     folder, revision = find_folder(options)
-    with refusing(options.model, "has files that can't be used"):
+    with refusing(options.model, _UNUSABLE):
         return _describe(options, folder, revision)
 
 
@@ -191,6 +192,11 @@ def load_config(folder: str, name: str) -> Any:
         BadInput: it is not the config of an encoder, the weights are not safetensors or do not fit
             it, or a file leads out of the folder.
     """
+    with refusing(name, _UNUSABLE):
+        return _checked_config(folder, name)
+
+
+def _checked_config(folder: str, name: str) -> Any:
     check_files(folder, name)
     check_values(read_object(folder, "config.json", name), name)
     config = read_config(folder, name)
@@ -198,7 +204,7 @@ def load_config(folder: str, name: str) -> Any:
     if getattr(config, "is_encoder_decoder", False):
         refused = "is an encoder-decoder"
     elif getattr(config, "is_decoder", False) or any(
-        "CausalLM" in a or "LMHead" in a for a in config.architectures or []
+        "CausalLM" in str(a) or "LMHead" in str(a) for a in config.architectures or []
     ):
         refused = "is a decoder"
     elif not hasattr(config, "hidden_size") or not hasattr(config, "num_hidden_layers"):

@@ -153,6 +153,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "labels": (config(num_labels=10**9), "num_labels"),
     "text-for-number": (config(hidden_size="48"), "config"),
     "list-for-number": (config(num_hidden_layers=[1, 2]), "config"),
+    "architectures": (config(architectures=-1), "files that can't be used"),
     "config-list": (file("config.json", b"[]"), "config.json"),
     "config-deep": (file("config.json", DEEP), "config.json"),
     "config-large": (file("config.json", b" " * (17 << 20)), "config.json"),
@@ -206,7 +207,9 @@ def test_a_hostile_folder_is_an_error_that_names_the_file(folder: Path, case: st
     assert error.remedy
 
 
-@pytest.mark.parametrize("case", ["index-outside", "layers", "tokenizer-grows", "weights-link"])
+@pytest.mark.parametrize(
+    "case", ["index-outside", "layers", "tokenizer-grows", "weights-link", "architectures"]
+)
 def test_other_commands_that_take_a_model_check_it_too(
     tmp_path: Path, folder: Path, case: str
 ) -> None:
