@@ -5,8 +5,10 @@ the digests as they are. On purpose, the digests are made anew, up to that of th
 numbers, types, links and lists are changed where FAISS's formats have them.
 """
 
+import atexit
 import os
 import random
+import shutil
 import struct
 import tempfile
 from functools import cache, partial
@@ -62,6 +64,7 @@ _STRINGS = (
 def bases(factories: tuple[str, ...]) -> tuple[Path, dict[str, Any]]:
     """Make a sound store of each kind; return their folder, and what each answers."""
     folder = Path(tempfile.mkdtemp(prefix="albeam-fuzz-bases-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder, in_child(
         lambda: {str(n): _base(folder / str(n), f) for n, f in enumerate(factories)}
     )

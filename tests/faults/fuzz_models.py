@@ -5,10 +5,12 @@ digests of its own, so that a change may give other vectors. It must not end the
 memory or its time, reach a file outside the folder, or run code.
 """
 
+import atexit
 import json
 import os
 import pickle
 import random
+import shutil
 import struct
 import tempfile
 from collections.abc import Callable
@@ -88,6 +90,7 @@ _ASKED: tuple[tuple[str, str, Any], ...] = (
 def bases(kinds: tuple[str, ...]) -> tuple[Path, dict[str, Any]]:
     """Make a sound folder of each kind; return where they are, and what each gives."""
     folder = Path(tempfile.mkdtemp(prefix="albeam-fuzz-bases-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder, in_child(lambda: {kind: _base(folder / kind) for kind in kinds})
 
 
