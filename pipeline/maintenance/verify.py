@@ -139,11 +139,11 @@ class _Check:
         dead = read_tombstones(paths, ref.tombstones, info.rows)
         self.files += 1 + (ref.tombstones is not None)
         damages, documents = len(self.damages), len(self.documents)
-        self._check_parts(paths, info, dead)
+        sound = self._check_parts(paths, info, dead)
         if info.index is not None:
             self._check_index(paths, info, info.index)
         if info.lexical is not None:
-            self._check_lexical(paths, info, info.lexical)
+            self._check_lexical(paths, info, info.lexical, sound)
         if len(self.damages) == damages:
             live = (len(self.documents) - documents, info.rows - len(dead))
             self._compare(ref, "live ", live, (ref.live_documents, ref.live_passages))
@@ -163,19 +163,25 @@ class _Check:
             )
             self.damages.append(Damaged("segment", ref.name, problem, _SNAPSHOT_REMEDY))
 
-    def _check_parts(self, paths: SegmentPaths, info: SegmentInfo, dead: BitMap64) -> None:
+    def _check_parts(
+        self, paths: SegmentPaths, info: SegmentInfo, dead: BitMap64
+    ) -> list[PartInfo]:
+        """Check the parts of a segment, and return those without damage."""
         form = format_of(info)
+        sound: list[PartInfo] = []
         first = 0
         for part in info.parts:
             self.files += 2 if part.rejects_name else 1
             with self.collecting():
                 live = live_mask(dead, first, first + part.rows)
                 _check_part(paths, part, form, live, self.documents)
+                sound.append(part)
                 if part.rejects_name:
                     url = filesystem.join(paths.rejects, part.rejects_name)
                     size = filesystem.size(url) if filesystem.exists(url) else 0
                     check_file(url, size, part.rejects_sha256)
             first += part.rows
+        return sound
 
     def _check_index(self, paths: SegmentPaths, info: SegmentInfo, index: IndexInfo) -> None:
         self.files += len(list(index.files))
@@ -191,7 +197,9 @@ class _Check:
             problem = f"has {rows} rows in its index, but {info.rows} in its parts"
             self.damages.append(Damaged("segment", info.name, problem, remedies.BUILD_INDEX))
 
-    def _check_lexical(self, paths: SegmentPaths, info: SegmentInfo, lexical: LexicalInfo) -> None:
+    def _check_lexical(
+        self, paths: SegmentPaths, info: SegmentInfo, lexical: LexicalInfo, sound: list[PartInfo]
+    ) -> None:
         self.files += len(list(lexical.files))
         damages = len(self.damages)
         if lexical.rows != info.rows:
@@ -204,7 +212,7 @@ class _Check:
         if len(self.damages) == damages:
             with self.collecting(), tempfile.TemporaryDirectory() as cache:
                 index = open_lexical(paths.store, [info], FileCache(Path(cache)))
-                index.check(_sample_of_texts(paths, info))
+                index.check(_sample_of_texts(paths, sound))
 
 
 def _check_values(table: pa.Table, url: str) -> None:
@@ -221,9 +229,9 @@ def _check_values(table: pa.Table, url: str) -> None:
         raise Damaged("part", url, problem, remedies.EMBED_AGAIN)
 
 
-def _sample_of_texts(paths: SegmentPaths, info: SegmentInfo) -> Iterator[str]:
-    """Yield texts of evenly spaced row groups of a segment, and no more than a few thousand."""
-    parts = [part for part in info.parts if part.rows]
+def _sample_of_texts(paths: SegmentPaths, parts: list[PartInfo]) -> Iterator[str]:
+    """Yield texts of evenly spaced row groups of parts, and no more than a few thousand."""
+    parts = [part for part in parts if part.rows]
     for part in parts[:: len(parts) // _SAMPLED_PARTS + 1]:
         url = filesystem.join(paths.vectors, part.name)
         with open_part(paths, part) as file, reading(url):

@@ -48,9 +48,9 @@ def ask(*relevant: str) -> list[Question]:
 def test_notes_count_ids_and_name_the_first(store: Store) -> None:
     found = check_evaluation(store, ask("x1", "d1", "d3", "x1"), ("lexical",))
     assert (found.relevant_ids, found.unknown_ids) == (3, 2)
-    assert found.notes == ("2 of 3 relevant ids are not in the store, 'x1' among them",)
+    assert found.notes == ("2 of 3 relevant ids are not in the store, 'x1' among them.",)
     found = check_evaluation(store, ask("d1", "x1"), ("lexical",))
-    assert found.notes == ("1 of 2 relevant ids is not in the store: 'x1'",)
+    assert found.notes == ("1 of 2 relevant ids is not in the store: 'x1'.",)
     assert check_evaluation(store, ask("d1", "d2"), ("lexical",)).notes == ()
 
 
@@ -64,9 +64,9 @@ def test_documents_that_a_condition_hides_and_runs_of_other_systems(store: Store
         rank=RankOptions(where="year = 0"),
     )
     assert found.notes == (
-        "1 of 3 relevant ids is not in the store: 'x1'",
-        "1 of 3 relevant ids does not meet the condition: 'd9'",
-        "2 of 3 document ids of the run bm25 are not in the store, 'y1' among them",
+        "1 of 3 relevant ids is not in the store: 'x1'.",
+        "1 of 3 relevant ids does not meet the condition: 'd9'.",
+        "2 of 3 document ids of the run bm25 are not in the store, 'y1' among them.",
     )
     assert (found.relevant_ids, found.unknown_ids) == (3, 1)
 

@@ -51,6 +51,6 @@ def test_a_question_that_just_fits_is_not_cut(tokenizer: Tokenizer, words: int, 
 def test_one_question_and_good_ones(tokenizer: Tokenizer) -> None:
     identity = make_identity(max_tokens=64)
     [only] = check_questions([LONG], tokenizer, identity).notes()
-    assert only.startswith("the question is longer than the 64 tokens that the model reads")
+    assert only.startswith("The question is longer than the 64 tokens that the model reads")
     assert check_questions(["river", "stone"], tokenizer, identity).notes() == []
     assert QuestionCheck().notes() == []

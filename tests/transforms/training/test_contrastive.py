@@ -23,7 +23,7 @@ from transforms.training.pairs import PairData, Pairs, draw_held_out, group_neig
         ({"question": ["why?"], "relevant": [[]]}, ["0 answered questions"]),
         ({"question": ["why?"]}, ["no column 'relevant'"]),
         ({"question": ["why?"], "relevant": ["p1"]}, ["'relevant'", "string", "lists of ids"]),
-        ({"question": [None], "relevant": [["p1"]]}, ["'question'", "null", "convert it to text"]),
+        ({"question": [None], "relevant": [["p1"]]}, ["'question'", "null", "Convert it to text"]),
         ({"question": ["why?", None], "relevant": [["p1"], ["p2"]]}, ["row 1 has no question"]),
     ],
 )
