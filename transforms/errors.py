@@ -51,6 +51,11 @@ class AlbeamError(Exception):
         return cls(message)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or the name of its class if it has no text."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _shown(value: Any) -> str:
     """Return a value as text: quoted if it is empty or has blanks, shortened in the middle.
 

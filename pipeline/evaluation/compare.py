@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.evaluation.options import CompareOptions
 from transforms.errors import BadInput
-from transforms.evaluation.metrics import by_question, first_ranks
+from transforms.evaluation.metrics import by_question, first_ranks, found_ids
 from transforms.evaluation.questions import Question, load_questions
 from transforms.evaluation.run_files import Run, check_questions, questions_of, read_run
 from transforms.evaluation.significance import Difference, differences
@@ -131,8 +131,7 @@ def run(options: CompareOptions) -> Comparison:
 
 def _count_met(relevant: list[str], run: Run) -> int:
     """Return how many relevant ids a run has, for any question."""
-    met = {name for ranked in run.values() for name, _ in ranked}
-    return len(met.intersection(relevant))
+    return len(found_ids(run).keys() & {*relevant})
 
 
 def _questions(options: CompareOptions) -> tuple[list[Question], str]:

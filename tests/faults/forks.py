@@ -14,7 +14,6 @@ import pickle
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,7 +26,6 @@ from typing import Any
 
 from tests.faults import shared_store
 
-ROOT = Path(__file__).resolve().parents[2]
 #: A child that needs longer hangs; with one core for many processes it needs seconds.
 LIMIT = 120.0
 _THREADS = 6
@@ -177,15 +175,9 @@ def _check_kept(number: int) -> None:
 
 def in_process(folder: Path, seed: int, seconds: float, ways: str) -> str:
     """Fork from a process of its own; what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-m", "tests.faults.forks", "--folder", str(folder),
-         "--seed", str(seed), "--seconds", str(seconds), "--ways", ways],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds + 6 * LIMIT,
-        env=shared_store.environment(folder),
-    )  # fmt: skip
-    if done.returncode:
-        raise AssertionError(f"exit {done.returncode}: {done.stderr[-6_000:]}")
-    return done.stdout.strip()
+    words = ["--seed", seed, "--ways", ways]
+    timeout = seconds + 6 * LIMIT
+    return shared_store.in_process("tests.faults.forks", folder, seconds, timeout, *words)
 
 
 def main() -> int:

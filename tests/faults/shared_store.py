@@ -3,10 +3,13 @@
 import os
 import pickle
 import random
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 #: The kind of vector index of each segment; `make` takes the first ones.
 INDEXES = ("IVF16,SQ8", "HNSW8", "IVF8,PQ12x4fsr", "flat", "none")
 #: The sample of an index of the tiny corpus says little about its recall.
@@ -124,3 +127,16 @@ def environment(folder: Path) -> dict[str, str]:
     # Other tests run with one thread a process, and without threads of the tokenizer.
     several = {"OMP_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "true"}
     return os.environ | own | several
+
+
+def in_process(module: str, folder: Path, seconds: float, timeout: float, *words: Any) -> str:
+    """Run a module of this package with a store, in a process of its own; what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-m", module, "--folder", folder,
+         "--seconds", str(seconds), *map(str, words)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=timeout,
+        env=environment(folder),
+    )  # fmt: skip
+    if done.returncode:
+        raise AssertionError(f"exit {done.returncode}: {done.stderr[-6_000:]}")
+    return done.stdout.strip()

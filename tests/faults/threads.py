@@ -10,7 +10,6 @@ import argparse
 import pickle
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,7 +21,6 @@ from typing import Any
 
 from tests.faults import shared_store
 
-ROOT = Path(__file__).resolve().parents[2]
 #: Seconds between two switches of threads: by default, and as often as possible.
 INTERVALS = (0.005, 1e-6)
 #: Searches of each thread before the store is opened again.
@@ -94,17 +92,9 @@ def rank_and_read(folder: Path, threads: int) -> None:
 
 def in_process(folder: Path, seed: int, seconds: float, threads: int, turn: int) -> str:
     """Run `ask` and `rank_and_read` in a process of its own; what it prints."""
-    words = ["--folder", str(folder), "--seed", str(seed), "--seconds", str(seconds)]
-    words += ["--turn", str(turn)]
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-m", "tests.faults.threads", *words,
-         "--threads", str(threads)],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=10 * seconds + 600,
-        env=shared_store.environment(folder),
-    )  # fmt: skip
-    if done.returncode:
-        raise AssertionError(f"exit {done.returncode}: {done.stderr[-6_000:]}")
-    return done.stdout.strip()
+    words = ["--seed", seed, "--turn", turn, "--threads", threads]
+    timeout = 10 * seconds + 600
+    return shared_store.in_process("tests.faults.threads", folder, seconds, timeout, *words)
 
 
 def main() -> int:

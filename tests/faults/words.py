@@ -1,8 +1,8 @@
 """``make faults``, third part: every word of a text is found, however a user writes it.
 
 Run as ``python -m tests.faults.words [--seed N] [--words 3000] [--languages english …]``. Each
-assigned letter and digit of Unicode is a word, and stands inside a word and at its end; further
-words are random ones of each block. Each is asked as it stands, in other cases, in each normal form
+assigned letter and digit of Unicode is a word, and is inside a word and at its end; further
+words are random ones of each block. Each is asked as it is, in other cases, in each normal form
 and without accents, in each language. With ALBEAM_DATA all words of the corpus ``xquad`` follow.
 """
 
@@ -37,7 +37,7 @@ def words_with(letters: Iterable[str]) -> Iterator[str]:
 
 
 def words_of_texts(data: Path) -> list[str]:
-    """Return what stands between spaces in the passages of a corpus, each once."""
+    """Return the distinct texts between spaces in the passages of a corpus."""
     import pyarrow.parquet as pq
 
     texts = pq.read_table(data / "xquad" / "passages.parquet", columns=["text"])["text"]

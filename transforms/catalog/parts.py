@@ -80,12 +80,12 @@ def format_of(info: SegmentInfo) -> PartFormat:
 
 
 def read_vectors(
-    paths: SegmentPaths, parts: tuple[PartInfo, ...]
+    paths: SegmentPaths, parts: tuple[PartInfo, ...], files: FileCache | None = None
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the vectors of parts, in order, as float32 arrays ``[rows, dim]``."""
+    """Yield the vectors of parts, in order, as float32 arrays ``[rows, dim]``; see `open_part`."""
     for part in parts:
         url = filesystem.join(paths.vectors, part.name)
-        with open_part(paths, part) as file, reading(url):
+        with open_part(paths, part, files=files) as file, reading(url):
             for batch in file.iter_batches(8_192, columns=[VECTOR]):
                 column = batch.column(0)
                 if column.null_count or column.flatten().null_count:
@@ -159,11 +159,9 @@ def open_rejects(paths: SegmentPaths, part: PartInfo) -> Any:
 
 def _check_form(file: CheckedFile, part: PartInfo, form: PartFormat | None, url: str) -> None:
     """Raise Damaged if a part has other columns or rows than it must have."""
-    rows = [file.rows_of(group) for group in range(file.num_row_groups)]
-    if file.metadata.num_rows != part.rows or sum(rows) != part.rows or min(rows, default=0) < 0:
-        found = {file.metadata.num_rows, sum(rows)}
-        problem = f"has {' or '.join(map(str, sorted(found)))} rows, but the manifest records "
-        raise _wrong_part(url, f"{problem}{part.rows}")
+    if file.metadata.num_rows != part.rows:
+        found = file.metadata.num_rows
+        raise _wrong_part(url, f"has {found} rows, but the manifest records {part.rows}")
     schema = file.schema_arrow
     if form is None:
         fits = len(set(schema.names)) == len(schema.names) and all(

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.evaluation.metrics import Runs
+from transforms.evaluation.metrics import Runs, found_ids
 from transforms.evaluation.questions import Question
 from transforms.search.options import RankOptions
 from transforms.search.question_check import QuestionCheck, check_questions
@@ -66,8 +65,8 @@ def check_evaluation(
         rank: has the condition that documents must meet to be found, if there is one.
     """
     relevant = list(dict.fromkeys(name for each in questions for name in each.relevant))
-    theirs = {name: _ids(run) for name, run in (others or {}).items()}
-    seen = {name for run in found for name in _ids(run)}
+    theirs = {name: found_ids(run) for name, run in (others or {}).items()}
+    seen = {name for run in found for name in found_ids(run)}
     unknown = unknown_ids(store, {*relevant, *(n for run in theirs.values() for n in run)} - seen)
     notes = _note(relevant, unknown, "relevant ids", "is not in the store", "are not in the store")
     if rank is not None and rank.where is not None:
@@ -107,16 +106,11 @@ def hidden_ids(store: Store, ids: Iterable[str], rank: RankOptions) -> set[str]:
     """Return the ids of which no live passage meets the condition of ``rank``."""
     left = set(ids)
     wanted = _encodable(left)
-    mask = store.live.mask(rank.where)
-    rows = np.arange(store.rows) if mask is None else np.flatnonzero(mask)
+    rows = store.live.numbers(rank.where)
     for start in range(0, len(rows) if left else 0, _ROWS_AT_ONCE):
         some = store.read_rows(rows[start : start + _ROWS_AT_ONCE], [_ID])
         left -= _among(some.column(_ID), wanted)
     return left
-
-
-def _ids(run: Runs) -> dict[str, None]:
-    return dict.fromkeys(name for ranked in run.values() for name, _ in ranked)
 
 
 def _encodable(ids: set[str]) -> pa.Array:

@@ -22,6 +22,11 @@ _MEASURES = {
 }
 
 
+def found_ids(runs: Runs) -> dict[str, None]:
+    """Return the ids of all documents that were found for any question, each once, in order."""
+    return dict.fromkeys(name for ranked in runs.values() for name, _ in ranked)
+
+
 def measure(questions: Sequence[Question], runs: Runs, k: int) -> dict[str, float]:
     """Return the mean of each metric that needs no greater depth than ``k``; see `by_question`."""
     return means(by_question(questions, runs, k))

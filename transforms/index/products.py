@@ -31,7 +31,7 @@ def products(vectors: Vectors, queries: Vectors) -> Scores:
     """
     vectors, queries = np.ascontiguousarray(vectors), np.ascontiguousarray(queries)
     found = np.einsum("qnd,qd->qn", vectors, queries)
-    return _rounded(found, _lengths(vectors) * lengths(queries)[:, None])
+    return _rounded(found, lengths(vectors) * lengths(queries)[:, None])
 
 
 def cosines(vectors: Vectors, query: Vectors) -> Scores:
@@ -43,13 +43,8 @@ def cosines(vectors: Vectors, query: Vectors) -> Scores:
 
 
 def lengths(vectors: Vectors) -> Scores:
-    """Return the lengths of vectors ``[n, dim]``, the same for equal vectors."""
-    found: Scores = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    return found
-
-
-def _lengths(vectors: Vectors) -> Scores:
-    found: Scores = np.sqrt(np.einsum("qnd,qnd->qn", vectors, vectors))
+    """Return the lengths of vectors ``[…, dim]``, the same for equal vectors."""
+    found: Scores = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))
     return found
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.errors import BadInput
+from transforms.errors import BadInput, first_line
 from transforms.ingest.folder_columns import folder_columns, folder_values
 from transforms.storage.arrow_values import without_views
 from transforms.storage.column_types import cast_column
@@ -96,7 +96,7 @@ class InputRows:
         return None
 
     def _refused(self, name: str, place: int, what: str, error: Exception) -> BadInput:
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         return BadInput(
             "input file",
             self.url,

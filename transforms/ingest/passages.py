@@ -1,7 +1,5 @@
 """Split documents into passages and tokenize them, once."""
 
-import functools
-import threading
 from collections.abc import Callable, Iterator
 
 import apache_beam as beam
@@ -16,11 +14,12 @@ from transforms.ingest.options import PassageOptions
 from transforms.ingest.row_errors import naming_rows
 from transforms.ingest.windows import Window, cut
 from transforms.models.options import ModelOptions
-from transforms.models.resolve import Model, find_model
+from transforms.models.resolve import find_model
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
 from transforms.models.unknown_texts import mostly_unknown
 from transforms.models.word_tokens import Ints, TokenizedTexts, ranges
 from transforms.runtime.checked_fn import CheckedFn
+from transforms.runtime.once import Once
 from transforms.storage import arrow_coder  # noqa: F401
 from transforms.storage.hashing import text_hashes
 from transforms.storage.schema import (
@@ -185,24 +184,13 @@ def _frame_all(
     return pa.ListArray.from_arrays(offsets, pa.array(ids), mask=pa.array(absent))
 
 
-_LOADING = threading.Lock()
-
-
-def _tokenizer_of(model: Model) -> Tokenizer:
-    """Return the tokenizer that all threads of a worker share; its cache of words is large."""
-    with _LOADING:
-        return _load(model)
-
-
-@functools.lru_cache(maxsize=1)
-def _load(model: Model) -> Tokenizer:
-    return load_tokenizer(model)
+#: The tokenizer that all threads of a worker share; its cache of words is large.
+_tokenizer_of = Once(load_tokenizer, 1)
 
 
 def forget_tokenizer() -> None:
     """Drop the tokenizer that this process caches, and its cache of words."""
-    with _LOADING:
-        _load.cache_clear()
+    _tokenizer_of.forget()
 
 
 @beam.typehints.with_input_types(pa.Table)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.plan import Part, Plan, Slice
-from transforms.errors import BadInput, Damaged
+from transforms.errors import BadInput, Damaged, first_line
 from transforms.ingest.input_rows import InputRows
 from transforms.ingest.part_tables import (
     BYTES_PER_CHUNK,
@@ -149,7 +149,7 @@ def _read_file(
         except (TimeoutError, ConnectionError):
             raise
         except (pa.ArrowException, OSError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             group = f"row group {piece.row_group} "
             raise BadInput(
                 "input file",

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.plan import Slice
-from transforms.errors import BadInput
+from transforms.errors import BadInput, first_line
 from transforms.ingest.columns import InputFile, check_excluded, metadata_schema, resolve_columns
 from transforms.storage import filesystem
 from transforms.storage.file_columns import FileColumns
@@ -124,15 +124,14 @@ def read_footer(file: FileInfo, text_column: str) -> Footer:
             parquet = CheckedFile(source)
             return Footer(parquet.columns, _row_groups(parquet, text_column))
     except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise BadInput(
             "input file", file.url, f"can't be read as Parquet: {reason}", "Replace or remove it"
         ) from error
 
 
 def _row_groups(parquet: CheckedFile, text_column: str) -> tuple[RowGroup, ...]:
-    groups = range(parquet.num_row_groups)
-    rows = [parquet.rows_of(group) for group in groups]
+    rows = parquet.group_rows
     if max(rows, default=0) > _MOST_ROWS:
         raise pa.ArrowInvalid(f"its footer says that a row group has {max(rows)} rows")
     place = parquet.columns.place(text_column)

@@ -154,7 +154,8 @@ class Dense:
 
     def _read_vectors(self, segment: SegmentInfo) -> Iterator[npt.NDArray[np.float32]]:
         with self._source.naming_vacuum():
-            yield from read_vectors(SegmentPaths(self._source.store, segment.name), segment.parts)
+            paths = SegmentPaths(self._source.store, segment.name)
+            yield from read_vectors(paths, segment.parts, self._cache)
 
     def _kept(self, segments: Sequence[SegmentInfo]) -> dict[int, tuple[SegmentInfo, SegmentIndex]]:
         """Return the open indexes of some segments."""

@@ -20,9 +20,9 @@ from transforms.search.predicate import (
     as_schema,
     check_condition,
     may_change,
-    unified,
 )
 from transforms.search.row_reader import RowReader
+from transforms.storage.column_types import common_schema
 
 Mask = npt.NDArray[np.bool_]
 #: Conditions whose masks are kept in memory.
@@ -56,7 +56,7 @@ class LiveRows:
     def columns(self) -> pa.Schema:
         """The columns that a condition may name: ``document_id`` and all metadata."""
         schemas = [segment.metadata for segment in self._segments]
-        return unified([pa.schema([(_ID, pa.string())]), *schemas])
+        return common_schema([pa.schema([(_ID, pa.string())]), *schemas])
 
     def condition(self, where: Where | None) -> Condition | None:
         """Return a condition as it is at this moment.
@@ -89,9 +89,9 @@ class LiveRows:
         mask = self.mask(where)
         return len(self._rows) if mask is None else int(mask.sum())
 
-    def numbers(self) -> Rows:
-        """Return the global numbers of all live rows, in order."""
-        mask = self.mask(None)
+    def numbers(self, where: Where | None = None) -> Rows:
+        """Return the global numbers of the rows that are live and meet a condition, in order."""
+        mask = self.mask(where)
         return np.arange(len(self._rows)) if mask is None else np.flatnonzero(mask)
 
     def _mask_uncached(self, where: Condition | None) -> Mask | None:

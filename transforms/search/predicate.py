@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +15,7 @@ from transforms.search.condition_hints import remedy
 from transforms.search.condition_names import Names, lower, names_of
 from transforms.search.condition_rules import check_rules
 from transforms.search.duckdb_columns import bounded, readable
-from transforms.storage.column_types import cast_column, common_schema
+from transforms.storage.column_types import cast_column
 
 _ROW, _TABLE = "albeam row", "albeam rows"
 #: Columns that DuckDB or `Evaluation` adds.
@@ -45,8 +44,9 @@ class Evaluation:
         self._condition, self._schema = as_condition(where), schema
         self.columns = named_columns(self._condition, schema)
         hidden = {lower(_TABLE), *(name for name in _ROWS if name not in map(lower, schema.names))}
-        check_rules(self._condition.text, _names(self._condition, schema), tuple(hidden))
-        self._every = _names(self._condition, schema).columns is None
+        names = _names(self._condition, schema)
+        check_rules(self._condition.text, names, tuple(hidden))
+        self._every = names.columns is None
         self._connection: Any = None
         self._left = _SECONDS
 
@@ -204,11 +204,6 @@ def named_columns(where: Where, schema: pa.Schema) -> pa.Schema:
             )
             raise BadInput("where", condition.text, problem, "Rename one of the columns")
     return pa.schema([field for field in schema if field.name in kept])
-
-
-def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return the columns of all segments; a segment's missing columns are null there."""
-    return common_schema(schemas)
 
 
 def as_schema(table: pa.Table, schema: pa.Schema, rows: int) -> pa.Table:

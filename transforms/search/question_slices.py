@@ -72,8 +72,7 @@ def plan_questions(pattern: str, at_once: int = _AT_ONCE) -> list[QuestionSlice]
             else:
                 column = pa.chunked_array([np.arange(first, first + parquet.metadata.num_rows)])
             ids.append(_as_text(file.url, column))
-            for group in range(parquet.metadata.num_row_groups):
-                rows = parquet.metadata.row_group(group).num_rows
+            for group, rows in enumerate(parquet.group_rows):
                 for start in range(0, rows, at_once):
                     count = min(at_once, rows - start)
                     number = len(slices)

@@ -140,9 +140,7 @@ class RowReader:
 
     def _group_edges_uncached(self, part: int) -> npt.NDArray[np.int64]:
         with self._part_file(part) as file:
-            metadata = file.metadata
-            counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        return np.cumsum([0, *counts])
+            return np.cumsum([0, *file.group_rows])
 
     def _names_of_group_uncached(self, part: int, group: int) -> pa.Table:
         return self._read_group(part, group, _NAMES.names).select(_NAMES.names)

@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from transforms.storage.time_texts import time_number, time_text
+from transforms.storage.time_texts import PER_SECOND, time_number, time_text
 
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_PER_DAY = {unit: 86_400 * count for unit, count in _PER_SECOND.items()}
+_PER_DAY = {unit: 86_400 * count for unit, count in PER_SECOND.items()}
 
 #: What a value raises that Python lacks: a far date, an unknown zone.
 LACKING = (ArithmeticError, ValueError, LookupError)
@@ -148,7 +147,7 @@ def _text_as_number(value: Any, kind: pa.DataType) -> Any:
     if not isinstance(value, str):
         if isinstance(value, timedelta):
             # Arrow takes no duration near the end of its own range.
-            return value // timedelta(microseconds=1) * _PER_SECOND[kind.unit] // 1_000_000
+            return value // timedelta(microseconds=1) * PER_SECOND[kind.unit] // 1_000_000
         return value if isinstance(value, int) else pa.scalar(value, kind).value
     return _number_of(value, kind)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.errors import AlbeamError, BadInput, Damaged
+from transforms.errors import AlbeamError, BadInput, Damaged, first_line
 from transforms.storage import filesystem, remedies
 from transforms.storage.file_columns import FileColumns
 
@@ -25,17 +25,22 @@ class CheckedFile(pq.ParquetFile):
 
     Page checksums are verified where a file has them. The rows of each row group are counted:
     Arrow skips pages that it does not know, such as those with a damaged header.
+
+    Attributes:
+        group_rows: the number of rows of each row group, by the footer.
     """
 
     def __init__(self, source: Any) -> None:
         """Read the footer of ``source``, a path or an open file."""
         super().__init__(source, page_checksum_verification=True)
-        rows = [self.rows_of(group) for group in range(self.num_row_groups)]
-        if sum(rows) != self.metadata.num_rows or min(rows, default=0) < 0:
+        metadata = self.metadata
+        rows = tuple(metadata.row_group(group).num_rows for group in range(self.num_row_groups))
+        if sum(rows) != metadata.num_rows or min(rows, default=0) < 0:
             raise pa.ArrowInvalid(
-                f"its footer says that it has {self.metadata.num_rows} rows, and {sum(rows)} in "
+                f"its footer says that it has {metadata.num_rows} rows, and {sum(rows)} in "
                 "its row groups"
             )
+        self.group_rows: tuple[int, ...] = rows
 
     @property
     def columns(self) -> FileColumns:
@@ -55,7 +60,7 @@ class CheckedFile(pq.ParquetFile):
     def read_row_group(self, i: int, *args: Any, **kwargs: Any) -> pa.Table:
         """Read columns of one row group."""
         table = super().read_row_group(i, *args, **kwargs)
-        return _counted(table, self.rows_of(i), f"row group {i}")
+        return _counted(table, self.group_rows[i], f"row group {i}")
 
     def iter_batches(
         self, batch_size: int = 65_536, row_groups: Sequence[int] | None = None, **kwargs: Any
@@ -66,7 +71,7 @@ class CheckedFile(pq.ParquetFile):
         for batch in super().iter_batches(batch_size, groups, **kwargs):
             rows += batch.num_rows
             yield batch
-        _check_rows(rows, sum(map(self.rows_of, groups)), "the row groups")
+        _check_rows(rows, sum(self.group_rows[group] for group in groups), "the row groups")
 
     def iter_leaves(
         self, batch_size: int, group: int, leaves: Sequence[int]
@@ -79,7 +84,7 @@ class CheckedFile(pq.ParquetFile):
         for batch in self.reader.iter_batches(batch_size, [group], column_indices=list(leaves)):
             rows += batch.num_rows
             yield batch
-        _check_rows(rows, self.rows_of(group), f"row group {group}")
+        _check_rows(rows, self.group_rows[group], f"row group {group}")
 
     def _build_nested_paths(self) -> dict[str, list[int]]:
         # pyarrow's own method, by which it finds columns, fails if a name is not UTF-8.
@@ -88,10 +93,6 @@ class CheckedFile(pq.ParquetFile):
         for name, leaves in zip(self._columns.plain, self._columns.leaves, strict=True):
             found.setdefault(name, []).extend(leaves)
         return found
-
-    def rows_of(self, group: int) -> int:
-        """Return how many rows a row group has by the footer."""
-        return int(self.metadata.row_group(group).num_rows)
 
 
 class _Unread(Exception):
@@ -189,5 +190,5 @@ def _reading(
         raise make_error("is missing", if_missing) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # Names of columns that are not UTF-8 are the bytes that can't be decoded.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise make_error(f"can't be read as Parquet: {reason}", if_broken) from error

@@ -96,27 +96,22 @@ def too_large(url: str, limit: int) -> Damaged:
     return Damaged("file", url, problem, remedies.EMBED_AGAIN)
 
 
-def check_way(path: str, root: str | None = None) -> None:
+def check_way(path: str) -> None:
     """Check that writing or removing a local file of a store does not lead out of the store.
 
     Args:
         path: a file or a folder. If it is no store's, nothing is checked.
-        root: the store; by default it is known from the path.
 
     Raises:
         Damaged: a folder between the store and the file is a link, or is no folder.
     """
-    if root is None:
-        file = _FILE.fullmatch(path)
-        found = file or _FOLDER.fullmatch(path.rstrip("/"))
-        if found is None:
-            return
-        root = path[: found.start(found.lastindex or 1)] or "."
-        names = found[found.lastindex or 1].split("/")
-        names = names[:-1] if file else names
-    else:
-        names = os.path.relpath(path, root).split("/")[:-1]
-    inside = root
+    file = _FILE.fullmatch(path)
+    found = file or _FOLDER.fullmatch(path.rstrip("/"))
+    if found is None:
+        return
+    inside = path[: found.start(found.lastindex or 1)] or "."
+    names = found[found.lastindex or 1].split("/")
+    names = names[:-1] if file else names
     for name in names:
         inside = os.path.join(inside, name)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):

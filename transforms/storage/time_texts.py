@@ -8,7 +8,7 @@ import re
 import pyarrow as pa
 import pyarrow.types as pt
 
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _DAY = 86_400
 #: Days from the first of March of the year 0, at which a cycle of 400 years starts, to 1970.
 _EPOCH = 719_468
@@ -31,10 +31,10 @@ def time_text(value: int, kind: pa.DataType) -> str:
     if pt.is_duration(kind):
         return f"{value} {kind.unit}"
     unit = "ms" if pt.is_date64(kind) else kind.unit
-    seconds, part = divmod(value, _PER_SECOND[unit])
+    seconds, part = divmod(value, PER_SECOND[unit])
     if pt.is_time(kind):
         sign = "-" if value < 0 else ""
-        return sign + _clock_text(*divmod(abs(value), _PER_SECOND[unit]), unit)
+        return sign + _clock_text(*divmod(abs(value), PER_SECOND[unit]), unit)
     days, seconds = divmod(seconds, _DAY)
     if pt.is_date64(kind) and not seconds and not part:
         return _date_text(days)
@@ -55,11 +55,11 @@ def time_number(text: str, kind: pa.DataType) -> int | None:
         days = _days_of(int(found["year"]), int(found["month"]), int(found["day"]))
     if pt.is_date32(kind):
         return days
-    per_second = _PER_SECOND["ms" if pt.is_date64(kind) else kind.unit]
+    per_second = PER_SECOND["ms" if pt.is_date64(kind) else kind.unit]
     clock = 0
     if found["hour"] is not None:
         seconds = int(found["hour"]) * 3_600 + int(found["minute"]) * 60 + int(found["second"])
-        part = int((found["part"] or "0").ljust(9, "0")) * per_second // _PER_SECOND["ns"]
+        part = int((found["part"] or "0").ljust(9, "0")) * per_second // PER_SECOND["ns"]
         clock = seconds * per_second + part
     return days * _DAY * per_second + (-clock if found["sign"] else clock)
 
@@ -71,7 +71,7 @@ def _date_text(days: int) -> str:
 
 
 def _clock_text(seconds: int, part: int, unit: str) -> str:
-    digits = len(str(_PER_SECOND[unit])) - 1
+    digits = len(str(PER_SECOND[unit])) - 1
     fraction = f".{part:0{digits}d}" if digits else ""
     return f"{seconds // 3_600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{fraction}"
 

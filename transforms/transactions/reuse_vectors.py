@@ -174,9 +174,7 @@ class _OldRows:
 def _read_rows(paths: SegmentPaths, part: PartInfo, rows: Ints) -> Iterator[tuple[pa.Table, Ints]]:
     url = filesystem.join(paths.vectors, part.name)
     with open_part(paths, part) as file, reading(url):
-        metadata = file.metadata
-        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        edges = np.cumsum([0, *counts])
+        edges = np.cumsum([0, *file.group_rows])
         groups = np.searchsorted(edges, rows, side="right") - 1
         for group in np.unique(groups).tolist():
             at = np.flatnonzero(groups == group)

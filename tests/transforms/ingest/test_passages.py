@@ -26,6 +26,7 @@ from transforms.ingest.windows import cut, windows
 from transforms.models.options import ModelOptions
 from transforms.models.resolve import Model
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
+from transforms.runtime.once import Once
 from transforms.storage.schema import METRICS, PASSAGE_FIELDS, REJECT, TOKENS
 
 TOKENIZER = Tokenizer(make_tokenizer().backend_tokenizer)
@@ -233,8 +234,7 @@ def test_threads_of_a_worker_share_one_tokenizer(
         loads.append(model.folder)
         return load_tokenizer(model)
 
-    monkeypatch.setattr(passages, "load_tokenizer", load)
-    passages.forget_tokenizer()
+    monkeypatch.setattr(passages, "_tokenizer_of", Once(load, 1))
     barrier = threading.Barrier(3)
 
     def set_up(_: int) -> Tokenizer:

@@ -11,7 +11,8 @@ import pytest
 
 from transforms.errors import BadInput
 from transforms.search import predicate
-from transforms.search.predicate import Evaluation, check_condition, matching, unified
+from transforms.search.predicate import Evaluation, check_condition, matching
+from transforms.storage.column_types import common_schema
 
 TABLE = pa.table(
     {
@@ -102,8 +103,8 @@ def test_a_column_of_any_name_does_no_harm() -> None:
 
 def test_columns_of_all_segments_are_put_together() -> None:
     one, two = pa.schema([("year", pa.int16())]), pa.schema([("lang", pa.string())])
-    assert unified([one, two]).names == ["year", "lang"]
-    assert unified([one, pa.schema([("year", pa.int64())])]).field("year").type == pa.int64()
+    assert common_schema([one, two]).names == ["year", "lang"]
+    assert common_schema([one, pa.schema([("year", pa.int64())])]).field("year").type == pa.int64()
 
 
 SEEN = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(48)]

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transforms.errors import Damaged
+from transforms.errors import Damaged, first_line
 from transforms.storage.disk_space import full_disk, met_full_disk
 from transforms.storage.remedies import BUILD_LEXICAL
 
@@ -36,5 +36,5 @@ def reading(where: str | None) -> Iterator[None]:
 
 
 def _damaged(where: str | None, error: BaseException) -> Damaged:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return Damaged("lexical index", where, f"can't be read: {reason}", BUILD_LEXICAL)
