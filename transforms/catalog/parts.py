@@ -21,6 +21,7 @@ from transforms.models.identity import ModelIdentity
 from transforms.storage import filesystem, remedies
 from transforms.storage.checked_parquet import open_checked
 from transforms.storage.file_cache import FileCache, default_folder
+from transforms.storage.file_columns import FileColumns
 from transforms.storage.parquet_files import CheckedFile, reading
 from transforms.storage.parquet_footers import check_coverage, digest
 from transforms.storage.retries import in_threads
@@ -72,6 +73,11 @@ class PartFormat:
             [*PASSAGE_FIELDS, *self.metadata, vector],
             metadata={MODEL_KEY: json.dumps(self.identity.to_dict(), sort_keys=True)},
         )
+
+    @cached_property
+    def columns(self) -> FileColumns:
+        """Return the columns of a part's file."""
+        return FileColumns.of(self.schema)
 
 
 def format_of(info: SegmentInfo) -> PartFormat:
@@ -173,6 +179,8 @@ def _check_form(file: CheckedFile, part: PartInfo, form: PartFormat | None, url:
         needed = [*(field.name for field in PASSAGE_FIELDS), VECTOR]
     else:
         fits, needed = schema.equals(form.schema), form.schema.names
+        # All parts have the same columns, which take longer to find than the rest of a footer.
+        file.columns = form.columns
     if not fits:
         problem = f"has columns {schema.names}, but the manifest needs {needed}"
         if schema.names == needed:

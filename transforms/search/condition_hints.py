@@ -18,7 +18,7 @@ def remedy(text: str, schema: pa.Schema) -> str:
     bare = lower(" ".join(word for word, kind in words if kind != "string_const"))
     unquoted = re.sub(r'"[^"]*"', " ", bare)
     for name in schema.names:
-        needs = lower(name) in keywords if _PLAIN.fullmatch(name) else _is_unquoted_in(name, unquoted)
+        needs = lower(name) in keywords if _PLAIN.fullmatch(name) else _unquoted_in(name, unquoted)
         if needs and f'"{lower(name)}"' not in bare:
             quoted = '"' + name.replace('"', '""') + '"'
             return f"Write the column {name} in double quotes: {quoted}"
@@ -42,7 +42,7 @@ def listed(schema: pa.Schema) -> str:
     return ", ".join(named + more) or "none"
 
 
-def _is_unquoted_in(name: str, text: str) -> bool:
+def _unquoted_in(name: str, text: str) -> bool:
     """Return whether a text has a name that must be quoted without quotes, in any spacing."""
     parts = [re.escape(part) for part in re.findall(r"\w+|[^\w\s]", lower(name))]
     return bool(parts) and re.search(r"(?<!\w)" + r"\s*".join(parts) + r"(?!\w)", text) is not None

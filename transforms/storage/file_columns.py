@@ -54,6 +54,17 @@ class FileColumns:
     def _places(self) -> dict[str, int]:
         return {name: place for place, name in enumerate(self.names)}
 
+    def leaves_of(self, plain: str) -> list[int]:
+        """Return the leaves of all columns of a name without a number."""
+        return self._leaves.get(plain, [])
+
+    @cached_property
+    def _leaves(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for name, leaves in zip(self.plain, self.leaves, strict=True):
+            found.setdefault(name, []).extend(leaves)
+        return found
+
     def kind(self, name: str) -> pa.DataType | None:
         """Return the type of the column of a name; None as `place` does."""
         place = self.place(name)

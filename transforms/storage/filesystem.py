@@ -4,6 +4,7 @@ A path is any fsspec URL; see `transforms.storage.urls`. This module does not kn
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import tempfile
@@ -41,7 +42,13 @@ def open_filesystem(url: str) -> tuple[Any, str]:
             local name is not UTF-8.
     """
     # A local name is never parsed as a URL: it may hold "::" or begin with "data:".
-    return (LocalFileSystem(), local_path(url)) if is_local(url) else urls.open_remote(url)
+    return (_local(), local_path(url)) if is_local(url) else urls.open_remote(url)
+
+
+@functools.cache
+def _local() -> LocalFileSystem:
+    # fsspec takes longer to find its instance than the system to open a file.
+    return LocalFileSystem()
 
 
 def is_local(url: str) -> bool:

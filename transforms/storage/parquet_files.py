@@ -4,7 +4,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
@@ -42,10 +42,10 @@ class CheckedFile(pq.ParquetFile):
             )
         self.group_rows: tuple[int, ...] = rows
 
-    @property
+    @cached_property
     def columns(self) -> FileColumns:
         """The columns of the file."""
-        return self._columns
+        return FileColumns.of(self.schema_arrow)
 
     def check_single(self, names: Iterable[str]) -> None:
         """Raise an ArrowException if the file has several columns of one of the names."""
@@ -86,13 +86,17 @@ class CheckedFile(pq.ParquetFile):
             yield batch
         _check_rows(rows, self.group_rows[group], f"row group {group}")
 
+    # pyarrow's own methods, by which it finds columns, fail if a name is not UTF-8.
     def _build_nested_paths(self) -> dict[str, list[int]]:
-        # pyarrow's own method, by which it finds columns, fails if a name is not UTF-8.
-        self._columns = FileColumns.of(self.schema_arrow)
-        found: dict[str, list[int]] = {}
-        for name, leaves in zip(self._columns.plain, self._columns.leaves, strict=True):
-            found.setdefault(name, []).extend(leaves)
-        return found
+        return {}
+
+    def _get_column_indices(
+        self, column_names: Sequence[str] | None, use_pandas_metadata: bool = False
+    ) -> list[int] | None:
+        assert not use_pandas_metadata
+        if column_names is None:
+            return None
+        return [leaf for name in column_names for leaf in self.columns.leaves_of(name)]
 
 
 class _Unread(Exception):
