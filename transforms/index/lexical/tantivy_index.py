@@ -117,7 +117,7 @@ class LexicalIndex:
         return np.concatenate([np.empty(0, np.float32), *pieces])
 
     def check(self, texts: Iterable[str]) -> None:
-        """Ask for each word of some texts, and for the numbers of passages.
+        """Ask for each word of some texts, for the numbers of passages, and for these numbers.
 
         Raises:
             Damaged: tantivy can't read what it needs for that.
@@ -125,9 +125,12 @@ class LexicalIndex:
         words = {word for text in texts for word in self._words(text)}
         terms = sorted({term for word in words for term in word.all_terms()})
         for term in terms[:_CHECKED]:
-            self._found(self._word_query(Word((term,))), 1)
-        if self.rows:
-            self._found(tantivy.Query.all_query(), min(self.rows, _MOST))
+            self._found(self._word_query(Word((term,))), min(self.rows, AT_ONCE))
+        rows = np.arange(min(self.rows, _MOST))
+        if len(rows):
+            self._found(tantivy.Query.all_query(), len(rows))
+        for start in range(0, len(rows), AT_ONCE):
+            self._score(tantivy.Query.all_query(), rows[start : start + AT_ONCE])
 
     def _is_large(self, wanted: int) -> bool:
         """Return whether ranking so many candidates costs less than ranking all rows."""
