@@ -13,6 +13,7 @@ _DISTRIBUTIONS = {
     "grpc": "grpcio",
     "markupsafe": "MarkupSafe",
     "sentence_transformers": "sentence-transformers",
+    "sklearn": "scikit-learn",
 }
 #: Libraries that come with a required one, which also returns or takes their objects.
 _COMES_WITH = {
@@ -26,7 +27,10 @@ _EXTRAS = {
     "faiss": "cpu",
     "onnxruntime": "bench",
     "openvino": "bench",
+    "nervaluate": "tasks",
+    "scipy": "tasks",
     "sentence_transformers": "bench",
+    "sklearn": "tasks",
 }
 
 
