@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -23,4 +22,5 @@ def test_the_unchanged_store_gives_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_more_changed_stores() -> None:
-    assert run(fuzzer(), Random(0).randrange(100), range(300)).faults == []
+    # Among them is a lexical index in which only filters came upon the damage.
+    assert run(fuzzer(), 49, range(140, 200)).faults == []
