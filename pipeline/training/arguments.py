@@ -13,7 +13,24 @@ from pipeline.training.options import (
     TrainingOptions,
 )
 from transforms.models.options import DEVICES
-from transforms.training.options import PRECISIONS, StudentShape
+from transforms.training.options import PRECISIONS, TRAINED, StudentShape
+
+#: The controls of every training that are numbers.
+CONTROLS = {
+    "rate": "highest learning rate",
+    "warmup": "share of the training in which the rate rises",
+    "decay": "weight decay of matrices",
+    "clip": "largest norm of the gradients",
+    "dropout": "share of the activations that a step drops",
+    "epochs": "passes over the data",
+    "steps": "optimizer steps, instead of --epochs",
+    "minutes": "end after this time; the schedule fits into it (default: no limit)",
+    "batch_tokens": "tokens of a batch",
+    "seed": "seed of order, sampling and dropout",
+    "evaluate_every": "steps between evaluations",
+    "patience": "stop after so many evaluations without a better score",
+    "lora_rank": "rank of the products of --train lora",
+}
 
 
 def distill_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,12 +72,9 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
         {
             "held_out": "texts kept for validation",
             "max_tokens": "maximum tokens of a text",
-            "epochs": "passes over the data",
-            "rate": "highest learning rate",
-            "evaluate_every": "steps between evaluations",
         },
     )
-    _add_shared(parser)
+    add_shared(parser, DistillOptions)
 
 
 def finetune_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,24 +114,26 @@ def finetune_arguments(parser: argparse.ArgumentParser) -> None:
             "temperature": "temperature of the contrastive loss",
             "keep": "weight of the distillation loss, with --distilled (default: 1)",
             "average": "share of the new weights in the result",
-            "epochs": "passes over the data",
-            "rate": "highest learning rate",
-            "evaluate_every": "steps between evaluations",
         },
     )
-    _add_shared(parser)
+    add_shared(parser, FinetuneOptions)
 
 
-def _add_shared(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that all trainings share."""
-    _add_numbers(
-        parser,
-        TrainingOptions,
-        {
-            "batch_tokens": "tokens of a batch",
-            "minutes": "end after this time; the schedule fits into it (default: no limit)",
-            "seed": "seed of order and sampling",
-        },
+def add_shared(parser: argparse.ArgumentParser, owner: type[TrainingOptions]) -> None:
+    """Add the controls of a training, with its defaults, and where to compute."""
+    controls = parser.add_argument_group("controls of the training")
+    _add_numbers(controls, owner, CONTROLS)
+    controls.add_argument(
+        "--train",
+        choices=TRAINED if owner.has_head else [name for name in TRAINED if name != "head"],
+        default=owner.train,
+        help="which weights change; lora adds products of low rank to the layers, and merges "
+        "them into the weights at the end (default: %(default)s)",
+    )
+    controls.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write event files to the work folder, for the package tensorboard",
     )
     parser.add_argument(
         "--device",
@@ -135,7 +151,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_numbers(
-    parser: argparse.ArgumentParser, owner: type[Any], about: Mapping[str, str]
+    parser: argparse._ActionsContainer, owner: type[Any], about: Mapping[str, str]
 ) -> None:
     """Add a number for each field of an options class, with the field's type and default."""
     known = {field.name: field for field in fields(owner)}

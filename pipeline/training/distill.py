@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.training.options import DistillOptions
+from pipeline.training.reports import reporter, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import (
@@ -19,7 +20,7 @@ from pipeline.training.work_folder import (
     read_texts,
 )
 from transforms.errors import BadInput
-from transforms.evaluation.plots import training_curves
+from transforms.training.adapters import choose_weights
 from transforms.training.contrastive import load_tokenizer
 from transforms.training.distillation_data import (
     PART_ROWS,
@@ -95,6 +96,7 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
     settings = {**_settings(options, corpus), **asdict(placement)}
     work = options.work
     prepare_work_folder(work, settings, options.resume)
+    report = reporter(options, tell)
 
     start = _load_student(options) if options.student else _new_student(options, texts, corpus)
     random.Random(_ORDER).shuffle(texts)
@@ -113,22 +115,19 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
     train_texts = len(texts) - options.held_out
     data = DistillationData(tokens, targets, train_texts, options.batch_tokens, options.seed)
     record_data(work, token_file, vectors, train_texts, vocabulary_hash(start.tokenizer))
-    student = Student(start.config, start.weights(tokens), placement)
+    student = Student(start.config, start.weights(tokens), placement, options.dropout)
+    choose_weights(student.model, options.train, options.lora_rank, options.seed)
     held_out = data.held_out()
     trainer = Trainer(
         student.model,
-        Schedule(
-            steps=max(1, round(options.epochs * data.steps())),
-            rate=options.rate,
-            minutes=options.minutes,
-            evaluate_every=options.evaluate_every,
-        ),
+        Schedule.of(options, data.steps()),
         work,
         settings,
         batches=data.batches,
         loss=lambda batch: student.distillation_loss(batch, LossWeights()),
         evaluate=lambda: student.teacher_cosine(held_out),
-        report=lambda progress: tell(str(progress)),
+        report=report,
+        seed=options.seed,
     )
     if options.resume and trainer.resume():
         tell(f"resumed at step {trainer.state.step}")
@@ -139,9 +138,7 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
         student.weights(),
         start.tokenizer,
         options.max_tokens,
-        write_extra=lambda folder: (folder / "distill.svg").write_text(
-            training_curves(state.history), encoding="utf-8"
-        ),
+        write_extra=lambda folder: write_records(folder, "distill", state.history),
     )
     result = TrainingResult.from_state(options.output, state)
     tell(str(result))

@@ -7,11 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.training.options import FinetuneOptions
+from pipeline.training.reports import reporter, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import fingerprint, prepare_work_folder
 from transforms.errors import BadInput
-from transforms.evaluation.plots import training_curves
+from transforms.training.adapters import choose_weights
 from transforms.training.contrastive import (
     ContrastiveObjective,
     TokenizedPairs,
@@ -75,6 +76,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
     placement = resolve_training_placement(options.device, options.precision)
     settings = {**_settings(options, distillation), **asdict(placement)}
     prepare_work_folder(options.work, settings, options.resume)
+    report = reporter(options, tell)
 
     tokens = [TokenizedPairs.tokenize(pairs, tokenizer, passage_tokens) for pairs in corpora]
     held_out = [draw_held_out(pairs, *HELD_OUT, options.seed) for pairs in corpora]
@@ -101,7 +103,8 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
             "leaves fewer than two passages to train on after validation takes its share",
             "Give more pairs",
         )
-    student = Student(config, weights, placement)
+    student = Student(config, weights, placement, options.dropout)
+    choose_weights(student.model, options.train, options.lora_rank, options.seed)
     objective = ContrastiveObjective(
         student,
         corpora,
@@ -113,12 +116,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
     held_out_batches = distillation.held_out() if distillation else []
     trainer = Trainer(
         student.model,
-        Schedule(
-            steps=max(1, round(options.epochs * steps)),
-            rate=options.rate,
-            minutes=options.minutes,
-            evaluate_every=options.evaluate_every,
-        ),
+        Schedule.of(options, steps),
         options.work,
         settings,
         batches=lambda start: join_batches(
@@ -126,7 +124,8 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
         ),
         loss=objective.loss,
         evaluate=lambda: objective.evaluate(held_out, _QUESTIONS, held_out_batches),
-        report=lambda progress: tell(str(progress)),
+        report=report,
+        seed=options.seed,
     )
     if options.resume and trainer.resume():
         tell(f"resumed at step {trainer.state.step}")
@@ -141,9 +140,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
         averaged,
         tokenizer,
         max_tokens,
-        write_extra=lambda folder: (folder / "finetune.svg").write_text(
-            training_curves(state.history), encoding="utf-8"
-        ),
+        write_extra=lambda folder: write_records(folder, "finetune", state.history),
     )
     result = TrainingResult.from_state(options.output, state)
     tell(str(result))

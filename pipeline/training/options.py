@@ -2,66 +2,40 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from transforms.errors import BadInput, check_above_zero, check_at_least, check_choice, check_share
+from transforms.errors import BadInput, check_choice, check_share
 from transforms.models.options import DEVICES
-from transforms.training.options import PRECISIONS, StudentShape
+from transforms.training.options import PRECISIONS, Controls, StudentShape
 
 NEGATIVES = ("bm25", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """The options that all trainings share.
+class TrainingOptions(Controls):
+    """The options that all trainings share: the controls, folders, and where to compute.
 
     Attributes:
         output: folder of the finished model.
         work: folder of vectors and checkpoints.
-        batch_tokens: tokens of a batch, padding included.
-        epochs: passes over the data.
-        minutes: the longest training; the schedule fits into it. None means no limit.
-        rate: the highest learning rate.
-        seed: the seed of order and sampling.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``float32`` or ``bfloat16``.
-        evaluate_every: steps between evaluations.
+        tensorboard: write event files to the folder ``tensorboard`` in ``work``.
         resume: continue from the last checkpoint.
     """
 
-    #: Options that decide the weights.
-    decisive: ClassVar[tuple[str, ...]] = (
-        *("batch_tokens", "epochs", "minutes", "rate", "seed", "evaluate_every"),
-    )
-    #: The least value of an option.
-    least: ClassVar[dict[str, float]] = {"batch_tokens": 8, "seed": 0, "evaluate_every": 1}
-    #: Options that must be finite and above 0.
-    positive: ClassVar[tuple[str, ...]] = ("epochs", "minutes", "rate")
-
     output: Path
     work: Path
-    batch_tokens: int = 4096
-    epochs: float = 1.0
-    minutes: float | None = None
-    rate: float = 3e-4
-    seed: int = 17
     device: str = "auto"
     precision: str = "auto"
-    evaluate_every: int = 100
+    tensorboard: bool = False
     resume: bool = False
 
     def __post_init__(self) -> None:
         """Raise BadInput for values that can't work."""
-        for name, least in self.least.items():
-            check_at_least(name, getattr(self, name), least)
-        for name in self.positive:
-            check_above_zero(name, getattr(self, name))
+        super().__post_init__()
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that decide the weights; a resume requires the same ones."""
-        return {"optimizer": "muon", **{name: getattr(self, name) for name in self.decisive}}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,3 +75,17 @@ def check_same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
                 f"was made with {name} {was.get(name)}, not {value}",
                 "Resume with the same settings, or train anew in another --work folder",
             )
+
+
+def random_state() -> list[torch.Tensor]:
+    """Return the states of torch's random generators: the CPU's, then those of CUDA in use."""
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return [torch.get_rng_state(), *devices]
+
+
+def restore_random_state(states: Sequence[torch.Tensor]) -> None:
+    """Restore the result of `random_state`, as far as this machine has the devices."""
+    torch.set_rng_state(states[0])
+    if torch.cuda.is_available():
+        for device, state in zip(range(torch.cuda.device_count()), states[1:], strict=False):
+            torch.cuda.set_rng_state(state, device)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from transforms.training.options import Controls
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -28,12 +30,26 @@ class Schedule:
 
     steps: int
     rate: float
-    warmup: float = 0.03
+    warmup: float = Controls.warmup
     minutes: float | None = None
-    decay: float = 0.01
-    clip: float = 1.0
-    evaluate_every: int = 100
-    patience: int = 20
+    decay: float = Controls.decay
+    clip: float = Controls.clip
+    evaluate_every: int = Controls.evaluate_every
+    patience: int = Controls.patience
+
+    @classmethod
+    def of(cls, controls: Controls, epoch_steps: int) -> Schedule:
+        """Return the schedule of a training whose passes over the data have so many steps."""
+        return cls(
+            controls.steps or max(1, round(controls.epochs * epoch_steps)),
+            controls.rate,
+            controls.warmup,
+            controls.minutes,
+            controls.decay,
+            controls.clip,
+            controls.evaluate_every,
+            controls.patience,
+        )
 
     def progress(self, step: int, seconds: float) -> float:
         """Return the share of the training that is done, from 0 to 1."""
@@ -53,15 +69,21 @@ class Schedule:
 def group_parameters(
     model: torch.nn.Module,
 ) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter], list[torch.nn.Parameter]]:
-    """Return the matrices of layers, other matrices except embeddings, and all other weights."""
+    """Return the matrices of layers, other matrices except embeddings, and all other weights.
+
+    Weights without a gradient are left out. Added products of low rank are other matrices.
+    """
     layers: list[torch.nn.Parameter] = []
     matrices: list[torch.nn.Parameter] = []
     rest: list[torch.nn.Parameter] = []
     for name, weight in model.named_parameters():
+        if not weight.requires_grad:
+            continue
         if weight.ndim < 2 or "embeddings." in name:
             rest.append(weight)
         else:
-            (layers if weight.ndim == 2 and "layer" in name else matrices).append(weight)
+            inner = weight.ndim == 2 and "layer" in name and "parametrizations." not in name
+            (layers if inner else matrices).append(weight)
     return layers, matrices, rest
 
 

@@ -1,10 +1,89 @@
-"""The size of a student network and the precisions of a training, without heavy imports."""
+"""The controls of every training and the size of a student network, without heavy imports."""
 
 from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
-from transforms.errors import BadInput, check_at_least
+from transforms.errors import BadInput, check_above_zero, check_at_least, check_choice
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+#: Which weights a training changes.
+TRAINED = ("all", "head", "embeddings", "lora")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """The controls that every training has. A training may have other defaults.
+
+    Attributes:
+        rate: the highest learning rate.
+        warmup: the share of the training in which the rate rises.
+        decay: weight decay of matrices.
+        clip: the largest norm of the gradients.
+        dropout: the share of the activations and attentions that a training step drops.
+        epochs: passes over the data.
+        steps: optimizer steps, instead of ``epochs``. None means that ``epochs`` decides.
+        minutes: the longest training; the schedule fits into it. None means no limit.
+        batch_tokens: tokens of a batch, padding included.
+        seed: the seed of order, sampling and dropout.
+        evaluate_every: steps between evaluations.
+        patience: stop after this many evaluations in a row without a better score.
+        train: which weights change, of `TRAINED`. ``embeddings`` and ``lora`` include the head.
+        lora_rank: the rank of the products that ``lora`` adds to the matrices of layers.
+    """
+
+    #: Options that decide the weights.
+    decisive: ClassVar[tuple[str, ...]] = (
+        *("rate", "warmup", "decay", "clip", "dropout", "epochs", "steps", "minutes"),
+        *("batch_tokens", "seed", "evaluate_every", "patience", "train", "lora_rank"),
+    )
+    #: The least value of an option.
+    least: ClassVar[dict[str, float]] = {
+        **{"warmup": 0, "decay": 0, "dropout": 0, "steps": 1, "batch_tokens": 8, "seed": 0},
+        **{"evaluate_every": 1, "patience": 0, "lora_rank": 1},
+    }
+    #: Options that must be finite and above 0.
+    positive: ClassVar[tuple[str, ...]] = ("rate", "clip", "epochs", "minutes")
+    #: Whether the network has a head.
+    has_head: ClassVar[bool] = False
+
+    rate: float = 3e-4
+    warmup: float = 0.03
+    decay: float = 0.01
+    clip: float = 1.0
+    dropout: float = 0.0
+    epochs: float = 1.0
+    steps: int | None = None
+    minutes: float | None = None
+    batch_tokens: int = 4096
+    seed: int = 17
+    evaluate_every: int = 100
+    patience: int = 20
+    train: str = "all"
+    lora_rank: int = 8
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        for name, least in self.least.items():
+            check_at_least(name, getattr(self, name), least)
+        for name in self.positive:
+            check_above_zero(name, getattr(self, name))
+        for name in ("warmup", "dropout"):
+            if not getattr(self, name) < 1:
+                raise BadInput(
+                    name, getattr(self, name), "must be below 1", "Give a value such as 0.1"
+                )
+        check_choice("train", self.train, TRAINED)
+        if self.train == "head" and not self.has_head:
+            raise BadInput(
+                "train",
+                self.train,
+                "chooses the head alone, and this network has none",
+                "Give all, embeddings or lora",
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that decide the weights; a resume requires the same ones."""
+        return {"optimizer": "muon", **{name: getattr(self, name) for name in self.decisive}}
 
 
 @dataclass(frozen=True)

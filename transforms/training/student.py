@@ -50,6 +50,7 @@ class Student:
         config: AlbertConfig,
         weights: Mapping[str, npt.NDArray[Any]],
         placement: Placement,
+        dropout: float = 0.0,
     ) -> None:
         """Build the network.
 
@@ -57,6 +58,7 @@ class Student:
             config: the network's size.
             weights: arrays named as in `AlbertModel`.
             placement: what `resolve_training_placement` returned.
+            dropout: the share of activations and attentions that a training step drops.
 
         Raises:
             BadInput: the weights are not those that the config asks for.
@@ -64,8 +66,7 @@ class Student:
         config = copy.deepcopy(config)
         # Its backward pass is the fastest on a CPU.
         config._attn_implementation = "eager"
-        # A resumed training would draw other dropout masks.
-        config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
         model: Any = AlbertModel(config, add_pooling_layer=False)
         tensors = {name: torch.from_numpy(np.asarray(a, np.float32)) for name, a in weights.items()}
         wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}

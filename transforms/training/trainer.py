@@ -13,10 +13,13 @@ import torch
 
 from transforms.errors import AlbeamError
 from transforms.runtime.signals import defer_signals
+from transforms.training.adapters import merge_adapters
 from transforms.training.checkpoints import (
     State,
     check_same_settings,
+    random_state,
     read_checkpoint,
+    restore_random_state,
     write_checkpoint,
 )
 from transforms.training.optimizers import Optimizers, Schedule
@@ -67,6 +70,7 @@ class Trainer:
         loss: Callable[[Any], tuple[torch.Tensor, dict[str, float]]],
         evaluate: Callable[[], dict[str, float]],
         report: Callable[[Progress], None],
+        seed: int = 0,
     ) -> None:
         """Prepare a training.
 
@@ -79,12 +83,15 @@ class Trainer:
             loss: returns a scalar with gradient, and the parts to report.
             evaluate: returns metrics; the one named "score" rises as the model gets better.
             report: receives the result of each evaluation.
+            seed: the seed of dropout.
         """
         self.model, self.schedule, self.folder = model, schedule, folder
         self.settings = dict(settings)
         self.batches, self.loss, self.evaluate, self.report = batches, loss, evaluate, report
         self.optimizers = Optimizers.for_model(model, schedule.rate, schedule.decay)
         self.state = State()
+        self.seed = seed
+        self._random: list[torch.Tensor] | None = None
         self.best: dict[str, torch.Tensor] | None = None
         self._last_report = (0.0, 0.0)  # progress and seconds
 
@@ -100,6 +107,7 @@ class Trainer:
         self.model.load_state_dict(saved["model"])
         self.optimizers.load(saved["optimizers"])
         self.state, self.best = saved["state"], saved["best"]
+        self._random = saved["random"]
         return True
 
     def save(self) -> None:
@@ -108,23 +116,29 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizers": self.optimizers.state(),
             "best": self.best,
+            "random": random_state(),
         }
         write_checkpoint(self.folder, self.settings, self.state, tensors)
 
     def run(self) -> State:
-        """Train to the end, and load the best weights into the model.
+        """Train to the end, load the best weights into the model, and merge adapters into them.
 
         An interrupt takes effect after the current step and a checkpoint. The step may have to
         compute a part of the teacher's vectors first.
 
         Raises AlbeamError if loss or gradients are not finite; the last checkpoint is kept.
         """
-        with defer_signals("a checkpoint is written") as interrupted:
+        devices = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+        with (
+            defer_signals("a checkpoint is written") as interrupted,
+            torch.random.fork_rng(devices),
+        ):
             self._train(interrupted)
         if interrupted():
             raise KeyboardInterrupt
         if self.best is not None:
             self.model.load_state_dict(self.best)
+        merge_adapters(self.model)
         return self.state
 
     def _train(self, interrupted: Callable[[], bool]) -> None:
@@ -133,6 +147,10 @@ class Trainer:
         before, total, count = state.seconds, 0.0, 0
         self._last_report = (schedule.progress(state.step, before), before)
         parts: dict[str, float] = {}
+        if self._random is None:
+            torch.manual_seed(self.seed)
+        else:
+            restore_random_state(self._random)
         for batch in self.batches(state.step):
             state.seconds = before + time.monotonic() - started
             progress = schedule.progress(state.step, state.seconds)

@@ -51,6 +51,8 @@ def test_distill_learns_and_writes_a_loadable_model(
     assert seen[-2]["loss"] < 0.6 * seen[0]["loss"]
     assert seen[-2]["words"] < 0.6  # the share of the teacher's variance that is not explained
     assert seen[-1]["score"] > 0.85
+    records = (options.output / "history.jsonl").read_text().splitlines()
+    assert [json.loads(record) for record in records] == seen
     drawn = ElementTree.parse(options.output / "distill.svg").getroot()
     titles = [text.text or "" for text in drawn.iter(f"{SVG}text") if text.get("class") == "title"]
     assert [title.partition(":")[0] for title in titles] == ["loss", "score", "cosine", "words"]
@@ -72,7 +74,7 @@ def test_distill_learns_and_writes_a_loadable_model(
 def test_distill_resumes_bit_for_bit(
     options: DistillOptions, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = replace(options, epochs=2, precision=precision)
+    broken = replace(options, epochs=2, precision=precision, dropout=0.1)
     whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
     distill(whole)
     revive = kill_at(monkeypatch, 13)
@@ -226,6 +228,18 @@ def test_a_student_that_cant_learn_from_the_teacher_is_refused(
             distill(further)
         assert caught.value.option == option
         assert problem in caught.value.problem
+
+
+def test_controls_decide_how_long_and_what_is_trained(options: DistillOptions) -> None:
+    result = distill(replace(options, steps=8, evaluate_every=4, train="embeddings", warmup=0.2))
+    assert result.steps == 8
+    first = replace(options, steps=1, rate=1e-12, work=options.work / "first")
+    first = replace(first, output=options.output.with_name("first"))
+    distill(first)
+    trained, fresh = (load_file(o.output / "model.safetensors") for o in (options, first))
+    changed = {name for name in fresh if not np.array_equal(fresh[name], trained[name])}
+    assert "embeddings.word_embeddings.weight" in changed
+    assert all(name.startswith("embeddings.") for name in changed)
 
 
 def test_too_few_texts_are_refused(options: DistillOptions, tmp_path: Path) -> None:

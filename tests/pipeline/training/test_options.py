@@ -28,12 +28,21 @@ from transforms.training.options import StudentShape
         ("evaluate_every", 0),
         ("seed", -1),
         ("batch_tokens", 0),
+        ("steps", 0),
+        ("warmup", 1.0),
+        ("decay", -0.1),
+        ("clip", 0.0),
+        ("dropout", 1.0),
+        ("patience", -1),
+        ("train", "head"),
+        ("train", "some"),
+        ("lora_rank", 0),
         ("held_out", 0),
         ("max_tokens", 65),
     ],
 )
 def test_numbers_that_cant_work_are_refused_at_once(
-    options: DistillOptions, option: str, value: float
+    options: DistillOptions, option: str, value: float | str
 ) -> None:
     with pytest.raises(BadInput) as caught:
         replace(options, **{option: value})  # type: ignore[arg-type]

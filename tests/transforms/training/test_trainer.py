@@ -10,6 +10,8 @@ import pytest
 import torch
 from transformers import AlbertModel
 
+from tests.support.training import kill_at
+from transforms.training.adapters import choose_weights
 from transforms.training.initialization import albert_config
 from transforms.training.optimizers import Optimizers, Schedule, group_parameters
 from transforms.training.options import StudentShape
@@ -131,3 +133,55 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
     state = trainer.run()
     assert state.step < 10
     assert model.weight.item() == pytest.approx(at[0.9])
+
+
+def dropout_trainer(folder: Path, steps: int, train: str = "all") -> Trainer:
+    """Return a training with dropout, whose checkpoint may be resumed for more steps."""
+    torch.manual_seed(3)
+    shape = StudentShape(40, layers=4, hidden=16, heads=2, intermediate=24, embedding=8)
+    config = albert_config(shape)
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.3
+    model = AlbertModel(config, add_pooling_layer=False).train()
+    choose_weights(model, train, 2, 0)
+
+    def loss(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        states = model(input_ids=torch.arange(12).reshape(2, 6) + step).last_hidden_state
+        return (states * torch.arange(states.numel()).sin().reshape(states.shape)).sum(), {}
+
+    return Trainer(
+        model,
+        Schedule(steps=steps, rate=0.01, warmup=0.5, evaluate_every=2),
+        folder,
+        {},
+        batches=lambda start: iter(range(start, 20)),
+        loss=loss,
+        evaluate=lambda: {"score": float(torch.rand(()))},
+        report=lambda _: None,
+        seed=7,
+    )
+
+
+@pytest.mark.parametrize("train", ["all", "lora"])
+def test_a_training_with_dropout_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: str
+) -> None:
+    torch.manual_seed(1)
+    whole = dropout_trainer(tmp_path / "whole", 6, train)
+    whole.run()
+    revive = kill_at(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        dropout_trainer(tmp_path / "broken", 6, train).run()
+    revive()
+    torch.manual_seed(2)
+    again = dropout_trainer(tmp_path / "broken", 6, train)
+    assert again.resume()
+    before = torch.get_rng_state()
+    again.run()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [each["score"] for each in whole.state.history] == [
+        each["score"] for each in again.state.history
+    ]
+    states = (whole.model.state_dict(), again.model.state_dict())
+    assert states[0].keys() == small_model().state_dict().keys()
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name

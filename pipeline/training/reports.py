@@ -1,0 +1,31 @@
+"""What a training reports: lines, event files, and the records beside the model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pipeline.training.options import TrainingOptions
+from transforms.evaluation.plots import training_curves
+from transforms.training.records import event_writer, write_history
+from transforms.training.trainer import Progress
+
+
+def reporter(options: TrainingOptions, tell: Callable[[str], object]) -> Callable[[Progress], None]:
+    """Return the function that reports each evaluation of a training.
+
+    Raises:
+        BadInput: event files are asked for, and the package tensorboard is missing.
+    """
+    events = event_writer(options.work / "tensorboard") if options.tensorboard else None
+
+    def report(progress: Progress) -> None:
+        tell(str(progress))
+        if events is not None:
+            events(progress)
+
+    return report
+
+
+def write_records(folder: Path, name: str, history: Sequence[Mapping[str, float]]) -> None:
+    """Write the curves of a training, as ``NAME.svg``, and its history."""
+    (folder / f"{name}.svg").write_text(training_curves(history), encoding="utf-8")
+    write_history(folder, history)
