@@ -1,16 +1,15 @@
 """The parser of the command line, made from the table of all commands."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.bench.arguments import bench_arguments
 from pipeline.bench.commands import run_bench
+from pipeline.command_line.argument_parser import Parser, Version
 from pipeline.command_line.argument_types import whole_number
-from pipeline.command_line.exit_codes import BAD_INPUT, EPILOG
-from pipeline.command_line.screen import printable
+from pipeline.command_line.exit_codes import EPILOG
 from pipeline.command_line.shared_arguments import model_argument, model_options, store_argument
 from pipeline.evaluation.arguments import compare_arguments, evaluate_arguments
 from pipeline.evaluation.commands import run_compare, run_evaluate
@@ -39,8 +38,8 @@ from pipeline.runners.arguments import doctor_arguments
 from pipeline.runners.commands import run_doctor
 from pipeline.search.arguments import search_arguments
 from pipeline.search.commands import run_search
-from pipeline.training.arguments import distill_arguments, finetune_arguments
-from pipeline.training.commands import run_distill, run_finetune
+from pipeline.training.arguments import distill_arguments, retrieve_arguments
+from pipeline.training.commands import run_distill, run_retrieve
 
 
 def demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,10 +153,10 @@ COMMANDS: dict[str, Command] = {
         run_distill,
         resumes=True,
     ),
-    "finetune": Command(
+    "finetune retrieve": Command(
         "train a model to find the passages that answer questions",
-        finetune_arguments,
-        run_finetune,
+        retrieve_arguments,
+        run_retrieve,
         resumes=True,
     ),
     "bench": Command(
@@ -169,71 +168,66 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    _intermixed = False
-
-    def error(self, message: str) -> Any:
-        self.exit(BAD_INPUT, printable(f"{self.prog}: {message}") + "\n")
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        # argparse ignores that a message can't be written.
-        (file or sys.stderr).write(message)
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Accept options between positional arguments, of which the last are optional."""
-        optional = any(action.nargs in ("?", "*") for action in self._get_positional_actions())
-        if self._intermixed or not optional:
-            return super().parse_known_args(args, namespace)
-        # argparse calls this method again for each of the two kinds of arguments.
-        self._intermixed = True
-        try:
-            return self.parse_known_intermixed_args(args, namespace)
-        finally:
-            self._intermixed = False
-
-
-class _Version(argparse.Action):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(nargs=0, **options)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
-
-        parser._print_message(f"albeam {version('albeam')}\n", sys.stdout)
-        parser.exit()
+#: Commands with tasks: what they do, and the task of a call that names none.
+FAMILIES = {"finetune": ("train a model for a task", "retrieve")}
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; its result ``command`` is the name of the given one."""
-    verbose = _Parser(add_help=False)
+    """Return the parser of all commands; its result ``command`` is a key of `COMMANDS`."""
+    verbose = Parser(add_help=False)
     verbose.add_argument(
         "-v", "--verbose", action="store_true", help="show the logs of the libraries"
     )
-    json = _Parser(add_help=False)
+    json = Parser(add_help=False)
     json.add_argument("--json", action="store_true", help="print JSON, with stable keys")
-    parser = _Parser(
+    parser = Parser(
         prog="albeam",
         description="Turn a corpus of text in Parquet into a searchable store of ALBERT vectors.",
         epilog=EPILOG,
     )
-    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    parser.add_argument("--version", action=Version, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    tasks: dict[str, Any] = {}
     for name, command in COMMANDS.items():
-        command.add_arguments(
-            subparsers.add_parser(
-                name,
-                parents=[verbose, json] if command.prints_json else [verbose],
-                help=command.help,
-                description=command.help + ".",
-                epilog=EPILOG,
-                allow_abbrev=False,
-            )
+        family, _, task = name.partition(" ")
+        if task and family not in tasks:
+            tasks[family] = _add_family(subparsers, family)
+        added = (tasks[family] if task else subparsers).add_parser(
+            task or name,
+            parents=[verbose, json] if command.prints_json else [verbose],
+            help=command.help,
+            description=command.help + ".",
+            epilog=EPILOG,
+            allow_abbrev=False,
         )
+        command.add_arguments(added)
+        added.set_defaults(command=name)
+    return parser
+
+
+def _add_family(subparsers: Any, name: str) -> Any:
+    """Add a command with tasks, and return what takes the parsers of its tasks."""
+    about, default = FAMILIES[name]
+    parser = subparsers.add_parser(
+        name,
+        help=about,
+        description=f"{about}. Without TASK: {default}.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    parser.default_task = default
+    return parser.add_subparsers(required=True, metavar="TASK")
+
+
+def find_parser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
+    """Return the parser of a command, such as ``embed`` or ``finetune classify``."""
+    for word in command.split():
+        [choices] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        parser = choices.choices[word]
     return parser
 
 
 def option_names(parser: argparse.ArgumentParser, command: str) -> tuple[str, ...]:
     """Return the options of a command that its help shows, such as ``--recall-target``."""
-    [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    actions = commands.choices[command]._option_string_actions
+    actions = find_parser(parser, command)._option_string_actions
     return tuple(name for name, action in actions.items() if action.help != argparse.SUPPRESS)

@@ -25,16 +25,18 @@ def cli_page() -> str:
     # A default from the environment would show in the page.
     for name in ("ALBEAM_MODEL", "ALBEAM_DATA"):
         os.environ.pop(name, None)
-    from pipeline.parser import build_parser
+    from pipeline.parser import COMMANDS, build_parser, find_parser
 
     parser = build_parser()
-    [subparsers] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    abouts = {choice.dest: choice.help or "" for choice in subparsers._choices_actions}
+    abouts = {name: command.help for name, command in COMMANDS.items()}
     lines = [_HEAD, "| command | what it does |", "| --- | --- |"]
-    lines += [f"| [`albeam {name}`](#albeam-{name}) | {_cell(abouts[name])} |" for name in abouts]
+    lines += [
+        f"| [`albeam {name}`](#albeam-{name.replace(' ', '-')}) | {_cell(abouts[name])} |"
+        for name in abouts
+    ]
     lines += ["", *_exit_codes()]
     for name in abouts:
-        lines += _command(name, subparsers.choices[name])
+        lines += _command(name, find_parser(parser, name))
     return "\n".join(lines) + "\n"
 
 

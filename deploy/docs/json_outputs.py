@@ -120,6 +120,6 @@ OUTPUTS: dict[str, Output] = {
     "demo": Output("", None, _DEMO),
     "doctor": Output("", ("pipeline/runners/doctor.py", "Diagnosis")),
     "distill": Output("Progress goes to stderr.", _TRAINED),
-    "finetune": Output("Progress goes to stderr.", _TRAINED),
+    "finetune retrieve": Output("Progress goes to stderr.", _TRAINED),
     "bench": Output("`--json FILE` writes the same to a file.", None, _BENCH),
 }

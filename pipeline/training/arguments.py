@@ -1,4 +1,4 @@
-"""The arguments of ``albeam distill`` and ``finetune``, with the defaults of their options."""
+"""The arguments of ``albeam distill`` and ``finetune retrieve``, with the defaults of their options."""
 
 import argparse
 from collections.abc import Mapping
@@ -77,8 +77,8 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(parser, DistillOptions)
 
 
-def finetune_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``albeam finetune``."""
+def retrieve_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``albeam finetune retrieve``."""
     parser.add_argument(
         "--model", required=True, help="folder of the model to start from, or albeam-small"
     )

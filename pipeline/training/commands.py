@@ -25,7 +25,7 @@ def run_distill(arguments: Any) -> None:
     _train(arguments, lambda log: distill(options, log))
 
 
-def run_finetune(arguments: Any) -> None:
+def run_retrieve(arguments: Any) -> None:
     """Train a model on pairs of questions and passages."""
     from pipeline.training.finetune import finetune
 

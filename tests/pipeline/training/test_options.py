@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import _SubParsersAction
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.parser import build_parser
+from pipeline.parser import build_parser, find_parser
 from pipeline.training.options import DistillOptions, FinetuneOptions
 from pipeline.training.result import TrainingResult
 from tests.support.training import SHAPE
@@ -97,13 +96,14 @@ def test_finetune_options_are_checked(change: dict[str, Any], option: str) -> No
     assert caught.value.option == option
 
 
-@pytest.mark.parametrize("command", ["distill", "finetune"])
+@pytest.mark.parametrize("command", ["distill", "finetune retrieve"])
 def test_every_option_has_an_argument_with_its_default(command: str) -> None:
-    owners = {"distill": (DistillOptions, StudentShape), "finetune": (FinetuneOptions,)}[command]
+    owners = {"distill": (DistillOptions, StudentShape), "finetune retrieve": (FinetuneOptions,)}[
+        command
+    ]
     known = {field.name: field for owner in owners for field in fields(owner)}
     known.pop("shape", None)
-    [commands] = [a for a in build_parser()._actions if isinstance(a, _SubParsersAction)]
-    actions = {action.dest: action for action in commands.choices[command]._actions}
+    actions = {action.dest: action for action in find_parser(build_parser(), command)._actions}
     assert known.keys() <= actions.keys()
     for name, field in known.items():
         if not actions[name].required and name != "work":
@@ -117,3 +117,17 @@ def test_a_training_without_improvement_reports_so() -> None:
     assert better in str(TrainingResult("m", 4, 0, 0.5, 1.0))
     line = "wrote m: the weights of step 3, score 0.5000"
     assert str(TrainingResult("m", 4, 3, 0.5, 1.0)) == line
+
+
+def test_finetune_without_a_task_retrieves() -> None:
+    words = ["--model", "m", "--pairs", "p", "q", "--output", "o"]
+    parse = build_parser().parse_args
+    assert parse(["finetune", *words]) == parse(["finetune", "retrieve", *words])
+    assert parse(["finetune", *words]).command == "finetune retrieve"
+
+
+def test_help_of_finetune_lists_its_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("-h", "--help"):
+        with pytest.raises(SystemExit):
+            build_parser().parse_args(["finetune", word])
+        assert "retrieve" in capsys.readouterr().out

@@ -1,0 +1,54 @@
+"""The parser of albeam's command lines, on argparse."""
+
+import argparse
+import sys
+from typing import Any
+
+from pipeline.command_line.exit_codes import BAD_INPUT
+from pipeline.command_line.screen import printable
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors have albeam's exit code, and whose words may come in any order.
+
+    Attributes:
+        default_task: which of its tasks options without a task are for; None if a task must be
+            named.
+    """
+
+    default_task: str | None = None
+    _intermixed = False
+
+    def error(self, message: str) -> Any:
+        self.exit(BAD_INPUT, printable(f"{self.prog}: {message}") + "\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse ignores that a message can't be written.
+        (file or sys.stderr).write(message)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Accept options between positional arguments, of which the last are optional."""
+        if self.default_task and args and args[0][:1] == "-" and args[0] not in ("-h", "--help"):
+            args = [self.default_task, *args]
+        optional = any(action.nargs in ("?", "*") for action in self._get_positional_actions())
+        if self._intermixed or not optional:
+            return super().parse_known_args(args, namespace)
+        # argparse calls this method again for each of the two kinds of arguments.
+        self._intermixed = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixed = False
+
+
+class Version(argparse.Action):
+    """The option that prints the version of albeam and ends the program."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        parser._print_message(f"albeam {version('albeam')}\n", sys.stdout)
+        parser.exit()
