@@ -1,6 +1,7 @@
 """Types of the values on the command line."""
 
 import argparse
+import csv
 import re
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -34,6 +35,17 @@ def whole_number(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return number
+
+
+def ids_of_text(text: str) -> list[str]:
+    """Parse ids with commas between them; an id with a comma is in double quotes, as in CSV."""
+    try:
+        [ids] = csv.reader([text], strict=True)
+    except (csv.Error, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a line of ids: {error}") from error
+    if not ids or "" in ids:
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty id")
+    return ids
 
 
 def seconds(text: str) -> float:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from pipeline.command_line.argument_types import whole_number
+from pipeline.command_line.argument_types import ids_of_text, whole_number
 from pipeline.command_line.shared_arguments import (
     opening_arguments,
     runner_argument,
@@ -23,6 +23,21 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
         "--questions",
         metavar="FILE",
         help="many questions: .txt (one per line), .jsonl or .parquet, or - for standard input",
+    )
+    parser.add_argument(
+        "--like",
+        type=ids_of_text,
+        action="extend",
+        metavar="ID,ID",
+        help="find more documents like these, by their vectors, instead of a question; an id with "
+        "a comma needs double quotes around it: '\"a,b\",c'",
+    )
+    parser.add_argument(
+        "--unlike",
+        type=ids_of_text,
+        action="extend",
+        metavar="ID,ID",
+        help="with --like: documents that hits shall not be like",
     )
     parser.add_argument(
         "-k",

@@ -16,6 +16,9 @@ def run_search(arguments: Any) -> None:
     from transforms.search.questions import read_questions
 
     given = arguments
+    if given.like is not None or given.unlike is not None:
+        _search_like(given)
+        return
     if (given.question is None) == (given.questions is None):
         problem = "must be given either as QUESTION or in a file"
         remedy = "Give one of QUESTION and --questions FILE"
@@ -31,6 +34,22 @@ def run_search(arguments: Any) -> None:
     many = given.questions is not None
     questions = read_questions(given.questions) if many else [given.question]
     run(store, questions, _rank_options(store, given), given.json, many, reading)
+
+
+def _search_like(arguments: Any) -> None:
+    from pipeline.search.search import print_like
+
+    given = arguments
+    if given.like is None:
+        raise BadInput("unlike", ",".join(given.unlike), "needs --like", "Give --like ID as well")
+    for option in ("question", "questions", "output", "fusion", "weight", "rerank", "reader"):
+        value = getattr(given, option)
+        if value not in (None, RankOptions.fusion):
+            problem = "can't be combined with --like, which ranks by vectors of documents"
+            raise BadInput(option, value, problem, "Leave one of them out")
+    ways = given.where, given.fusion, None, given.diverse, given.offset
+    options = RankOptions(given.k, given.mode or "dense", *ways)
+    print_like(_open(given), given.like, given.unlike or [], options, given.json)
 
 
 def _search_many(arguments: Any) -> None:

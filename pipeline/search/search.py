@@ -7,6 +7,7 @@ from pipeline.command_line.console import note, print_json, say
 from pipeline.search.options import ReadingOptions
 from pipeline.search.report import print_answer, print_hits
 from pipeline.search.rerank import Reading
+from transforms.search.more_like import search_like
 from transforms.search.options import RankOptions
 from transforms.search.question_check import QuestionCheck, check_questions
 from transforms.search.store import Store
@@ -51,6 +52,17 @@ def run(
                 print_hits(hits, options.mode)
     for sentence in check.notes():
         note(sentence)
+
+
+def print_like(
+    store: Store, like: Sequence[str], unlike: Sequence[str], options: RankOptions, as_json: bool
+) -> None:
+    """Print the documents that are like some documents; as JSON, one array."""
+    [hits] = search_like(store, like, unlike, options)
+    if as_json:
+        print_json([asdict(hit) for hit in hits])
+    else:
+        print_hits(hits)
 
 
 def chosen_mode(store: Store, mode: str | None) -> str:

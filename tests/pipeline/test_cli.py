@@ -355,7 +355,13 @@ def test_other_bad_input_is_one_line_and_exit_code_2(
 def test_options_that_argparse_refuses_are_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for arguments in (["embed"], ["search", "s", "q", "-k", "many"], ["nonesuch"], ["verify"]):
+    for arguments in (
+        ["embed"],
+        ["search", "s", "q", "-k", "many"],
+        ["nonesuch"],
+        ["verify"],
+        ["search", "s", "--like", "a,"],
+    ):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert stopped.value.code == 2

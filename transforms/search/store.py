@@ -17,6 +17,7 @@ from transforms.runtime.once import Once
 from transforms.search.condition import Where
 from transforms.search.dense import Dense
 from transforms.search.live_rows import LiveRows
+from transforms.search.more_like import search_like
 from transforms.search.options import RankOptions
 from transforms.search.ranker import Ranker
 from transforms.search.ranking import Ranked
@@ -156,6 +157,25 @@ class Store:
         reader = self._reader
         options = RankOptions(k, reader.mode(mode), where, fusion, weight, diverse, offset)
         return reader.search(questions, options, stages)
+
+    def search_like(
+        self,
+        like: Sequence[str],
+        unlike: Sequence[str] = (),
+        k: int = RankOptions.k,
+        where: Where | None = None,
+        diverse: bool = False,
+        offset: int = RankOptions.offset,
+    ) -> Answers:
+        """Find the best ``k`` documents that are like some documents; see `more_like`.
+
+        Args:
+            like: ids of documents; they are not found themselves.
+            unlike: ids of documents that hits shall not be like; they are not found either.
+            k, where, diverse, offset: see `search`.
+        """
+        options = RankOptions(k, "dense", where, diverse=diverse, offset=offset)
+        return search_like(self, like, unlike, options)
 
     def rank(
         self, questions: Questions, options: RankOptions, stages: Stages | None = None

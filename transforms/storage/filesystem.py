@@ -23,6 +23,8 @@ from transforms.storage.retries import retry
 
 #: The filesystems of open files in archives: an archive is closed when its filesystem is dropped.
 _OPENED_IN: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+#: fsspec takes longer to find its instance than the system to open a file.
+_local = functools.cache(LocalFileSystem)
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,6 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     """
     # A local name is never parsed as a URL: it may hold "::" or begin with "data:".
     return (_local(), local_path(url)) if is_local(url) else urls.open_remote(url)
-
-
-@functools.cache
-def _local() -> LocalFileSystem:
-    # fsspec takes longer to find its instance than the system to open a file.
-    return LocalFileSystem()
 
 
 def is_local(url: str) -> bool:

@@ -194,3 +194,29 @@ def test_a_job_keeps_the_ids_of_standard_input_and_tells_what_is_read_in_part(
         assert main(command) == 2
         assert problem in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["run.parquet"]
+
+
+def test_more_documents_like_some_are_found(store: str, capsys: Output) -> None:
+    assert main(["search", store, "--like", "ja,ru", "--unlike", "en", "--json"]) == 0
+    hits = json.loads(capsys.readouterr().out)
+    assert {hit["document_id"] for hit in hits} == {*DOCUMENTS} - {"ja", "ru", "en"}
+    quoted = f'"{[*DOCUMENTS][2]}"'
+    assert main(["search", store, "--like", "ja", "--like", quoted, "-k", "1"]) == 0
+    assert capsys.readouterr().out.startswith("  1. ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--unlike", "ja"],
+        ["river", "--like", "ja"],
+        ["--like", "ja", "--mode", "lexical"],
+        ["--like", "ja", "--reader", "model"],
+        ["--like", "ja", "--rerank", "3", "--reranker", "model"],
+        ["--like", "gone"],
+        ["--like", "ja", "--unlike", "ja"],
+    ],
+)
+def test_what_like_can_not_do_is_named(store: str, arguments: list[str], capsys: Output) -> None:
+    assert main(["search", store, *arguments]) == 2
+    assert "like" in capsys.readouterr().err
