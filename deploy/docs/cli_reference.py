@@ -30,10 +30,9 @@ def cli_page() -> str:
     parser = build_parser()
     abouts = {name: command.help for name, command in COMMANDS.items()}
     lines = [_HEAD, "| command | what it does |", "| --- | --- |"]
-    lines += [
-        f"| [`albeam {name}`](#albeam-{name.replace(' ', '-')}) | {_cell(abouts[name])} |"
-        for name in abouts
-    ]
+    for name, about in abouts.items():
+        anchor = name.replace(" ", "-")
+        lines.append(f"| [`albeam {name}`](#albeam-{anchor}) | {_cell(about)} |")
     lines += ["", *_exit_codes()]
     for name in abouts:
         lines += _command(name, find_parser(parser, name))

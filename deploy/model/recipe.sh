@@ -46,7 +46,7 @@ if [ ! -e "$WORK/distilled-again/modules.json" ]; then
 fi
 
 # Validated only at the end: 600 questions are too few to choose a step by.
-$PYTHON -m pipeline finetune --model "$WORK/distilled-again" --distilled "$WORK/distill" \
+$PYTHON -m pipeline finetune retrieve --model "$WORK/distilled-again" --distilled "$WORK/distill" \
     --pairs "$DATA/squad_train/passages.parquet" "$DATA/squad_train/questions.parquet" \
     --pairs "$WORK/pairs/medquad/passages.parquet" "$WORK/pairs/medquad/questions.parquet" \
     --pairs "$WORK/pairs/science/passages.parquet" "$WORK/pairs/science/questions.parquet" \

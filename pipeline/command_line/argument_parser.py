@@ -20,6 +20,7 @@ class Parser(argparse.ArgumentParser):
     _intermixed = False
 
     def error(self, message: str) -> Any:
+        """Exit with the code of bad options, and print the message as one line."""
         self.exit(BAD_INPUT, printable(f"{self.prog}: {message}") + "\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -48,6 +49,7 @@ class Version(argparse.Action):
         super().__init__(nargs=0, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print the version, and exit."""
         from importlib.metadata import version
 
         parser._print_message(f"albeam {version('albeam')}\n", sys.stdout)

@@ -1,4 +1,4 @@
-"""The arguments of ``albeam distill`` and ``finetune retrieve``, with the defaults of their options."""
+"""The arguments of ``albeam distill`` and ``finetune retrieve``, and of every training."""
 
 import argparse
 from collections.abc import Mapping

@@ -98,10 +98,11 @@ def test_finetune_options_are_checked(change: dict[str, Any], option: str) -> No
 
 @pytest.mark.parametrize("command", ["distill", "finetune retrieve"])
 def test_every_option_has_an_argument_with_its_default(command: str) -> None:
-    owners = {"distill": (DistillOptions, StudentShape), "finetune retrieve": (FinetuneOptions,)}[
-        command
-    ]
-    known = {field.name: field for owner in owners for field in fields(owner)}
+    owners: dict[str, tuple[Any, ...]] = {
+        "distill": (DistillOptions, StudentShape),
+        "finetune retrieve": (FinetuneOptions,),
+    }
+    known = {field.name: field for owner in owners[command] for field in fields(owner)}
     known.pop("shape", None)
     actions = {action.dest: action for action in find_parser(build_parser(), command)._actions}
     assert known.keys() <= actions.keys()
