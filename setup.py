@@ -47,7 +47,7 @@ setup(
         "dataflow": ["apache-beam[gcp]>=2.77,<2.78", "gcsfs>=2025.3"],
         "gcs": ["gcsfs>=2025.3"],
         "s3": ["s3fs>=2025.3"],
-        "tasks": ["nervaluate>=1.2", "scikit-learn>=1.7", "scipy>=1.14"],
+        "tasks": ["nervaluate>=1.2", "scikit-learn>=1.7", "scipy>=1.14", "threadpoolctl>=3.1"],
         # The peers of `albeam bench`; one that is missing is a row that says so.
         "bench": [
             "onnx>=1.19",

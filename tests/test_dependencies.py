@@ -31,6 +31,7 @@ _EXTRAS = {
     "scipy": "tasks",
     "sentence_transformers": "bench",
     "sklearn": "tasks",
+    "threadpoolctl": "tasks",
 }
 
 

@@ -31,7 +31,7 @@ TRANSFORMS: dict[str, set[str]] = {
     "search": {"index", "catalog", "encoder", "storage", "models", "runtime"},
     "streaming": {"transactions", "ingest", "index", "catalog", "storage", "models", "runtime"},
     "evaluation": {"search", "index", "storage"},
-    "tasks": {"evaluation", "training"},
+    "tasks": {"catalog", "encoder", "evaluation", "models", "storage", "training"},
 }
 #: Which slices each slice of ``pipeline`` may import; any may import ``transforms``.
 PIPELINE: dict[str, set[str]] = {

@@ -52,7 +52,7 @@ def read_weights(folder: str, name: str) -> Weights:
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for file in _weight_files(folder, name):
-        shapes |= _read_header(folder, file, name)
+        shapes |= read_header(folder, file, name)
         if len(shapes) > _MOST_TENSORS:
             raise refusal(name, file, f"has more than {_MOST_TENSORS} tensors", _RESTORE)
     return Weights(shapes)
@@ -80,7 +80,12 @@ def _weight_files(folder: str, name: str) -> list[str]:
     return files
 
 
-def _read_header(folder: str, file: str, name: str) -> dict[str, tuple[int, ...]]:
+def read_header(folder: str, file: str, name: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors in a safetensors file of a folder, which fill the file.
+
+    Raises:
+        BadInput: the file is not as its header says.
+    """
     path = inner_path(folder, file, name)
     size = path.stat().st_size
     with open(path, "rb") as opened:

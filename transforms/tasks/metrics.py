@@ -102,7 +102,7 @@ def class_metrics(
         )
         for kind, value in zip(("precision", "recall", "f1"), found, strict=False):
             values[f"{average}_{kind}"] = float(value)
-    losses = _losses(known, scores)
+    losses = log_losses(known, scores)
     calibration = _calibration(chosen.ravel(), hits.ravel())
     values["log_loss"] = float(losses.mean())
     values["calibration_error"] = _calibration_error(calibration)
@@ -122,7 +122,7 @@ def class_metrics(
     return ClassMetrics(len(known), values, bounds, qualities, matrix, calibration)
 
 
-def _losses(known: npt.NDArray[Any], scores: Floats) -> Floats:
+def log_losses(known: npt.NDArray[Any], scores: npt.NDArray[Any]) -> Floats:
     """Return each row's log loss; several labels count as the mean of their own losses."""
     least = np.finfo(np.float64).eps
     if known.ndim == 1:

@@ -55,7 +55,7 @@ def _read_slices(sources: Sequence[Source], part: Part, form: PartFormat) -> Ite
         source = sources[piece.file]
         old = source.info.parts[piece.row_group]
         mask = source.mask(piece.row_group)
-        for table in _whole_documents(source.paths, old, mask):
+        for table in whole_documents(source.paths, old, mask):
             ids = table.column("document_id").combine_chunks()
             new = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
             places = np.concatenate([[0], np.cumsum(new)]) + documents
@@ -69,10 +69,20 @@ def _read_slices(sources: Sequence[Source], part: Part, form: PartFormat) -> Ite
             yield _with_columns(rejects.rename_columns(list(REJECT_COLUMNS)), form, {})
 
 
-def _whole_documents(
-    paths: SegmentPaths, part: PartInfo, mask: npt.NDArray[np.bool_]
+def whole_documents(
+    paths: SegmentPaths,
+    part: PartInfo,
+    mask: npt.NDArray[np.bool_],
+    columns: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield the live rows of an old part in tables that do not split a document."""
+    """Yield the live rows of an old part in tables that do not split a document.
+
+    Args:
+        paths: the segment.
+        part: one of its parts.
+        mask: which rows of the part are live.
+        columns: columns of the part, with ``document_id`` among them; all by default.
+    """
     if not mask.any():
         return
     place, rest = 0, None
@@ -82,7 +92,7 @@ def _whole_documents(
     ):
         size = sum(file.metadata.row_group(g).total_byte_size for g in range(file.num_row_groups))
         rows = max(min(ROWS_PER_CHUNK, BYTES_PER_CHUNK // max(size // part.rows, 1)), 1)
-        for batch in file.iter_batches(rows):
+        for batch in file.iter_batches(rows, columns=columns):
             table = pa.Table.from_batches([batch])
             table = table.filter(pa.array(mask[place : place + batch.num_rows]))
             place += batch.num_rows
