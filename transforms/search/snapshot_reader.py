@@ -208,6 +208,12 @@ def _check_texts(questions: Questions) -> None:
             raise BadInput(f"question {number}", None, f"is of type {kind}", "Give a text")
         if not question.strip():
             raise BadInput(f"question {number}", None, "is blank", "Give a text")
+        try:
+            question.encode()
+        except UnicodeEncodeError as error:
+            problem = f"is not Unicode: it has half of a surrogate pair at character {error.start}"
+            remedy = "Give it in UTF-8, or leave that character out"
+            raise BadInput(f"question {number}", None, problem, remedy) from error
 
 
 def _hits(ranked: Ranked, stored: dict[int, dict[str, Any]], offset: int) -> list[Hit]:

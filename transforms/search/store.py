@@ -149,9 +149,9 @@ class Store:
             A list of hits for each question, which also converts to tables: see `Answers`.
 
         Raises:
-            BadInput: ``questions`` is a single text, a question is blank, a vector has another
-                width or is not finite, an option can't be used, or the mode needs a lexical index
-                that the store lacks.
+            BadInput: ``questions`` is a single text, a question is blank or no valid Unicode, a
+                vector has another width or is not finite, an option can't be used, or the mode
+                needs a lexical index that the store lacks.
         """
         mode = "dense" if mode is None and are_vectors(questions) else mode
         reader = self._reader

@@ -272,7 +272,12 @@ def test_options_that_cant_be_used_are_refused(store: str, options: dict) -> Non
 
 @pytest.mark.parametrize(
     ("questions", "thing"),
-    [(["  "], "question 0"), ("river", "questions"), (["river", None], "question 1")],
+    [
+        (["  "], "question 0"),
+        ("river", "questions"),
+        (["river", None], "question 1"),
+        (["river", "caf\udce9"], "question 1"),
+    ],
 )
 def test_questions_that_cant_be_asked_are_refused(store: str, questions: Any, thing: str) -> None:
     for mode in ("lexical", "dense"):
