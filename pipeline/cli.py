@@ -158,3 +158,7 @@ def _fail(message: object, code: int) -> int:
     # The messages of libraries may have several lines.
     tell(f"albeam: {_LINE_END.sub(' ', str(message).strip())}")
     return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

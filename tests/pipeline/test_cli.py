@@ -514,3 +514,11 @@ def test_options_are_taken_between_store_and_question(words: list[str]) -> None:
     assert (found.store, found.question, found.snapshot, found.k) == ("s", "in two words", 1, 2)
     found = build_parser().parse_args(["delete", "s", "--json", "a", "b"])
     assert (found.store, found.ids, found.json) == ("s", ["a", "b"], True)
+
+
+@pytest.mark.parametrize("module", ["pipeline", "pipeline.cli"])
+def test_modules_run_the_command_line(module: str) -> None:
+    command = [sys.executable, "-m", module, "verify"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "STORE" in done.stderr
