@@ -79,10 +79,11 @@ faults: $(BIN)/.installed ## kill commands at random moments, run several writer
 	$(BIN)/python -m tests.faults.words --seed $(or $(SEED),0)
 	$(BIN)/python -m tests.faults.fuzz_inputs --seed $(or $(SEED),0)
 
-fuzz: $(BIN)/.installed ## change stores, indexes, models and inputs at random, by accident and on purpose: SEED=1 COUNT=1000
+fuzz: $(BIN)/.installed ## change stores, indexes, models and inputs at random, by accident and on purpose; make conditions: SEED=1 COUNT=1000
 	$(BIN)/python -m tests.faults.fuzz_stores --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_indexes --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_models --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
+	$(BIN)/python -m tests.faults.fuzz_conditions --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_inputs --seed $(or $(SEED),0)
 
 model: $(BIN)/.installed ## train the default model again: DATA=folder of corpora, hours

@@ -16,6 +16,8 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 _EXAMPLE = 'Give where=("lang = ?", ["en"])'
 _PLAIN = (bool, int, float, str, bytes, Decimal, uuid.UUID)
 _TIMES = (datetime.date, datetime.time, datetime.timedelta)
+#: The most levels of a value.
+_MOST_LEVELS = 50
 _MOMENTS = itertools.count(1)
 
 
@@ -88,6 +90,15 @@ def as_condition(where: Where) -> Condition:
     return Condition(text, values)
 
 
+def letters(values: Any) -> int:
+    """Return about how many bytes the values of parameters have."""
+    if isinstance(values, Mapping):
+        return sum(map(letters, (*values, *values.values())))
+    if isinstance(values, list | tuple):
+        return sum(map(letters, values))
+    return len(values) * 4 if isinstance(values, str | bytes) else 16
+
+
 def where_of_text(text: str) -> Where:
     """Return the condition of a command line: SQL, or a JSON array of SQL and its values."""
     if text.lstrip().startswith("["):
@@ -113,8 +124,11 @@ def _check_unicode(text: str, value: str) -> None:
         raise BadInput("where", text, problem, "Leave it out") from error
 
 
-def _plain(text: str, value: Any) -> Any:
+def _plain(text: str, value: Any, level: int = 0) -> Any:
     """Return a value that DuckDB takes; numpy's numbers and arrays become Python's."""
+    if level > _MOST_LEVELS:
+        problem = f"has a value of more than {_MOST_LEVELS} lists in each other"
+        raise BadInput("where", text, problem, "Give a simpler value")
     if hasattr(value, "tolist") and not isinstance(value, str | bytes):
         value = value.tolist()
     if isinstance(value, str):
@@ -122,9 +136,9 @@ def _plain(text: str, value: Any) -> Any:
     if value is None or isinstance(value, _TIMES) or type(value) in _PLAIN:
         return value
     if isinstance(value, Mapping):
-        return {str(name): _plain(text, each) for name, each in value.items()}
+        return {str(name): _plain(text, each, level + 1) for name, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(text, each) for each in value]
+        return [_plain(text, each, level + 1) for each in value]
     plain: tuple[Any, ...] = _PLAIN
     for kind in plain:
         if isinstance(value, kind):

@@ -9,9 +9,13 @@ from functools import lru_cache
 from typing import Any, TypedDict
 
 from transforms.errors import BadInput
+from transforms.search.condition_costs import Cost, cost_of
+from transforms.search.condition_size import MOST_FIELDS, MOST_LEVELS, check_size
 
 #: Functions of the time of day that DuckDB lists as if their results never changed.
 _CLOCKS = frozenset({"age", "current_localtime", "current_localtimestamp"})
+#: What a subquery may read: values, other subqueries, and functions.
+_SOURCES = frozenset({"EMPTY", "EXPRESSION_LIST", "SUBQUERY", "JOIN", "TABLE_FUNCTION"})
 #: Parts of a statement that a condition can't have, and their names in an error.
 _CLAUSES = {
     "where_clause": "a WHERE clause",
@@ -39,6 +43,7 @@ class Names:
         casts: how many casts it has.
         subqueries: how many subqueries it has.
         recursive: whether one of them repeats itself.
+        cost: what it costs.
     """
 
     columns: frozenset[str] | None
@@ -52,6 +57,7 @@ class Names:
     casts: int = 0
     subqueries: int = 0
     recursive: bool = False
+    cost: Cost = field(default_factory=Cost)
 
     def may_change(self, columns: frozenset[str]) -> bool:
         """Return whether the same rows may meet the condition at one time and not at another.
@@ -75,13 +81,13 @@ def names_of(text: str) -> Names:
     """Return the names in a condition.
 
     Raises:
-        BadInput: the text is not one SQL expression; ``remedy`` is empty.
+        BadInput: the text is not one SQL expression, or is too long; a ``remedy`` may be empty.
     """
+    check_size(text)
     written = _written(text)
     # In a text the quotes would be escaped.
     counts = Counter(name.lower() for name in _strings(written, "function_name"))
     used = _Used(
-        tables='"type":"BASE_TABLE"' in written,
         every=frozenset(_column_names(written)),
         counts=dict(counts),
         casts=written.count('"class":"CAST"'),
@@ -89,15 +95,18 @@ def names_of(text: str) -> Names:
         recursive='"type":"RECURSIVE_CTE_NODE"' in written,
     )
     try:
-        nodes = list(_nodes(_expression(text, written)))
-    except RecursionError:
-        # A tree that deep can't be read here; DuckDB can.
-        return Names(None, frozenset(), frozenset(counts), frozenset(), True, **used)
+        tree = _expression(text, written)
+    except RecursionError as error:
+        raise BadInput("where", text, "is nested too deeply", "Give a simpler condition") from error
+    nodes = list(_nodes(tree))
     columns, parameters, functions, local = set(), set(), set(), set()
-    every = reads = False
+    every = reads = tables = False
     for node in nodes:
         kind = node.get("class")
         if kind == "COLUMN_REF":
+            if len(node["column_names"]) > MOST_FIELDS:
+                problem = f"names a field of {len(node['column_names'])} names"
+                raise BadInput("where", text, f"{problem}, and {MOST_FIELDS} are possible")
             columns.add(node["column_names"][0])
         elif kind == "STAR":
             every = True
@@ -110,6 +119,8 @@ def names_of(text: str) -> Names:
             raise BadInput("where", text, problem, "Give the column's name")
         if "function_name" in node:
             functions.add(node["function_name"].lower())
+        if "sample" in node and "alias" in node:
+            tables |= node.get("type") not in _SOURCES
         reads |= node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION") or bool(node.get("sample"))
     return Names(
         None if every else frozenset(columns),
@@ -117,12 +128,13 @@ def names_of(text: str) -> Names:
         frozenset(functions),
         frozenset(local),
         reads,
+        tables,
+        cost=cost_of(tree),
         **used,
     )
 
 
 class _Used(TypedDict):
-    tables: bool
     every: frozenset[str]
     counts: dict[str, int]
     casts: int
@@ -147,7 +159,11 @@ def _written(text: str) -> str:
     """Return DuckDB's tree of a statement with an expression, as JSON."""
     import duckdb
 
-    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "max_expression_depth": str(MOST_LEVELS),
+    }
+    with duckdb.connect(config=settings) as connection:
         try:
             found = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT\n{text}\n"])
             [(written,)] = found.fetchall()

@@ -47,8 +47,8 @@ _OTHERS = """
     quantile sum columns
 """
 ALLOWED = frozenset(" ".join((_OPERATORS, _NUMBERS, _TEXTS, _TIMES, _NESTED, _OTHERS)).split())
-#: The most letters of a condition, and the most joins of texts in it.
-_MOST_LETTERS, _MOST_JOINS = 1_000_000, 100
+#: The most joins of texts in a condition.
+_MOST_JOINS = 100
 #: The most casts beside lists: a list as a text has an escape for each quote of its texts.
 _MOST_CASTS = 8
 _REMEDY = "Leave it out of the condition"
@@ -65,9 +65,6 @@ def check_rules(text: str, names: Names, internal: tuple[str, ...]) -> None:
     Raises:
         BadInput: it reads a table, or uses what may take much memory.
     """
-    if len(text) > _MOST_LETTERS:
-        problem = f"has {len(text)} letters, and {_MOST_LETTERS} are possible"
-        raise BadInput("where", text[:80], problem, "Give values apart from it")
     if others := sorted(name for name in names.functions if name not in ALLOWED):
         known = ", ".join(map(repr, others))
         problem = f"uses {known}, and no condition may"

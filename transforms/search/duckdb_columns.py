@@ -41,6 +41,18 @@ def readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
+def largest_row(table: pa.Table) -> int:
+    """Return at least as many bytes as the largest row of a table has."""
+    return sum(_largest(column) for column in table.columns)
+
+
+def _largest(column: pa.ChunkedArray) -> int:
+    kind = column.type
+    if pt.is_string(kind) or pt.is_binary(kind) or pt.is_large_string(kind):
+        return pc.max(pc.binary_length(column)).as_py() or 0
+    return min(int(column.nbytes), 16) if pt.is_primitive(kind) else int(column.nbytes)
+
+
 def bounded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column of times in microseconds; what DuckDB can't compare is infinite."""
     kind = column.type

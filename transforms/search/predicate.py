@@ -10,11 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.errors import BadInput
-from transforms.search.condition import Condition, Where, as_condition
+from transforms.search.condition import Condition, Where, as_condition, letters
+from transforms.search.condition_costs import Rows
 from transforms.search.condition_hints import remedy
 from transforms.search.condition_names import Names, lower, names_of
 from transforms.search.condition_rules import check_rules
-from transforms.search.duckdb_columns import bounded, readable
+from transforms.search.condition_size import MOST_LEVELS
+from transforms.search.duckdb_columns import bounded, largest_row, readable
 from transforms.storage.column_types import cast_column
 
 _ROW, _TABLE = "albeam row", "albeam rows"
@@ -22,7 +24,7 @@ _ROW, _TABLE = "albeam row", "albeam rows"
 _ROWS = (_ROW, "rowid")
 #: The time that a condition may use on all rows, and the memory on those of one part.
 _SECONDS = 30.0
-_MEMORY = "2GB"
+_MEMORY = "1GB"
 
 
 class Evaluation:
@@ -46,7 +48,8 @@ class Evaluation:
         hidden = {lower(_TABLE), *(name for name in _ROWS if name not in map(lower, schema.names))}
         names = _names(self._condition, schema)
         check_rules(self._condition.text, names, tuple(hidden))
-        self._every = names.columns is None
+        self._every, self._cost = names.columns is None, names.cost
+        self._letters = letters(self._condition.values)
         self._connection: Any = None
         self._left = _SECONDS
 
@@ -72,9 +75,23 @@ class Evaluation:
         Raises:
             BadInput: the condition names an unknown column, can't be evaluated or takes too long.
         """
+        table = pa.table({name: readable(table.column(name)) for name in self.columns.names})
+        times = max(table.num_columns, 1) if self._every else 1
+        masks, waiting = [], [(0, rows)]
+        while waiting:
+            start, stop = waiting.pop()
+            piece = table.slice(start, stop - start)
+            size = Rows(stop - start, piece.nbytes, largest_row(piece))
+            if self._cost.fits(self._condition.text, size, self._letters, times):
+                masks.append(self._matching(piece, stop - start))
+            else:
+                middle = (start + stop) // 2
+                waiting += [(middle, stop), (start, middle)]
+        return np.concatenate(masks) if len(masks) > 1 else masks[0]
+
+    def _matching(self, table: pa.Table, rows: int) -> npt.NDArray[np.bool_]:
         import duckdb
 
-        table = pa.table({name: readable(table.column(name)) for name in self.columns.names})
         try:
             return self._run(table, rows)
         except (duckdb.Error, pa.ArrowException) as error:
@@ -269,6 +286,7 @@ def _connect() -> Any:
         "disabled_optimizers": "filter_pushdown",
         "threads": "1",
         "memory_limit": _MEMORY,
+        "max_expression_depth": str(MOST_LEVELS),
     }
     connection = duckdb.connect(config=settings)
     connection.execute("SET TimeZone = 'UTC'")

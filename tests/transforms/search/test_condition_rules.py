@@ -25,6 +25,8 @@ TABLE = pa.table({"lang": ["en", "de"], "year": [2020, 2021], "tags": [["a"], ["
         "current_setting('memory_limit') = '2GB'",
         "getenv('HOME') = 'x'",
         "exists (select * from duckdb_settings())",
+        "exists (show tables)",
+        "exists (summarize select 1)",
         'exists (select * from "albeam rows")',
         "exists (with recursive t(x) as (select 'a' union all select x from t) select * from t)",
         "year < (select len(x || x) from (select lang || lang as x))",
@@ -33,6 +35,12 @@ TABLE = pa.table({"lang": ["en", "de"], "year": [2020, 2021], "tags": [["a"], ["
         "rowid = 1",
         "+".join(["len(repeat('x', 2000000000))"] * 500) + " = 1",
         " || ".join(["lang"] * 1_000) + " = 'x'",
+        "lang" + ".a" * 60 + " = 'x'",
+        "not " * 300 + "true",
+        "(" * 300 + "year = 1" + ")" * 300,
+        " or ".join(["year = 1"] * 10_000),
+        "lang = '" + "x" * 1_000_001 + "'",
+        "regexp_matches(lang || '" + "x" * 100_000 + "', '(x{1,30}){1,30}y')",
     ],
 )
 def test_what_takes_memory_or_is_internal_is_refused(where: str) -> None:
@@ -73,3 +81,38 @@ def test_all_parts_share_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def _repeat(evaluation: Evaluation, table: pa.Table) -> None:
     for _ in range(200):
         evaluation.matching(table, 1)
+
+
+BIG = pa.table({"big": ["x'" * 50_000] * 20})
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        " || ".join(["big"] * 80) + " = 'x'",
+        "[" * 12 + "big" + "]::varchar" * 12 + " = 'x'",
+        "regexp_matches(big, big)",
+        "regexp_matches(big, '" + "(x?)" * 5_000 + "y')",
+        "len(list_filter([1, 2], lambda i: " + "upper(" * 9 + "big" + ")" * 9 + " = 'x')) = 2",
+    ],
+)
+def test_what_copies_or_searches_large_values_too_often_is_refused(where: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        matching(BIG, where)
+    assert "too much" in caught.value.problem
+    assert caught.value.remedy
+
+
+def test_rows_are_cut_where_all_of_them_take_too_much_memory() -> None:
+    where = (
+        " || ".join(["big"] * 20) + " like 'x%' and " + "lower(" * 50 + "big" + ")" * 50 + " <> ''"
+    )
+    assert matching(BIG, where).tolist() == [True] * 20
+
+
+def test_values_nested_deeply_are_refused() -> None:
+    value: list[object] = []
+    for _ in range(5_000):
+        value = [value]
+    with pytest.raises(BadInput):
+        matching(TABLE, ("lang = ?", [value]))
