@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from transforms.training.checkpoints import State
@@ -18,6 +19,7 @@ class TrainingResult:
         best_step: the step whose weights were written.
         score: the validation score of those weights.
         seconds: time of training, earlier runs included.
+        metrics: the metrics of those weights, by name.
     """
 
     output: str
@@ -25,11 +27,14 @@ class TrainingResult:
     best_step: int
     score: float
     seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_state(cls, output: Path, state: State) -> TrainingResult:
         """Build the result from a trainer's last state."""
-        return cls(str(output), state.step, state.best_step, state.best, state.seconds)
+        best = next((each for each in state.history if each["step"] == state.best_step), {})
+        metrics = {name: value for name, value in best.items() if name not in ("step", "loss")}
+        return cls(str(output), state.step, state.best_step, state.best, state.seconds, metrics)
 
     def __str__(self) -> str:
         """Return the result as one line."""

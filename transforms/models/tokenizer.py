@@ -48,6 +48,7 @@ class Tokenizer:
     tokenized whole, which is many times slower.
 
     Attributes:
+        backend: the ``tokenizers.Tokenizer``.
         prefix: the ids of the special tokens before a passage.
         suffix: the ids of the special tokens after it.
         unknown: the id that stands for what the vocabulary lacks; None if it lacks nothing.
@@ -59,7 +60,7 @@ class Tokenizer:
         self.unknown = unknown
         backend.no_truncation()
         backend.no_padding()
-        self._backend = backend
+        self.backend = backend
         self.prefix, self.suffix = _frame(backend)
         self.slow_texts = 0
         self._lock = Lock()
@@ -142,7 +143,7 @@ class Tokenizer:
         return replace(found, slow=len(found))
 
     def _encode_whole(self, texts: list[str]) -> TokenizedTexts:
-        encodings = self._backend.encode_batch(texts, add_special_tokens=False)
+        encodings = self.backend.encode_batch(texts, add_special_tokens=False)
         counts = np.fromiter(map(len, encodings), np.int64, len(encodings))
         total = int(counts.sum())
         ids = np.fromiter(chain.from_iterable(each.ids for each in encodings), np.int32, total)
@@ -153,7 +154,7 @@ class Tokenizer:
 
     def _find_words(self) -> WordTokens | None:
         """Return the word-by-word tokenizer; log and return None if it is not exact."""
-        locality = find_locality(self._backend)
+        locality = find_locality(self.backend)
         if locality.obstacle:
             _LOGGER.info("texts are tokenized whole, which is slow: %s", locality.obstacle)
             return None

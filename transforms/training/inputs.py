@@ -89,8 +89,13 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
     return table
 
 
-def check_output(output: Path, work: Path) -> None:
+def check_output(output: Path, work: Path, mark: str = "modules.json") -> None:
     """Check that a model can be written to ``output`` without loss of other files.
+
+    Args:
+        output: the folder of the model.
+        work: the work folder.
+        mark: a file that every model of this kind has.
 
     Raises:
         BadInput: the output is a file, holds something other than a model or contains the work
@@ -99,7 +104,7 @@ def check_output(output: Path, work: Path) -> None:
     output, work = output.absolute(), work.absolute()
     if output.exists() and not output.is_dir():
         raise BadInput("output", str(output), "is a file", "Name a new folder")
-    if output.is_dir() and any(output.iterdir()) and not (output / "modules.json").is_file():
+    if output.is_dir() and any(output.iterdir()) and not (output / mark).is_file():
         raise BadInput(
             "output",
             str(output),

@@ -26,6 +26,7 @@ class Schedule:
         clip: the largest norm of the gradients.
         evaluate_every: steps between evaluations.
         patience: stop after this many evaluations in a row without a better score.
+        optimizer: what steps the matrices of layers, of `options.OPTIMIZERS`.
     """
 
     steps: int
@@ -36,6 +37,7 @@ class Schedule:
     clip: float = Controls.clip
     evaluate_every: int = Controls.evaluate_every
     patience: int = Controls.patience
+    optimizer: str = Controls.optimizer
 
     @classmethod
     def of(cls, controls: Controls, epoch_steps: int) -> Schedule:
@@ -49,6 +51,7 @@ class Schedule:
             controls.clip,
             controls.evaluate_every,
             controls.patience,
+            controls.optimizer,
         )
 
     def progress(self, step: int, seconds: float) -> float:
@@ -100,13 +103,19 @@ class Optimizers:
     rate: float
 
     @classmethod
-    def for_model(cls, model: torch.nn.Module, rate: float, decay: float) -> Optimizers:
+    def for_model(
+        cls, model: torch.nn.Module, rate: float, decay: float, optimizer: str = "muon"
+    ) -> Optimizers:
         """Build Muon (Jordan et al., 2024) for the matrices of layers and AdamW for the rest.
+
+        With the optimizer ``adamw``, AdamW steps all weights.
 
         Muon's steps are scaled to the size of AdamW's (Liu et al., 2025), so one rate serves both.
         Weight decay applies to matrices only, not to embeddings.
         """
         layers, matrices, rest = group_parameters(model)
+        if optimizer == "adamw":
+            layers, matrices = [], [*layers, *matrices]
         groups: list[dict[str, Any]] = [
             {"params": matrices, "weight_decay": decay},
             {"params": rest, "weight_decay": 0.0},

@@ -6,8 +6,14 @@ from typing import Any, ClassVar
 from transforms.errors import BadInput, check_above_zero, check_at_least, check_choice
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+#: What steps the matrices of layers; AdamW steps all other weights.
+OPTIMIZERS = ("muon", "adamw")
 #: Which weights a training changes.
 TRAINED = ("all", "head", "embeddings", "lora")
+#: What a pretraining masks.
+MASKINGS = ("ngram", "whole-word", "token")
+#: What a pretraining asks about two segments: their order, whether they follow, or nothing.
+SENTENCES = ("sop", "nsp", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +21,8 @@ class Controls:
     """The controls that every training has. A training may have other defaults.
 
     Attributes:
+        optimizer: what steps the matrices of layers, of `OPTIMIZERS`. Muon learns more from a
+            step, and costs as much as some thousand tokens.
         rate: the highest learning rate.
         warmup: the share of the training in which the rate rises.
         decay: weight decay of matrices.
@@ -33,7 +41,7 @@ class Controls:
 
     #: Options that decide the weights.
     decisive: ClassVar[tuple[str, ...]] = (
-        *("rate", "warmup", "decay", "clip", "dropout", "epochs", "steps", "minutes"),
+        *("optimizer", "rate", "warmup", "decay", "clip", "dropout", "epochs", "steps", "minutes"),
         *("batch_tokens", "seed", "evaluate_every", "patience", "train", "lora_rank"),
     )
     #: The least value of an option.
@@ -46,6 +54,7 @@ class Controls:
     #: Whether the network has a head.
     has_head: ClassVar[bool] = False
 
+    optimizer: str = "muon"
     rate: float = 3e-4
     warmup: float = 0.03
     decay: float = 0.01
@@ -72,6 +81,7 @@ class Controls:
                 raise BadInput(
                     name, getattr(self, name), "must be below 1", "Give a value such as 0.1"
                 )
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("train", self.train, TRAINED)
         if self.train == "head" and not self.has_head:
             raise BadInput(
@@ -83,7 +93,7 @@ class Controls:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that decide the weights; a resume requires the same ones."""
-        return {"optimizer": "muon", **{name: getattr(self, name) for name in self.decisive}}
+        return {name: getattr(self, name) for name in self.decisive}
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,9 @@ class Trainer:
         self.model, self.schedule, self.folder = model, schedule, folder
         self.settings = dict(settings)
         self.batches, self.loss, self.evaluate, self.report = batches, loss, evaluate, report
-        self.optimizers = Optimizers.for_model(model, schedule.rate, schedule.decay)
+        self.optimizers = Optimizers.for_model(
+            model, schedule.rate, schedule.decay, schedule.optimizer
+        )
         self.state = State()
         self.seed = seed
         self._random: list[torch.Tensor] | None = None

@@ -68,6 +68,15 @@ def test_muon_steps_as_far_in_every_direction() -> None:
         assert strengths.median() > 0.5 * size
 
 
+def test_adamw_can_step_all_weights() -> None:
+    model = small_model()
+    optimizers = Optimizers.for_model(model, 0.01, 0.1, "adamw")
+    [member] = optimizers.members
+    assert isinstance(member, torch.optim.AdamW)
+    held = [weight for group in member.param_groups for weight in group["params"]]
+    assert len(held) == len(list(model.parameters()))
+
+
 def test_optimizers_resume_from_their_state() -> None:
     model = small_model()
     optimizers = Optimizers.for_model(model, 0.01, 0.1)

@@ -1,0 +1,81 @@
+"""The options of ``albeam finetune classify`` and its kin, without heavy imports."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pipeline.training.options import TrainingOptions
+from transforms.errors import BadInput, check_choice
+from transforms.tasks.head_options import AUGMENTATIONS
+from transforms.tasks.options import CLASS_WEIGHTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions(TrainingOptions):
+    """The options that the trainings on labelled rows share.
+
+    Attributes:
+        model: folder of the model to start from.
+        data: Parquet files of the training rows.
+        validation: Parquet files of the validation rows; none means that rows of ``data`` are
+            held out.
+        held_out: the share of the rows of ``data`` that is held out then.
+        max_tokens: tokens of a window, special tokens included; None for the model's own limit.
+    """
+
+    decisive: ClassVar = (*TrainingOptions.decisive, "held_out", "max_tokens")
+    least: ClassVar = {**TrainingOptions.least, "max_tokens": 8}
+    positive: ClassVar = (*TrainingOptions.positive, "held_out")
+    has_head: ClassVar = True
+
+    model: Path
+    data: tuple[Path, ...]
+    validation: tuple[Path, ...] = ()
+    held_out: float = 0.1
+    optimizer: str = "adamw"
+    dropout: float = 0.1
+    batch_tokens: int = 1024
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        if not self.held_out <= 0.5:
+            raise BadInput(
+                "held_out", self.held_out, "must be at most 0.5", "Give a share such as 0.1"
+            )
+        if self.output.absolute() == self.model.absolute():
+            raise BadInput("output", str(self.output), "is the model itself", "Name another folder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions(TaskOptions):
+    """The options of ``albeam finetune classify``.
+
+    Attributes:
+        text_column: the column of texts.
+        label_column: the column of labels.
+        multi_label: whether a row has a list of labels.
+        class_weights: ``balanced`` weighs each class by the inverse of its rows.
+        augment: how the training texts are changed at each pass, of `AUGMENTATIONS`.
+    """
+
+    decisive: ClassVar = (
+        *TaskOptions.decisive,
+        *("text_column", "label_column", "multi_label", "class_weights", "augment"),
+    )
+
+    text_column: str = "text"
+    label_column: str = "label"
+    multi_label: bool = False
+    class_weights: str = "none"
+    augment: tuple[str, ...] = ()
+    epochs: float = 4.0
+    rate: float = 2e-4
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
+        for way in self.augment:
+            check_choice("augment", way, AUGMENTATIONS)

@@ -1,0 +1,176 @@
+"""What the trainings of heads share: their model, their trainer and what they write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.training.reports import reporter, write_records
+from pipeline.training.result import TrainingResult
+from pipeline.training.task_options import TaskOptions
+from pipeline.training.work_folder import fingerprint, prepare_work_folder
+from transforms.errors import BadInput
+from transforms.models.resolve import read_config, usable_positions
+from transforms.tasks.cards import model_card
+from transforms.tasks.networks import HeadNetwork
+from transforms.tasks.saving import write_network
+from transforms.training.adapters import choose_weights
+from transforms.training.checkpoints import State
+from transforms.training.export import max_tokens_of
+from transforms.training.optimizers import Schedule
+from transforms.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the model card of a head says besides settings and metrics."""
+
+    about: str
+    usage: str
+    data: Mapping[str, object]
+
+
+def window_tokens(options: TaskOptions) -> int:
+    """Return the tokens of a window; raises BadInput if the model has no positions for them."""
+    name = str(options.model)
+    if not (options.model / "config.json").is_file():
+        raise BadInput("model", name, "has no config.json", "Name the folder of a model")
+    config = read_config(name, name)
+    most = usable_positions(config)
+    if options.max_tokens is not None and options.max_tokens > most:
+        raise BadInput(
+            "max_tokens",
+            options.max_tokens,
+            f"must not exceed the {most} positions of the model {name}",
+            f"Give {most} or less",
+        )
+    return options.max_tokens or min(most, max_tokens_of(options.model, config))
+
+
+def prepare(options: TaskOptions, placement: Mapping[str, Any]) -> dict[str, Any]:
+    """Create the work folder, and return everything that decides the weights."""
+    weights = sorted(options.model.glob("*.safetensors"))
+    settings = {
+        "model": [fingerprint(path) for path in (options.model / "config.json", *weights)],
+        "data": [fingerprint(path) for path in options.data],
+        "validation": [fingerprint(path) for path in options.validation],
+        **options.settings(),
+        **placement,
+    }
+    settings = {n: list(v) if isinstance(v, tuple) else v for n, v in settings.items()}
+    prepare_work_folder(options.work, settings, options.resume)
+    return settings
+
+
+def split_rows(
+    groups: npt.NDArray[Any], share: float, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the rows to train on, and those that are held out: at most a share of each group.
+
+    Args:
+        groups: the group of each row, such as its class.
+        share: the share of the rows that is held out.
+        seed: the seed of the choice.
+    """
+    rng = np.random.default_rng([seed, 1])
+    order = rng.permutation(len(groups))
+    held: list[int] = []
+    for group in np.unique(groups):
+        members = order[groups[order] == group]
+        held += members[: int(share * len(members))].tolist()
+    if not held and len(groups) > 1:
+        held = [int(order[0])]
+    held_out = np.asarray(sorted(held), np.int64)
+    return np.setdiff1d(np.arange(len(groups)), held_out), held_out
+
+
+def train(
+    options: TaskOptions,
+    network: HeadNetwork,
+    settings: Mapping[str, Any],
+    tell: Callable[[str], object],
+    *,
+    steps: int,
+    batches: Callable[[int], Iterator[Any]],
+    loss: Callable[[Any], Any],
+    evaluate: Callable[[], dict[str, float]],
+) -> State:
+    """Train a network with its head to the end, with its best weights."""
+    choose_weights(
+        network.model, options.train, options.lora_rank, options.seed, network.head_names()
+    )
+    trainer = Trainer(
+        network.model,
+        Schedule.of(options, steps),
+        options.work,
+        settings,
+        batches=batches,
+        loss=loss,
+        evaluate=evaluate,
+        report=reporter(options, tell),
+        seed=options.seed,
+    )
+    if options.resume and trainer.resume():
+        tell(f"resumed at step {trainer.state.step}")
+    return trainer.run()
+
+
+def write(
+    options: TaskOptions,
+    task: str,
+    network: HeadNetwork,
+    tokenizer: Any,
+    head: Mapping[str, Any],
+    state: State,
+    card: Card,
+) -> TrainingResult:
+    """Write a trained network with its head, and return the result."""
+    result = TrainingResult.from_state(options.output, state)
+    classes = network.classes
+    shown = {
+        "model": options.model.name,
+        **{name: value for name, value in options.settings().items() if value is not None},
+        "steps taken": state.step,
+        "step of the weights": state.best_step,
+    }
+    text = model_card(
+        options.output.name,
+        card.about,
+        data={**card.data, "classes": ", ".join(classes.names)},
+        settings=shown,
+        metrics=result.metrics,
+        usage=card.usage,
+    )
+    network.model.config._name_or_path = ""
+    write_network(
+        options.output,
+        network.model,
+        tokenizer,
+        {
+            "version": 1,
+            "kind": "network",
+            "task": task,
+            "classes": {
+                "names": list(classes.names),
+                "integers": classes.integers,
+                "several": classes.several,
+            },
+            **head,
+            "metrics": dict(result.metrics),
+        },
+        text,
+        lambda folder: write_records(folder, "finetune", state.history),
+    )
+    return result
+
+
+def check_files(paths: tuple[Path, ...], option: str) -> None:
+    """Raise BadInput if a file does not exist, before its hash is computed."""
+    for path in paths:
+        if not path.is_file():
+            raise BadInput(option, str(path), "does not exist", "Name a Parquet file")
