@@ -5,7 +5,9 @@ from typing import Any
 
 from pipeline.command_line.argument_types import ids_of_text, whole_number
 from pipeline.command_line.shared_arguments import (
+    model_arguments,
     opening_arguments,
+    placement_arguments,
     runner_argument,
     store_argument,
 )
@@ -62,6 +64,23 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
     runner_argument(parser, "with --output: ")
     opening_arguments(parser)
     reading_arguments(parser)
+
+
+def similar_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``albeam similar``."""
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="two texts")
+    parser.add_argument(
+        "--pairs",
+        metavar="FILE",
+        help="many pairs instead: a Parquet file with the columns sentence1 and sentence2",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="with --pairs: the Parquet file to write, with a further column similarity",
+    )
+    model_arguments(parser)
+    placement_arguments(parser)
 
 
 def ranking_arguments(parser: argparse.ArgumentParser) -> None:

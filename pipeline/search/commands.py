@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.command_line.shared_arguments import model_options
 from pipeline.search.arguments import reading_options
 from transforms.errors import BadInput
+from transforms.models.options import Placement
 from transforms.search.options import RankOptions, SearchOptions, check_fusion
 
 if TYPE_CHECKING:
@@ -34,6 +36,34 @@ def run_search(arguments: Any) -> None:
     many = given.questions is not None
     questions = read_questions(given.questions) if many else [given.question]
     run(store, questions, _rank_options(store, given), given.json, many, reading)
+
+
+def run_similar(arguments: Any) -> None:
+    """Run ``albeam similar``."""
+    from dataclasses import asdict
+
+    from pipeline.command_line.console import counted, print_json, say
+    from pipeline.search.similar import compare_texts, run
+
+    given, model = arguments, model_options(arguments)
+    placement = Placement(given.device, given.dtype)
+    if given.pairs is None and len(given.text) == 2 and given.output is None:
+        found = compare_texts(*given.text, model, placement)
+        if given.json:
+            print_json({"similarity": round(found, 6)})
+        else:
+            say(f"{found:.4f}")
+        return
+    if given.pairs is None or given.output is None or given.text:
+        problem = "are neither two texts nor the files of --pairs and --output"
+        remedy = "Give two texts, or --pairs FILE --output FILE"
+        raise BadInput("texts", " ".join(given.text) or None, problem, remedy)
+    done = run(given.pairs, given.output, model, placement)
+    if given.json:
+        print_json(asdict(done))
+    else:
+        mean = "" if done.mean is None else f", mean similarity {done.mean:.4f}"
+        say(f"{done.output}: {counted(done.pairs, 'pair')}{mean}, in {done.seconds:.1f} seconds")
 
 
 def _search_like(arguments: Any) -> None:
