@@ -48,7 +48,8 @@ def run_similar(arguments: Any) -> None:
     given, model = arguments, model_options(arguments)
     placement = Placement(given.device, given.dtype)
     if given.pairs is None and len(given.text) == 2 and given.output is None:
-        found = compare_texts(*given.text, model, placement)
+        one, other = given.text
+        found = compare_texts(one, other, model, placement)
         if given.json:
             print_json({"similarity": round(found, 6)})
         else:

@@ -111,7 +111,7 @@ def _measured(
                 problem = f"has no {name} in row {row}"
                 raise BadInput("pairs", pairs, problem, "Remove the row")
             sides.append(column.to_pylist())
-        found = similarities(encoder, *sides, row=first)
+        found = similarities(encoder, sides[0], sides[1], first)
         columns = [*batch.columns, pa.array(found, pa.float32())]
         yield pa.Table.from_arrays(columns, schema=schema)
         first += batch.num_rows
