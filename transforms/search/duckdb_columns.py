@@ -63,6 +63,8 @@ def bounded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pt.is_date(kind):
         days = column.cast(pa.int32()).cast(pa.date32())
         return _changed(days, pa.date32(), pa.int32(), _bounded_days)
+    if pt.is_time64(kind) and kind.unit == "ns":
+        return _changed(column, pa.time64("us"), pa.int64(), lambda numbers: numbers // 1_000)
     if not (pt.is_timestamp(kind) or pt.is_duration(kind)):
         return column
     zone = pa.timestamp("us", kind.tz) if pt.is_timestamp(kind) else pa.duration("us")

@@ -249,3 +249,15 @@ def test_a_condition_of_any_length_is_evaluated() -> None:
     assert matching(table, f"n in ({many})").tolist() == [False, True, True]
     assert matching(table, ("n in ?", [list(range(2, 20_000))])).tolist() == [False, True, True]
     assert matching(table, "n = 2;").tolist() == [False, True, False]
+
+
+def test_times_of_day_in_nanoseconds_compare_with_times() -> None:
+    noon = 12 * 3_600 * 10**9
+    table = pa.table({"t": pa.array([0, noon, None, noon + 10**12], pa.time64("ns"))})
+    assert matching(table, "t > TIME '12:00'").tolist() == [False, False, False, True]
+    assert matching(table, "hour(t) = 12 and t < '12:10:00'").tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]
