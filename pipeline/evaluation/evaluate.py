@@ -5,8 +5,6 @@ from dataclasses import asdict, replace
 import pyarrow.parquet as pq
 
 from pipeline.evaluation.options import ALL, EvaluateOptions
-from pipeline.search.options import ReadingOptions
-from pipeline.search.rerank import Reading
 from transforms.errors import BadInput, check_choice
 from transforms.evaluation.checks import check_evaluation
 from transforms.evaluation.corpus_sample import check_colour, sample_corpus
@@ -24,6 +22,8 @@ from transforms.evaluation.run_files import (
 from transforms.search.condition import as_condition
 from transforms.search.options import MODES, RankOptions, check_fusion
 from transforms.search.questions import STANDARD_INPUT, evenly, name_of
+from transforms.search.reading import Reading
+from transforms.search.reading_options import ReadingOptions
 from transforms.search.results import Hit
 from transforms.search.store import Store
 from transforms.search.timing import Stages, percentiles, timed

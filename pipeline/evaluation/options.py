@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline.search.options import ReadingOptions
 from transforms.errors import check_at_least
 from transforms.search.options import RankOptions
+from transforms.search.reading_options import ReadingOptions
 
 #: Names every mode of a store.
 ALL = "all"

@@ -11,10 +11,10 @@ from pipeline.command_line.shared_arguments import (
     runner_argument,
     store_argument,
 )
-from pipeline.search.options import ReadingOptions
 from transforms.models.options import Placement
 from transforms.search.condition import where_of_text
 from transforms.search.options import DEFAULT_WEIGHT, FUSIONS, RankOptions
+from transforms.search.reading_options import ReadingOptions
 
 
 def search_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from pipeline.command_line.runner_names import DEFAULT_RUNNER
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options, run_pipeline
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
+from transforms.models.options import Placement
 from transforms.search.batch_search import (
     SearchQuestions,
     check_of_run,
@@ -22,6 +23,7 @@ from transforms.search.options import SearchOptions
 from transforms.search.predicate import check_condition
 from transforms.search.question_slices import QuestionSlice, plan_questions, store_questions
 from transforms.search.questions import STANDARD_INPUT
+from transforms.search.reading import Reading
 from transforms.storage import filesystem
 
 
@@ -86,6 +88,8 @@ def run(
     opened.mode(options.rank.mode)
     if options.rank.where is not None:
         check_condition(options.rank.where, opened.columns)
+    # A model that can't be used is reported before the job starts, whatever device it will have.
+    Reading(replace(options.reading, placement=Placement("cpu")))
     folder = parts_folder(output)
     try:
         slices = plan_questions(store_questions(folder) if piped else questions)

@@ -7,6 +7,7 @@ from pipeline.search.arguments import reading_options
 from transforms.errors import BadInput
 from transforms.models.options import Placement
 from transforms.search.options import RankOptions, SearchOptions, check_fusion
+from transforms.search.reading_options import ReadingOptions
 
 if TYPE_CHECKING:
     from transforms.search.store import Store
@@ -27,10 +28,7 @@ def run_search(arguments: Any) -> None:
         raise BadInput("question", given.question, problem, remedy)
     reading = reading_options(given)
     if given.output is not None:
-        if reading.wanted:
-            problem = "can't be combined with --rerank or --reader, which only print"
-            raise BadInput("output", given.output, problem, "Leave --output out")
-        _search_many(given)
+        _search_many(given, reading)
         return
     store = _open(given)
     many = given.questions is not None
@@ -83,7 +81,7 @@ def _search_like(arguments: Any) -> None:
     print_like(_open(given), given.like, given.unlike or [], options, given.json)
 
 
-def _search_many(arguments: Any) -> None:
+def _search_many(arguments: Any, reading: ReadingOptions) -> None:
     from pipeline.search.batch_search import run
     from pipeline.search.report import print_run
 
@@ -92,7 +90,7 @@ def _search_many(arguments: Any) -> None:
         problem = "needs a file of questions"
         raise BadInput("output", given.output, problem, "Give --questions FILE.parquet")
     ranked = _rank_options(_open(given), given)
-    options = SearchOptions(given.store, 0, ranked, given.model, given.device, given.dtype)
+    options = SearchOptions(given.store, 0, ranked, given.model, given.device, given.dtype, reading)
     what = (given.snapshot, given.questions, given.output, given.runner, given.beam_args)
     print_run(run(options, *what), given.json)
 

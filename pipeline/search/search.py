@@ -1,15 +1,15 @@
 """``albeam search``: find the nearest documents for questions."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from pipeline.command_line.console import note, print_json, say
-from pipeline.search.options import ReadingOptions
 from pipeline.search.report import print_answer, print_hits
-from pipeline.search.rerank import Reading
 from transforms.search.more_like import search_like
 from transforms.search.options import RankOptions
 from transforms.search.question_check import QuestionCheck, check_questions
+from transforms.search.reading import Reading
+from transforms.search.reading_options import ReadingOptions
 from transforms.search.store import Store
 
 _AT_ONCE = 256
@@ -25,19 +25,13 @@ def run(
 ) -> None:
     """Print the hits of each question; as JSON, one array and line per question."""
     reading = reading or ReadingOptions()
-    models, k = Reading(reading), reading.shown(options.k)
-    # Reranked documents are all searched for: a page is a slice of their new order.
-    first = options.offset if models.ranks else 0
-    wanted = replace(options, k=models.candidates(options.k), offset=options.offset - first)
-    check = QuestionCheck()
+    models, check = Reading(reading), QuestionCheck()
     for start in range(0, len(questions), _AT_ONCE):
         some = questions[start : start + _AT_ONCE]
-        found = store.search(some, **asdict(wanted))
+        found = models.search(store, some, options)
         if options.mode != "lexical":
             check += check_questions(some, store.encoder.tokenizer, store.snapshot.identity)
-        for question, candidates in zip(some, found, strict=True):
-            hits = models.ranked(question, candidates, first + k)[first:]
-            answers = models.answers(question, hits)
+        for question, (hits, answers) in zip(some, found, strict=True):
             if as_json:
                 rows = [asdict(hit) for hit in hits]
                 if models.reads:

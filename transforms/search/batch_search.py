@@ -6,7 +6,7 @@ Each worker opens the store once, then reads, embeds and answers one slice of qu
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -18,6 +18,7 @@ from transforms.runtime.checked_fn import CheckedFn
 from transforms.search.options import SearchOptions
 from transforms.search.question_check import QuestionCheck, check_questions
 from transforms.search.question_slices import ID, QUESTIONS_FILE, QuestionSlice, read_slice
+from transforms.search.reading import Reading
 from transforms.search.store import Store
 from transforms.storage import filesystem
 from transforms.storage.output_files import writing
@@ -33,7 +34,19 @@ RUN_SCHEMA: pa.Schema = pa.schema(
         ("score", pa.float32()),
     ]
 )
+#: The further columns of a run whose hits are read; ``start`` and ``end`` are code points of the
+#: document's text. They are null where no answer is found.
+ANSWER_SCHEMA: pa.Schema = pa.schema(
+    [
+        ("answer", pa.string()),
+        ("answer_score", pa.float32()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+    ]
+)
 _PART = re.compile(r"part-\d{6}-[0-9a-f]{16}\.parquet")
+#: Questions of which the hits are read at once.
+_AT_ONCE = 64
 #: The key of a part's and of a run's metadata that has a `QuestionCheck`, if there is something to
 #: tell.
 _CHECK = "albeam.question_check"
@@ -44,9 +57,49 @@ def open_store(options: SearchOptions) -> Store:
     return Store.open(options.store, options.snapshot, options.model, options.device, options.dtype)
 
 
-def answer(store: Store, piece: QuestionSlice, options: SearchOptions) -> pa.Table:
-    """Return the rows of the run for a slice of questions, with `RUN_SCHEMA`."""
+def run_schema(options: SearchOptions) -> pa.Schema:
+    """Return the columns of a run: `RUN_SCHEMA`, and with a reader `ANSWER_SCHEMA`."""
+    further = ANSWER_SCHEMA if options.reading.reader is not None else ()
+    return pa.schema([*RUN_SCHEMA, *further])
+
+
+def answer(store: Store, piece: QuestionSlice, options: SearchOptions, models: Reading) -> pa.Table:
+    """Return the rows of the run for a slice of questions, with `run_schema`."""
     ids, questions = read_slice(piece)
+    if options.reading.wanted:
+        table = _read(store, ids, questions, options, models)
+    else:
+        table = _ranked(store, ids, questions, options)
+    if options.rank.mode == "lexical":
+        return table
+    check = check_questions(questions, store.encoder.tokenizer, store.snapshot.identity, ids)
+    return table.replace_schema_metadata({_CHECK: check.to_json()})
+
+
+def _read(
+    store: Store,
+    ids: Sequence[str],
+    questions: Sequence[str],
+    options: SearchOptions,
+    models: Reading,
+) -> pa.Table:
+    rows = []
+    for start in range(0, len(questions), _AT_ONCE):
+        some = questions[start : start + _AT_ONCE]
+        found = models.search(store, some, options.rank)
+        for name, (hits, answers) in zip(ids[start:], found, strict=False):
+            for hit, span in zip(hits, answers, strict=True):
+                row = {ID: name, **{key: getattr(hit, key) for key in RUN_SCHEMA.names[1:]}}
+                if span is not None:
+                    row |= {"answer": span.text, "answer_score": span.score}
+                    row |= {"start": hit.start + span.start, "end": hit.start + span.end}
+                rows.append(row)
+    return pa.Table.from_pylist(rows, schema=run_schema(options))
+
+
+def _ranked(
+    store: Store, ids: Sequence[str], questions: Sequence[str], options: SearchOptions
+) -> pa.Table:
     found = store.rank(questions, options.rank)
     first, counts = 1 + options.rank.offset, [len(each.rows) for each in found]
     names = store.names(np.concatenate([each.rows for each in found]))
@@ -57,24 +110,21 @@ def answer(store: Store, piece: QuestionSlice, options: SearchOptions) -> pa.Tab
         "passage": names.column("passage"),
         "score": np.concatenate([each.scores for each in found]).astype(np.float32),
     }
-    table = pa.table(columns, schema=RUN_SCHEMA)
-    if options.rank.mode == "lexical":
-        return table
-    check = check_questions(questions, store.encoder.tokenizer, store.snapshot.identity, ids)
-    return table.replace_schema_metadata({_CHECK: check.to_json()})
+    return pa.table(columns, schema=RUN_SCHEMA)
 
 
-def write_run(output: str, parts: list[tuple[int, str]]) -> int:
+def write_run(output: str, parts: list[tuple[int, str]], schema: pa.Schema = RUN_SCHEMA) -> int:
     """Join the parts of a run, in order, in one Parquet file. Return its number of rows.
 
     Args:
         output: the file's URL.
         parts: numbers and URLs of the parts.
+        schema: the columns of the parts.
     """
     rows, check = 0, QuestionCheck()
     with (
         writing(output) as path,
-        pq.ParquetWriter(path, RUN_SCHEMA, compression="zstd") as writer,
+        pq.ParquetWriter(path, schema, compression="zstd") as writer,
     ):
         for _, url in sorted(parts):
             with open_parquet(url) as part, reading(url):
@@ -127,9 +177,10 @@ class _AnswerFn(CheckedFn):
     def setup(self) -> None:
         super().setup()
         self._store = open_store(self._options)
+        self._models = Reading(self._options.reading)
 
     def process(self, element: QuestionSlice) -> Iterator[tuple[int, str]]:
-        table = answer(self._store, element, self._options)
+        table = answer(self._store, element, self._options, self._models)
         stem = f"part-{element.number:06d}"
         with filesystem.put_by_content(self._folder, stem, ".parquet") as written:
             pq.write_table(table, written.path, compression="zstd")
@@ -137,19 +188,19 @@ class _AnswerFn(CheckedFn):
 
 
 class _WriteRunFn(CheckedFn):
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, schema: pa.Schema) -> None:
         super().__init__()
-        self._output = output
+        self._output, self._schema = output, schema
 
     def process(self, _: None, parts: list[tuple[int, str]]) -> Iterator[int]:
         # Attempts at the same slice have the same number.
-        yield write_run(self._output, list(dict(parts).items()))
+        yield write_run(self._output, list(dict(parts).items()), self._schema)
 
 
 class SearchQuestions(beam.PTransform):
     """A transform of `QuestionSlice`s into one Parquet file, which gives its number of rows.
 
-    The file has `RUN_SCHEMA`. Its parts are written to ``folder`` and stay there.
+    The file has `run_schema`. Its parts are written to ``folder`` and stay there.
     """
 
     def __init__(self, options: SearchOptions, folder: str, output: str) -> None:
@@ -164,6 +215,7 @@ class SearchQuestions(beam.PTransform):
             | "Answer"
             >> beam.ParDo(_AnswerFn(self._options, self._folder)).with_output_types(tuple[int, str])
         )
-        write = beam.ParDo(_WriteRunFn(self._output), beam.pvalue.AsList(answered))
+        write_fn = _WriteRunFn(self._output, run_schema(self._options))
+        write = beam.ParDo(write_fn, beam.pvalue.AsList(answered))
         start = pcoll.pipeline | "Start" >> beam.Create([None])
         return start | "WriteRun" >> write.with_output_types(int)

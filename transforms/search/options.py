@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from transforms.errors import BadInput, check_at_least, check_choice
 from transforms.models.options import DEVICES, DTYPES, Placement
 from transforms.search.condition import Where, as_condition
+from transforms.search.reading_options import ReadingOptions
 
 #: Ways to rank.
 MODES = ("hybrid", "dense", "lexical")
@@ -62,6 +63,7 @@ class SearchOptions:
         rank: how many documents to find per question, and how to rank them.
         model: the present folder of the store's model, if it has moved.
         device, dtype: see `Store.open`.
+        reading: the models that read the hits.
     """
 
     store: str
@@ -70,6 +72,7 @@ class SearchOptions:
     model: str | None = None
     device: str = Placement.device
     dtype: str = Placement.dtype
+    reading: ReadingOptions = ReadingOptions()
 
     def __post_init__(self) -> None:
         """Raise BadInput for an unknown device or dtype."""

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -279,6 +280,48 @@ def test_search_reranks_and_answers(
     assert len(json.loads(capsys.readouterr().out)) == 8
 
 
+def test_a_run_is_reranked_and_read_as_one_by_one(
+    store: str,
+    texts: list[str],
+    ranker: Path,
+    reader: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = [" ".join(text.split()[:3]) for text in texts[:5]]
+    questions, output = tmp_path / "q.parquet", tmp_path / "run.parquet"
+    pq.write_table(pa.table({"question": asked}), questions, row_group_size=2)
+    common = ["search", store, "--questions", str(questions), "--dtype", "float32", "-k", "3"]
+    reading = ["--rerank", "6", "--reranker", str(ranker)]
+    for more in (["--reader", str(reader)], ["--offset", "2"]):
+        assert main([*common, *reading, *more, "--json"]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert main([*common, *reading, *more, "--output", str(output), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["rows"] == 15
+        rows = pq.read_table(output).to_pylist()
+        hits = [(str(n), hit) for n, line in enumerate(lines) for hit in line]
+        keys = ("rank", "document_id", "passage")
+        assert [row["question_id"] for row in rows] == [name for name, _ in hits]
+        assert [[row[key] for key in keys] for row in rows] == [
+            [hit[key] for key in keys] for _, hit in hits
+        ]
+        for row, (_, hit) in zip(rows, hits, strict=True):
+            assert row["score"] == pytest.approx(hit["score"], abs=1e-4)
+            if "--reader" in more:
+                answer = hit["answer"]
+                assert row["answer"] == answer["text"]
+                places = row["start"] - hit["start"], row["end"] - hit["start"]
+                assert places == (answer["start"], answer["end"])
+                assert row["answer_score"] == pytest.approx(answer["score"], abs=1e-4)
+            else:
+                assert "answer" not in row
+    # A model that can't be used is reported before the job starts.
+    output.unlink()
+    assert main([*common, "--reader", str(tmp_path / "none"), "--output", str(output)]) == 2
+    assert "--reader" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def test_evaluate_prints_exact_match_and_f1(
     store: str,
     texts: list[str],
@@ -334,8 +377,8 @@ def test_evaluate_prints_exact_match_and_f1(
         (["search", "{store}", "x", "--no-answer"], "--no-answer: needs --reader"),
         (["search", "{store}", "x", "--reader", "/gone/m"], "--reader /gone/m: "),
         (
-            ["search", "{store}", "--questions", "q", "--output", "o.parquet", "--reader", "m"],
-            "--output o.parquet: can't be combined",
+            ["search", "{store}", "--questions", "q", "--output", "o.parquet", "--reader", "/no/m"],
+            "--reader /no/m: ",
         ),
         (["evaluate", "{store}", "{tmp}/q.jsonl", "--reader", "m"], "row 1"),
         (

@@ -1,13 +1,16 @@
-"""Optional steps after a search: rerank the hits, and find answers in them."""
+"""Models that read the hits of a search: one reranks them, one finds answers in them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from pipeline.search.options import ReadingOptions
+from transforms.search.options import RankOptions
+from transforms.search.reading_options import ReadingOptions
 from transforms.search.results import Hit
 
 if TYPE_CHECKING:
     from transforms.search.reader import Answer
+    from transforms.search.store import Store
 
 
 class Reading:
@@ -35,6 +38,20 @@ class Reading:
     def reads(self) -> bool:
         """Whether answers are read from the hits."""
         return self._reader is not None
+
+    def search(
+        self, store: "Store", questions: Sequence[str], options: RankOptions
+    ) -> "Iterator[tuple[list[Hit], list[Answer | None]]]":
+        """Search for questions; yield the hits of each, and the best span of each hit.
+
+        A reranker ranks all its candidates anew, and a page is a slice of that order.
+        """
+        k, first = self._options.shown(options.k), options.offset if self.ranks else 0
+        wanted = replace(options, k=self.candidates(options.k), offset=options.offset - first)
+        found = store.search(questions, **asdict(wanted))
+        for question, candidates in zip(questions, found, strict=True):
+            hits = self.ranked(question, candidates, first + k)[first:]
+            yield hits, self.answers(question, hits)
 
     def candidates(self, k: int) -> int:
         """Return how many documents to search for if ``k`` are wanted."""
