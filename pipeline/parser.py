@@ -38,8 +38,8 @@ from pipeline.runners.arguments import doctor_arguments
 from pipeline.runners.commands import run_doctor
 from pipeline.search.arguments import search_arguments
 from pipeline.search.commands import run_search
-from pipeline.training.arguments import distill_arguments, retrieve_arguments
-from pipeline.training.commands import run_distill, run_retrieve
+from pipeline.training.arguments import distill_arguments, pretrain_arguments, retrieve_arguments
+from pipeline.training.commands import run_distill, run_pretrain, run_retrieve
 
 
 def demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +146,12 @@ COMMANDS: dict[str, Command] = {
         doctor_arguments,
         run_doctor,
         _always,
+    ),
+    "pretrain": Command(
+        "train an ALBERT on masked words and the order of segments",
+        pretrain_arguments,
+        run_pretrain,
+        resumes=True,
     ),
     "distill": Command(
         "train an ALBERT sentence encoder from a teacher",

@@ -1,4 +1,4 @@
-"""The arguments of ``albeam distill`` and ``finetune retrieve``, and of every training."""
+"""The arguments of ``albeam pretrain``, ``distill``, ``finetune retrieve``; those of trainings."""
 
 import argparse
 from collections.abc import Mapping
@@ -10,10 +10,17 @@ from pipeline.training.options import (
     NEGATIVES,
     DistillOptions,
     FinetuneOptions,
+    PretrainOptions,
     TrainingOptions,
 )
 from transforms.models.options import DEVICES
-from transforms.training.options import PRECISIONS, TRAINED, StudentShape
+from transforms.training.options import (
+    MASKINGS,
+    PRECISIONS,
+    SENTENCES,
+    TRAINED,
+    StudentShape,
+)
 
 #: The controls of every training that are numbers.
 CONTROLS = {
@@ -31,6 +38,56 @@ CONTROLS = {
     "patience": "stop after so many evaluations without a better score",
     "lora_rank": "rank of the products of --train lora",
 }
+
+#: The size of a new network.
+SIZES = {
+    "vocab_size": "pieces of the vocabulary",
+    "layers": "layers",
+    "groups": "groups of layers that share their weights",
+    "hidden": "width of the vectors",
+    "heads": "attention heads",
+    "intermediate": "width inside the feed-forward layers",
+    "embedding": "width of the factorized word embeddings",
+    "positions": "maximum tokens of a text that the network supports",
+}
+
+
+def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``albeam pretrain``."""
+    parser.add_argument(
+        "--texts", type=Path, nargs="+", required=True, help="Parquet files with a column text"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the finished model")
+    parser.add_argument(
+        "--model",
+        help="an ALBERT to train further instead of a new one: a folder, or albeam-small",
+    )
+    parser.add_argument(
+        "--work", type=Path, help="folder of vocabulary and checkpoints (default: OUTPUT.work)"
+    )
+    parser.add_argument(
+        "--masking",
+        choices=MASKINGS,
+        default=PretrainOptions.masking,
+        help="what is masked; an n-gram has at most three words (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sentence",
+        choices=SENTENCES,
+        default=PretrainOptions.sentence,
+        help="what is asked about two segments: sop whether they are swapped, nsp whether the "
+        "second one is of another text (default: %(default)s)",
+    )
+    _add_numbers(parser, StudentShape, SIZES)
+    _add_numbers(
+        parser,
+        PretrainOptions,
+        {
+            "held_out": "texts kept for validation",
+            "max_tokens": "maximum tokens of two segments, and of a text in the finished model",
+        },
+    )
+    add_shared(parser, PretrainOptions)
 
 
 def distill_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,20 +109,7 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work", type=Path, help="folder of vectors and checkpoints (default: OUTPUT.work)"
     )
-    _add_numbers(
-        parser,
-        StudentShape,
-        {
-            "vocab_size": "pieces of the vocabulary",
-            "layers": "layers",
-            "groups": "groups of layers that share their weights",
-            "hidden": "width of the vectors",
-            "heads": "attention heads",
-            "intermediate": "width inside the feed-forward layers",
-            "embedding": "width of the factorized word embeddings",
-            "positions": "maximum tokens of a text that the network supports",
-        },
-    )
+    _add_numbers(parser, StudentShape, SIZES)
     _add_numbers(
         parser,
         DistillOptions,

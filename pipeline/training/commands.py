@@ -1,4 +1,4 @@
-"""``albeam distill`` and ``albeam finetune``: from parsed arguments to options."""
+"""``albeam pretrain``, ``distill`` and ``finetune``: from parsed arguments to options."""
 
 import sys
 from collections.abc import Callable
@@ -7,9 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.command_line.console import print_json, tell
-from pipeline.training.options import DistillOptions, FinetuneOptions
+from pipeline.training.options import DistillOptions, FinetuneOptions, PretrainOptions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.training.options import StudentShape
+
+
+def run_pretrain(arguments: Any) -> None:
+    """Train a network on masked words and the order of segments."""
+    from pipeline.training.pretrain import pretrain
+
+    given = vars(arguments) | {"texts": tuple(arguments.texts), "work": _work_folder(arguments)}
+    given["output"] = arguments.output.absolute()
+    given["shape"] = StudentShape(**{f.name: given[f.name] for f in fields(StudentShape)})
+    if arguments.model is not None:
+        given["model"] = _model_folder(arguments.model)
+    options = PretrainOptions(**{f.name: given[f.name] for f in fields(PretrainOptions)})
+    _train(arguments, lambda log: pretrain(options, log))
 
 
 def run_distill(arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""The options of ``albeam distill`` and ``albeam finetune``, without heavy imports."""
+"""The options of ``albeam pretrain``, ``distill`` and ``finetune``, without heavy imports."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,13 @@ from typing import ClassVar
 
 from transforms.errors import BadInput, check_choice, check_share
 from transforms.models.options import DEVICES
-from transforms.training.options import PRECISIONS, Controls, StudentShape
+from transforms.training.options import (
+    MASKINGS,
+    PRECISIONS,
+    SENTENCES,
+    Controls,
+    StudentShape,
+)
 
 NEGATIVES = ("bm25", "none")
 
@@ -36,6 +42,56 @@ class TrainingOptions(Controls):
         super().__post_init__()
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions(TrainingOptions):
+    """The options of ``albeam pretrain``.
+
+    Attributes:
+        texts: Parquet files with a column ``text``.
+        model: an ALBERT to train further; None for a new one.
+        shape: the size of a new network.
+        masking: what is masked: n-grams of words, words or tokens.
+        sentence: what is asked about two segments: ``sop``, ``nsp`` or ``none``.
+        max_tokens: the most tokens of a row, and where the finished model cuts texts.
+        held_out: texts kept for validation.
+    """
+
+    decisive: ClassVar = (
+        *TrainingOptions.decisive,
+        *("masking", "sentence", "max_tokens", "held_out"),
+    )
+    least: ClassVar = {**TrainingOptions.least, "max_tokens": 8, "held_out": 2}
+    has_head: ClassVar = True
+
+    texts: tuple[Path, ...]
+    model: Path | None = None
+    shape: StudentShape = field(default_factory=StudentShape)
+    masking: str = "ngram"
+    sentence: str = "sop"
+    max_tokens: int = 256
+    held_out: int = 500
+    rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        check_choice("masking", self.masking, MASKINGS)
+        check_choice("sentence", self.sentence, SENTENCES)
+        if self.model is not None and self.shape != StudentShape():
+            raise BadInput(
+                "model", str(self.model), "has its own shape", "Leave out the options for sizes"
+            )
+        if self.model is not None and self.output.absolute() == self.model.absolute():
+            raise BadInput("output", str(self.output), "is the model itself", "Name another folder")
+        if self.model is None and self.max_tokens > self.shape.positions:
+            raise BadInput(
+                "max_tokens",
+                self.max_tokens,
+                f"must not exceed the {self.shape.positions} positions",
+                "Give fewer tokens, or more --positions",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ def write_model(
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int,
     *,
+    architecture: str = "AlbertModel",
     write_extra: Callable[[Path], object] | None = None,
 ) -> None:
     """Write config, float16 weights, tokenizer, mean pooling and normalization.
@@ -38,9 +39,10 @@ def write_model(
     Args:
         folder: where to write the model.
         config: the network's size.
-        weights: arrays named as in `AlbertModel`.
+        weights: arrays named as in the architecture.
         tokenizer: the model's tokenizer.
         max_tokens: where the model cuts texts.
+        architecture: transformers' class of the network.
         write_extra: writes further files into the folder.
 
     Raises:
@@ -60,7 +62,7 @@ def write_model(
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    config.architectures = ["AlbertModel"]
+    config.architectures = [architecture]
     config.dtype = "float16"
     config.pad_token_id, config.bos_token_id, config.eos_token_id = (
         SPECIAL["<pad>"],
