@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
@@ -13,6 +13,7 @@ from pipeline.training.task_options import ClassifyOptions
 from pipeline.training.task_training import (
     Card,
     check_files,
+    file_names,
     prepare,
     split_rows,
     train,
@@ -23,6 +24,7 @@ from pipeline.training.timed_log import timed_log
 from transforms.tasks.augmentation import augment, near_words
 from transforms.tasks.batches import EpochBatches, validation_batches
 from transforms.tasks.classification import ClassifierObjective, class_weights
+from transforms.tasks.head_options import HEAD
 from transforms.tasks.labels import learn_classes, read_labelled
 from transforms.tasks.networks import HeadNetwork, load_tokenizer
 from transforms.tasks.windows import Windows, cut_windows
@@ -51,7 +53,7 @@ def finetune_classify(
         AlbeamError: the loss is no longer finite.
     """
     tell = timed_log(log)
-    check_output(options.output, options.work, "head.json")
+    check_output(options.output, options.work, HEAD)
     max_tokens = window_tokens(options)
     check_files(options.data, "data")
     check_files(options.validation, "validation")
@@ -134,9 +136,5 @@ def _card(options: ClassifyOptions, trained: int, asked: int) -> Card:
         f"It gives a text {kind}. `albeam finetune classify` trained it. It reads a text longer "
         "than its limit in windows, and the mean of their scores decides.",
         _USAGE.format(folder=options.output.name),
-        {"files": _names(options.data), "texts": trained, "validation texts": asked},
+        {"files": file_names(options.data), "texts": trained, "validation texts": asked},
     )
-
-
-def _names(paths: Sequence[object]) -> str:
-    return ", ".join(str(path).rpartition("/")[2] for path in paths)

@@ -79,3 +79,27 @@ class ClassifyOptions(TaskOptions):
         check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
         for way in self.augment:
             check_choice("augment", way, AUGMENTATIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagOptions(TaskOptions):
+    """The options of ``albeam finetune tag``.
+
+    Attributes:
+        tokens_column: the column of words.
+        tags_column: the column of their BIO tags.
+        text_column: the column of texts, with ``spans_column``.
+        spans_column: the column of entities in texts, instead of words and tags.
+    """
+
+    decisive: ClassVar = (
+        *TaskOptions.decisive,
+        *("tokens_column", "tags_column", "text_column", "spans_column"),
+    )
+
+    tokens_column: str = "tokens"
+    tags_column: str = "tags"
+    text_column: str = "text"
+    spans_column: str | None = None
+    epochs: float = 8.0
+    rate: float = 3e-4

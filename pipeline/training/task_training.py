@@ -174,3 +174,8 @@ def check_files(paths: tuple[Path, ...], option: str) -> None:
     for path in paths:
         if not path.is_file():
             raise BadInput(option, str(path), "does not exist", "Name a Parquet file")
+
+
+def file_names(paths: tuple[Path, ...]) -> str:
+    """Return the names of files, as the model card lists them."""
+    return ", ".join(path.name for path in paths)

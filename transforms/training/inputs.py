@@ -13,15 +13,39 @@ from transforms.errors import BadInput
 from transforms.models.resolve import load_config
 from transforms.storage.parquet_files import CheckedFile
 
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _is_span(kind: pa.DataType) -> bool:
+    if not pa.types.is_struct(kind):
+        return False
+    found = {field.name: field.type for field in kind}
+    return (
+        {"start", "end", "type"} <= found.keys()
+        and pa.types.is_integer(found["start"])
+        and pa.types.is_integer(found["end"])
+        and _is_text(found["type"])
+    )
+
+
 _KINDS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
-    "text": ("text", lambda t: pa.types.is_string(t) or pa.types.is_large_string(t)),
+    "text": ("text", _is_text),
     "id": (
         "text or whole numbers",
-        lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_integer(t),
+        lambda t: _is_text(t) or pa.types.is_integer(t),
     ),
-    "ids": (
-        "lists of ids",
-        lambda t: (pa.types.is_list(t) or pa.types.is_large_list(t)) and _is_id(t.value_type),
+    "ids": ("lists of ids", lambda t: _is_list(t) and _is_id(t.value_type)),
+    "texts": ("lists of text", lambda t: _is_list(t) and _is_text(t.value_type)),
+    "number": ("numbers", lambda t: pa.types.is_integer(t) or pa.types.is_floating(t)),
+    "spans": (
+        "lists of start and end (whole numbers) and type (text)",
+        lambda t: _is_list(t) and _is_span(t.value_type),
     ),
 }
 
@@ -48,8 +72,9 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
     Args:
         path: the file.
         option: the option that names the file, for messages.
-        columns: kind by name: ``text``, ``id`` (text or whole numbers) or ``ids`` (lists of them).
-            Nulls are allowed in columns of ``ids``, and in a ``text`` column that is read alone.
+        columns: kind by name: ``text``, ``number``, ``id`` (text or whole numbers), ``ids`` (lists
+            of them), ``texts`` (lists of text) or ``spans`` (lists of start, end and type). Nulls
+            are allowed in columns of lists, and in a ``text`` column that is read alone.
 
     Raises:
         BadInput: the file does not exist or is not Parquet, or a column is missing, has another
@@ -81,7 +106,7 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
             option, str(path), f"is not readable as Parquet ({reason})", "Write the file again"
         ) from error
     for name, kind in columns.items():
-        if kind != "ids" and len(columns) > 1 and table[name].null_count:
+        if kind not in ("ids", "texts", "spans") and len(columns) > 1 and table[name].null_count:
             row = pc.index(pc.is_null(table[name]), True).as_py()
             raise BadInput(
                 option, str(path), f"row {row} has no {name}", "Fill it in or remove the row"

@@ -1,0 +1,115 @@
+"""``albeam finetune tag``: train a whole network to find entities in texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+
+from pipeline.training.result import TrainingResult
+from pipeline.training.task_options import TagOptions
+from pipeline.training.task_training import (
+    Card,
+    check_files,
+    file_names,
+    prepare,
+    split_rows,
+    train,
+    window_tokens,
+    write,
+)
+from pipeline.training.timed_log import timed_log
+from transforms.tasks.batches import EpochBatches, validation_batches
+from transforms.tasks.head_options import HEAD
+from transforms.tasks.networks import HeadNetwork, load_tokenizer
+from transforms.tasks.tag_rows import learn_tags, read_tagged
+from transforms.tasks.tagging import TaggerObjective, place_words
+from transforms.tasks.windows import cut_windows
+from transforms.training.inputs import check_output
+from transforms.training.student import resolve_training_placement
+
+#: The share of a window that it has in common with the next one.
+_OVERLAP = 0.25
+_USAGE = """\
+from transformers import pipeline
+
+tag = pipeline("token-classification", "{folder}", aggregation_strategy="first")
+tag("a text")"""
+
+
+def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> TrainingResult:
+    """Train a tagger, and write it.
+
+    Args:
+        options: the options of the command.
+        log: receives progress, line by line.
+
+    Raises:
+        BadInput: model, rows, tags, folders or the checkpoint to resume don't fit. Raised before
+            the training starts.
+        AlbeamError: the loss is no longer finite.
+    """
+    tell = timed_log(log)
+    check_output(options.output, options.work, HEAD)
+    max_tokens = window_tokens(options)
+    check_files(options.data, "data")
+    check_files(options.validation, "validation")
+    read = partial(
+        read_tagged,
+        tokens=options.tokens_column,
+        tags=options.tags_column,
+        text=options.text_column,
+        spans=options.spans_column,
+    )
+    rows = read(options.data, "data")
+    if rows.repaired:
+        tell(f"{rows.repaired} tags I- that continue no entity are read as B-")
+    if options.validation:
+        asked = read(options.validation, "validation")
+    else:
+        groups = np.zeros(len(rows), np.int64)
+        kept, held_out = split_rows(groups, options.held_out, options.seed)
+        rows, asked = rows.take(kept), rows.take(held_out)
+    classes = learn_tags(rows)
+    codes = rows.codes(classes)
+    asked.codes(classes)
+    placement = resolve_training_placement(options.device, options.precision)
+    settings = prepare(options, asdict(placement))
+    network = HeadNetwork(
+        options.model, "tag", classes, placement, dropout=options.dropout, seed=options.seed
+    )
+    fast, tokenizer = load_tokenizer(options.model)
+    overlap = int(_OVERLAP * max_tokens)
+    windows = cut_windows(tokenizer, rows.texts, max_tokens, overlap, offsets=True)
+    others = cut_windows(tokenizer, asked.texts, max_tokens, overlap, offsets=True)
+    tell(f"{len(rows)} texts in {len(windows)} windows to train on, {len(asked)} texts held out")
+    objective = TaggerObjective(network, windows, place_words(windows, rows.words), codes)
+    places = place_words(others, asked.words)
+    data = EpochBatches(lambda _: windows, options.batch_tokens, options.seed)
+    validation = validation_batches(others, options.batch_tokens)
+    state = train(
+        options,
+        network,
+        settings,
+        tell,
+        steps=len(data.epoch(0)),
+        batches=data.batches,
+        loss=objective.loss,
+        evaluate=lambda: objective.evaluate(validation, places, asked.tags),
+    )
+    card = Card(
+        "It finds entities in a text: their types and places. `albeam finetune tag` trained it. A "
+        "word has the tag of its first token. A text longer than its limit is read in windows.",
+        _USAGE.format(folder=options.output.name),
+        {
+            "files": file_names(options.data),
+            "texts": len(rows),
+            "validation texts": len(asked),
+        },
+    )
+    head = {"max_tokens": max_tokens, "overlap": overlap}
+    result = write(options, "tag", network, fast, head, state, card)
+    tell(str(result))
+    return result

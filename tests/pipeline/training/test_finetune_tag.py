@@ -1,0 +1,151 @@
+"""Fine-tuning of a tiny network to tag: what it learns, writes, resumes and finds."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file
+
+from pipeline.training.finetune_tag import finetune_tag
+from pipeline.training.task_options import TagOptions
+from tests.support.models import WORDS, make_model
+from tests.support.training import kill_at
+from transforms.models.options import Placement
+from transforms.tasks.bio import entities, join_words
+from transforms.tasks.entity_metrics import entity_metrics
+from transforms.tasks.labels import Classes
+from transforms.tasks.networks import HeadNetwork, load_tokenizer
+from transforms.tasks.tagging import find_entities
+
+PLACES = {"river", "village", "island"}
+NAMES = ("O", "B-person", "I-person", "B-place", "I-place")
+
+
+def sample(count: int, seed: int) -> list[tuple[list[str], list[str]]]:
+    """Return sentences with places of one word and persons of two."""
+    dice = random.Random(seed)
+    others = [word for word in WORDS if word not in (*PLACES, "doctor", "cotton")]
+    made = []
+    for _ in range(count):
+        words = dice.choices(others, k=dice.randint(2, 8))
+        tags = ["O"] * len(words)
+        at = dice.randint(0, len(words))
+        if dice.random() < 0.5:
+            words[at:at], tags[at:at] = [dice.choice(sorted(PLACES))], ["B-place"]
+        else:
+            words[at:at] = ["doctor", "cotton"]
+            tags[at:at] = ["B-person", "I-person"]
+        made.append((words, tags))
+    return made
+
+
+def write_rows(path: Path, rows: list[tuple[list[str], list[str]]]) -> Path:
+    tokens, tags = zip(*rows, strict=True)
+    pq.write_table(pa.table({"tokens": list(tokens), "tags": list(tags)}), path)
+    return path
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> TagOptions:
+    return TagOptions(
+        model=make_model(tmp_path / "model"),
+        data=(write_rows(tmp_path / "train.parquet", sample(240, 0)),),
+        output=tmp_path / "tagger",
+        work=tmp_path / "work",
+        steps=150,
+        optimizer="muon",
+        dropout=0.0,
+        rate=3e-3,
+        batch_tokens=512,
+        evaluate_every=150,
+        precision="float32",
+        max_tokens=32,
+    )
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+@pytest.mark.parametrize("family", ["albert", "bert"])
+def test_a_tagger_learns_and_transformers_gives_the_same_predictions(
+    options: TagOptions, tmp_path: Path, family: str
+) -> None:
+    from transformers import pipeline
+
+    rows = sample(60, 9)
+    validation = write_rows(tmp_path / "validation.parquet", rows)
+    model = make_model(tmp_path / family, family)
+    result = finetune_tag(replace(options, model=model, validation=(validation,)), quiet)
+    assert result.score > 0.8
+    guess = pipeline("token-classification", str(options.output), ignore_labels=[])
+    predicted = []
+    for words, _ in rows:
+        text, spans = join_words(words)
+        starts = {int(start): number for number, start in enumerate(spans[:, 0])}
+        tags = ["O"] * len(words)
+        for piece in guess(text)[::-1]:
+            # The first piece of a word may begin with the blank before it.
+            number = starts.get(piece["start"], starts.get(piece["start"] + 1))
+            if number is not None and piece["start"] <= spans[number, 0]:
+                tags[number] = piece["entity"]
+        predicted.append(tags)
+    metrics = entity_metrics([tags for _, tags in rows], predicted, resamples=2)
+    assert metrics.all.f1 == pytest.approx(result.score)
+    head = json.loads((options.output / "head.json").read_text())
+    assert (head["task"], tuple(head["classes"]["names"])) == ("tag", NAMES)
+    assert "token-classification" in (options.output / "README.md").read_text()
+
+
+def test_entities_of_a_long_text_have_its_code_points(options: TagOptions) -> None:
+    finetune_tag(options, quiet)
+    network = HeadNetwork(options.output, "tag", Classes(NAMES), Placement("cpu", "float32"))
+    network.model.eval()
+    _, tokenizer = load_tokenizer(options.output)
+    sentences = [join_words(words)[0] for words, _ in sample(40, 5)]
+    alone, [joined] = (
+        find_entities(network, tokenizer, texts, max_tokens=32, overlap=12, batch_tokens=256)
+        for texts in (sentences, ["\n\u00e9\n".join(sentences)])
+    )
+    text = "\n\u00e9\n".join(sentences)
+    assert all(text[each.start : each.end] == each.text for each in joined)
+    assert all(0 < each.score <= 1 for each in joined)
+    found = {(each.start, each.type) for each in joined}
+    begins = np.cumsum([0, *(len(each) + 3 for each in sentences)])
+    wanted = {
+        (int(begin) + each.start, each.type)
+        for begin, some in zip(begins, alone, strict=False)
+        for each in some
+    }
+    assert len(found & wanted) > 0.5 * len(wanted) > 10
+    assert find_entities(
+        network, tokenizer, ["", " "], max_tokens=32, overlap=8, batch_tokens=64
+    ) == [[], []]
+
+
+def test_a_tagger_resumes_bit_for_bit_and_repairs_tags(
+    options: TagOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(words, [tag.replace("B-", "I-") for tag in tags]) for words, tags in sample(60, 3)]
+    rows.append((["river", "x" * 20_000], ["B-place", "O"]))
+    data = write_rows(tmp_path / "broken.parquet", rows)
+    broken = replace(options, data=(data,), dropout=0.1, steps=8, evaluate_every=3, validation=(data,))
+    whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
+    lines: list[str] = []
+    finetune_tag(whole, lines.append)
+    count = sum(len(entities(tags)) for _, tags in rows) - 1
+    assert any(f" {count} tags I-" in line for line in lines)
+    revive = kill_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        finetune_tag(broken, quiet)
+    revive()
+    finetune_tag(replace(broken, resume=True), quiet)
+    left, right = (load_file(each.output / "model.safetensors") for each in (whole, broken))
+    assert all(np.array_equal(left[name], right[name]) for name in left)
