@@ -38,6 +38,12 @@ from pipeline.runners.arguments import doctor_arguments
 from pipeline.runners.commands import run_doctor
 from pipeline.search.arguments import search_arguments
 from pipeline.search.commands import run_search
+from pipeline.tasks.arguments import (
+    classify_arguments,
+    evaluate_task_arguments,
+    predict_arguments,
+)
+from pipeline.tasks.commands import run_classify, run_evaluate_task, run_predict
 from pipeline.training.arguments import distill_arguments, pretrain_arguments, retrieve_arguments
 from pipeline.training.commands import run_distill, run_pretrain, run_retrieve
 
@@ -119,6 +125,17 @@ COMMANDS: dict[str, Command] = {
     ),
     "compare": Command(
         "compare two runs: which is better, and on which questions", compare_arguments, run_compare
+    ),
+    "classify": Command(
+        "fit a head that classifies documents, on the vectors of a store",
+        classify_arguments,
+        run_classify,
+    ),
+    "predict": Command(
+        "predict the classes of many documents with a head", predict_arguments, run_predict, _always
+    ),
+    "evaluate-task": Command(
+        "measure a head on labelled documents", evaluate_task_arguments, run_evaluate_task
     ),
     "delete": Command("remove documents from a store", delete_arguments, run_delete),
     "snapshots": Command("list the snapshots of a store", store_argument, run_snapshots),

@@ -32,7 +32,10 @@ TRANSFORMS: dict[str, set[str]] = {
     "search": {"index", "catalog", "encoder", "storage", "models", "runtime"},
     "streaming": {"transactions", "ingest", "index", "catalog", "storage", "models", "runtime"},
     "evaluation": {"search", "index", "storage"},
-    "tasks": {"catalog", "encoder", "evaluation", "models", "storage", "training"},
+    "tasks": {
+        *("catalog", "encoder", "evaluation", "ingest", "models", "runtime", "storage"),
+        *("training", "transactions"),
+    },
 }
 #: Which slices each slice of ``pipeline`` may import; any may import ``transforms``.
 PIPELINE: dict[str, set[str]] = {
@@ -43,6 +46,7 @@ PIPELINE: dict[str, set[str]] = {
     "search": {"runners", "command_line"},
     "evaluation": {"search", "command_line"},
     "training": {"command_line"},
+    "tasks": {"runners", "command_line"},
     "bench": {"ingest", "command_line"},
 }
 #: Modules outside the packages, which may import any package.
@@ -65,6 +69,7 @@ RUNS = {
 OWNERS = {
     "faiss": ("transforms/index/vector/faiss_",),
     "tantivy": ("transforms/index/lexical/",),
+    "sklearn": ("transforms/tasks/",),
     "torch": (
         *("transforms/encoder/", "transforms/training/", "transforms/tasks/"),
         *("transforms/runtime/devices",),

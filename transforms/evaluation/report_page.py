@@ -75,7 +75,7 @@ def evaluation_page(
     """
     modes = list(evaluation.modes)
     colours = {mode: number % COLOURS for number, mode in enumerate(modes)}
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         questions=len(evaluation.questions),
         k=evaluation.k,
@@ -98,7 +98,8 @@ def evaluation_page(
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the environment of the templates; it escapes every text."""
     return Environment(
         loader=PackageLoader("transforms.evaluation"),
         autoescape=True,

@@ -137,7 +137,13 @@ def histogram(about: str, series: Sequence[Series], x: Axis, y: Axis, width: flo
     return _framed(about, x, y, "".join(marks))
 
 
-def bars(about: str, rows: Sequence[tuple[str, float, str]], number: int, longest: float) -> str:
+def bars(
+    about: str,
+    rows: Sequence[tuple[str, float, str]],
+    number: int,
+    longest: float,
+    left: int = 78,
+) -> str:
     """Draw horizontal bars.
 
     Args:
@@ -145,8 +151,9 @@ def bars(about: str, rows: Sequence[tuple[str, float, str]], number: int, longes
         rows: name, value and text of each bar.
         number: the number of the bars' colour.
         longest: the value of a bar of full length.
+        left: the room for the names, in pixels.
     """
-    left, right = 78, 56
+    right = 56
     room = WIDTH - left - right
     marks = []
     for place, (name, value, text) in enumerate(rows):
@@ -154,7 +161,7 @@ def bars(about: str, rows: Sequence[tuple[str, float, str]], number: int, longes
         length = room * value / longest
         marks.append(
             f'<text class="tick" x="{left - 8}" y="{top + 15}" text-anchor="end">'
-            f"{escape(name)}</text>"
+            f"{escape(shortened(name, left // 7))}</text>"
             f'<rect class="bar solid s{number}" x="{left}" y="{top + 3}" width="{length:.1f}" '
             f'height="{_BAR - 6}" rx="2"/>'
             f'<text class="value" x="{left + length + 6:.1f}" y="{top + 15}">{escape(text)}</text>'
@@ -181,7 +188,7 @@ def whiskers(about: str, rows: Sequence[tuple[str, int, float, float, float]], x
         y = step * place + step // 2
         marks.append(
             f'<text class="tick" x="{left - 12}" y="{y + 4}" text-anchor="end">'
-            f"{escape(_short(name, 11))}</text>"
+            f"{escape(shortened(name, 11))}</text>"
             f'<g class="s{number}"><line class="line" x1="{across(low):.1f}" '
             f'x2="{across(high):.1f}" y1="{y}" y2="{y}"/><circle class="dot" '
             f'cx="{across(middle):.1f}" cy="{y}" r="5"><title>{escape(name)}: {middle:.4f} '
@@ -267,5 +274,6 @@ def _count(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}"
 
 
-def _short(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
+    """Return the beginning of a text, with an ellipsis if it has more characters than ``most``."""
     return text if len(text) <= most else text[: most - 1] + "…"

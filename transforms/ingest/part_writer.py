@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from transforms.catalog.layout import SegmentPaths, part_name
-from transforms.catalog.parts import PartFormat
 from transforms.catalog.segment import PartInfo
 from transforms.errors import BadInput
 from transforms.ingest.part_tables import chunk_of, count_rows, count_tokens
@@ -27,10 +26,22 @@ from transforms.storage.vectors import vectors_to_numpy
 ROWS_PER_GROUP = 512
 
 
+class RowFormat(Protocol):
+    """The format of the files that a `PartWriter` writes, such as a `PartFormat`."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of a file."""
+
+    @property
+    def vector_dtype(self) -> str:
+        """The dtype of the vectors: ``float32`` or ``float16``."""
+
+
 class PartWriter:
     """A writer of one part from its chunks; nothing is visible before `finish`."""
 
-    def __init__(self, paths: SegmentPaths, part: int, form: PartFormat) -> None:
+    def __init__(self, paths: SegmentPaths, part: int, form: RowFormat) -> None:
         self._paths, self._part, self._form = paths, part, form
         self._next = 0
         self._stack = ExitStack()

@@ -7,11 +7,10 @@ import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from transforms.catalog.layout import SegmentPaths
-from transforms.catalog.parts import PartFormat
 from transforms.catalog.segment import PartInfo
 from transforms.errors import BadInput
 from transforms.ingest.part_tables import chunk_of
-from transforms.ingest.part_writer import PartWriter
+from transforms.ingest.part_writer import PartWriter, RowFormat
 from transforms.ingest.row_errors import naming_rows
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.runtime.heap import trim_heap
@@ -22,7 +21,7 @@ from transforms.storage.schema import METRICS
 class WritePartsFn(CheckedFn):
     """The function that writes chunks with vectors to parts, one part after another."""
 
-    def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
+    def __init__(self, paths: SegmentPaths, form: RowFormat) -> None:
         super().__init__()
         self._paths, self._form = paths, form
         self._writer: PartWriter | None = None
@@ -73,7 +72,7 @@ class WritePartsFn(CheckedFn):
 class WriteParts(beam.PTransform):
     """The transform from tables with vectors to files; it yields the `PartInfo` of each part."""
 
-    def __init__(self, paths: SegmentPaths, form: PartFormat) -> None:
+    def __init__(self, paths: SegmentPaths, form: RowFormat) -> None:
         super().__init__()
         self._paths, self._form = paths, form
 

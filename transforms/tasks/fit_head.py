@@ -17,7 +17,7 @@ from transforms.errors import BadInput
 from transforms.models.identity import ModelIdentity
 from transforms.tasks.labels import Classes, Codes
 from transforms.tasks.libraries import needing_tasks
-from transforms.tasks.metrics import class_metrics, log_losses
+from transforms.tasks.metrics import ClassMetrics, class_metrics, log_losses
 from transforms.tasks.options import STRENGTHS, HeadOptions
 from transforms.tasks.vector_head import VectorHead, Vectors
 
@@ -25,15 +25,18 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 #: The strength where there are too few rows for a cross-validation.
 _DEFAULT_STRENGTH = 10.0
-_MOST_STEPS = 1_000
+_MOST_STEPS = 2_000
+#: Where a fit stops: the largest gradient. A head that is not for a comparison is fitted until its
+#: predictions no longer depend on rounding.
+_ROUGH, _FINE = 1e-4, 1e-5
 #: The bias of a class that all rows have, or none: its probability is nearly 1 or 0.
 _CERTAIN = 20.0
 
 
 def fit_head(
     vectors: Vectors, codes: Codes, classes: Classes, encoder: ModelIdentity, options: HeadOptions
-) -> VectorHead:
-    """Fit a head, and measure one like it on the held-out share.
+) -> tuple[VectorHead, ClassMetrics | None]:
+    """Fit a head, and measure one like it on the held-out share; None if nothing is held out.
 
     Args:
         vectors: a vector of each document, float32 ``[documents, dim]``.
@@ -55,13 +58,14 @@ def fit_head(
         "documents": len(codes),
         "held_out_documents": len(held_out),
     }
-    metrics: dict[str, Any] = {}
+    metrics = None
     if len(held_out):
         part = _fitted(vectors[fitting], codes[fitting], classes, strength, options)
         scores = VectorHead(classes, encoder, *part).scores(vectors[held_out])
-        metrics = class_metrics(codes[held_out], scores, classes.names, seed=options.seed).to_dict()
+        metrics = class_metrics(codes[held_out], scores, classes.names, seed=options.seed)
     weights = _fitted(vectors, codes, classes, strength, options)
-    return VectorHead(classes, encoder, *weights, settings=settings, metrics=metrics)
+    measured = {} if metrics is None else metrics.to_dict()
+    return VectorHead(classes, encoder, *weights, settings, measured), metrics
 
 
 def choose_strength(
@@ -83,7 +87,7 @@ def choose_strength(
 
             def loss(fold: tuple[Ints, Ints], strength: float = strength) -> Floats:
                 train, test = fold
-                part = _fitted(vectors[train], codes[train], classes, strength, options)
+                part = _fitted(vectors[train], codes[train], classes, strength, options, _ROUGH)
                 head = VectorHead(classes, _NO_ENCODER, *part)
                 return log_losses(codes[test], head.scores(vectors[test]))
 
@@ -98,11 +102,16 @@ def choose_strength(
 
 
 def _fitted(
-    vectors: Vectors, codes: Codes, classes: Classes, strength: float, options: HeadOptions
+    vectors: Vectors,
+    codes: Codes,
+    classes: Classes,
+    strength: float,
+    options: HeadOptions,
+    gradient: float = _FINE,
 ) -> tuple[Vectors, Vectors]:
     """Return weights ``[classes, dim]`` and bias ``[classes]`` of a logistic regression."""
     if not classes.several:
-        return _fitted_one(vectors, codes, len(classes.names), strength, options)
+        return _fitted_one(vectors, codes, len(classes.names), strength, options, gradient)
     # Each class against the rest.
     weights = np.zeros((len(classes.names), vectors.shape[1]), np.float32)
     bias = np.zeros(len(classes.names), np.float32)
@@ -111,22 +120,27 @@ def _fitted(
         if has.all() or not has.any():
             bias[place] = _CERTAIN if has.all() else -_CERTAIN
             continue
-        pair, shift = _fitted_one(vectors, has, 2, strength, options)
+        pair, shift = _fitted_one(vectors, has, 2, strength, options, gradient)
         weights[place], bias[place] = pair[1], shift[1]
     return weights, bias
 
 
 def _fitted_one(
-    vectors: Vectors, codes: Codes, count: int, strength: float, options: HeadOptions
+    vectors: Vectors,
+    codes: Codes,
+    count: int,
+    strength: float,
+    options: HeadOptions,
+    gradient: float,
 ) -> tuple[Vectors, Vectors]:
     with needing_tasks():
         from sklearn.linear_model import LogisticRegression
     balanced = "balanced" if options.class_weights == "balanced" else None
     with _one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = LogisticRegression(C=strength, max_iter=_MOST_STEPS, class_weight=balanced).fit(
-            vectors, codes
-        )
+        fitted = LogisticRegression(
+            C=strength, max_iter=_MOST_STEPS, class_weight=balanced, tol=gradient
+        ).fit(vectors.astype(np.float64), codes)
     weights = np.zeros((count, vectors.shape[1]), np.float32)
     bias = np.zeros(count, np.float32)
     present = fitted.classes_.astype(np.int64)

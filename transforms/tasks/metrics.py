@@ -23,7 +23,14 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Quality:
-    """Precision, recall and F1, and the known members of the class."""
+    """How well one class is predicted.
+
+    Attributes:
+        precision: share of the rows predicted as the class that have it.
+        recall: share of the rows with the class that are predicted as it.
+        f1: the harmonic mean of both.
+        support: rows with the class.
+    """
 
     precision: float
     recall: float
@@ -33,7 +40,13 @@ class Quality:
 
 @dataclass(frozen=True)
 class Bin:
-    """A bin of a calibration curve: mean confidence, share of right answers, rows."""
+    """A bin of a calibration curve.
+
+    Attributes:
+        confidence: the mean score of its labels.
+        accuracy: the share of them that are right.
+        rows: how many there are.
+    """
 
     confidence: float
     accuracy: float
@@ -57,7 +70,7 @@ class ClassMetrics:
 
     rows: int
     values: dict[str, float]
-    intervals: dict[str, Interval]
+    intervals: dict[str, tuple[float, float]]
     classes: dict[str, Quality]
     confusion: list[list[int]] | None
     calibration: tuple[Bin, ...]

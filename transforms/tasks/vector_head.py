@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +53,13 @@ class VectorHead:
             shares = powers / powers.sum(axis=1, keepdims=True)
         scores: Scores = shares.astype(np.float32)
         return scores
+
+    def digest(self) -> str:
+        """Return the SHA-256 of what decides the predictions: classes, encoder, weights."""
+        named = [self.classes.names, self.classes.integers, self.classes.several]
+        content = json.dumps([named, self.encoder.to_dict()], sort_keys=True).encode()
+        content += self.weights.tobytes() + self.bias.tobytes()
+        return hashlib.sha256(content).hexdigest()
 
     def check_encoder(self, name: str, other: ModelIdentity, of: str) -> None:
         """Raise BadInput if vectors are of another encoder than those that the head learnt from.

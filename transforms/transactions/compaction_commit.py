@@ -19,7 +19,11 @@ from transforms.transactions.compaction import Source
 
 
 def commit_compaction(
-    store: str, info: SegmentInfo, digest: str, chosen: Sequence[SegmentRef]
+    store: str,
+    info: SegmentInfo,
+    digest: str,
+    chosen: Sequence[SegmentRef],
+    command: str = "compact",
 ) -> Snapshot:
     """Make a compacted segment live in place of the old ones.
 
@@ -30,6 +34,7 @@ def commit_compaction(
         info: the compacted segment, which already has a ``segment.json``.
         digest: the SHA-256 of that file.
         chosen: the old segments, with the tombstones that they had when they were read.
+        command: the command that the snapshot records.
 
     Raises:
         Conflict: an old segment is no longer live, dead rows of it are live again, or a vacuum
@@ -63,7 +68,7 @@ def commit_compaction(
                 segments += new
         return replace(parent.content, segments=tuple(segments))
 
-    return commit(store, "compact", build)
+    return commit(store, command, build)
 
 
 def _with_new_tombstones(
@@ -96,23 +101,23 @@ def _with_new_tombstones(
 
 
 class _CommitFn(CheckedFn):
-    def __init__(self, store: str, chosen: Sequence[SegmentRef]) -> None:
+    def __init__(self, store: str, chosen: Sequence[SegmentRef], command: str = "compact") -> None:
         super().__init__()
-        self._store, self._chosen = store, tuple(chosen)
+        self._store, self._chosen, self._command = store, tuple(chosen), command
 
     def process(self, element: SegmentInfo) -> Iterator[Snapshot]:
         info, digest = SegmentPaths(self._store, element.name).create_manifest(element)
-        yield commit_compaction(self._store, info, digest, self._chosen)
+        yield commit_compaction(self._store, info, digest, self._chosen, self._command)
 
 
 class CommitCompaction(beam.PTransform):
     """The transform from a compacted segment to the snapshot in which it is live."""
 
-    def __init__(self, store: str, chosen: Sequence[SegmentRef]) -> None:
+    def __init__(self, store: str, chosen: Sequence[SegmentRef], command: str = "compact") -> None:
         super().__init__()
-        self._store, self._chosen = store, tuple(chosen)
+        self._store, self._chosen, self._command = store, tuple(chosen), command
 
     def expand(self, pcoll: beam.PCollection[SegmentInfo]) -> beam.PCollection[Snapshot]:
         """Wire `commit_compaction`."""
-        commit = beam.ParDo(_CommitFn(self._store, self._chosen))
+        commit = beam.ParDo(_CommitFn(self._store, self._chosen, self._command))
         return pcoll | "Commit" >> commit.with_output_types(Snapshot)

@@ -32,7 +32,7 @@ def separable(rows: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fitted(rows: int = 120, **options: Any) -> VectorHead:
-    return fit_head(*separable(rows), ABC, ENCODER, HeadOptions(**options))
+    return fit_head(*separable(rows), ABC, ENCODER, HeadOptions(**options))[0]
 
 
 def test_a_head_is_a_logistic_regression_of_scikit_learn() -> None:
@@ -47,18 +47,18 @@ def test_a_head_is_a_logistic_regression_of_scikit_learn() -> None:
 
 def test_two_classes_and_rare_ones_are_fitted() -> None:
     vectors, codes = separable(60, 2)
-    head = fit_head(vectors, codes, Classes(("no", "yes")), ENCODER, HeadOptions())
+    head, _ = fit_head(vectors, codes, Classes(("no", "yes")), ENCODER, HeadOptions())
     theirs = LogisticRegression(C=head.settings["strength"]).fit(vectors, codes)
     assert np.allclose(head.scores(vectors), theirs.predict_proba(vectors), atol=1e-2)
     codes[:] = 0
     codes[[0, 1]] = 1, 2
-    rare = fit_head(vectors, codes, ABC, ENCODER, HeadOptions(class_weights="balanced"))
+    rare, _ = fit_head(vectors, codes, ABC, ENCODER, HeadOptions(class_weights="balanced"))
     assert rare.scores(vectors)[:3].argmax(axis=1).tolist() == [1, 2, 0]
 
 
 def test_so_few_rows_that_nothing_is_held_out_are_fitted() -> None:
-    head = fit_head(make_vectors(3), np.arange(3), ABC, ENCODER, HeadOptions())
-    assert (head.metrics, head.settings["log_losses"]) == ({}, {})
+    head, metrics = fit_head(make_vectors(3), np.arange(3), ABC, ENCODER, HeadOptions())
+    assert (metrics, head.metrics, head.settings["log_losses"]) == (None, {}, {})
     assert head.scores(make_vectors(3)).argmax(axis=1).tolist() == [0, 1, 2]
 
 
@@ -66,7 +66,7 @@ def test_a_document_may_have_several_classes() -> None:
     vectors, codes = separable(90)
     known = np.stack([codes == 0, codes <= 1, np.ones(90, bool)], axis=1)
     classes = Classes(("first", "early", "all"), several=True)
-    head = fit_head(vectors, known, classes, ENCODER, HeadOptions())
+    head, _ = fit_head(vectors, known, classes, ENCODER, HeadOptions())
     assert ((head.scores(vectors) >= 0.5) == known).mean() > 0.95
     assert (head.scores(vectors)[:, 2] > 0.999).all()
 

@@ -1,0 +1,1 @@
+"""The commands ``albeam classify``, ``evaluate-task`` and ``predict``."""

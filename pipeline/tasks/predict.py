@@ -1,0 +1,107 @@
+"""``albeam predict``: predict the classes of many documents as a Beam job."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options
+from pipeline.tasks.label_store import label_store
+from pipeline.tasks.options import PredictOptions
+from pipeline.tasks.prediction_job import Source, input_source, store_source, write_predictions
+from transforms.catalog.segment import PartInfo
+from transforms.catalog.snapshot import read_snapshot
+from transforms.storage import filesystem
+from transforms.tasks.head_files import read_head
+from transforms.tasks.label_column import check_column
+from transforms.tasks.prediction_files import count_labels
+
+
+@dataclass(frozen=True)
+class PredictSummary:
+    """Summary of predictions.
+
+    Attributes:
+        head: folder of the head.
+        output: folder of the predictions; None if they only went into the store.
+        documents: documents with a prediction.
+        rejects: reason to number of rejected documents.
+        labels: label to number of documents; empty without an output folder.
+        parts: number of files.
+        parts_found_done: files that an earlier run of the same command had finished.
+        store: URL of the store; None if the documents came from an input.
+        snapshot: the snapshot that has the labels, or else the one that was read; None without a
+            store.
+        column: the metadata column that has the labels; None if there is none.
+        documents_per_second: the speed of this command, with the start of its job.
+    """
+
+    head: str
+    output: str | None
+    documents: int
+    rejects: dict[str, int]
+    labels: dict[str, int]
+    parts: int
+    parts_found_done: int
+    store: str | None
+    snapshot: int | None
+    column: str | None
+    seconds: float
+    documents_per_second: float
+
+
+def run(options: PredictOptions) -> PredictSummary:
+    """Predict, and write the labels into a folder, into the store, or into both.
+
+    Raises:
+        BadInput: the head, the input, the store or an option can't be used.
+        Damaged: a file of the store can't be read.
+        Conflict: other writers of the store were faster.
+    """
+    started = time.monotonic()
+    places = (options.store, options.output, *options.inputs)
+    check_reachable(options.runner, *(place for place in places if place is not None))
+    # Checks the runner before anything is read.
+    make_pipeline(options.runner, pipeline_options(options.runner, options.beam_args))
+    folder, head = str(Path(options.head).absolute()), read_head(options.head)
+    store = number = None
+    source: Source
+    if options.store is not None:
+        store = filesystem.absolute(options.store)
+        snapshot = read_snapshot(store, options.snapshot)
+        number = snapshot.number
+        head.check_encoder(options.head, snapshot.identity, f"the store {store}")
+        if options.column is not None:
+            check_column(options.column, store, snapshot)
+        source = store_source(store, snapshot, options)
+    else:
+        source = input_source(head, options)
+    parts: tuple[PartInfo, ...] = ()
+    done = 0
+    labels: dict[str, int] = {}
+    if options.output is not None:
+        paths, parts, done = write_predictions(source, folder, head, options)
+        labels = count_labels(paths, parts)
+    if options.column is not None:
+        assert store is not None
+        number, info = label_store(store, snapshot, folder, head, options)
+        parts = parts or info.parts
+    rejects: Counter[str] = Counter()
+    for part in parts:
+        rejects.update(part.rejects)
+    seconds = time.monotonic() - started
+    documents = sum(part.documents for part in parts)
+    return PredictSummary(
+        head=options.head,
+        output=options.output,
+        documents=documents,
+        rejects=dict(sorted(rejects.items())),
+        labels=labels,
+        parts=len(parts),
+        parts_found_done=done,
+        store=store,
+        snapshot=number,
+        column=options.column,
+        seconds=round(seconds, 3),
+        documents_per_second=round(documents / seconds, 1),
+    )
