@@ -101,6 +101,11 @@ OUTPUTS: dict[str, Output] = {
         (("transforms/search/reader.py", "Answer"),),
     ),
     "search --output": Output("", ("pipeline/search/batch_search.py", "RunSummary")),
+    "similar": Output(
+        "Of two texts:",
+        keys=(Key("similarity", "number", "the cosine of both texts, from -1 to 1"),),
+    ),
+    "similar --pairs": Output("", ("pipeline/search/similar.py", "SimilarSummary")),
     "evaluate": Output(
         "`metrics` for one mode; with `--modes` or `--beside` `modes`, `success` and `latency` "
         "instead.",
@@ -122,7 +127,13 @@ OUTPUTS: dict[str, Output] = {
     "verify": Output("", ("pipeline/maintenance/verify.py", "VerifyReport")),
     "demo": Output("", None, _DEMO),
     "doctor": Output("", ("pipeline/runners/doctor.py", "Diagnosis")),
+    "pretrain": Output(
+        "Progress goes to stderr.", ("pipeline/training/pretrain.py", "PretrainingResult")
+    ),
     "distill": Output("Progress goes to stderr.", _TRAINED),
     "finetune retrieve": Output("Progress goes to stderr.", _TRAINED),
+    "finetune classify": Output("Progress goes to stderr.", _TRAINED),
+    "finetune tag": Output("Progress goes to stderr.", _TRAINED),
+    "finetune similar": Output("Progress goes to stderr.", _TRAINED),
     "bench": Output("`--json FILE` writes the same to a file.", None, _BENCH),
 }
