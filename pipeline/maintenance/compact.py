@@ -21,6 +21,7 @@ from transforms.storage import filesystem
 from transforms.storage.probe import probe_exclusive
 from transforms.transactions.compaction import (
     Source,
+    check_compaction,
     choose_segments,
     compacted_format,
     compacted_index,
@@ -101,7 +102,9 @@ def run(store: str, options: CompactOptions = _DEFAULTS) -> CompactSummary:
         paths.claim()
     filesystem.create_exclusively(lease_url(paths, snapshot.number, "compact"), b"{}")
     most = {} if options.rows_per_part is None else {"rows": options.rows_per_part}
-    plan = paths.create_plan(plan_compaction(sources, form.metadata, **most))
+    expected = plan_compaction(sources, form.metadata, **most)
+    plan = paths.create_plan(expected)
+    check_compaction(plan, expected, paths.plan)
     index = options.index_options(*compacted_index(sources))
     check_index_options(index, form.identity.dim)
     done = intact_parts(paths)

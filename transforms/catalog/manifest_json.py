@@ -4,7 +4,6 @@ A store may come from someone else, with digests that fit. So no value is truste
 and names are checked here, and how values agree in `transforms.catalog.agreement`.
 """
 
-import json
 import math
 import re
 from dataclasses import is_dataclass
@@ -14,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from transforms.errors import Damaged
-from transforms.storage import remedies
+from transforms.storage import remedies, strict_json
 
 T = TypeVar("T")
 #: A number of rows, bytes or the like; sums of many of them fit 64 bits.
@@ -36,13 +35,10 @@ def load(content: bytes, where: str) -> Any:
     """Return the value of a JSON file.
 
     Raises:
-        Damaged: the content is not JSON; ``where`` names the file.
+        Damaged: the content is not JSON, or has a key twice; ``where`` names the file.
     """
     try:
-        return json.loads(content)
-    except RecursionError as error:
-        problem = "can't be read as JSON: its values are nested too deeply"
-        raise Damaged("file", where, problem, remedies.ROLL_BACK) from error
+        return strict_json.loads(content)
     except ValueError as error:
         problem = f"can't be read as JSON: {error}"
         raise Damaged("file", where, problem, remedies.ROLL_BACK) from error

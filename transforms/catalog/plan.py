@@ -1,6 +1,7 @@
 """The plan of a segment: which input rows go into which part."""
 
 import base64
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyroaring import BitMap
 
-from transforms.catalog.manifest_json import Count, convert, encode_schema
+from transforms.catalog.manifest_json import Count, check_name, convert, encode_schema
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import Damaged
 from transforms.storage import remedies
@@ -92,6 +93,13 @@ class Plan:
         """Return the number of input rows of all parts."""
         return sum(part.rows for part in self.parts)
 
+    def check_files(self, files: Iterable[FileInfo], where: str) -> None:
+        """Raise Damaged if a stored plan reads other files than those that a run was given."""
+        given = set(files)
+        if others := [file.url for file in self.files if file not in given]:
+            problem = f"reads {others[0]}, which is no input of the run"
+            raise Damaged("file", where, problem, remedies.NO_RESUME)
+
     def ends_group(self, piece: Slice) -> bool:
         """Return whether no other slice of the plan has later rows of the same row group."""
         return self._stops.get((piece.file, piece.row_group), 0) <= piece.stop
@@ -132,6 +140,9 @@ class Plan:
             )
             for number, pieces in enumerate(stored.parts)
         )
+        if others := stored.carry.keys() - {str(part.number) for part in parts}:
+            problem = f"names rows for parts that it lacks: {sorted(others)[:3]}"
+            raise Damaged("file", where, problem, remedies.NO_RESUME)
         for part in parts:
             for piece in part.slices:
                 _check_slice(piece, len(stored.files), where)
@@ -174,6 +185,11 @@ class _StoredPlan:
     schema: pa.Schema
     parts: tuple[tuple[_StoredSlice, ...], ...]
     carry: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise Damaged if the name of a file leads out of its folder."""
+        for name in self.carry.values():
+            check_name(name)
 
 
 def _slice_value(piece: Slice) -> list[Any]:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from transforms.errors import Damaged
-from transforms.storage import filesystem, remedies
+from transforms.storage import filesystem, remedies, strict_json
 
 _DIGEST = "digest"
 
@@ -21,7 +21,7 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
         Damaged: the content is not JSON, or differs from its digest; ``where`` names the file.
     """
     try:
-        value = json.loads(content)
+        value = strict_json.loads(content)
         expected = value.pop(_DIGEST)
         found = _digest(value)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from transforms.catalog.manifest_json import Count, check_name, decode
-from transforms.storage import filesystem
+from transforms.errors import Damaged
+from transforms.storage import filesystem, remedies
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.parquet_files import open_parquet, reading
 
@@ -99,7 +100,7 @@ class Checkpoint:
         """Yield a table in pieces; nothing if it has no rows."""
         name = self.tables.get(table)
         if name is not None:
-            yield from _read_pieces(filesystem.join(self.root, name))
+            yield from _read_pieces(filesystem.join(self.root, name), table)
 
 
 def checkpoint_url(root: str, number: int) -> str:
@@ -142,14 +143,33 @@ def write_checkpoint(root: str, number: int, snapshot: int, tables: dict[str, pa
 
 @lru_cache(maxsize=2)
 def _read_files(url: str) -> CheckpointFiles:
-    rows = [row for table in _read_pieces(url) for row in table.to_pylist()]
+    rows = [row for table in _read_pieces(url, "files") for row in table.to_pylist()]
     return CheckpointFiles(
         frozenset(FileInfo(row["url"], row["size"], row["version"]) for row in rows),
         frozenset(row["url"] for row in rows if row["stored"]),
     )
 
 
-def _read_pieces(url: str) -> Iterator[pa.Table]:
+def _read_pieces(url: str, table: str) -> Iterator[pa.Table]:
     with reading(url):
         for batch in open_parquet(url).iter_batches():
-            yield pa.Table.from_batches([batch])
+            yield as_written(pa.Table.from_batches([batch]), TABLES[table], url)
+
+
+def as_written(table: pa.Table, schema: pa.Schema, url: str) -> pa.Table:
+    """Return a table of a journal's file with the columns of a schema, without nulls.
+
+    Raises:
+        Damaged: it has other columns, or nulls.
+    """
+    try:
+        if table.column_names != schema.names:
+            raise ValueError(f"they are {', '.join(table.column_names)[:200]}")
+        made = table.cast(schema)
+        for name, column in zip(schema.names, made.columns, strict=True):
+            if column.null_count:
+                raise ValueError(f"{name} has nulls")
+    except (ValueError, pa.ArrowException) as error:
+        problem = f"has other columns than {', '.join(schema.names)}: {error}"
+        raise Damaged("file", url, problem, remedies.ROLL_BACK) from error
+    return made

@@ -10,7 +10,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import PartFormat, complete_parts, rejected_ids
 from transforms.catalog.segment import check_metadata
 from transforms.catalog.snapshot import newest_snapshot, read_segment, was_committed
-from transforms.errors import BadInput, check_above_zero
+from transforms.errors import BadInput, Damaged, check_above_zero
 from transforms.index.build import build_index, describe_segment
 from transforms.index.lexical.build import build_lexical, choose_language
 from transforms.index.options import IndexOptions, LexicalOptions
@@ -18,7 +18,7 @@ from transforms.ingest.partitioning import plan_parts
 from transforms.ingest.read_parts import read_ids, read_slices
 from transforms.ingest.survey import Footer, Survey, read_footer, slices_of, survey_footers
 from transforms.models.identity import ModelIdentity
-from transforms.storage import filesystem, input_files
+from transforms.storage import filesystem, input_files, remedies
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.schema import ROW
 from transforms.streaming.checkpoint_writer import condense
@@ -212,6 +212,17 @@ def language_of(options: WatchOptions) -> str | None:
     newest = newest_snapshot(options.store)
     refs = newest.segments if newest is not None else ()
     return choose_language(options.lexical, [read_segment(options.store, ref) for ref in refs])
+
+
+def check_plan_of(entry: Entry, paths: SegmentPaths) -> None:
+    """Raise Damaged if the stored plan of an entry has other files or parts than the entry."""
+    plan = paths.read_plan()
+    if plan is None:
+        return
+    plan.check_files(entry.files, paths.plan)
+    if len(plan.parts) != entry.parts:
+        problem = f"has {len(plan.parts)} parts, but its entry of the journal has {entry.parts}"
+        raise Damaged("file", paths.plan, problem, remedies.EMBED_AGAIN)
 
 
 def commit_entry(options: WatchOptions, state: JournalState, entry: Entry) -> int:

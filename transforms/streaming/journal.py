@@ -20,7 +20,7 @@ from transforms.catalog.layout import SegmentPaths, segment_name
 from transforms.storage import filesystem
 from transforms.storage.filesystem import FileInfo
 from transforms.storage.parquet_files import open_parquet, reading
-from transforms.streaming.checkpoint import Checkpoint, read_checkpoint
+from transforms.streaming.checkpoint import Checkpoint, as_written, read_checkpoint
 from transforms.streaming.journal_entries import (
     Closing,
     Entry,
@@ -29,6 +29,7 @@ from transforms.streaming.journal_entries import (
     read_entry,
 )
 
+_IDS = pa.schema([("url", pa.string()), ("document_id", pa.string())])
 _MESSAGES = pa.schema(
     [("document_id", pa.string()), ("version", pa.int64()), ("deleted", pa.bool_())]
 )
@@ -97,7 +98,7 @@ class Journal:
     def read_ids(self, segment: str) -> dict[str, list[str]]:
         """Return what `write_ids` wrote; nothing if no file of the segment could be read."""
         found: dict[str, list[str]] = {}
-        table = self.read_documents(segment)
+        table = self.read_documents(segment, _IDS)
         if table is not None:
             for file, name in zip(*(column.to_pylist() for column in table.columns), strict=True):
                 found.setdefault(file, []).append(name)
@@ -113,16 +114,22 @@ class Journal:
 
     def read_versions(self, segment: str) -> pa.Table:
         """Return ``document_id, version, deleted`` as `write_versions` wrote them."""
-        table = self.read_documents(segment)
+        table = self.read_documents(segment, _MESSAGES)
         return _MESSAGES.empty_table() if table is None else table
 
-    def read_documents(self, segment: str) -> pa.Table | None:
-        """Return the table that `write_ids` or `write_versions` wrote; None if there is none."""
+    def read_documents(self, segment: str, schema: pa.Schema | None = None) -> pa.Table | None:
+        """Return the table that `write_ids` or `write_versions` wrote; None if there is none.
+
+        Raises:
+            Damaged: it has other columns than they write, or than ``schema``.
+        """
         url = filesystem.join(self.root, documents_name(segment))
         if not filesystem.exists(url):
             return None
         with reading(url):
-            return open_parquet(url).read()
+            table = open_parquet(url).read()
+        written = _MESSAGES if "version" in table.column_names else _IDS
+        return as_written(table, schema or written, url)
 
     def paths(self, entry: Entry) -> SegmentPaths:
         """Return the paths of an entry's segment."""

@@ -3,10 +3,17 @@
 import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import Annotated
+
+import msgspec
 
 from transforms.catalog.manifest_json import Count, check_name, decode
-from transforms.storage import filesystem
+from transforms.errors import Damaged
+from transforms.storage import filesystem, remedies
 from transforms.storage.filesystem import FileInfo
+
+#: The parts of an entry have at most 64 files.
+PartCount = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Entry:
 
     number: Count
     segment: str
-    parts: Count
+    parts: PartCount
     files: tuple[FileInfo, ...]
     rejected: dict[str, str]
     seen: float
@@ -84,8 +91,17 @@ class LoggedEntry:
 
 @lru_cache(maxsize=10_000)
 def read_entry(url: str) -> Entry:
-    """Read an entry; raises FileNotFoundError if there is none."""
-    return decode(filesystem.read_bytes(url), Entry, url)
+    """Read an entry; its file is named by its number.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Damaged: it can't be read, or is another entry.
+    """
+    entry = decode(filesystem.read_bytes(url), Entry, url)
+    if not url.endswith(f"/{entry.number:08d}.json"):
+        problem = f"has entry {entry.number}, which is not that of its name"
+        raise Damaged("file", url, problem, remedies.ROLL_BACK)
+    return entry
 
 
 @lru_cache(maxsize=10_000)

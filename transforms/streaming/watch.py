@@ -38,6 +38,7 @@ from transforms.storage.schema import METRICS
 from transforms.streaming.file_intake import (
     FILES_PER_ENTRY,
     WatchOptions,
+    check_plan_of,
     commit_entry,
     list_new,
     plan_entry,
@@ -121,6 +122,8 @@ class _PollFn(CheckedFn):
             # The watch was down for so long that a vacuum removed the plan.
             journal.close(entry, reason="its plan is gone; its files are taken again")
             return
+        if polls.sent != entry.number:
+            check_plan_of(entry, paths)
         now = time.time()
         if now - polls.claimed > _CLAIM_SECONDS:
             # The claim keeps the segment from a vacuum.

@@ -150,3 +150,14 @@ def plan_compaction(
         parts.append(Part(len(parts), tuple(pieces)))
     inputs = dict.fromkeys(file for source in sources for file in source.info.inputs)
     return Plan(tuple(inputs), ColumnOptions(), schema, tuple(parts))
+
+
+def check_compaction(plan: Plan, expected: Plan, where: str) -> None:
+    """Raise Damaged if a stored plan joins other parts than those of the chosen segments.
+
+    It may join them at other places, because that depends on options.
+    """
+    pieces, wanted = ([p for part in each.parts for p in part.slices] for each in (plan, expected))
+    if (pieces, plan.files, plan.schema) != (wanted, expected.files, expected.schema):
+        problem = "joins other parts than those of the segments"
+        raise Damaged("file", where, problem, "Remove the segment's folder, and compact again")

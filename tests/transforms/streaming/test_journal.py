@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.raising import raises
 from tests.support.watched import counted_requests
 from transforms.errors import Damaged
 from transforms.storage.filesystem import FileInfo, list_names
@@ -223,3 +224,23 @@ def test_a_checkpoint_names_no_file_outside_the_journal(journal: Journal) -> Non
     with counted_requests(), pytest.raises(Damaged) as caught:
         journal.read()
     assert caught.value.value == str(file)
+
+
+def test_an_entry_under_another_number_is_damaged(tmp_path: Path) -> None:
+    journal = Journal.of(str(tmp_path), ["in"])
+    entry = Entry(2, "segment", 0, (), {}, 0.0)
+    assert journal.add(entry)
+    Path(journal.entry_url(2)).rename(journal.entry_url(3))
+    with raises(Damaged, "file", journal.entry_url(3)):
+        journal.read()
+
+
+def test_documents_in_other_columns_are_damaged(tmp_path: Path) -> None:
+    journal = Journal.of(str(tmp_path), ["in"])
+    journal.write_ids("one", {"a.parquet": ["x"]})
+    assert journal.read_ids("one") == {"a.parquet": ["x"]}
+    with raises(Damaged, "file", Path(journal.root, "ids-one.parquet")):
+        journal.read_versions("one")
+    journal.write_versions("two", {"x": (1, False)})
+    with raises(Damaged, "file", Path(journal.root, "ids-two.parquet")):
+        journal.read_ids("two")
