@@ -36,8 +36,8 @@ from pipeline.maintenance.commands import (
 )
 from pipeline.runners.arguments import doctor_arguments
 from pipeline.runners.commands import run_doctor
-from pipeline.search.arguments import search_arguments
-from pipeline.search.commands import run_search
+from pipeline.search.arguments import search_arguments, similar_arguments
+from pipeline.search.commands import run_search, run_similar
 from pipeline.tasks.arguments import (
     classify_arguments,
     evaluate_task_arguments,
@@ -45,7 +45,19 @@ from pipeline.tasks.arguments import (
 )
 from pipeline.tasks.commands import run_classify, run_evaluate_task, run_predict
 from pipeline.training.arguments import distill_arguments, pretrain_arguments, retrieve_arguments
-from pipeline.training.commands import run_distill, run_pretrain, run_retrieve
+from pipeline.training.commands import (
+    run_distill,
+    run_finetune_classify,
+    run_finetune_similar,
+    run_finetune_tag,
+    run_pretrain,
+    run_retrieve,
+)
+from pipeline.training.task_arguments import (
+    classify_training_arguments,
+    similar_training_arguments,
+    tag_training_arguments,
+)
 
 
 def demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +132,7 @@ COMMANDS: dict[str, Command] = {
     "search": Command(
         "find the documents nearest to a question", search_arguments, run_search, _writes_output
     ),
+    "similar": Command("measure how similar texts are", similar_arguments, run_similar),
     "evaluate": Command(
         "measure retrieval on questions with known answers", evaluate_arguments, run_evaluate
     ),
@@ -180,6 +193,24 @@ COMMANDS: dict[str, Command] = {
         "train a model to find the passages that answer questions",
         retrieve_arguments,
         run_retrieve,
+        resumes=True,
+    ),
+    "finetune classify": Command(
+        "train a network to classify texts",
+        classify_training_arguments,
+        run_finetune_classify,
+        resumes=True,
+    ),
+    "finetune tag": Command(
+        "train a network to find entities in texts",
+        tag_training_arguments,
+        run_finetune_tag,
+        resumes=True,
+    ),
+    "finetune similar": Command(
+        "train a model to tell how similar two texts are",
+        similar_training_arguments,
+        run_finetune_similar,
         resumes=True,
     ),
     "bench": Command(

@@ -16,6 +16,7 @@ from pipeline.training.options import (
 from transforms.models.options import DEVICES
 from transforms.training.options import (
     MASKINGS,
+    OPTIMIZERS,
     PRECISIONS,
     SENTENCES,
     TRAINED,
@@ -78,8 +79,8 @@ def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is asked about two segments: sop whether they are swapped, nsp whether the "
         "second one is of another text (default: %(default)s)",
     )
-    _add_numbers(parser, StudentShape, SIZES)
-    _add_numbers(
+    add_numbers(parser, StudentShape, SIZES)
+    add_numbers(
         parser,
         PretrainOptions,
         {
@@ -109,8 +110,8 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work", type=Path, help="folder of vectors and checkpoints (default: OUTPUT.work)"
     )
-    _add_numbers(parser, StudentShape, SIZES)
-    _add_numbers(
+    add_numbers(parser, StudentShape, SIZES)
+    add_numbers(
         parser,
         DistillOptions,
         {
@@ -146,7 +147,7 @@ def retrieve_arguments(parser: argparse.ArgumentParser) -> None:
         default=FinetuneOptions.negatives,
         help="how hard negatives are found (default: %(default)s)",
     )
-    _add_numbers(
+    add_numbers(
         parser,
         FinetuneOptions,
         {
@@ -166,7 +167,13 @@ def retrieve_arguments(parser: argparse.ArgumentParser) -> None:
 def add_shared(parser: argparse.ArgumentParser, owner: type[TrainingOptions]) -> None:
     """Add the controls of a training, with its defaults, and where to compute."""
     controls = parser.add_argument_group("controls of the training")
-    _add_numbers(controls, owner, CONTROLS)
+    add_numbers(controls, owner, CONTROLS)
+    controls.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default=owner.optimizer,
+        help="what steps the matrices of layers (default: %(default)s)",
+    )
     controls.add_argument(
         "--train",
         choices=TRAINED if owner.has_head else [name for name in TRAINED if name != "head"],
@@ -194,7 +201,7 @@ def add_shared(parser: argparse.ArgumentParser, owner: type[TrainingOptions]) ->
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
 
 
-def _add_numbers(
+def add_numbers(
     parser: argparse._ActionsContainer, owner: type[Any], about: Mapping[str, str]
 ) -> None:
     """Add a number for each field of an options class, with the field's type and default."""

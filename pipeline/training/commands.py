@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.command_line.console import print_json, tell
 from pipeline.training.options import DistillOptions, FinetuneOptions, PretrainOptions
+from pipeline.training.task_options import ClassifyOptions, SimilarOptions, TagOptions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.training.options import StudentShape
 
@@ -48,6 +49,42 @@ def run_retrieve(arguments: Any) -> None:
     given["model"] = _model_folder(arguments.model)
     options = FinetuneOptions(**{f.name: given[f.name] for f in fields(FinetuneOptions)})
     _train(arguments, lambda log: finetune(options, log))
+
+
+def run_finetune_classify(arguments: Any) -> None:
+    """Train a network to classify texts."""
+    from pipeline.training.finetune_classify import finetune_classify
+
+    options = ClassifyOptions(**_task_options(arguments, ClassifyOptions))
+    _train(arguments, lambda log: finetune_classify(options, log))
+
+
+def run_finetune_tag(arguments: Any) -> None:
+    """Train a network to find entities."""
+    from pipeline.training.finetune_tag import finetune_tag
+
+    options = TagOptions(**_task_options(arguments, TagOptions))
+    _train(arguments, lambda log: finetune_tag(options, log))
+
+
+def run_finetune_similar(arguments: Any) -> None:
+    """Train a sentence encoder on pairs of texts with scores."""
+    from pipeline.training.finetune_similar import finetune_similar
+
+    options = SimilarOptions(**_task_options(arguments, SimilarOptions))
+    _train(arguments, lambda log: finetune_similar(options, log))
+
+
+def _task_options(arguments: Any, owner: type[Any]) -> dict[str, Any]:
+    """Return the values of the fields of an options class of a training on labelled rows."""
+    given = vars(arguments) | {
+        "data": tuple(arguments.data),
+        "validation": tuple(arguments.validation),
+        "work": _work_folder(arguments),
+        "output": arguments.output.absolute(),
+        "model": _model_folder(arguments.model),
+    }
+    return {field.name: given[field.name] for field in fields(owner)}
 
 
 def _work_folder(arguments: Any) -> Path:

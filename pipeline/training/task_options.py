@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pipeline.training.options import TrainingOptions
-from transforms.errors import BadInput, check_choice
+from transforms.errors import BadInput, check_choice, check_share
 from transforms.tasks.head_options import AUGMENTATIONS
 from transforms.tasks.options import CLASS_WEIGHTS
 
@@ -103,3 +103,35 @@ class TagOptions(TaskOptions):
     spans_column: str | None = None
     epochs: float = 8.0
     rate: float = 3e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarOptions(TaskOptions):
+    """The options of ``albeam finetune similar``.
+
+    Attributes:
+        first_column: the column of the first texts.
+        second_column: the column of the second texts.
+        score_column: the column of the scores: a higher one means more similar.
+        average: share of the new weights in the result; the rest are those of ``model``.
+    """
+
+    decisive: ClassVar = (
+        *TaskOptions.decisive,
+        *("first_column", "second_column", "score_column"),
+    )
+    has_head: ClassVar = False
+
+    first_column: str = "sentence1"
+    second_column: str = "sentence2"
+    score_column: str = "score"
+    average: float = 1.0
+    dropout: float = 0.0
+    epochs: float = 4.0
+    rate: float = 2e-4
+    batch_tokens: int = 2048
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        check_share("average", self.average)

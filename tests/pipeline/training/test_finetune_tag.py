@@ -136,7 +136,9 @@ def test_a_tagger_resumes_bit_for_bit_and_repairs_tags(
     rows = [(words, [tag.replace("B-", "I-") for tag in tags]) for words, tags in sample(60, 3)]
     rows.append((["river", "x" * 20_000], ["B-place", "O"]))
     data = write_rows(tmp_path / "broken.parquet", rows)
-    broken = replace(options, data=(data,), dropout=0.1, steps=8, evaluate_every=3, validation=(data,))
+    broken = replace(
+        options, data=(data,), dropout=0.1, steps=8, evaluate_every=3, validation=(data,)
+    )
     whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
     lines: list[str] = []
     finetune_tag(whole, lines.append)

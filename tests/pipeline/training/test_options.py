@@ -11,9 +11,19 @@ import pytest
 from pipeline.parser import build_parser, find_parser
 from pipeline.training.options import DistillOptions, FinetuneOptions
 from pipeline.training.result import TrainingResult
+from pipeline.training.task_options import ClassifyOptions, SimilarOptions, TagOptions
 from tests.support.training import SHAPE
 from transforms.errors import BadInput
 from transforms.training.options import StudentShape
+
+#: The options classes of each training.
+OWNERS: dict[str, tuple[Any, ...]] = {
+    "distill": (DistillOptions, StudentShape),
+    "finetune retrieve": (FinetuneOptions,),
+    "finetune classify": (ClassifyOptions,),
+    "finetune tag": (TagOptions,),
+    "finetune similar": (SimilarOptions,),
+}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +46,7 @@ from transforms.training.options import StudentShape
         ("train", "head"),
         ("train", "some"),
         ("lora_rank", 0),
+        ("optimizer", "lamb"),
         ("held_out", 0),
         ("max_tokens", 65),
     ],
@@ -96,13 +107,9 @@ def test_finetune_options_are_checked(change: dict[str, Any], option: str) -> No
     assert caught.value.option == option
 
 
-@pytest.mark.parametrize("command", ["distill", "finetune retrieve"])
+@pytest.mark.parametrize("command", OWNERS)
 def test_every_option_has_an_argument_with_its_default(command: str) -> None:
-    owners: dict[str, tuple[Any, ...]] = {
-        "distill": (DistillOptions, StudentShape),
-        "finetune retrieve": (FinetuneOptions,),
-    }
-    known = {field.name: field for owner in owners[command] for field in fields(owner)}
+    known = {field.name: field for owner in OWNERS[command] for field in fields(owner)}
     known.pop("shape", None)
     actions = {action.dest: action for action in find_parser(build_parser(), command)._actions}
     assert known.keys() <= actions.keys()

@@ -1,0 +1,150 @@
+"""``albeam finetune similar``: train a sentence encoder on pairs with scores of similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.training.reports import reporter, write_records
+from pipeline.training.result import TrainingResult
+from pipeline.training.task_options import SimilarOptions
+from pipeline.training.task_training import (
+    check_files,
+    file_names,
+    prepare,
+    split_rows,
+    window_tokens,
+)
+from pipeline.training.timed_log import timed_log
+from transforms.errors import BadInput
+from transforms.tasks.cards import model_card
+from transforms.tasks.similarity_training import (
+    PairBatches,
+    ScoredPairs,
+    SimilarityObjective,
+    read_scored_pairs,
+)
+from transforms.training.adapters import choose_weights
+from transforms.training.checkpoints import State
+from transforms.training.contrastive import load_tokenizer
+from transforms.training.export import read_model, write_model
+from transforms.training.hard_negatives import Int32
+from transforms.training.inputs import check_output
+from transforms.training.optimizers import Schedule
+from transforms.training.student import Student, resolve_training_placement
+from transforms.training.trainer import Trainer
+
+_USAGE = """\
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{folder}")
+model.similarity(model.encode("a text"), model.encode("another text"))"""
+
+
+def finetune_similar(
+    options: SimilarOptions, log: Callable[[str], object] = print
+) -> TrainingResult:
+    """Train an encoder on the pairs, and write it.
+
+    Args:
+        options: the options of the command.
+        log: receives progress, line by line.
+
+    Raises:
+        BadInput: model, pairs, folders or the checkpoint to resume don't fit. Raised before the
+            training starts.
+        AlbeamError: the loss is no longer finite.
+    """
+    tell = timed_log(log)
+    check_output(options.output, options.work)
+    config, weights = read_model(options.model)
+    max_tokens = window_tokens(options)
+    pairs, asked = _read(options)
+    tokenizer = load_tokenizer(options.model, config.vocab_size)
+    placement = resolve_training_placement(options.device, options.precision)
+    settings = prepare(options, asdict(placement))
+    report = reporter(options, tell)
+
+    def ids(some: ScoredPairs) -> list[Int32]:
+        texts = [*some.first, *some.second]
+        found = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+        return [np.asarray(each, np.int32) for each in found]
+
+    rows, others = ids(pairs), ids(asked)
+    lengths = np.asarray([len(row) for row in rows], np.int64).reshape(2, -1).sum(0)
+    data = PairBatches(lengths, options.batch_tokens, options.seed)
+    tell(f"{len(pairs)} pairs to train on, {len(asked)} held out")
+    student = Student(config, weights, placement, options.dropout)
+    choose_weights(student.model, options.train, options.lora_rank, options.seed)
+    objective = SimilarityObjective(student, rows, pairs.scores, options.batch_tokens)
+    trainer = Trainer(
+        student.model,
+        Schedule.of(options, len(data.epoch(0))),
+        options.work,
+        settings,
+        batches=data.batches,
+        loss=objective.loss,
+        evaluate=lambda: objective.evaluate(others, asked.scores),
+        report=report,
+        seed=options.seed,
+    )
+    if options.resume and trainer.resume():
+        tell(f"resumed at step {trainer.state.step}")
+    else:
+        trainer.validate(None, {})
+    state = trainer.run()
+    share = options.average
+    averaged = {n: share * a + (1 - share) * weights[n] for n, a in student.weights().items()}
+    result = TrainingResult.from_state(options.output, state)
+    card = _card(options, result, state, (len(pairs), len(asked)))
+
+    def write_extra(folder: Path) -> None:
+        write_records(folder, "finetune", state.history)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+    write_model(options.output, config, averaged, tokenizer, max_tokens, write_extra=write_extra)
+    tell(str(result))
+    return result
+
+
+def _read(options: SimilarOptions) -> tuple[ScoredPairs, ScoredPairs]:
+    """Return the pairs to train on and those of the validation."""
+    columns = (options.first_column, options.second_column, options.score_column)
+    check_files(options.data, "data")
+    check_files(options.validation, "validation")
+    pairs = read_scored_pairs(options.data, "data", *columns)
+    if options.validation:
+        return pairs, read_scored_pairs(options.validation, "validation", *columns)
+    kept, held_out = split_rows(np.zeros(len(pairs), np.int64), options.held_out, options.seed)
+    if len(held_out) < 3 or len(kept) < 2:
+        problem = f"has {len(pairs)} rows, too few to hold some out"
+        raise BadInput("data", str(options.data[0]), problem, "Give more rows, or --validation")
+    return pairs.take(kept), pairs.take(held_out)
+
+
+def _card(
+    options: SimilarOptions, result: TrainingResult, state: State, counts: tuple[int, int]
+) -> str:
+    return model_card(
+        options.output.name,
+        "A sentence encoder: the cosine of two vectors says how similar two texts are. `albeam "
+        "finetune similar` trained it.",
+        data={
+            "files": file_names(options.data),
+            "pairs": counts[0],
+            "validation pairs": counts[1],
+        },
+        settings={
+            "model": options.model.name,
+            **{name: value for name, value in options.settings().items() if value is not None},
+            "average": options.average,
+            "steps taken": state.step,
+            "step of the weights": state.best_step,
+        },
+        metrics=result.metrics,
+        usage=_USAGE.format(folder=options.output.name),
+        limits=("It may find passages for questions less well than before.",),
+    )

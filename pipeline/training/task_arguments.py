@@ -1,0 +1,124 @@
+"""The arguments of ``albeam finetune classify`` and its kin."""
+
+import argparse
+from pathlib import Path
+
+from pipeline.training.arguments import add_numbers, add_shared
+from pipeline.training.task_options import (
+    ClassifyOptions,
+    SimilarOptions,
+    TagOptions,
+    TaskOptions,
+)
+from transforms.tasks.head_options import AUGMENTATIONS
+from transforms.tasks.options import CLASS_WEIGHTS
+
+
+def classify_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``albeam finetune classify``."""
+    _add_rows(parser, ClassifyOptions, "a column of texts and one of labels")
+    parser.add_argument(
+        "--text-column",
+        default=ClassifyOptions.text_column,
+        metavar="NAME",
+        help="column of the texts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--label-column",
+        default=ClassifyOptions.label_column,
+        metavar="NAME",
+        help="column of the labels, text or whole numbers (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--multi-label",
+        action="store_true",
+        help="a row has a list of labels: any number of them",
+    )
+    parser.add_argument(
+        "--class-weights",
+        choices=CLASS_WEIGHTS,
+        default=ClassifyOptions.class_weights,
+        help="balanced weighs each class by the inverse of its rows (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--augment",
+        type=_names,
+        default=ClassifyOptions.augment,
+        metavar="WAYS",
+        help=f"change a tenth of the words of the training texts, at each pass anew: "
+        f"{', '.join(AUGMENTATIONS)}, separated by commas; synonym takes a near word by the "
+        "model's word vectors (default: none)",
+    )
+    add_shared(parser, ClassifyOptions)
+
+
+def tag_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``albeam finetune tag``."""
+    _add_rows(parser, TagOptions, "columns of words and their BIO tags, or of texts and spans")
+    for name, about in (
+        ("tokens", "words, lists of text"),
+        ("tags", "tags of the words: O, B-TYPE or I-TYPE"),
+        ("text", "texts, with --spans-column"),
+    ):
+        parser.add_argument(
+            f"--{name}-column",
+            default=getattr(TagOptions, f"{name}_column"),
+            metavar="NAME",
+            help=f"column of the {about} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--spans-column",
+        metavar="NAME",
+        help="column of the entities of a text, instead of words and tags: lists of start, end and "
+        "type; start and end count code points",
+    )
+    add_shared(parser, TagOptions)
+
+
+def similar_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``albeam finetune similar``."""
+    _add_rows(parser, SimilarOptions, "columns of two texts and of a score of their similarity")
+    for name, about in (
+        ("first", "first texts"),
+        ("second", "second texts"),
+        ("score", "scores; a higher one means more similar"),
+    ):
+        parser.add_argument(
+            f"--{name}-column",
+            default=getattr(SimilarOptions, f"{name}_column"),
+            metavar="NAME",
+            help=f"column of the {about} (default: %(default)s)",
+        )
+    add_numbers(parser, SimilarOptions, {"average": "share of the new weights in the result"})
+    add_shared(parser, SimilarOptions)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+def _add_rows(parser: argparse.ArgumentParser, owner: type[TaskOptions], columns: str) -> None:
+    """Add the arguments that all trainings on labelled rows share."""
+    parser.add_argument(
+        "--model", required=True, help="folder of the model to start from, or albeam-small"
+    )
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help=f"Parquet files with {columns}"
+    )
+    parser.add_argument(
+        "--validation",
+        type=Path,
+        nargs="+",
+        default=(),
+        help="Parquet files like those of --data (default: hold out some of its rows)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the finished model")
+    parser.add_argument("--work", type=Path, help="folder of checkpoints (default: OUTPUT.work)")
+    add_numbers(
+        parser,
+        owner,
+        {
+            "held_out": "share of the rows that is held out without --validation",
+            "max_tokens": "tokens that the network reads at once (default: as in the model)",
+        },
+    )

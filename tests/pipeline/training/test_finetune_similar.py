@@ -1,0 +1,146 @@
+"""Fine-tuning of a tiny encoder on scored pairs: what it learns, resumes and refuses."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.numpy import load_file
+from scipy.stats import spearmanr
+
+from pipeline.training.finetune_similar import finetune_similar
+from pipeline.training.task_options import SimilarOptions
+from tests.support.models import WORDS, make_model
+from tests.support.raising import raises
+from tests.support.training import kill_at
+from transforms.errors import BadInput
+from transforms.tasks.similarity_training import PairBatches, ranking_loss, spearman
+
+
+def write_pairs(path: Path, count: int, seed: int = 0) -> Path:
+    """Write pairs of texts; the score is how many of four words they share."""
+    dice = random.Random(seed)
+    words = [word for word in WORDS if word.isascii()]
+    rows = []
+    for _ in range(count):
+        shared = dice.randint(0, 4)
+        chosen = dice.sample(words, 8 - shared)
+        one, other = chosen[:4], [*chosen[:shared], *chosen[4:]]
+        dice.shuffle(other)
+        rows.append((" ".join(one), " ".join(other), float(shared)))
+    columns = dict(zip(("sentence1", "sentence2", "score"), zip(*rows, strict=True), strict=True))
+    pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), path)
+    return path
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> SimilarOptions:
+    return SimilarOptions(
+        model=make_model(tmp_path / "model"),
+        data=(write_pairs(tmp_path / "train.parquet", 200),),
+        output=tmp_path / "encoder",
+        work=tmp_path / "work",
+        steps=30,
+        rate=3e-3,
+        optimizer="muon",
+        batch_tokens=512,
+        evaluate_every=10,
+        precision="float32",
+    )
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def test_an_encoder_learns_the_order_of_the_scores(options: SimilarOptions, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    validation = write_pairs(tmp_path / "validation.parquet", 80, seed=9)
+    rows = pq.read_table(validation).to_pydict()
+
+    def measured(folder: Path) -> float:
+        model = SentenceTransformer(str(folder), device="cpu")
+        one, other = (model.encode(rows[name]) for name in ("sentence1", "sentence2"))
+        unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (one, other)]
+        return float(spearmanr((unit[0] * unit[1]).sum(1), rows["score"]).statistic)
+
+    result = finetune_similar(replace(options, validation=(validation,)), quiet)
+    assert measured(options.output) == pytest.approx(result.score, abs=5e-3)
+    assert result.metrics["spearman"] == result.score > measured(options.model) + 0.03
+    assert "sentence_transformers" in (options.output / "README.md").read_text()
+    assert (options.output / "history.jsonl").exists()
+
+
+def test_a_training_on_pairs_resumes_bit_for_bit(
+    options: SimilarOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(options, steps=8, evaluate_every=3, dropout=0.1, average=0.5)
+    whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
+    finetune_similar(whole, quiet)
+    revive = kill_at(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        finetune_similar(broken, quiet)
+    revive()
+    finetune_similar(replace(broken, resume=True), quiet)
+    left, right = (load_file(each.output / "model.safetensors") for each in (whole, broken))
+    assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize(
+    ("scores", "problem"),
+    [([1.0, None], "row 1"), ([1.0, float("nan")], "row 1"), ([2.0, 2.0], "one score")],
+)
+def test_scores_that_cant_be_learnt_are_refused(
+    options: SimilarOptions, tmp_path: Path, scores: list[float | None], problem: str
+) -> None:
+    path = tmp_path / "bad.parquet"
+    table = {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "score": scores}
+    pq.write_table(pa.table(table), path)
+    with raises(BadInput, "data", path, problem):
+        finetune_similar(replace(options, data=(path,)), quiet)
+
+
+def test_what_cant_be_trained_is_refused(options: SimilarOptions, tmp_path: Path) -> None:
+    few = write_pairs(tmp_path / "few.parquet", 5)
+    with raises(BadInput, "data", few):
+        finetune_similar(replace(options, data=(few,)), quiet)
+    with raises(BadInput, "model"):
+        finetune_similar(replace(options, model=make_model(tmp_path / "bert", "bert")), quiet)
+    with raises(BadInput, "train", "head"):
+        replace(options, train="head")
+    with raises(BadInput, "average"):
+        replace(options, average=0.0)
+
+
+def test_the_ranking_loss_is_least_for_the_right_order() -> None:
+    scores = torch.tensor([0.0, 1.0, 2.0])
+    right = ranking_loss(torch.tensor([0.0, 0.5, 1.0]), scores)
+    wrong = ranking_loss(torch.tensor([1.0, 0.5, 0.0]), scores)
+    assert 0 <= right < 0.01
+    assert wrong > 10
+    assert ranking_loss(torch.tensor([0.3, 0.1]), torch.tensor([1.0, 1.0])) == 0
+
+
+def test_spearman_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(3)
+    one, other = rng.integers(0, 5, 50), rng.random(50)
+    assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
+    assert spearman([1, 1], [1, 2]) == 0
+
+
+def test_batches_of_pairs_cover_each_pass() -> None:
+    lengths = np.asarray([10, 20, 30, 40] * 10)
+    data = PairBatches(lengths, 100, 1)
+    first = data.epoch(0)
+    assert sum(map(len, first)) >= 36
+    assert all(lengths[rows].sum() < 140 for rows in first)
+    resumed = data.batches(len(first) + 1)
+    assert np.array_equal(next(resumed), data.epoch(1)[1])
+    assert len(PairBatches(np.asarray([500, 500]), 100, 1).epoch(0)[0]) == 2
