@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-index bench-hybrid reference faults fuzz model clean
+.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-tasks bench-index bench-hybrid reference faults fuzz model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N
 	$(BIN)/python -m deploy.bench.search_latency --rows $(or $(ROWS),1000000) --json bench-hybrid.json
 
+bench-tasks: $(BIN)/.installed ## fit and measure heads on real data, and predict in bulk: TEXTS=N ALBEAM_DATA=FOLDER
+	$(BIN)/python -m deploy.bench.tasks --texts $(or $(TEXTS),100000) --json bench-tasks.json
+
 bench-index: $(BIN)/.installed ## build indexes, also with plain FAISS, and of real texts: ROWS=N THEN=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.index_build --rows $(or $(ROWS),1000000) \
 		$(if $(THEN),--then $(THEN)) --json bench-index.json
@@ -81,6 +84,7 @@ faults: $(BIN)/.installed ## kill commands at random moments, run several writer
 
 fuzz: $(BIN)/.installed ## change stores, indexes, models and inputs at random, by accident and on purpose; make conditions: SEED=1 COUNT=1000
 	$(BIN)/python -m tests.faults.fuzz_stores --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
+	$(BIN)/python -m tests.faults.fuzz_writers --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_indexes --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_models --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_conditions --seed $(or $(SEED),0) --count $(or $(COUNT),1000)

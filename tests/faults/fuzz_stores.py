@@ -12,7 +12,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,7 @@ def _accident(chosen: random.Random, store: Path, path: Path, outside: Path) -> 
         path.write_bytes(other.read_bytes())
         return f"the content of {other.relative_to(store)}"
     if kind < 0.35:
-        return _replace(chosen, store, path, outside)
+        return replace_file(chosen, store, path, outside)
     if path.suffix == ".parquet" and kind < 0.75:
         length = int.from_bytes(content[-8:-4], "little") + 8
         place = len(content) - length + chosen.randrange(length)
@@ -164,7 +164,7 @@ def _accident(chosen: random.Random, store: Path, path: Path, outside: Path) -> 
     return what if made != content else f"{what}, which changes nothing"
 
 
-def _replace(chosen: random.Random, store: Path, path: Path, outside: Path) -> str:
+def replace_file(chosen: random.Random, store: Path, path: Path, outside: Path) -> str:
     """Put a link, a pipe or a folder in the place of a file or of a folder above it."""
     kind = chosen.choice(("link", "precious", "pipe", "device", "folder", "above", "loop"))
     if kind == "above":
@@ -193,11 +193,11 @@ def _replace(chosen: random.Random, store: Path, path: Path, outside: Path) -> s
 def _purpose(chosen: random.Random, path: Path) -> str:
     if path.suffix == ".json" and chosen.random() < 0.85:
         value = json.loads(path.read_bytes())
-        what = ", ".join(_change_value(chosen, value) for _ in range(chosen.choice((1, 1, 2))))
+        what = ", ".join(change_value(chosen, value) for _ in range(chosen.choice((1, 1, 2))))
         path.write_text(json.dumps(value))
         return what
     if path.suffix == ".parquet" and chosen.random() < 0.5:
-        return _change_table(chosen, path)
+        return change_table(chosen, path)
     if path.suffix == ".json" and chosen.random() < 0.3:
         path.write_bytes(b'{"a":' * 5_000)
         return "deep"
@@ -206,8 +206,8 @@ def _purpose(chosen: random.Random, path: Path) -> str:
     return what
 
 
-def _change_value(chosen: random.Random, value: Any) -> str:
-    """Replace, remove or double one of the values in a JSON value."""
+def change_value(chosen: random.Random, value: Any, more: Sequence[Any] = ()) -> str:
+    """Replace, remove or double one of the values in a JSON value, also by ``more`` values."""
     places: list[tuple[Any, Any]] = []
 
     def collect(each: Any) -> None:
@@ -217,6 +217,8 @@ def _change_value(chosen: random.Random, value: Any) -> str:
             collect(each[key])
 
     collect(value)
+    if not places:
+        return "nothing"
     holder, key = chosen.choice(places)
     kind = chosen.random()
     if kind < 0.08:
@@ -227,11 +229,11 @@ def _change_value(chosen: random.Random, value: Any) -> str:
         return f"{key} twice"
     old = holder[key]
     near = [old - 1, old + 1, -old, 2 * old] if type(old) is int else []
-    holder[key] = chosen.choice([*near, *_VALUES])
+    holder[key] = chosen.choice([*near, *more, *_VALUES])
     return f"{key} became {str(holder[key])[:30]!r}"
 
 
-def _change_table(chosen: random.Random, path: Path) -> str:
+def change_table(chosen: random.Random, path: Path) -> str:
     """Give a part or its rejected rows a table that its format does not allow."""
     table = pq.read_table(path)
     names = table.column_names
@@ -266,9 +268,9 @@ def vouch(store: Path) -> None:
     for manifest in store.glob("segments/*/segment.json"):
         _edit(manifest, lambda value, root=manifest.parent: _vouch_for_files(value, root))
     for marker in store.glob("segments/*/vectors/*.json"):
-        _edit(marker, _seal)
+        _edit(marker, seal_again)
     for plan in store.glob("segments/*/plan.json"):
-        _edit(plan, _seal)
+        _edit(plan, seal_again)
     for path in store.glob("snapshots/*.json"):
         _edit(path, lambda value: _vouch_for_segments(value, store))
 
@@ -282,7 +284,8 @@ def _edit(path: Path, edit: Callable[[Any], Any]) -> None:
         return
 
 
-def _seal(value: dict[str, Any]) -> dict[str, Any]:
+def seal_again(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of a sealed file with a new digest."""
     value.pop("digest", None)
     digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
     return value | {"digest": digest}

@@ -16,6 +16,10 @@ from transforms.errors import Damaged, Stale
 from transforms.storage import filesystem
 from transforms.storage.parquet_files import CheckedFile, reading
 from transforms.transactions.change_set import Bucket, ChangeSet, SegmentChange, read_change_set
+from transforms.transactions.diff import CHANGE_SCHEMA
+
+#: No number of a row is larger; and documents have fewer passages.
+_MOST = {"row": 1 << 40, "first": 1 << 40, "rows": 1 << 31, "file": 1 << 31, "segment": 1 << 31}
 
 
 def write_bucket(paths: SegmentPaths, number: int, table: pa.Table) -> Bucket:
@@ -42,12 +46,21 @@ def _count_values(column: pa.ChunkedArray) -> dict[str, int]:
 
 
 def read_buckets(
-    paths: SegmentPaths, buckets: Iterable[Bucket], columns: list[str] | None = None
+    paths: SegmentPaths,
+    buckets: Iterable[Bucket],
+    columns: list[str] | None = None,
+    **most: int,
 ) -> Iterator[pa.Table]:
     """Yield the changes of the documents, one table per bucket.
 
+    Args:
+        paths: the segment with the buckets in its ``changes/``.
+        buckets: the buckets.
+        columns: the columns to read, all of them by default.
+        most: how many files or segments there are, of which the numbers must be.
+
     Raises:
-        Damaged: the digest of a file is wrong.
+        Damaged: the digest of a file is wrong, its columns are others, or a number is too large.
         Stale: a file is missing.
     """
     for bucket in buckets:
@@ -67,7 +80,25 @@ def read_buckets(
                 "Run again with --no-resume",
             )
         with reading(url):
-            yield CheckedFile(pa.BufferReader(content)).read(columns=columns)
+            table = CheckedFile(pa.BufferReader(content)).read(columns=columns)
+            yield _checked(table, columns or CHANGE_SCHEMA.names, _MOST | most, url)
+
+
+def _checked(table: pa.Table, columns: list[str], most: dict[str, int], url: str) -> pa.Table:
+    """Return the columns of a bucket with their types; raise Damaged if they don't fit."""
+    problem = ""
+    if missing := set(columns) - set(table.column_names):
+        problem = f"lacks the columns {', '.join(sorted(missing))}"
+    elif others := [n for n in columns if table.field(n).type != CHANGE_SCHEMA.field(n).type]:
+        problem = f"has another type of {', '.join(others)}"
+    for name in columns if not problem else ():
+        if name in most and len(table):
+            ends = pc.min_max(table.column(name)).as_py()
+            if ends["min"] is not None and not 0 <= ends["min"] <= ends["max"] < most[name]:
+                problem = f"has {name} from {ends['min']} to {ends['max']} of {most[name]}"
+    if problem:
+        raise Damaged("bucket", url, problem, "Run again with --no-resume")
+    return table.select(columns)
 
 
 def gather_changes(
@@ -85,7 +116,7 @@ def gather_changes(
     refs = base.segments
     sets = {kept: [_Rows() for _ in refs] for kept in (False, True)}
     columns = ["change", "segment", "first", "rows"]
-    for records in read_buckets(paths, buckets, columns) if refs else ():
+    for records in read_buckets(paths, buckets, columns, segment=len(refs)) if refs else ():
         table = records.filter(pc.is_valid(records.column("segment")))
         unchanged = pc.equal(table.column("change"), "unchanged")
         for kept, chosen in ((True, unchanged), (False, pc.invert(unchanged))):
@@ -128,7 +159,7 @@ def chosen_rows(
     """Return the rows of each input file that have one of these kinds of change."""
     chosen = [BitMap64() for _ in range(files)]
     wanted = pa.array(sorted(kinds))
-    for table in read_buckets(paths, changes.buckets, ["change", "file", "row"]):
+    for table in read_buckets(paths, changes.buckets, ["change", "file", "row"], file=files):
         part = table.filter(pc.is_in(table.column("change"), value_set=wanted))
         numbers, rows = part.column("file").to_numpy(), part.column("row").to_numpy()
         for file in np.unique(numbers).tolist():

@@ -179,7 +179,8 @@ def _unchanged_in_lost_segments(work: Work, names: set[str]) -> pa.Table:
     tables = [RECORD_SCHEMA.empty_table().select(_ADDRESSED_KEY)]
     if lost:
         columns = ["change", *_ADDRESSED_KEY]
-        for table in read_buckets(work.paths, work.changes.buckets, columns):
+        most = len(work.changes.segments)
+        for table in read_buckets(work.paths, work.changes.buckets, columns, segment=most):
             inside = pc.is_in(table.column("segment"), value_set=pa.array(lost, pa.int32()))
             chosen = pc.and_(pc.equal(table.column("change"), "unchanged"), inside)
             tables.append(table.filter(chosen).select(_ADDRESSED_KEY))

@@ -56,7 +56,13 @@ def plan_carries(
         return ()
     wanted = [
         table.filter(pc.equal(table.column("change"), "metadata"))
-        for table in read_buckets(paths, changes.buckets, ["change", "file", "row", *_ADDRESS])
+        for table in read_buckets(
+            paths,
+            changes.buckets,
+            ["change", "file", "row", *_ADDRESS],
+            file=len(survey.files),
+            segment=len(changes.segments),
+        )
     ]
     rows = pa.concat_tables(wanted).sort_by([("file", "ascending"), ("row", "ascending")])
     files, places = rows.column("file").to_numpy(), rows.column("row").to_numpy()
@@ -96,7 +102,25 @@ def read_carried(
     url = filesystem.join(paths.changes, part.carry)
     with open_by_name(url) as file, reading(url):
         addresses = file.read()
+    _check_addresses(addresses, [each.base.passages for each in changes.segments], url)
     yield from mark_chunks(part.number, _carried(paths, plan, changes, part, addresses))
+
+
+def _check_addresses(addresses: pa.Table, segments: list[int], url: str) -> None:
+    """Raise Damaged if addresses are not those of rows of the base's segments."""
+    problem = ""
+    try:
+        columns = [addresses.column(name).combine_chunks() for name in _ADDRESS]
+        numbers, first, counts = (column.cast(pa.int64()).to_numpy() for column in columns)
+        most = np.array([*segments, 0])[np.clip(numbers, -1, len(segments))]
+        if not ((first >= 0) & (counts > 0) & (counts <= most - first)).all():
+            problem = "has rows that no segment has"
+        elif counts.sum() > sum(segments):
+            problem = "has more rows than the segments"
+    except (KeyError, ValueError, IndexError, pa.ArrowException) as error:
+        problem = f"has other columns than {', '.join(_ADDRESS)}: {error}"
+    if problem:
+        raise Damaged("file", url, problem, remedies.NO_RESUME)
 
 
 def _carried(
