@@ -47,7 +47,7 @@ class PretrainingNetwork:
     ) -> None:
         """Build a network with random weights, or load one.
 
-        The bias of a new head for masked words is how frequent the pieces are, so that no step is
+        A new head for masked words guesses at first how frequent the pieces are, so that no step is
         needed to learn it.
 
         Args:
@@ -76,9 +76,7 @@ class PretrainingNetwork:
                 self.model = _load(start, config)
             new = start is None or not bool(self.model.predictions.bias.any())
         if new:
-            share = torch.from_numpy((counts + 1) / (counts + 1).sum())
-            with torch.no_grad():
-                self.model.predictions.bias.copy_(share.log())
+            _calm(self.model, counts)
         self.device = torch.device(placement.device)
         self.precision: torch.dtype = getattr(torch, placement.dtype)
         self.model = self.model.to(self.device).train()
@@ -112,6 +110,15 @@ class PretrainingNetwork:
             for name, tensor in self.model.state_dict().items()
             if name not in _TIED
         }
+
+
+def _calm(model: Any, counts: npt.NDArray[np.int64]) -> None:
+    """Make a new head's guess the frequency of pieces, however long the word vectors are."""
+    share = torch.from_numpy((counts + 1) / (counts + 1).sum())
+    with torch.no_grad():
+        model.predictions.bias.copy_(share.log())
+        length = model.get_input_embeddings().weight.square().sum(1).mean().sqrt()
+        model.predictions.LayerNorm.weight.div_(length.clamp(min=1.0))
 
 
 def _load(folder: Path, config: AlbertConfig) -> Any:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from transformers import AlbertForPreTraining
 
 from pipeline.cli import main
@@ -166,10 +166,18 @@ def test_a_model_is_adapted_to_texts(options: PretrainOptions, tmp_path: Path) -
     load(more.output)
 
 
-def test_a_start_may_lack_the_heads(options: PretrainOptions, tmp_path: Path) -> None:
+def test_a_start_may_lack_the_heads(
+    options: PretrainOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = record_history(monkeypatch)
     start = make_model(tmp_path / "start")
+    # Long word vectors: their products with the states of a new head would be far from any word.
+    weights = load_file(start / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"] *= 30
+    save_file(weights, start / "model.safetensors", metadata={"format": "pt"})
     result = pretrain(replace(start_options(options, start), steps=40))
     assert result.masked_accuracy > result.first_accuracy
+    assert seen[0]["perplexity"] < len(weights["embeddings.word_embeddings.weight"])
     load(options.output)
     before = load_file(start / "model.safetensors")
     after = load_file(options.output / "model.safetensors")
