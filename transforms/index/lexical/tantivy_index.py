@@ -207,12 +207,12 @@ class LexicalIndex:
             if not hits:
                 return _nothing()
             addresses = [address for _, address in hits]
-            inside = np.array(self._searcher.fast_field_values(ROW, addresses), np.int64)
-            if inside.min() < 0 or inside.max() >= self.rows:
+            inside = np.array(self._searcher.fast_field_values(ROW, addresses), np.float64)
+            if not 0 <= inside.min() <= inside.max() < self.rows:  # NaN if a number is missing
                 raise ValueError("it numbers a passage that it does not have")
         pieces = np.array([address.segment_ord for address in addresses], np.int64)
         scores = np.array([score for score, _ in hits], np.float32)
-        return scores, inside + self._firsts[pieces]
+        return scores, inside.astype(np.int64) + self._firsts[pieces]
 
     def _asked(self, question: str) -> dict[Word, "_Asked"]:
         """Return the question's words with the largest weights, of those that a passage has."""
