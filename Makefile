@@ -87,6 +87,9 @@ fuzz: $(BIN)/.installed ## change stores, indexes, models and inputs at random, 
 	$(BIN)/python -m tests.faults.fuzz_writers --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_indexes --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_models --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
+	$(BIN)/python -m tests.faults.fuzz_decoders --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
+	if $(BIN)/uv pip install --quiet --python $(BIN)/python atheris; then \
+		$(BIN)/python -m tests.faults.fuzz_decoders --guided $(or $(SECONDS),120); fi
 	$(BIN)/python -m tests.faults.fuzz_conditions --seed $(or $(SEED),0) --count $(or $(COUNT),1000)
 	$(BIN)/python -m tests.faults.fuzz_inputs --seed $(or $(SEED),0)
 
