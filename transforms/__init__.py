@@ -18,6 +18,7 @@ _WHERE = {
     "ModelOptions": "models.options",
     "PassageOptions": "ingest.options",
     "Placement": "models.options",
+    "Predict": "tasks.predict",
     "ReadParts": "ingest.read_parts",
     "SplitPassages": "ingest.passages",
     "Store": "search.store",

@@ -26,8 +26,8 @@ Floats = npt.NDArray[np.float64]
 #: The strength where there are too few rows for a cross-validation.
 _DEFAULT_STRENGTH = 10.0
 _MOST_STEPS = 2_000
-#: Where a fit stops: the largest gradient. A head that is not for a comparison is fitted until its
-#: predictions no longer depend on rounding.
+#: The largest gradient where a fit stops. A fit that strengths are compared by is rough, and in
+#: float32; any other goes on until predictions no longer depend on rounding.
 _ROUGH, _FINE = 1e-4, 1e-5
 #: The bias of a class that all rows have, or none: its probability is nearly 1 or 0.
 _CERTAIN = 20.0
@@ -140,7 +140,7 @@ def _fitted_one(
         warnings.simplefilter("ignore")
         fitted = LogisticRegression(
             C=strength, max_iter=_MOST_STEPS, class_weight=balanced, tol=gradient
-        ).fit(vectors.astype(np.float64), codes)
+        ).fit(vectors.astype(np.float32 if gradient > _FINE else np.float64), codes)
     weights = np.zeros((count, vectors.shape[1]), np.float32)
     bias = np.zeros(count, np.float32)
     present = fitted.classes_.astype(np.int64)

@@ -211,6 +211,16 @@ def test_rejects_are_counted(
     assert pq.read_table(rejects)["document_id"].to_pylist() == ["29"]
 
 
+def test_a_text_of_100_000_characters_is_predicted(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = " ".join(TOPICS["water"] * 4000)[:100_000]
+    file = write(tmp_path / "long.parquet", id=["long", "short"], text=[long, "letter paper"])
+    out = str(tmp_path / "out")
+    found = printed(capsys, "predict", str(made / "head"), str(file), "--output", out)
+    assert found["labels"] == {"water": 1, "words": 1}
+
+
 def test_a_run_resumes_by_part(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
