@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import AlbertConfig, AlbertForPreTraining
-from transformers.utils import logging as transformers_logging
 
+from transforms.encoder.network import without_logs
 from transforms.errors import BadInput
 from transforms.models.model_files import refusing
 from transforms.models.options import Placement
@@ -123,21 +123,19 @@ def _calm(model: Any, counts: npt.NDArray[np.int64]) -> None:
 
 def _load(folder: Path, config: AlbertConfig) -> Any:
     """Load a model; its heads are random where it has none."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        with refusing(str(folder), "can't be loaded", "Restore the model's files"):
-            model, info = AlbertForPreTraining.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    finally:
-        transformers_logging.set_verbosity(before)
+    with (
+        refusing(str(folder), "can't be loaded", "Restore the model's files"),
+        without_logs(),
+    ):
+        model, info = AlbertForPreTraining.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
     lacking = sorted(name for name in info["missing_keys"] if not name.startswith(HEAD))
     if lacking:
         raise BadInput(
