@@ -55,9 +55,15 @@ class Tokenizer:
         slow_texts: the texts that were tokenized whole since the last `take_slow_texts`.
     """
 
-    def __init__(self, backend: Any, unknown: int | None = None) -> None:
-        """Wrap a ``tokenizers.Tokenizer``, and find out whether it can tokenize word by word."""
-        self.unknown = unknown
+    def __init__(self, backend: Any, unknown: int | None = None, name: str = "") -> None:
+        """Wrap a ``tokenizers.Tokenizer``, and find out whether it can tokenize word by word.
+
+        Args:
+            backend: the ``tokenizers.Tokenizer``.
+            unknown: the id that stands for what the vocabulary lacks.
+            name: the user's name of the model, for errors.
+        """
+        self.unknown, self._name = unknown, name
         backend.no_truncation()
         backend.no_padding()
         self.backend = backend
@@ -143,7 +149,9 @@ class Tokenizer:
         return replace(found, slow=len(found))
 
     def _encode_whole(self, texts: list[str]) -> TokenizedTexts:
-        encodings = self.backend.encode_batch(texts, add_special_tokens=False)
+        # A pattern of a tokenizer that backtracks too long ends in what is no Exception.
+        with refusing(self._name, "has a tokenizer that can't tokenize a text"):
+            encodings = self.backend.encode_batch(texts, add_special_tokens=False)
         counts = np.fromiter(map(len, encodings), np.int64, len(encodings))
         total = int(counts.sum())
         ids = np.fromiter(chain.from_iterable(each.ids for each in encodings), np.int32, total)
@@ -175,7 +183,7 @@ def load_tokenizer(model: Model) -> Tokenizer:
     name = model.identity.name
     fast = load_fast_tokenizer(model.folder, name)
     with refusing(name, "has a tokenizer that can't be used", "Restore its tokenizer.json"):
-        return Tokenizer(fast.backend_tokenizer, fast.unk_token_id)
+        return Tokenizer(fast.backend_tokenizer, fast.unk_token_id, name)
 
 
 def load_fast_tokenizer(folder: str, name: str) -> Any:

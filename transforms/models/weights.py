@@ -18,6 +18,7 @@ _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors")
 _MOST_HEADER = 16 << 20
 _MOST_TENSORS = 200_000
+_MOST_DIMENSIONS = 16
 _MOST_FILES = 1_000
 _BYTES = {
     **{"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2},
@@ -116,6 +117,8 @@ def _shapes(header: Any, size: int) -> dict[str, tuple[int, ...]]:
         shape, (start, stop) = tuple(tensor["shape"]), tensor["data_offsets"]
         if not all(type(number) is int and number >= 0 for number in (*shape, start, stop)):
             raise ValueError(f"tensor {name[:80]!r} has an impossible shape or place")
+        if len(shape) > _MOST_DIMENSIONS:
+            raise ValueError(f"tensor {name[:80]!r} has {len(shape)} dimensions")
         if stop - start != math.prod(shape) * _BYTES[tensor["dtype"]]:
             raise ValueError(f"tensor {name[:80]!r} has other bytes than its shape needs")
         found[name] = shape

@@ -69,7 +69,8 @@ class PairModel:
 
     def frame(self, pairs: Sequence[Pair], **options: Any) -> Any:
         """Tokenize pairs; cut a passage that is too long, or continue it in further rows."""
-        with self._tokenizing:
+        problem = "has a tokenizer that can't tokenize a text"
+        with self._tokenizing, _naming(self.option), refusing(self.name, problem):
             return self.tokenizer(
                 [self._cut(question) for question, _ in pairs],
                 [passage for _, passage in pairs],

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from tests.support.models import make_model, make_pair_model
+from tests.support.raising import raises
 from transforms.encoder.encoder import load_encoder
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
+from transforms.models.tokenizer import load_tokenizer
 from transforms.search.reranker import Reranker
 from transforms.training.export import read_model
 
@@ -277,3 +279,20 @@ def test_weights_in_several_files_are_loaded(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(whole))
     model = find_model(ModelOptions(str(folder)))
     assert (load_encoder(model, EXACT).encode_texts(["river stone"]) == expected).all()
+
+
+@pytest.mark.parametrize("kind", ["pre_tokenizer", "normalizer"])
+def test_a_pattern_that_backtracks_without_end_is_an_error(folder: Path, kind: str) -> None:
+    path = folder / "tokenizer.json"
+    value = json.loads(path.read_text())
+    pattern = {"Regex": "(x+x+)+$"}
+    value[kind] = {
+        "pre_tokenizer": {
+            "type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False,
+        },
+        "normalizer": {"type": "Replace", "pattern": pattern, "content": "a"},
+    }[kind]  # fmt: skip
+    path.write_text(json.dumps(value))
+    tokenizer = load_tokenizer(find_model(ModelOptions(str(folder))))
+    with raises(BadInput, "model"):
+        tokenizer.encode(["x" * 60 + "y"])
