@@ -35,6 +35,9 @@ COMMANDS_WITH_JSON = (
     "compare bm25.trec bm25.trec --questions questions.parquet",
     *("delete store chess", "rollback store 1", "snapshots store", "vacuum store --dry-run"),
     *("compact store", "index store --index flat", "tune store --queries 5", "verify store"),
+    "classify store ages.parquet --output head",
+    "predict head --store store --output predictions",
+    "evaluate-task head ages.parquet --store store",
     *("plan corpus", "embed corpus --store store", "doctor"),
     "demo --limit 20 --store other --corpus documentation",
 )

@@ -49,6 +49,10 @@ def make_workbench(folder: Path) -> Path:
         }
     )
     pq.write_table(asked, folder / "questions.parquet")
+    years = [year for *_, year in DOCUMENTS]
+    ages = ["new" if year > 2020 else "old" for year in years]
+    labels = pa.table({"id": [name for name, *_ in DOCUMENTS], "label": ages})
+    pq.write_table(labels, folder / "ages.parquet")
     (folder / "questions.jsonl").write_text(
         "".join(f'{{"question": "{text}"}}\n' for text in texts), encoding="utf-8"
     )

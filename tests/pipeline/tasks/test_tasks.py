@@ -18,9 +18,11 @@ from tests.support.commands import printed
 from tests.support.models import make_model
 from tests.support.options import embed_options
 from tests.support.raising import raises
+from tests.support.stores import overtake
 from transforms import Store
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
+from transforms.storage import filesystem
 from transforms.tasks.predict import CLASSES_KEY
 
 #: Words of one topic stand in no text of the other.
@@ -280,6 +282,64 @@ def test_labels_become_a_column_of_the_store(
     # The column is there now.
     assert main(list(words)) == 2
     assert "--as topic" in capsys.readouterr().err
+
+
+def test_live_documents_of_all_segments_get_labels(
+    made: Path, store: Path, albert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(
+        store.parent / "more.parquet",
+        id=["d0", "new", "blank"], text=["letter paper letter", "river ocean", " "],
+        year=[1, 2, 3],
+    )  # fmt: skip
+    columns = ColumnOptions(metadata=(("year", "year"),))
+    embed(embed_options(store, albert, file, columns=columns))
+    assert main(["delete", str(store), "d1"]) == 0
+    capsys.readouterr()
+    words = "predict", str(made / "head"), "--store", str(store), "--as", "topic"
+    found = printed(capsys, *words)
+    assert (found["documents"], found["rejects"]) == (60, {"blank text": 1})
+    opened = Store.open(str(store))
+    assert (opened.snapshot.command, len(opened.segments)) == ("predict", 1)
+    rows = pa.concat_tables(opened.documents(["document_id", "topic", "year"])).to_pylist()
+    by_id = {row["document_id"]: row for row in rows}
+    assert by_id.keys() == {f"d{n}" for n in range(60)} - {"d1"} | {"new"}
+    assert (by_id["d0"]["topic"], by_id["d0"]["year"]) == ("words", 1)
+    assert by_id["new"]["topic"] == "water"
+
+
+def test_another_writer_is_kept_and_an_unfinished_run_continues(
+    made: Path,
+    store: Path,
+    albert: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = "predict", str(made / "head"), "--store", str(store), "--as", "topic"
+    real = filesystem.create_exclusively
+
+    def fail(url: str, content: bytes) -> bool:
+        if "/snapshots/" in url:
+            raise OSError("the disk is gone")
+        return real(url, content)
+
+    monkeypatch.setattr(filesystem, "create_exclusively", fail)
+    assert main(list(words)) == 1
+    monkeypatch.setattr(filesystem, "create_exclusively", real)
+    assert "the disk is gone" in capsys.readouterr().err
+    assert Store.open(str(store)).snapshot.number == 1
+    written = {file.name: file.stat().st_mtime_ns for file in store.rglob("part-*.parquet")}
+    file = write(store.parent / "more.parquet", id=["new"], text=["river ocean"], year=[2])
+    columns = ColumnOptions(metadata=(("year", "year"),))
+    more = embed_options(store, albert, file, columns=columns)
+    overtake(monkeypatch, lambda: embed(more))
+    assert printed(capsys, *words)["snapshot"] == 3
+    again = {file.name: file.stat().st_mtime_ns for file in store.rglob("part-*.parquet")}
+    assert written.items() <= again.items()
+    rows = pa.concat_tables(Store.open(str(store)).documents(["document_id"]))
+    assert set(rows.column(0).to_pylist()) == {f"d{n}" for n in range(60)} | {"new"}
+    [hits] = Store.open(str(store)).search(["river"], k=70, where="topic IS NULL")
+    assert [hit.document_id for hit in hits] == ["new"]
 
 
 def test_a_sync_leaves_the_labels(
