@@ -19,6 +19,7 @@ from pipeline.training.work_folder import (
     read_texts,
 )
 from transforms.errors import BadInput
+from transforms.tasks.cards import model_card
 from transforms.training.adapters import choose_weights
 from transforms.training.checkpoints import State
 from transforms.training.contrastive import load_tokenizer
@@ -36,6 +37,10 @@ from transforms.training.vocabulary import albert_tokenizer, train_vocabulary
 
 #: One order of the texts, so that the same ones are held out for every --seed.
 _ORDER = 17
+_USAGE = """\
+from transformers import AlbertForPreTraining
+
+model = AlbertForPreTraining.from_pretrained("{folder}")"""
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,14 @@ def pretrain(options: PretrainOptions, log: Callable[[str], object] = print) -> 
     else:
         trainer.validate(None, {})
     state = trainer.run()
+    unigram = unigram_accuracy(held_out, counts)
+    result = PretrainingResult.from_state(options.output, state, unigram)
+
+    def write_extra(folder: Path) -> None:
+        write_records(folder, "pretrain", state.history)
+        card = _card(options, result, len(texts), int(counts.sum()))
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
     write_model(
         options.output,
         network.config,
@@ -170,10 +183,8 @@ def pretrain(options: PretrainOptions, log: Callable[[str], object] = print) -> 
         tokenizer,
         options.max_tokens,
         architecture="AlbertForPreTraining",
-        write_extra=lambda folder: write_records(folder, "pretrain", state.history),
+        write_extra=write_extra,
     )
-    unigram = unigram_accuracy(held_out, counts)
-    result = PretrainingResult.from_state(options.output, state, unigram)
     tell(str(result))
     return result
 
@@ -187,6 +198,37 @@ def _settings(options: PretrainOptions, corpus: str) -> dict[str, object]:
         files = [options.model / name for name in names]
         start = {"model": [fingerprint(file) for file in files if file.exists()]}
     return {"texts": corpus, **start, **options.settings()}
+
+
+def _card(options: PretrainOptions, result: PretrainingResult, texts: int, tokens: int) -> str:
+    """Return the model card."""
+    metrics = {
+        "share of masked tokens that it guesses": result.masked_accuracy,
+        "the same, of the most frequent piece": result.unigram_accuracy,
+        "perplexity of masked tokens": result.perplexity,
+    }
+    if result.order_accuracy is not None:
+        metrics["share of the orders of segments that it guesses"] = result.order_accuracy
+    return model_card(
+        options.output.name,
+        "An ALBERT with the heads of pretraining: it guesses masked words and the order of "
+        "segments. `albeam pretrain` trained it on texts without labels.",
+        data={
+            "files": ", ".join(path.name for path in options.texts),
+            "different texts": texts,
+            "of these held out": options.held_out,
+            "tokens for training": tokens,
+        },
+        settings={
+            "start": "random weights" if options.model is None else options.model.name,
+            **{name: value for name, value in options.settings().items() if value is not None},
+            "steps taken": result.steps,
+            "step of the weights": result.best_step,
+        },
+        metrics=metrics,
+        usage=_USAGE.format(folder=options.output.name),
+        limits=("It was not taught which texts are similar: fine-tune it first.",),
+    )
 
 
 def _new_model(options: PretrainOptions, texts: Sequence[str], corpus: str) -> tuple[Any, Any]:

@@ -91,6 +91,9 @@ def test_pretrain_learns_and_writes_a_loadable_model(
     lines = (options.output / "history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == seen
     assert (options.output / "pretrain.svg").is_file()
+    card = (options.output / "README.md").read_text()
+    assert f"{result.masked_accuracy:.4f}" in card
+    assert "| masking | ngram |" in card
 
     load(options.output)
 
