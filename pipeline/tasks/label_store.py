@@ -20,6 +20,7 @@ from transforms.tasks.label_column import labelled_format, labelled_name, open_l
 from transforms.tasks.vector_head import VectorHead
 from transforms.transactions.compaction import (
     Source,
+    check_compaction,
     compacted_index,
     compacted_language,
     plan_compaction,
@@ -58,7 +59,9 @@ def label_store(
     if paths.read_plan() is not None:
         paths.claim()
     filesystem.create_exclusively(lease_url(paths, snapshot.number, "predict"), b"{}")
-    plan = paths.create_plan(plan_compaction(sources, form.metadata))
+    expected = plan_compaction(sources, form.metadata)
+    plan = paths.create_plan(expected)
+    check_compaction(plan, expected, paths.plan)
     kind, target = compacted_index(sources)
     index = IndexOptions(index=kind, recall_target=target)
     done = intact_parts(paths)

@@ -20,7 +20,7 @@ from transforms.catalog.plan import Plan
 from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import Snapshot
 from transforms.encoder.placement import expected_rate, resolve_placement
-from transforms.errors import BadInput
+from transforms.errors import BadInput, Damaged
 from transforms.ingest.embed_passages import AlbertEmbeddingHandler, EmbedPassages
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.partitioning import MOST_ROWS, plan_parts
@@ -30,13 +30,13 @@ from transforms.ingest.survey import survey_input
 from transforms.ingest.write_parts import WriteParts
 from transforms.models.resolve import find_model, options_for
 from transforms.models.tokenizer import load_tokenizer
-from transforms.storage import filesystem
+from transforms.storage import filesystem, remedies
 from transforms.storage.input_files import find_inputs
 from transforms.tasks.predict import Predict, PredictionFormat
 from transforms.tasks.prediction_files import PredictionPaths, prepare_folder
 from transforms.tasks.vector_head import VectorHead
 from transforms.transactions.compaction import Source as StoredSegment
-from transforms.transactions.compaction import compacted_format, plan_compaction
+from transforms.transactions.compaction import check_compaction, compacted_format, plan_compaction
 from transforms.transactions.compaction_rows import open_live
 
 #: From the pipeline, the paths and the parts to write to tables of embedded passages.
@@ -50,11 +50,13 @@ class Source:
     Attributes:
         identity: a JSON value that is equal for equal documents.
         plan: makes the plan of the parts.
+        check: raises Damaged if a stored plan, in the file that it is given, reads anything else.
         read: adds the stages that give tables of embedded passages.
     """
 
     identity: dict[str, Any]
     plan: Callable[[], Plan]
+    check: Callable[[Plan, str], None]
     read: _Reading
 
 
@@ -87,10 +89,16 @@ def input_source(head: VectorHead, options: PredictOptions) -> Source:
             | "EmbedPassages" >> EmbedPassages(handler).with_resource_hints(**hints)
         )
 
+    def check(plan: Plan, where: str) -> None:
+        plan.check_files(listing.files, where)
+        if plan.columns != survey.columns or plan.schema.names:
+            raise Damaged("file", where, "reads other columns than the run", remedies.NO_RESUME)
+
     files = [asdict(file) for file in listing.files]
     return Source(
         {"files": files, "columns": columns.to_dict(), "stride": options.stride},
         lambda: plan_parts(survey, options.rows_per_part, expected_rate(model, placement)),
+        check,
         read,
     )
 
@@ -111,11 +119,14 @@ def store_source(store: str, snapshot: Snapshot, options: PredictOptions) -> Sou
         form = compacted_format(segments)
         return plan_compaction(segments, form.metadata, options.rows_per_part or MOST_ROWS)
 
+    def check(stored: Plan, where: str) -> None:
+        check_compaction(stored, plan(), where)
+
     def read(pipeline: beam.Pipeline, paths: SegmentPaths, parts: list[int]) -> Any:
         reader = functools.partial(_open_stored, store, refs)
         return pipeline | "ReadStored" >> ReadParts(paths, parts, reader)
 
-    return Source({"segments": [ref.to_dict() for ref in refs]}, plan, read)
+    return Source({"segments": [ref.to_dict() for ref in refs]}, plan, check, read)
 
 
 def _open_stored(store: str, refs: Any, paths: SegmentPaths, plan: Plan) -> Any:
@@ -145,6 +156,7 @@ def write_predictions(
     paths = PredictionPaths(filesystem.absolute(options.output), segment_name(identity))
     prepare_folder(paths)
     plan = paths.read_plan() or paths.create_plan(source.plan())
+    source.check(plan, paths.plan)
     done = intact_parts(paths)
     pending = [part.number for part in plan.parts if part.number not in done]
     if pending:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.storage import filesystem
 from transforms.tasks.predict import CLASSES_KEY
+from transforms.tasks.prediction_files import PredictionPaths
 
 #: Words of one topic stand in no text of the other.
 TOPICS = {
@@ -238,6 +240,23 @@ def test_a_run_resumes_by_part(
     assert (again["parts"], again["parts_found_done"]) == (3, 2)
     assert predictions(tmp_path / "out").equals(before)
     assert printed(capsys, *words)["parts_found_done"] == 3
+
+
+def test_a_stored_plan_reads_what_the_run_was_given(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = write(tmp_path / "secret.parquet", id=["s"], text=["river"])
+    for source in ([str(made / "input.parquet")], ["--store", str(made / "store")]):
+        words = "predict", str(made / "head"), *source, "--output", str(tmp_path / "out")
+        printed(capsys, *words)
+        paths = PredictionPaths(str(tmp_path / "out"), "run")
+        plan = paths.read_plan()
+        assert plan is not None
+        other = replace(plan.files[0], url=str(secret))
+        Path(paths.plan).write_bytes(replace(plan, files=(other,)).to_json())
+        assert main(list(words)) == 1
+        assert "plan.json" in capsys.readouterr().err
+        shutil.rmtree(tmp_path / "out")
 
 
 def test_a_folder_with_other_files_is_refused(
