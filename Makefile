@@ -63,8 +63,10 @@ bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N
 	$(BIN)/python -m deploy.bench.search_latency --rows $(or $(ROWS),1000000) --json bench-hybrid.json
 
-bench-tasks: $(BIN)/.installed ## fit and measure heads on real data, and predict in bulk: TEXTS=N ALBEAM_DATA=FOLDER
+bench-tasks: $(BIN)/.installed ## fit and measure heads on real data, and predict in bulk; train beside the Trainer of transformers: TEXTS=N STEPS=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.tasks --texts $(or $(TEXTS),100000) --json bench-tasks.json
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt 'accelerate>=1.1'
+	$(BIN)/python -m deploy.bench.tasks_training --steps $(or $(STEPS),300) --json bench-training.json
 
 bench-index: $(BIN)/.installed ## build indexes, also with plain FAISS, and of real texts: ROWS=N THEN=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.index_build --rows $(or $(ROWS),1000000) \

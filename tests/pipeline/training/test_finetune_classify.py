@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from pipeline.training.finetune_classify import finetune_classify
 from pipeline.training.task_options import ClassifyOptions
+from tests.support.commands import printed
 from tests.support.models import WORDS, make_model
 from tests.support.raising import raises
 from tests.support.training import kill_at
@@ -139,6 +140,17 @@ def test_long_texts_are_read_in_windows(options: ClassifyOptions, tmp_path: Path
     one = replace(options, data=(path,), validation=(path,), steps=1, max_tokens=64)
     finetune_classify(one, lines.append)
     assert any("windows" in line for line in lines)
+
+
+def test_the_command_prints_what_it_trained(
+    options: ClassifyOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", str(options.model), "--data", str(options.data[0])]
+    words += ["--output", str(options.output), "--steps", "2", "--augment", "swap,delete,synonym"]
+    found = printed(capsys, "finetune", "classify", *words)
+    assert (found["steps"], found["output"]) == (2, str(options.output))
+    assert found["metrics"]["accuracy"] == found["score"]
+    assert (options.output.with_name("classifier.work") / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 
 from pipeline.training.finetune_similar import finetune_similar
 from pipeline.training.task_options import SimilarOptions
+from tests.support.commands import printed
 from tests.support.models import WORDS, make_model
 from tests.support.raising import raises
 from tests.support.training import kill_at
@@ -91,6 +92,16 @@ def test_a_training_on_pairs_resumes_bit_for_bit(
     finetune_similar(replace(broken, resume=True), quiet)
     left, right = (load_file(each.output / "model.safetensors") for each in (whole, broken))
     assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+def test_the_command_prints_what_it_trained(
+    options: SimilarOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", str(options.model), "--data", str(options.data[0])]
+    words += ["--output", str(options.output), "--steps", "2"]
+    found = printed(capsys, "finetune", "similar", *words)
+    assert found["steps"] == 2
+    assert found["metrics"]["spearman"] == found["score"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from pipeline.training.finetune_tag import finetune_tag
 from pipeline.training.task_options import TagOptions
+from tests.support.commands import printed
 from tests.support.models import WORDS, make_model
 from tests.support.training import kill_at
 from transforms.models.options import Placement
@@ -128,6 +129,27 @@ def test_entities_of_a_long_text_have_its_code_points(options: TagOptions) -> No
     assert find_entities(
         network, tokenizer, ["", " "], max_tokens=32, overlap=8, batch_tokens=64
     ) == [[], []]
+
+
+def test_the_command_reads_texts_with_spans(
+    options: TagOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, spans = [], []
+    for words, tags in sample(30, 0):
+        text, places = join_words(words)
+        texts.append(text)
+        spans.append(
+            [
+                {"start": places[e.start, 0], "end": places[e.end - 1, 1], "type": e.type}
+                for e in entities(tags)
+            ]
+        )
+    path = tmp_path / "spans.parquet"
+    pq.write_table(pa.table({"text": texts, "entities": spans}), path)
+    words = ["--model", str(options.model), "--data", str(path), "--spans-column", "entities"]
+    words += ["--output", str(options.output), "--steps", "2", "--train", "lora"]
+    assert printed(capsys, "finetune", "tag", *words)["steps"] == 2
+    assert json.loads((options.output / "head.json").read_text())["task"] == "tag"
 
 
 def test_a_tagger_resumes_bit_for_bit_and_repairs_tags(
