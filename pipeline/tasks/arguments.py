@@ -163,7 +163,11 @@ def label_options(arguments: Any) -> LabelOptions:
 
 
 def _head_argument(parser: Container) -> None:
-    parser.add_argument("head", metavar="HEAD", help="folder that albeam classify wrote")
+    parser.add_argument(
+        "head",
+        metavar="HEAD",
+        help="folder that albeam classify or albeam finetune classify wrote",
+    )
 
 
 def _id_argument(parser: Container, what: str) -> None:

@@ -16,10 +16,16 @@ from transforms.tasks.documents import (
     unique_documents,
 )
 from transforms.tasks.head_files import read_head
-from transforms.tasks.labels import LabelledRows, read_labelled
+from transforms.tasks.labels import Classes, Codes, LabelledRows, read_labelled
 from transforms.tasks.metrics import ClassMetrics, class_metrics
 from transforms.tasks.task_page import task_page, worst_examples
-from transforms.tasks.vector_head import VectorHead
+from transforms.tasks.text_classifier import (
+    TextClassifier,
+    classifier_digest,
+    read_classifier,
+    read_kind,
+)
+from transforms.tasks.vector_head import Scores, VectorHead
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,19 @@ class TaskEvaluation:
     notice: str
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """Labelled documents with their scores, and what the report says of the head."""
+
+    classes: Classes
+    source: str
+    known: Codes
+    texts: list[str]
+    scores: Scores
+    left_out: int
+    identity: list[tuple[str, str]]
+
+
 def run(options: EvaluateTaskOptions) -> TaskEvaluation:
     """Measure a head, and write its report.
 
@@ -56,33 +75,81 @@ def run(options: EvaluateTaskOptions) -> TaskEvaluation:
     started = time.monotonic()
     if options.report is not None:
         check_writable("report", options.report, ".html")
-    head = read_head(options.head)
-    rows = _read(options, head)
-    codes = head.classes.codes(rows)
-    found = _documents(options, head, rows)
-    if not len(found):
-        problem = "has no text" if options.store is None else f"has no id of {options.store}"
-        raise BadInput("data", rows.source, problem, "Give other data")
-    known, scores = codes[found.rows], head.scores(found.vectors)
-    metrics = class_metrics(known, scores, head.classes.names, seed=options.seed)
-    left_out = len(rows) - len(found)
+    network = read_kind(options.head) == "network"
+    found = _score_texts(options) if network else _score_vectors(options)
+    classes, known, scores = found.classes, found.known, found.scores
+    metrics = class_metrics(known, scores, classes.names, seed=options.seed)
     if options.report is not None:
-        worst = worst_examples(head.classes, known, scores, found.texts)
-        write_text(options.report, task_page(metrics, worst, _identity(options, head, rows)))
+        worst = worst_examples(classes, known, scores, found.texts)
+        seed = ("seed", str(options.seed))
+        write_text(options.report, task_page(metrics, worst, [*found.identity, seed]))
     reason = "blank" if options.store is None else "not in the store"
     return TaskEvaluation(
         head=options.head,
-        data=rows.source,
-        documents=len(found),
-        left_out=left_out,
+        data=found.source,
+        documents=len(scores),
+        left_out=found.left_out,
         metrics=metrics,
         report=options.report,
         seconds=round(time.monotonic() - started, 3),
-        notice=f"{left_out:,} documents are {reason}." if left_out else "",
+        notice=f"{found.left_out:,} documents are {reason}." if found.left_out else "",
     )
 
 
-def _read(options: EvaluateTaskOptions, head: VectorHead) -> LabelledRows:
+def _score_vectors(options: EvaluateTaskOptions) -> _Scored:
+    head = read_head(options.head)
+    rows = _read(options, head.classes)
+    codes = head.classes.codes(rows)
+    found = _documents(options, head, rows)
+    settings = head.settings
+    identity = [
+        ("fitted on", f"{settings.get('documents', 0):,} documents"),
+        ("strength", f"{settings.get('strength', 0):g}"),
+        *([("store", options.store)] if options.store is not None else []),
+        ("encoder", head.encoder.name),
+        ("weights", f"sha256 {head.encoder.weights_sha256}"),
+    ]
+    scores = head.scores(found.vectors)
+    return _scored(options, head.classes, rows, codes[found.rows], found.texts, scores, identity)
+
+
+def _score_texts(options: EvaluateTaskOptions) -> _Scored:
+    if options.store is not None:
+        problem = "has vectors, and a network reads texts"
+        raise BadInput("store", options.store, problem, "Give texts with labels, without a store")
+    settings = read_classifier(options.head)
+    rows = _read(options, settings.classes)
+    codes = settings.classes.codes(rows)
+    texts = rows.texts(options.columns.text_column)
+    kept = [place for place, text in enumerate(texts) if text.strip()]
+    texts = [texts[place] for place in kept]
+    scores = TextClassifier(options.head, options.placement).scores(texts)
+    identity = [
+        ("network", "trained by albeam finetune classify"),
+        ("tokens of a window", f"{settings.max_tokens:,}"),
+        ("sha256", classifier_digest(options.head)),
+    ]
+    return _scored(options, settings.classes, rows, codes[kept], texts, scores, identity)
+
+
+def _scored(
+    options: EvaluateTaskOptions,
+    classes: Classes,
+    rows: LabelledRows,
+    known: Codes,
+    texts: list[str],
+    scores: Scores,
+    identity: list[tuple[str, str]],
+) -> _Scored:
+    if not len(scores):
+        problem = "has no text" if options.store is None else f"has no id of {options.store}"
+        raise BadInput("data", rows.source, problem, "Give other data")
+    about = [("head", options.head), ("data", rows.source), *identity]
+    left_out = len(rows) - len(scores)
+    return _Scored(classes, rows.source, known, texts, scores, left_out, about)
+
+
+def _read(options: EvaluateTaskOptions, classes: Classes) -> LabelledRows:
     columns, stored = options.columns, options.store is not None
     rows = read_labelled(
         options.data,
@@ -90,7 +157,7 @@ def _read(options: EvaluateTaskOptions, head: VectorHead) -> LabelledRows:
         text=None if stored else columns.text_column,
         identity=columns.id_column if stored else None,
         label=columns.label_column,
-        several=columns.multi_label or head.classes.several,
+        several=columns.multi_label or classes.several,
     )
     return unique_documents(rows, columns.id_column) if stored else rows
 
@@ -107,19 +174,3 @@ def _documents(options: EvaluateTaskOptions, head: VectorHead, rows: LabelledRow
     snapshot = read_snapshot(store, options.snapshot)
     head.check_encoder(options.head, snapshot.identity, f"the store {store}")
     return stored_documents(store, snapshot, rows.columns[options.columns.id_column])
-
-
-def _identity(
-    options: EvaluateTaskOptions, head: VectorHead, rows: LabelledRows
-) -> list[tuple[str, str]]:
-    settings = head.settings
-    return [
-        ("head", options.head),
-        ("fitted on", f"{settings.get('documents', 0):,} documents"),
-        ("strength", f"{settings.get('strength', 0):g}"),
-        ("data", rows.source),
-        *([("store", options.store)] if options.store is not None else []),
-        ("encoder", head.encoder.name),
-        ("weights", f"sha256 {head.encoder.weights_sha256}"),
-        ("seed", str(options.seed)),
-    ]

@@ -8,13 +8,16 @@ from pathlib import Path
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options
 from pipeline.tasks.label_store import label_store
 from pipeline.tasks.options import PredictOptions
-from pipeline.tasks.prediction_job import Source, input_source, store_source, write_predictions
+from pipeline.tasks.prediction_job import write_predictions
+from pipeline.tasks.sources import input_source, store_source, texts_source
 from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import read_snapshot
+from transforms.errors import BadInput
 from transforms.storage import filesystem
 from transforms.tasks.head_files import read_head
 from transforms.tasks.label_column import check_column
 from transforms.tasks.prediction_files import count_labels
+from transforms.tasks.text_classifier import read_classifier, read_kind
 
 
 @dataclass(frozen=True)
@@ -63,24 +66,30 @@ def run(options: PredictOptions) -> PredictSummary:
     check_reachable(options.runner, *(place for place in places if place is not None))
     # Checks the runner before anything is read.
     make_pipeline(options.runner, pipeline_options(options.runner, options.beam_args))
-    folder, head = str(Path(options.head).absolute()), read_head(options.head)
+    folder = str(Path(options.head).absolute())
     store = number = None
-    source: Source
-    if options.store is not None:
-        store = filesystem.absolute(options.store)
-        snapshot = read_snapshot(store, options.snapshot)
-        number = snapshot.number
-        head.check_encoder(options.head, snapshot.identity, f"the store {store}")
-        if options.column is not None:
-            check_column(options.column, store, snapshot)
-        source = store_source(store, snapshot, options)
+    if read_kind(options.head) == "network":
+        if options.store is not None:
+            problem = "has vectors, and a network reads texts"
+            raise BadInput("store", options.store, problem, "Give the texts as INPUT")
+        source = texts_source(folder, read_classifier(options.head), options)
     else:
-        source = input_source(head, options)
+        head = read_head(options.head)
+        if options.store is None:
+            source = input_source(folder, head, options)
+        else:
+            store = filesystem.absolute(options.store)
+            snapshot = read_snapshot(store, options.snapshot)
+            number = snapshot.number
+            head.check_encoder(options.head, snapshot.identity, f"the store {store}")
+            if options.column is not None:
+                check_column(options.column, store, snapshot)
+            source = store_source(folder, head, store, snapshot, options)
     parts: tuple[PartInfo, ...] = ()
     done = 0
     labels: dict[str, int] = {}
     if options.output is not None:
-        paths, parts, done = write_predictions(source, folder, head, options)
+        paths, parts, done = write_predictions(source, options)
         labels = count_labels(paths, parts)
     if options.column is not None:
         assert store is not None

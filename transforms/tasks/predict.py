@@ -18,12 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.ingest.row_errors import naming_rows
+from transforms.models.options import Placement
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import arrow_coder  # noqa: F401
-from transforms.storage.schema import FILE, REJECT, ROW, TOKEN_FIELD, TOKENS, VECTOR
+from transforms.storage.schema import FILE, HASH, REJECT, ROW, TOKEN_FIELD, TOKENS, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
 from transforms.tasks.head_files import read_head
 from transforms.tasks.labels import Classes
+from transforms.tasks.text_classifier import TextClassifier, classifier_of
 from transforms.tasks.vector_head import Scores, VectorHead, Vectors, document_vectors
 
 #: The key of the classes in a predictions file's metadata: a JSON array of names in the order of
@@ -125,9 +127,24 @@ def predict_documents(table: pa.Table, head: VectorHead) -> pa.Table:
         the mark of the chunk is kept.
     """
     documents, vectors = gather_documents(table)
-    scores = head.scores(vectors)
-    labels, best = choose_labels(head.classes, scores)
-    offsets = np.arange(len(scores) + 1, dtype=np.int32) * len(head.classes.names)
+    found = _predictions(documents, head.classes, head.scores(vectors))
+    return found.replace_schema_metadata(table.schema.metadata)
+
+
+def predict_texts(table: pa.Table, classifier: TextClassifier) -> pa.Table:
+    """Predict the classes of texts; as `predict_documents`, of a table that `ReadParts` gives."""
+    classes = classifier.settings.classes
+    good = np.flatnonzero(pc.is_null(table.column(REJECT)).to_numpy())
+    scores = np.zeros((table.num_rows, len(classes.names)), np.float32)
+    scores[good] = classifier.scores(table.column("text").take(pa.array(good)).to_pylist())
+    documents = table.append_column("text_hash", pa.nulls(table.num_rows, HASH))
+    return _predictions(documents, classes, scores).replace_schema_metadata(table.schema.metadata)
+
+
+def _predictions(documents: pa.Table, classes: Classes, scores: Scores) -> pa.Table:
+    """Return documents with their labels and scores ``[documents, classes]``."""
+    labels, best = choose_labels(classes, scores)
+    offsets = np.arange(len(scores) + 1, dtype=np.int32) * len(classes.names)
     flat = pa.array(scores.reshape(-1), pa.float32())
     columns = {
         "document_id": documents.column("document_id"),
@@ -141,7 +158,7 @@ def predict_documents(table: pa.Table, head: VectorHead) -> pa.Table:
         ROW: documents.column(ROW),
         REJECT: documents.column(REJECT),
     }
-    return pa.table(columns).replace_schema_metadata(table.schema.metadata)
+    return pa.table(columns)
 
 
 class _PredictFn(CheckedFn):
@@ -158,6 +175,20 @@ class _PredictFn(CheckedFn):
             yield predict_documents(element, self._head)
 
 
+class _PredictTextsFn(CheckedFn):
+    def __init__(self, folder: str, placement: Placement) -> None:
+        super().__init__()
+        self._folder, self._placement = folder, placement
+
+    def setup(self) -> None:
+        super().setup()
+        self._classifier = classifier_of(self._folder, self._placement)
+
+    def process(self, element: pa.Table) -> Iterator[pa.Table]:
+        with naming_rows(element, "predicted"):
+            yield predict_texts(element, self._classifier)
+
+
 class Predict(beam.PTransform):
     """The transform from tables of embedded passages to tables of documents with predictions."""
 
@@ -169,3 +200,17 @@ class Predict(beam.PTransform):
     def expand(self, pcoll: beam.PCollection[pa.Table]) -> beam.PCollection[pa.Table]:
         """Wire `predict_documents`."""
         return pcoll | "Predict" >> beam.ParDo(_PredictFn(self._head)).with_output_types(pa.Table)
+
+
+class PredictTexts(beam.PTransform):
+    """The transform from tables of documents to tables of documents with predictions."""
+
+    def __init__(self, folder: str, placement: Placement) -> None:
+        """Predict with the classifier in a folder, which every worker must have."""
+        super().__init__()
+        self._folder, self._placement = folder, placement
+
+    def expand(self, pcoll: beam.PCollection[pa.Table]) -> beam.PCollection[pa.Table]:
+        """Wire `predict_texts`."""
+        predict = beam.ParDo(_PredictTextsFn(self._folder, self._placement))
+        return pcoll | "PredictTexts" >> predict.with_output_types(pa.Table)
