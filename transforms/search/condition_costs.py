@@ -16,9 +16,9 @@ from transforms.errors import BadInput
 _VECTOR = 2_048
 #: Bytes of a value besides its content.
 _VALUE = 32
-#: The most bytes that functions may return at once, and the most steps of regular expressions:
-#: at once, and on one row. A step takes some 20 nanoseconds.
-_MOST_BYTES, _MOST_STEPS, _MOST_STEPS_OF_A_ROW = 256 << 20, 100_000_000, 1_000_000_000
+#: The most bytes that functions may return at once, and the most steps of regular expressions. A
+#: step takes up to 20 nanoseconds.
+_MOST_BYTES, _MOST_STEPS = 256 << 20, 1_000_000_000
 #: The most times that a pattern repeats one letter.
 _MOST_REPEATS = 1_000
 #: Results that are numbers, times or truth values, whatever is given.
@@ -131,6 +131,9 @@ class Cost:
         Raises:
             BadInput: it is one row, and may take too much memory or time.
         """
+        # An interrupt is seen between two vectors, and memory is given back.
+        number = min(rows.number, _VECTOR)
+        rows = Rows(number, min(rows.content, number * rows.largest), rows.largest)
         one = Rows(1, rows.largest, rows.largest)
         taken = self.constants.of(_ONE, letters)
         taken += times * (self.copies.of(rows, letters) + _VECTOR * self.spread.of(one, letters))
@@ -141,8 +144,6 @@ class Cost:
             return True
         if rows.number > 1:
             return False
-        if taken <= _MOST_BYTES and work <= _MOST_STEPS_OF_A_ROW:
-            return True
         what = "memory" if taken > _MOST_BYTES else "time"
         problem = f"may take too much {what} on a row of {rows.content} bytes"
         raise BadInput("where", text, problem, "Use fewer functions, or simpler ones")
@@ -189,7 +190,7 @@ def _result(
     if kind in ("COLUMN_REF", "STAR"):
         return Size(rows=1), True
     if kind == "CONSTANT":
-        return Size(letters=_VALUE + len(str(node.get("literal", node.get("value"))))), False
+        return Size(letters=_VALUE + len(_literal(node))), False
     if kind == "PARAMETER":
         return Size(letters=_VALUE, values=1), False
     changes |= name in _CHANGING
@@ -206,6 +207,12 @@ def _is_small(node: dict[str, Any], kind: str) -> bool:
     return kind == "OPERATOR" and _SMALL_OPERATORS.fullmatch(str(node.get("type"))) is not None
 
 
+def _literal(node: dict[str, Any]) -> str:
+    """Return the text of a constant."""
+    value = node.get("literal", node.get("value"))
+    return str(value.get("text", value) if isinstance(value, dict) else value)
+
+
 def _steps(node: dict[str, Any], given: Size) -> Size:
     """Return the steps of a regular expression for each letter that it searches."""
     arguments = node.get("arguments", node.get("children", []))
@@ -213,6 +220,6 @@ def _steps(node: dict[str, Any], given: Size) -> Size:
     pattern = pattern.get("expression", pattern)
     if pattern.get("class") != "CONSTANT":
         return given.times(_MOST_REPEATS)
-    text = str(pattern.get("literal", pattern.get("value")))
+    text = _literal(pattern)
     repeats = [int(found[-9:]) for found in re.findall(r"(\d+)\}", text)]
     return Size(letters=len(text) * max(1, min(math.prod(repeats), _MOST_REPEATS)))

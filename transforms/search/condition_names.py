@@ -42,6 +42,7 @@ class Names:
         counts: how often it uses each function.
         casts: how many casts it has.
         subqueries: how many subqueries it has.
+        lambdas: how many lambdas it has.
         recursive: whether one of them repeats itself.
         cost: what it costs.
     """
@@ -56,6 +57,7 @@ class Names:
     counts: dict[str, int] = field(default_factory=dict)
     casts: int = 0
     subqueries: int = 0
+    lambdas: int = 0
     recursive: bool = False
     cost: Cost = field(default_factory=Cost)
 
@@ -92,6 +94,7 @@ def names_of(text: str) -> Names:
         counts=dict(counts),
         casts=written.count('"class":"CAST"'),
         subqueries=written.count('"class":"SUBQUERY"'),
+        lambdas=written.count('"class":"LAMBDA"'),
         recursive='"type":"RECURSIVE_CTE_NODE"' in written,
     )
     try:
@@ -139,6 +142,7 @@ class _Used(TypedDict):
     counts: dict[str, int]
     casts: int
     subqueries: int
+    lambdas: int
     recursive: bool
 
 

@@ -51,6 +51,8 @@ ALLOWED = frozenset(" ".join((_OPERATORS, _NUMBERS, _TEXTS, _TIMES, _NESTED, _OT
 _MOST_JOINS = 100
 #: The most casts beside lists: a list as a text has an escape for each quote of its texts.
 _MOST_CASTS = 8
+#: The most lambdas: DuckDB needs twice the memory for each that is inside another.
+_MOST_LAMBDAS = 10
 _REMEDY = "Leave it out of the condition"
 
 
@@ -79,6 +81,7 @@ def check_rules(text: str, names: Names, internal: tuple[str, ...]) -> None:
         "joins texts in a subquery" * (names.subqueries > 0 and joins > 0),
         f"makes {nested} lists beside subqueries" * (names.subqueries > 0 and nested > 1),
         f"casts {names.casts} values beside lists" * (nested > 0 and names.casts > _MOST_CASTS),
+        f"has {names.lambdas} lambdas" * (names.lambdas > _MOST_LAMBDAS),
         "repeats a query" * names.recursive,
     )
     for problem in filter(None, too_many):

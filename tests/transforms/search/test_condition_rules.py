@@ -37,6 +37,7 @@ TABLE = pa.table({"lang": ["en", "de"], "year": [2020, 2021], "tags": [["a"], ["
         " || ".join(["lang"] * 1_000) + " = 'x'",
         "lang" + ".a" * 60 + " = 'x'",
         "not " * 300 + "true",
+        "list_filter(tags, lambda e: " * 20 + "true" + ")" * 20 + " is null",
         "(" * 300 + "year = 1" + ")" * 300,
         " or ".join(["year = 1"] * 10_000),
         "lang = '" + "x" * 1_000_001 + "'",
