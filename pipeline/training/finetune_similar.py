@@ -15,6 +15,7 @@ from pipeline.training.task_training import (
     check_files,
     file_names,
     prepare,
+    shown_settings,
     split_rows,
     window_tokens,
 )
@@ -137,13 +138,7 @@ def _card(
             "pairs": counts[0],
             "validation pairs": counts[1],
         },
-        settings={
-            "model": options.model.name,
-            **{name: value for name, value in options.settings().items() if value is not None},
-            "average": options.average,
-            "steps taken": state.step,
-            "step of the weights": state.best_step,
-        },
+        settings={**shown_settings(options, state), "average": options.average},
         metrics=result.metrics,
         usage=_USAGE.format(folder=options.output.name),
         limits=("It may find passages for questions less well than before.",),

@@ -132,17 +132,11 @@ def write(
     """Write a trained network with its head, and return the result."""
     result = TrainingResult.from_state(options.output, state)
     classes = network.classes
-    shown = {
-        "model": options.model.name,
-        **{name: value for name, value in options.settings().items() if value is not None},
-        "steps taken": state.step,
-        "step of the weights": state.best_step,
-    }
     text = model_card(
         options.output.name,
         card.about,
         data={**card.data, "classes": ", ".join(classes.names)},
-        settings=shown,
+        settings=shown_settings(options, state),
         metrics=result.metrics,
         usage=card.usage,
     )
@@ -167,6 +161,22 @@ def write(
         lambda folder: write_records(folder, "finetune", state.history),
     )
     return result
+
+
+def shown_settings(options: TaskOptions, state: State) -> dict[str, object]:
+    """Return the settings that a model card lists."""
+    unused = set() if options.train == "lora" else {"lora_rank"}
+    unused |= {"epochs"} if options.steps is not None else set()
+    return {
+        "model": options.model.name,
+        **{
+            name: ", ".join(value) if isinstance(value, tuple) else value
+            for name, value in options.settings().items()
+            if name not in unused and value is not None and value != ()
+        },
+        "steps taken": state.step,
+        "step of the weights": state.best_step,
+    }
 
 
 def check_files(paths: tuple[Path, ...], option: str) -> None:
