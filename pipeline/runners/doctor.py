@@ -78,6 +78,7 @@ def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnos
         _try("model", lambda: _model(model), needed=True),
         Finding("CPU", ", ".join(cpu_flags()) or "no known vector extensions"),
         *(_filesystem(name) for name in _FILESYSTEMS),
+        _tasks(),
         _try("Java", lambda: str(flink_checks.java_version()), needed=False),
         *([] if runner == "prism" else [_try("Prism", _prism, needed=False)]),
         Finding("Go", shutil.which("go") or "", "install Go 1.25 or newer, only to build Prism"),
@@ -149,6 +150,12 @@ def _model(options: ModelOptions) -> str:
     placement = resolve_placement(Placement(), model)
     dim = load_encoder(model, placement).identity.dim
     return f"{model.identity.name}, {dim} dimensions, {placement.dtype} on {placement.device}"
+
+
+def _tasks() -> Finding:
+    """Return what fits and measures heads."""
+    found = version("scikit-learn") if find_spec("sklearn") else ""
+    return Finding("scikit-learn", found, "pip install 'albeam[tasks]', only for albeam classify")
 
 
 def _filesystem(name: str) -> Finding:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -383,6 +384,17 @@ def test_bad_columns_of_labels_are_refused(
         assert main(words) == 2
         assert "--as" in capsys.readouterr().err
     assert Store.open(str(store)).snapshot.number == 1
+
+
+def test_without_scikit_learn_the_error_names_the_extra_to_install(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    words = "classify", str(made / "store"), str(made / "labels.parquet")
+    assert main([*words, "--output", str(tmp_path / "head")]) == 2
+    assert "albeam[tasks]" in capsys.readouterr().err
 
 
 def test_a_head_of_another_encoder_is_refused_by_name(
