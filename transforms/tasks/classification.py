@@ -57,7 +57,7 @@ class ClassifierObjective:
         """Return the cross entropy of a batch, and no parts to report."""
         logits = self.network.logits(batch)
         known = self.codes[torch.from_numpy(batch.texts())].to(logits.device)
-        share = torch.from_numpy(batch.windows.weights()[batch.rows]).to(logits.device)
+        share = torch.from_numpy(batch.windows.weights[batch.rows]).to(logits.device)
         if self.several:
             losses = binary_cross_entropy_with_logits(
                 logits, known, pos_weight=self.weights, reduction="none"

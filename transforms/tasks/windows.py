@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,14 @@ class Windows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def lengths(self) -> Int64:
         """The tokens of each window, special tokens included."""
         return np.asarray([len(each) for each in self.ids], dtype=np.int64)
 
+    @cached_property
     def weights(self) -> npt.NDArray[np.float32]:
-        """Return the share of each window in its text: the windows of a text add up to 1."""
+        """The share of each window in its text: the windows of a text add up to 1."""
         return (1 / np.bincount(self.texts)[self.texts]).astype(np.float32)
 
 

@@ -36,7 +36,7 @@ def test_windows_cover_a_long_text_and_share_its_weight() -> None:
     for first, ids in zip(windows.firsts[1:], windows.ids[1:], strict=True):
         again[first : first + len(ids) - 2] = ids[1:-1]
     assert np.array_equal(again, whole)
-    assert np.isclose(windows.weights()[1:].sum(), 1)
+    assert np.isclose(windows.weights[1:].sum(), 1)
 
 
 def test_a_text_that_fits_has_one_window() -> None:
