@@ -71,7 +71,7 @@ class ClassifyOptions(TaskOptions):
     class_weights: str = "none"
     augment: tuple[str, ...] = ()
     epochs: float = 4.0
-    rate: float = 2e-4
+    rate: float = 1e-4
 
     def __post_init__(self) -> None:
         """Raise BadInput for values that can't work."""
@@ -128,7 +128,7 @@ class SimilarOptions(TaskOptions):
     average: float = 1.0
     dropout: float = 0.0
     epochs: float = 4.0
-    rate: float = 2e-4
+    rate: float = 1e-4
     batch_tokens: int = 2048
 
     def __post_init__(self) -> None:
