@@ -8,6 +8,7 @@ what the held-out texts give. Processor time is what a busy machine distorts lea
 from __future__ import annotations
 
 import argparse
+import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ ARMS = (
 
 def make_data(texts: list[str]) -> PretrainingData:
     """Train a vocabulary on texts, and return the batches of a pretraining."""
+    random.Random(17).shuffle(texts)
     tokenizer = albert_tokenizer(train_vocabulary(texts, _SHAPE.vocab_size), _MAX_TOKENS)
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     special, mask = tokenizer.all_special_ids, int(tokenizer.mask_token_id or 0)
