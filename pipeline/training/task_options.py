@@ -102,7 +102,8 @@ class TagOptions(TaskOptions):
     text_column: str = "text"
     spans_column: str | None = None
     epochs: float = 8.0
-    rate: float = 3e-4
+    optimizer: str = "muon"
+    rate: float = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
