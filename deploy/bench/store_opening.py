@@ -19,8 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 _DIM, _ROWS = 64, 50
-#: Processes of each checkout, and how often each opens the store.
-_TURNS, _TIMES = 5, 7
 
 
 def make(store: str, parts: int) -> None:
@@ -79,7 +77,7 @@ def _rows(part: int) -> pa.Table:
     )
 
 
-def measure(store: str) -> dict[str, float]:
+def measure(store: str, times: int) -> dict[str, float]:
     """Return how many milliseconds it takes to open, to search first, again and by a condition.
 
     The shortest of several times counts, each with a store that is opened anew.
@@ -93,7 +91,7 @@ def measure(store: str) -> dict[str, float]:
         took = 1_000 * (time.perf_counter() - began)
         found[name] = min(took, found.get(name, took))
 
-    for _ in range(_TIMES):
+    for _ in range(times):
         began = time.perf_counter()
         opened = Store.open(store)
         timed("open", began)
@@ -125,6 +123,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--parts", type=int, default=1_000, help="parts of the store")
     parser.add_argument("--beside", type=Path, help="another checkout")
+    parser.add_argument("--turns", type=int, default=5, help="processes of each checkout")
+    parser.add_argument("--times", type=int, default=7, help="openings in each process")
     parser.add_argument("--make", help=argparse.SUPPRESS)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -132,7 +132,7 @@ def main() -> None:
         make(given.make, given.parts)
         return
     if given.measure:
-        print(json.dumps(measure(given.measure)))
+        print(json.dumps(measure(given.measure, given.times)))
         return
     checkouts = {"this": Path(__file__).resolve().parents[2]}
     if given.beside:
@@ -142,9 +142,10 @@ def main() -> None:
         for name, checkout in checkouts.items():
             _child(checkout, "--make", f"{folder}/{name}", "--parts", str(given.parts))
         times: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
-        for _ in range(_TURNS):
+        for _ in range(given.turns):
             for name, checkout in checkouts.items():
-                times[name].append(json.loads(_child(checkout, "--measure", f"{folder}/{name}")))
+                words = "--measure", f"{folder}/{name}", "--times", str(given.times)
+                times[name].append(json.loads(_child(checkout, *words)))
     for name, rows in times.items():
         medians = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
         print(name, ", ".join(f"{key} {value:.1f}" for key, value in medians.items()))
