@@ -4,10 +4,12 @@ A store may come from someone else, with digests that fit. So no value is truste
 and names are checked here, and how values agree in `transforms.catalog.agreement`.
 """
 
+import functools
 import math
 import re
-from dataclasses import is_dataclass
-from typing import Annotated, Any, TypeVar
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import pyarrow as pa
@@ -98,17 +100,41 @@ def _decode_other(kind: type, value: Any) -> Any:
 
 def _check(value: Any, made: Any) -> None:
     """Raise ValueError for unknown keys and infinite numbers, which msgspec accepts."""
-    if isinstance(made, float) and not math.isfinite(made):
-        raise ValueError(f"{made} is not a finite number")
-    if isinstance(made, tuple):
+    kind: Any = type(made)
+    if (names := _fields_of(kind)) is not None:
+        known, further = names
+        if not value.keys() <= known:
+            unknown = sorted(value.keys() - known)
+            raise ValueError(f"{kind.__name__} has unknown keys {unknown}")
+        for name in further:
+            if name in value:
+                _check(value[name], getattr(made, name))
+    elif isinstance(made, float):
+        if not math.isfinite(made):
+            raise ValueError(f"{made} is not a finite number")
+    elif isinstance(made, tuple):
         # Defaults of a named tuple have no value in the file.
         for each, part in zip(value, made, strict=False):
             if type(part) not in _CHECKED:
                 _check(each, part)
-    elif is_dataclass(made):
-        known = vars(made)
-        if unknown := value.keys() - known.keys():
-            raise ValueError(f"{type(made).__name__} has unknown keys {sorted(unknown)}")
-        for name, each in value.items():
-            if type(known[name]) not in _CHECKED:
-                _check(each, known[name])
+
+
+@functools.cache
+def _fields_of(kind: type) -> tuple[frozenset[str], tuple[str, ...]] | None:
+    """Return the names of a dataclass's fields, and of those whose values `_check` must see.
+
+    Of another type, return None.
+    """
+    if not is_dataclass(kind):
+        return None
+    hints = get_type_hints(kind)
+    names = frozenset(field.name for field in fields(kind))
+    return names, tuple(name for name in names if not _is_plain(hints[name]))
+
+
+def _is_plain(hint: Any) -> bool:
+    return (
+        hint in _CHECKED
+        or get_origin(hint) is dict
+        or (get_origin(hint) in (Union, UnionType) and all(map(_is_plain, get_args(hint))))
+    )

@@ -127,16 +127,20 @@ class RowReader:
 
     def _by_group(self, rows: Rows) -> Iterator["_Group"]:
         """Yield sorted global rows by row group, without row -1."""
-        parts = np.searchsorted(self._edges, rows, side="right") - 1
-        for part in np.unique(parts[rows >= 0]).tolist():
-            places = np.flatnonzero((parts == part) & (rows >= 0))
-            local = rows[places] - self._edges[part]
+        first = int(np.searchsorted(rows, 0))
+        parts = np.searchsorted(self._edges, rows[first:], side="right") - 1
+        starts = np.flatnonzero(np.diff(parts, prepend=-1)).tolist()
+        for start, stop in itertools.pairwise([*starts, len(parts)]):
+            part = int(parts[start])
             edges = self._group_edges(part)
-            groups = np.searchsorted(edges, local, side="right") - 1
-            cuts = np.flatnonzero(np.diff(groups)) + 1
-            for some, inside in zip(np.split(places, cuts), np.split(local, cuts), strict=True):
-                group = int(np.searchsorted(edges, inside[0], side="right")) - 1
-                yield _Group(part, group, some.tolist(), (inside - edges[group]).tolist())
+            local = rows[first + start : first + stop] - self._edges[part]
+            place = 0
+            for group in np.unique(np.searchsorted(edges, local, side="right")).tolist():
+                last = int(np.searchsorted(local, edges[group]))
+                places = range(first + start + place, first + start + last)
+                inside = local[place:last] - edges[group - 1]
+                yield _Group(part, group - 1, places, inside.tolist())
+                place = last
 
     def _group_edges_uncached(self, part: int) -> npt.NDArray[np.int64]:
         with self._part_file(part) as file:
@@ -170,7 +174,7 @@ class _Group:
 
     part: int
     number: int
-    places: list[int]
+    places: range
     rows: list[int]
 
 
