@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.training.options import DistillOptions
-from pipeline.training.reports import reporter, write_records
+from pipeline.training.reports import reporter, resume, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import (
@@ -129,8 +129,7 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
         report=report,
         seed=options.seed,
     )
-    if options.resume and trainer.resume():
-        tell(f"resumed at step {trainer.state.step}")
+    resume(trainer, options, tell)
     state = trainer.run()
     write_model(
         options.output,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.training.options import FinetuneOptions
-from pipeline.training.reports import reporter, write_records
+from pipeline.training.reports import reporter, resume, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import fingerprint, prepare_work_folder
@@ -127,9 +127,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
         report=report,
         seed=options.seed,
     )
-    if options.resume and trainer.resume():
-        tell(f"resumed at step {trainer.state.step}")
-    else:
+    if not resume(trainer, options, tell):
         trainer.validate(None, {})
     state = trainer.run()
     share = options.average

@@ -55,8 +55,7 @@ def finetune_classify(
     tell = timed_log(log)
     check_output(options.output, options.work, HEAD)
     max_tokens = window_tokens(options)
-    check_files(options.data, "data")
-    check_files(options.validation, "validation")
+    check_files(options)
     read = partial(
         read_labelled,
         text=options.text_column,

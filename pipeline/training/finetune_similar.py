@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.training.reports import reporter, write_records
+from pipeline.training.reports import reporter, resume, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import SimilarOptions
 from pipeline.training.task_training import (
@@ -92,9 +92,7 @@ def finetune_similar(
         report=report,
         seed=options.seed,
     )
-    if options.resume and trainer.resume():
-        tell(f"resumed at step {trainer.state.step}")
-    else:
+    if not resume(trainer, options, tell):
         trainer.validate(None, {})
     state = trainer.run()
     share = options.average
@@ -114,8 +112,7 @@ def finetune_similar(
 def _read(options: SimilarOptions) -> tuple[ScoredPairs, ScoredPairs]:
     """Return the pairs to train on and those of the validation."""
     columns = (options.first_column, options.second_column, options.score_column)
-    check_files(options.data, "data")
-    check_files(options.validation, "validation")
+    check_files(options)
     pairs = read_scored_pairs(options.data, "data", *columns)
     if options.validation:
         return pairs, read_scored_pairs(options.validation, "validation", *columns)

@@ -54,8 +54,7 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
     tell = timed_log(log)
     check_output(options.output, options.work, HEAD)
     max_tokens = window_tokens(options)
-    check_files(options.data, "data")
-    check_files(options.validation, "validation")
+    check_files(options)
     read = partial(
         read_tagged,
         tokens=options.tokens_column,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.training.options import PretrainOptions
-from pipeline.training.reports import reporter, write_records
+from pipeline.training.reports import reporter, resume, write_records
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import (
     fingerprint,
@@ -163,9 +163,7 @@ def pretrain(options: PretrainOptions, log: Callable[[str], object] = print) -> 
         report=report,
         seed=options.seed,
     )
-    if options.resume and trainer.resume():
-        tell(f"resumed at step {trainer.state.step}")
-    else:
+    if not resume(trainer, options, tell):
         trainer.validate(None, {})
     state = trainer.run()
     unigram = unigram_accuracy(held_out, counts)

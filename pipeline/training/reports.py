@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.training.options import TrainingOptions
 from transforms.evaluation.plots import training_curves
 from transforms.training.records import event_writer, write_history
-from transforms.training.trainer import Progress
+from transforms.training.trainer import Progress, Trainer
 
 
 def reporter(options: TrainingOptions, tell: Callable[[str], object]) -> Callable[[Progress], None]:
@@ -23,6 +23,14 @@ def reporter(options: TrainingOptions, tell: Callable[[str], object]) -> Callabl
             events(progress)
 
     return report
+
+
+def resume(trainer: Trainer, options: TrainingOptions, tell: Callable[[str], object]) -> bool:
+    """Load the checkpoint if that is asked for and there is one; return whether it was loaded."""
+    resumed = options.resume and trainer.resume()
+    if resumed:
+        tell(f"resumed at step {trainer.state.step}")
+    return resumed
 
 
 def write_records(folder: Path, name: str, history: Sequence[Mapping[str, float]]) -> None:

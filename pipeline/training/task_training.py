@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.training.reports import reporter, write_records
+from pipeline.training.reports import reporter, resume, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import TaskOptions
 from pipeline.training.work_folder import fingerprint, prepare_work_folder
@@ -115,8 +115,7 @@ def train(
         report=reporter(options, tell),
         seed=options.seed,
     )
-    if options.resume and trainer.resume():
-        tell(f"resumed at step {trainer.state.step}")
+    resume(trainer, options, tell)
     return trainer.run()
 
 
@@ -179,11 +178,12 @@ def shown_settings(options: TaskOptions, state: State) -> dict[str, object]:
     }
 
 
-def check_files(paths: tuple[Path, ...], option: str) -> None:
-    """Raise BadInput if a file does not exist, before its hash is computed."""
-    for path in paths:
-        if not path.is_file():
-            raise BadInput(option, str(path), "does not exist", "Name a Parquet file")
+def check_files(options: TaskOptions) -> None:
+    """Raise BadInput if a file of rows does not exist, before its hash is computed."""
+    for option, paths in (("data", options.data), ("validation", options.validation)):
+        for path in paths:
+            if not path.is_file():
+                raise BadInput(option, str(path), "does not exist", "Name a Parquet file")
 
 
 def file_names(paths: tuple[Path, ...]) -> str:

@@ -331,7 +331,7 @@ def use(work: Path, what: str) -> str:
     """Read a store in each way, verify it, and write to it."""
     _prepare(base()[0].parent)
     store, expected = str(work / "store"), base()[1]
-    moved = _state(work / "moved")
+    moved = contents(work / "moved")
     errors: dict[str, AlbeamError] = {}
     wrong = []
     for name, read in READERS.items():
@@ -350,14 +350,15 @@ def use(work: Path, what: str) -> str:
             write(store)
         except AlbeamError as error:
             errors[name] = error
-    if _state(work / "moved") != moved:
+    if contents(work / "moved") != moved:
         raise Wrong("a file behind a link was changed")
     if errors:
         raise next(iter(errors.values()))
     return CHANGED if wrong else SAME
 
 
-def _state(path: Path) -> dict[str, bytes]:
+def contents(path: Path) -> dict[str, bytes]:
+    """Return the content of a file, or of each file of a folder."""
     paths = sorted(path.rglob("*")) if path.is_dir() else [path] if path.is_file() else []
     return {str(each): each.read_bytes() for each in paths if each.is_file()}
 

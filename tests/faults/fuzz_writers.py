@@ -31,7 +31,13 @@ from tests.faults.fuzz_harness import (
     in_child,
     mutate_bytes,
 )
-from tests.faults.fuzz_stores import change_table, change_value, replace_file, seal_again
+from tests.faults.fuzz_stores import (
+    change_table,
+    change_value,
+    contents,
+    replace_file,
+    seal_again,
+)
 from tests.support.stores import DIM, add_segment, make_identity
 from transforms.catalog.integrity import intact_parts
 from transforms.catalog.layout import SegmentPaths
@@ -261,9 +267,9 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
 def use(work: Path, what: str) -> str:
     """Use a store as each writer does."""
     os.environ["HOME"] = str(base())
-    moved, given = _state(work / "moved"), _state(work / "in")
+    moved, given = contents(work / "moved"), contents(work / "in")
     answers, errors = _answers(work)
-    if _state(work / "moved") != moved or _state(work / "in") != given:
+    if contents(work / "moved") != moved or contents(work / "in") != given:
         raise Wrong("a file outside of the store was changed")
     if errors:
         raise errors[0]
@@ -279,11 +285,6 @@ def _answers(work: Path) -> tuple[str, list[AlbeamError]]:
         except AlbeamError as error:
             errors.append(error)
     return repr(answers), errors
-
-
-def _state(path: Path) -> dict[str, bytes]:
-    paths = sorted(path.rglob("*")) if path.is_dir() else [path] if path.is_file() else []
-    return {str(each): each.read_bytes() for each in paths if each.is_file()}
 
 
 def fuzzer() -> Fuzzer:

@@ -51,7 +51,7 @@ class Tokenizer:
         backend: the ``tokenizers.Tokenizer``.
         prefix: the ids of the special tokens before a passage.
         suffix: the ids of the special tokens after it.
-        unknown: the id that stands for what the vocabulary lacks; None if it lacks nothing.
+        unknown: the id of a piece of text that the vocabulary lacks; None if it lacks nothing.
         slow_texts: the texts that were tokenized whole since the last `take_slow_texts`.
     """
 
@@ -60,7 +60,7 @@ class Tokenizer:
 
         Args:
             backend: the ``tokenizers.Tokenizer``.
-            unknown: the id that stands for what the vocabulary lacks.
+            unknown: the id of a piece of text that the vocabulary lacks.
             name: the user's name of the model, for errors.
         """
         self.unknown, self._name = unknown, name

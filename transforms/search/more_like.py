@@ -43,9 +43,9 @@ def search_like(
         problem = "ranks by words, and like gives none"
         raise BadInput("mode", options.mode, problem, "Use mode dense")
     given = {*like, *unlike}
-    wanted = replace(options, k=options.k + options.offset + len(given), offset=0)
+    k = options.k + options.offset + len(given)
     vector = direction(store, like, unlike)
-    [found] = store.search(vector, wanted.k, "dense", wanted.where, diverse=wanted.diverse)
+    [found] = store.search(vector, k, "dense", options.where, diverse=options.diverse)
     others = [hit for hit in found if hit.document_id not in given]
     page = others[options.offset : options.offset + options.k]
     ranked = [replace(hit, rank=rank) for rank, hit in enumerate(page, options.offset + 1)]

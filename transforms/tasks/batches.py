@@ -10,6 +10,7 @@ import torch
 
 from transforms.encoder.batching import batches_by_length, pad
 from transforms.tasks.windows import Int64, Windows
+from transforms.training.epochs import batches_from
 
 #: Batches that are sorted by length together. More mean less padding and less chance.
 _SORTED_TOGETHER = 32
@@ -63,13 +64,8 @@ class EpochBatches:
         return [WindowBatch(windows, made[place]) for place in rng.permutation(len(made))]
 
     def batches(self, start: int) -> Iterator[WindowBatch]:
-        """Yield batches without end, from the one numbered ``start`` on."""
-        number = 0
-        while True:
-            made = self.epoch(number)
-            yield from made[start:]
-            start = max(0, start - len(made))
-            number += 1
+        """Return batches without end, from the one numbered ``start`` on."""
+        return batches_from(self.epoch, start)
 
 
 def validation_batches(windows: Windows, batch_tokens: int) -> list[WindowBatch]:

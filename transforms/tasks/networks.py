@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from transforms.models.tokenizer import Tokenizer, load_fast_tokenizer
 from transforms.tasks.batches import WindowBatch
 from transforms.tasks.labels import Classes
 from transforms.training.inputs import check_model
+from transforms.training.student import autocast
 
 #: transformers' class of each task's head.
 _HEADS = {
@@ -103,16 +103,11 @@ class HeadNetwork:
         self.precision: torch.dtype = getattr(torch, placement.dtype)
         self.model = self.model.to(self.device).train()
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """Return a context in which matrix products have the chosen precision."""
-        enabled = self.precision != torch.float32
-        return torch.autocast(self.device.type, self.precision, enabled=enabled)
-
     def logits(self, batch: WindowBatch) -> torch.Tensor:
         """Score a batch: float32 ``[rows, classes]``, of a tagger ``[rows, longest, classes]``."""
         ids = batch.ids().to(self.device)
         mask = ids >= 0
-        with self.autocast():
+        with autocast(self.device, self.precision):
             found = self.model(
                 input_ids=ids.clamp(min=0), attention_mask=None if bool(mask.all()) else mask.long()
             )

@@ -13,6 +13,7 @@ import torch
 
 from transforms.errors import BadInput
 from transforms.training.contrastive import embed_all
+from transforms.training.epochs import batches_from
 from transforms.training.hard_negatives import Int32
 from transforms.training.inputs import read_columns
 from transforms.training.student import Student
@@ -122,13 +123,8 @@ class PairBatches:
         return [rows for rows in made if len(rows) > 1] or [order]
 
     def batches(self, start: int) -> Iterator[Int64]:
-        """Yield batches without end, from the one numbered ``start`` on."""
-        number = 0
-        while True:
-            made = self.epoch(number)
-            yield from made[start:]
-            start = max(0, start - len(made))
-            number += 1
+        """Return batches without end, from the one numbered ``start`` on."""
+        return batches_from(self.epoch, start)
 
 
 class SimilarityObjective:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import BadInput
+from transforms.training.epochs import batches_from
 from transforms.training.inputs import read_columns
 
 #: The share of a corpus' passages that validation takes, and the most passages.
@@ -224,11 +225,5 @@ class PairData:
         return PairBatch(corpus, passages, list(asked), relevant)
 
     def batches(self, start: int) -> Iterator[PairBatch]:
-        """Yield batches without end, from the one numbered `start` on."""
-        number = 0
-        while True:
-            made = self.epoch(number)
-            if start < len(made):
-                yield from made[start:]
-            start = max(0, start - len(made))
-            number += 1
+        """Return batches without end, from the one numbered `start` on."""
+        return batches_from(self.epoch, start)

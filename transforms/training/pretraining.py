@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from transforms.errors import BadInput
 from transforms.models.model_files import refusing
 from transforms.models.options import Placement
 from transforms.training.pretraining_data import PretrainingBatch
+from transforms.training.student import autocast
 
 #: How the names of the weights begin that an encoder alone lacks.
 HEAD = ("predictions.", "sop_classifier.", "albert.pooler.")
@@ -81,18 +81,13 @@ class PretrainingNetwork:
         self.precision: torch.dtype = getattr(torch, placement.dtype)
         self.model = self.model.to(self.device).train()
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """Return a context in which matrix products have the chosen precision."""
-        enabled = self.precision != torch.float32
-        return torch.autocast(self.device.type, self.precision, enabled=enabled)
-
     def logits(self, batch: PretrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Score the masked tokens, ``[masked, vocabulary]``, and the order, ``[rows, 2]``.
 
         The head for words computes masked tokens alone. Both results are float32.
         """
         mask = batch.ids >= 0
-        with self.autocast():
+        with autocast(self.device, self.precision):
             found = self.model.albert(
                 input_ids=batch.ids.clamp(min=0),
                 attention_mask=None if bool(mask.all()) else mask.long(),

@@ -33,6 +33,11 @@ def resolve_training_placement(device: str, precision: str) -> Placement:
     return Placement(device, precision)
 
 
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
+    """Return a context in which matrix products have a precision."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
 @dataclass(frozen=True)
 class LossWeights:
     """The weights of the parts of the distillation loss."""
@@ -85,15 +90,10 @@ class Student:
         self.precision: torch.dtype = getattr(torch, placement.dtype)
         self.model = model.to(self.device).train()
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """Return a context in which matrix products have the chosen precision."""
-        enabled = self.precision != torch.float32
-        return torch.autocast(self.device.type, self.precision, enabled=enabled)
-
     def states(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode int64 ids [batch, tokens], padded with -1; return the last states and the mask."""
         mask = ids >= 0
-        with self.autocast():
+        with autocast(self.device, self.precision):
             found = self.model(
                 input_ids=ids.clamp(min=0), attention_mask=None if bool(mask.all()) else mask.long()
             )
