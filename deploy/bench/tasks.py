@@ -30,8 +30,8 @@ from transforms.index.options import IndexOptions, LexicalOptions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.storage import filesystem
-from transforms.tasks.documents import stored_documents
-from transforms.tasks.head_files import read_head
+from transforms.tasks.prediction.documents import stored_documents
+from transforms.tasks.vector_heads.head_files import read_head
 
 #: The least value of a figure, or the most.
 LEAST = {

@@ -28,11 +28,11 @@ from pipeline.training.task_training import window_tokens
 from transforms.encoder.network import without_logs
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_folder
-from transforms.tasks.batches import validation_batches
-from transforms.tasks.classification import text_scores
-from transforms.tasks.labels import Classes
-from transforms.tasks.networks import HeadNetwork, load_tokenizer
-from transforms.tasks.windows import cut_windows
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.networks.batches import validation_batches
+from transforms.tasks.networks.classification import text_scores
+from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+from transforms.tasks.networks.windows import cut_windows
 from transforms.training.student import resolve_training_placement
 from transforms.training.trainer import Trainer
 

@@ -17,7 +17,7 @@ from transforms.models.resolve import find_model
 from transforms.storage import filesystem
 from transforms.storage.output_files import writing
 from transforms.storage.parquet_files import CheckedFile, reading_input
-from transforms.tasks.similarity import similarities
+from transforms.tasks.prediction.similarity import similarities
 
 FIRST, SECOND, SIMILARITY = "sentence1", "sentence2", "similarity"
 #: Pairs that are embedded at once.

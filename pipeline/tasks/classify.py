@@ -7,11 +7,11 @@ from pipeline.tasks.options import ClassifyOptions
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.tasks.documents import stored_documents, unique_documents
-from transforms.tasks.fit_head import fit_head
-from transforms.tasks.head_files import check_head_output, write_head
-from transforms.tasks.labels import LabelledRows, learn_classes, read_labelled
-from transforms.tasks.metrics import ClassMetrics
+from transforms.tasks.data.labels import LabelledRows, learn_classes, read_labelled
+from transforms.tasks.metrics.class_metrics import ClassMetrics
+from transforms.tasks.prediction.documents import stored_documents, unique_documents
+from transforms.tasks.vector_heads.fit_head import fit_head
+from transforms.tasks.vector_heads.head_files import check_head_output, write_head
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,23 @@ from transforms.errors import BadInput
 from transforms.models.resolve import find_model, options_for
 from transforms.storage import filesystem
 from transforms.storage.output_files import check_writable, write_text
-from transforms.tasks.documents import (
-    Documents,
-    embedded_documents,
-    stored_documents,
-    unique_documents,
-)
-from transforms.tasks.head_files import read_head
-from transforms.tasks.labels import Classes, Codes, LabelledRows, read_labelled
-from transforms.tasks.metrics import ClassMetrics, class_metrics
-from transforms.tasks.task_page import task_page, worst_examples
-from transforms.tasks.text_classifier import (
+from transforms.tasks.data.labels import Classes, Codes, LabelledRows, read_labelled
+from transforms.tasks.metrics.class_metrics import ClassMetrics, class_metrics
+from transforms.tasks.metrics.task_page import task_page, worst_examples
+from transforms.tasks.networks.text_classifier import (
     TextClassifier,
     classifier_digest,
     read_classifier,
     read_kind,
 )
-from transforms.tasks.vector_head import Scores, VectorHead
+from transforms.tasks.prediction.documents import (
+    Documents,
+    embedded_documents,
+    stored_documents,
+    unique_documents,
+)
+from transforms.tasks.vector_heads.head_files import read_head
+from transforms.tasks.vector_heads.vector_head import Scores, VectorHead
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from transforms.ingest.read_parts import ReadParts
 from transforms.ingest.write_parts import WriteParts
 from transforms.storage import filesystem
 from transforms.storage.probe import probe_exclusive
-from transforms.tasks.label_column import labelled_format, labelled_name, open_labelled
-from transforms.tasks.vector_head import VectorHead
+from transforms.tasks.prediction.label_column import labelled_format, labelled_name, open_labelled
+from transforms.tasks.vector_heads.vector_head import VectorHead
 from transforms.transactions.compaction import (
     Source,
     check_compaction,

@@ -14,10 +14,10 @@ from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.tasks.head_files import read_head
-from transforms.tasks.label_column import check_column
-from transforms.tasks.prediction_files import count_labels
-from transforms.tasks.text_classifier import read_classifier, read_kind
+from transforms.tasks.networks.text_classifier import read_classifier, read_kind
+from transforms.tasks.prediction.label_column import check_column
+from transforms.tasks.prediction.prediction_files import count_labels
+from transforms.tasks.vector_heads.head_files import read_head
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from transforms.catalog.parts import complete_parts
 from transforms.catalog.segment import PartInfo
 from transforms.ingest.write_parts import WriteParts
 from transforms.storage import filesystem
-from transforms.tasks.predict import PredictionFormat
-from transforms.tasks.prediction_files import PredictionPaths, prepare_folder
+from transforms.tasks.prediction.predict import PredictionFormat
+from transforms.tasks.prediction.prediction_files import PredictionPaths, prepare_folder
 
 
 def write_predictions(

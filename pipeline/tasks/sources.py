@@ -26,10 +26,10 @@ from transforms.models.resolve import find_model, options_for
 from transforms.models.tokenizer import load_tokenizer
 from transforms.storage import filesystem, remedies
 from transforms.storage.input_files import find_inputs
-from transforms.tasks.labels import Classes
-from transforms.tasks.predict import Predict, PredictTexts
-from transforms.tasks.text_classifier import ClassifierSettings, classifier_digest
-from transforms.tasks.vector_head import VectorHead
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.networks.text_classifier import ClassifierSettings, classifier_digest
+from transforms.tasks.prediction.predict import Predict, PredictTexts
+from transforms.tasks.vector_heads.vector_head import VectorHead
 from transforms.transactions.compaction import Source as StoredSegment
 from transforms.transactions.compaction import check_compaction, compacted_format, plan_compaction
 from transforms.transactions.compaction_rows import open_live

@@ -21,13 +21,13 @@ from pipeline.training.task_training import (
     write,
 )
 from pipeline.training.timed_log import timed_log
-from transforms.tasks.augmentation import augment, near_words
-from transforms.tasks.batches import EpochBatches, validation_batches
-from transforms.tasks.classification import ClassifierObjective, class_weights
-from transforms.tasks.head_options import HEAD
-from transforms.tasks.labels import learn_classes, read_labelled
-from transforms.tasks.networks import HeadNetwork, load_tokenizer
-from transforms.tasks.windows import Windows, cut_windows
+from transforms.tasks.data.augmentation import augment, near_words
+from transforms.tasks.data.labels import learn_classes, read_labelled
+from transforms.tasks.networks.batches import EpochBatches, validation_batches
+from transforms.tasks.networks.classification import ClassifierObjective, class_weights
+from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+from transforms.tasks.networks.windows import Windows, cut_windows
+from transforms.tasks.training_options import HEAD
 from transforms.training.inputs import check_output
 from transforms.training.student import resolve_training_placement
 

@@ -21,8 +21,8 @@ from pipeline.training.task_training import (
 )
 from pipeline.training.timed_log import timed_log
 from transforms.errors import BadInput
-from transforms.tasks.cards import model_card
-from transforms.tasks.similarity_training import (
+from transforms.tasks.networks.cards import model_card
+from transforms.tasks.networks.similarity_training import (
     PairBatches,
     ScoredPairs,
     SimilarityObjective,

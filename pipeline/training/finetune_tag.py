@@ -21,12 +21,12 @@ from pipeline.training.task_training import (
     write,
 )
 from pipeline.training.timed_log import timed_log
-from transforms.tasks.batches import EpochBatches, validation_batches
-from transforms.tasks.head_options import HEAD
-from transforms.tasks.networks import HeadNetwork, load_tokenizer
-from transforms.tasks.tag_rows import learn_tags, read_tagged
-from transforms.tasks.tagging import TaggerObjective, place_words
-from transforms.tasks.windows import cut_windows
+from transforms.tasks.data.tag_rows import learn_tags, read_tagged
+from transforms.tasks.networks.batches import EpochBatches, validation_batches
+from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+from transforms.tasks.networks.tagging import TaggerObjective, place_words
+from transforms.tasks.networks.windows import cut_windows
+from transforms.tasks.training_options import HEAD
 from transforms.training.inputs import check_output
 from transforms.training.student import resolve_training_placement
 

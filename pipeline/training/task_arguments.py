@@ -10,8 +10,8 @@ from pipeline.training.task_options import (
     TagOptions,
     TaskOptions,
 )
-from transforms.tasks.head_options import AUGMENTATIONS
 from transforms.tasks.options import CLASS_WEIGHTS
+from transforms.tasks.training_options import AUGMENTATIONS
 
 
 def classify_training_arguments(parser: argparse.ArgumentParser) -> None:

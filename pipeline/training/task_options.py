@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pipeline.training.options import TrainingOptions
 from transforms.errors import BadInput, check_choice, check_share
-from transforms.tasks.head_options import AUGMENTATIONS
 from transforms.tasks.options import CLASS_WEIGHTS
+from transforms.tasks.training_options import AUGMENTATIONS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from pipeline.training.task_options import TaskOptions
 from pipeline.training.work_folder import fingerprint, prepare_work_folder
 from transforms.errors import BadInput
 from transforms.models.resolve import read_config, usable_positions
-from transforms.tasks.cards import model_card
-from transforms.tasks.networks import HeadNetwork
-from transforms.tasks.saving import write_network
+from transforms.tasks.networks.cards import model_card
+from transforms.tasks.networks.head_network import HeadNetwork
+from transforms.tasks.networks.saving import write_network
 from transforms.training.adapters import choose_weights
 from transforms.training.checkpoints import State
 from transforms.training.export import max_tokens_of

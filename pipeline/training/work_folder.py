@@ -36,12 +36,19 @@ def read_or_create(path: Path, create: Callable[[], bytes]) -> bytes:
     return path.read_bytes()
 
 
-def read_texts(paths: Sequence[Path]) -> list[str]:
-    """Read the column `text` of Parquet files, without empty texts and duplicates."""
+def read_texts(paths: Sequence[Path], *, keep_lines: bool = False) -> list[str]:
+    """Read the column `text` of Parquet files, without empty texts and duplicates.
+
+    Any white space becomes one blank; with ``keep_lines`` line ends stay.
+    """
     found: dict[str, None] = {}
     for path in paths:
         column = read_columns(path, "texts", {"text": "text"})["text"].to_pylist()
-        found.update((" ".join(text.split()), None) for text in column if text and text.strip())
+        for text in column:
+            lines = text.splitlines() if keep_lines and text else [text or ""]
+            clean = "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
+            if clean:
+                found[clean] = None
     return list(found)
 
 

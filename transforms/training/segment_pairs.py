@@ -16,7 +16,7 @@ Ids = npt.NDArray[np.int32]
 
 #: The share of rows that are shorter than they could be, as in BERT and ALBERT.
 _SHORT = 0.1
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"'”’)\]])\s+|(?<=[。！？])\s*")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"'”’)\]])\s+|(?<=[。！？])\s*|\n+")
 _TEXTS_AT_ONCE = 4096
 
 
@@ -66,7 +66,7 @@ class Segments:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split a text after the marks that end sentences."""
+    """Split a text after the marks that end sentences, and at line ends."""
     return [sentence for sentence in _SENTENCE.split(text) if sentence]
 
 

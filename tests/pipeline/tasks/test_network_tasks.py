@@ -19,7 +19,7 @@ from tests.support.commands import printed
 from tests.support.raising import raises
 from transforms.errors import BadInput
 from transforms.models.options import Placement
-from transforms.tasks.text_classifier import TextClassifier, read_classifier, read_kind
+from transforms.tasks.networks.text_classifier import TextClassifier, read_classifier, read_kind
 
 EXACT = ("--device", "cpu", "--dtype", "float32")
 

@@ -25,8 +25,8 @@ from transforms import Store
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.tasks.predict import CLASSES_KEY
-from transforms.tasks.prediction_files import PredictionPaths
+from transforms.tasks.prediction.predict import CLASSES_KEY
+from transforms.tasks.prediction.prediction_files import PredictionPaths
 
 #: Words of one topic stand in no text of the other.
 TOPICS = {

@@ -21,7 +21,7 @@ from tests.support.models import WORDS, make_model
 from tests.support.raising import raises
 from tests.support.training import kill_at
 from transforms.errors import BadInput
-from transforms.tasks.similarity_training import PairBatches, ranking_loss, spearman
+from transforms.tasks.networks.similarity_training import PairBatches, ranking_loss, spearman
 
 
 def write_pairs(path: Path, count: int, seed: int = 0) -> Path:

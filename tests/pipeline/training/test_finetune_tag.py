@@ -19,11 +19,11 @@ from tests.support.commands import printed
 from tests.support.models import WORDS, make_model
 from tests.support.training import kill_at
 from transforms.models.options import Placement
-from transforms.tasks.bio import entities, join_words
-from transforms.tasks.entity_metrics import entity_metrics
-from transforms.tasks.labels import Classes
-from transforms.tasks.networks import HeadNetwork, load_tokenizer
-from transforms.tasks.tagging import find_entities
+from transforms.tasks.data.bio import entities, join_words
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.metrics.entity_metrics import entity_metrics
+from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+from transforms.tasks.networks.tagging import find_entities
 
 PLACES = {"river", "village", "island"}
 NAMES = ("O", "B-person", "I-person", "B-place", "I-place")

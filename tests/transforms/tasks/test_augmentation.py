@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.models import make_texts
-from transforms.tasks.augmentation import augment, near_words
-from transforms.tasks.head_options import AUGMENTATIONS
+from transforms.tasks.data.augmentation import augment, near_words
+from transforms.tasks.training_options import AUGMENTATIONS
 
 TEXTS = make_texts(50, 2, longest=40)
 NEAR = {"river": ["ocean"], "music": ["colour", "paper"]}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.raising import raises
 from transforms.errors import BadInput
-from transforms.tasks.labels import Classes, LabelledRows, learn_classes, read_labelled
+from transforms.tasks.data.labels import Classes, LabelledRows, learn_classes, read_labelled
 
 
 def rows(folder: Path, labels: Any, several: bool = False, name: str = "data") -> LabelledRows:

@@ -6,9 +6,9 @@ from nervaluate.evaluator import Evaluator
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, log_loss
 
-from transforms.tasks.entity_metrics import entity_metrics
-from transforms.tasks.metrics import class_metrics
-from transforms.tasks.text_metrics import answer_metrics, similarity_metrics
+from transforms.tasks.metrics.class_metrics import class_metrics
+from transforms.tasks.metrics.entity_metrics import entity_metrics
+from transforms.tasks.metrics.text_metrics import answer_metrics, similarity_metrics
 
 #: Four rows of three classes; the second is wrong.
 KNOWN = np.array([0, 1, 2, 2])

@@ -11,17 +11,17 @@ from transforms.errors import BadInput
 from transforms.ingest.part_tables import chunk_of
 from transforms.storage.schema import REJECT, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
-from transforms.tasks.documents import stored_documents
-from transforms.tasks.label_column import add_labels, check_column
-from transforms.tasks.labels import Classes
-from transforms.tasks.predict import (
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.prediction.documents import stored_documents
+from transforms.tasks.prediction.label_column import add_labels, check_column
+from transforms.tasks.prediction.predict import (
     PredictionFormat,
     choose_labels,
     gather_documents,
     label_type,
     predict_documents,
 )
-from transforms.tasks.vector_head import VectorHead
+from transforms.tasks.vector_heads.vector_head import VectorHead
 
 
 def make_head(classes: Classes) -> VectorHead:

@@ -11,7 +11,7 @@ from transforms.encoder.encoder import Encoder, load_encoder
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
-from transforms.tasks.similarity import similarities
+from transforms.tasks.prediction.similarity import similarities
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from tests.support.models import make_tokenizer
 from tests.support.raising import raises
 from transforms.errors import BadInput
 from transforms.models.tokenizer import Tokenizer
-from transforms.tasks.bio import Span, entities, find_words, join_words, repair, tag_words
-from transforms.tasks.tag_rows import learn_tags, read_tagged
-from transforms.tasks.tagging import place_words
-from transforms.tasks.windows import cut_windows
+from transforms.tasks.data.bio import Span, entities, find_words, join_words, repair, tag_words
+from transforms.tasks.data.tag_rows import learn_tags, read_tagged
+from transforms.tasks.networks.tagging import place_words
+from transforms.tasks.networks.windows import cut_windows
 
 TEXT = "Über die River-Stone, 1½ naïve été: music!"
 

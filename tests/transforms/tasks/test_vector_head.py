@@ -14,11 +14,11 @@ from sklearn.linear_model import LogisticRegression
 from tests.support.raising import raises
 from tests.support.stores import make_identity, make_vectors
 from transforms.errors import BadInput
-from transforms.tasks.fit_head import choose_strength, fit_head
-from transforms.tasks.head_files import check_head_output, read_head, write_head
-from transforms.tasks.labels import Classes
+from transforms.tasks.data.labels import Classes
 from transforms.tasks.options import STRENGTHS, HeadOptions
-from transforms.tasks.vector_head import VectorHead, document_vectors
+from transforms.tasks.vector_heads.fit_head import choose_strength, fit_head
+from transforms.tasks.vector_heads.head_files import check_head_output, read_head, write_head
+from transforms.tasks.vector_heads.vector_head import VectorHead, document_vectors
 
 ENCODER = make_identity()
 ABC = Classes(("a", "b", "c"))

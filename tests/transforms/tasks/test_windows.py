@@ -6,9 +6,9 @@ import numpy as np
 
 from tests.support.models import make_texts, make_tokenizer
 from transforms.models.tokenizer import Tokenizer
-from transforms.tasks.batches import EpochBatches, validation_batches
-from transforms.tasks.networks import pooled
-from transforms.tasks.windows import cut_windows, window_starts
+from transforms.tasks.networks.batches import EpochBatches, validation_batches
+from transforms.tasks.networks.head_network import pooled
+from transforms.tasks.networks.windows import cut_windows, window_starts
 
 
 def tokenizer() -> Tokenizer:

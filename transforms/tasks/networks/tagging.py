@@ -15,10 +15,10 @@ from torch.nn.functional import cross_entropy
 
 from transforms.encoder.batching import pad
 from transforms.models.tokenizer import Tokenizer
-from transforms.tasks.batches import WindowBatch, validation_batches
-from transforms.tasks.bio import OUTSIDE, Spans, entities, find_words
-from transforms.tasks.networks import HeadNetwork
-from transforms.tasks.windows import Int64, Windows, cut_windows
+from transforms.tasks.data.bio import OUTSIDE, Spans, entities, find_words
+from transforms.tasks.networks.batches import WindowBatch, validation_batches
+from transforms.tasks.networks.head_network import HeadNetwork
+from transforms.tasks.networks.windows import Int64, Windows, cut_windows
 
 #: The label of what no loss is computed for.
 _IGNORED = -100

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from transforms.encoder.batching import batches_by_length, pad
-from transforms.tasks.windows import Int64, Windows
+from transforms.tasks.networks.windows import Int64, Windows
 from transforms.training.epochs import batches_from
 
 #: Batches that are sorted by length together. More mean less padding and less chance.

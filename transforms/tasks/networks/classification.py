@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from transforms.tasks.batches import WindowBatch
-from transforms.tasks.labels import Codes
-from transforms.tasks.networks import HeadNetwork, pooled
+from transforms.tasks.data.labels import Codes
+from transforms.tasks.networks.batches import WindowBatch
+from transforms.tasks.networks.head_network import HeadNetwork, pooled
 
 
 def class_weights(codes: Codes, classes: int) -> npt.NDArray[np.float32]:

@@ -15,9 +15,9 @@ from markupsafe import Markup
 from transforms.evaluation import svg
 from transforms.evaluation.report_charts import Card
 from transforms.evaluation.report_page import environment, shortened
-from transforms.tasks.labels import Classes, Codes
-from transforms.tasks.metrics import ClassMetrics, Quality
-from transforms.tasks.vector_head import Scores
+from transforms.tasks.data.labels import Classes, Codes
+from transforms.tasks.metrics.class_metrics import ClassMetrics, Quality
+from transforms.tasks.vector_heads.vector_head import Scores
 
 _HEADLINE = ("accuracy", "macro_f1", "log_loss", "calibration_error")
 _WORST = 24

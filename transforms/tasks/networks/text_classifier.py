@@ -18,8 +18,8 @@ from transforms.models.options import Placement
 from transforms.models.resolve import load_config, usable_positions
 from transforms.models.weights import read_weights
 from transforms.runtime.once import Once
-from transforms.tasks.head_options import HEAD
-from transforms.tasks.labels import Classes
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.training_options import HEAD
 
 VERSION = 1
 _KEYS = ("version", "kind", "task", "classes", "max_tokens", "overlap", "metrics")
@@ -127,7 +127,7 @@ class TextClassifier:
             placement: the device, and the dtype of matrix products: ``auto``, ``float32`` or
                 ``bfloat16``.
         """
-        from transforms.tasks.networks import HeadNetwork, load_tokenizer
+        from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
         from transforms.training.student import resolve_training_placement
 
         if placement.dtype == "float16":
@@ -146,9 +146,9 @@ class TextClassifier:
         """
         import torch
 
-        from transforms.tasks.batches import validation_batches
-        from transforms.tasks.classification import text_scores
-        from transforms.tasks.windows import cut_windows
+        from transforms.tasks.networks.batches import validation_batches
+        from transforms.tasks.networks.classification import text_scores
+        from transforms.tasks.networks.windows import cut_windows
 
         if not len(texts):
             return np.zeros((0, len(self.settings.classes.names)), np.float32)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from transforms.evaluation import squad
 from transforms.evaluation.significance import intervals
 from transforms.tasks.libraries import needing_tasks
-from transforms.tasks.resampling import RESAMPLES, Floats, Interval, resampled
+from transforms.tasks.metrics.resampling import RESAMPLES, Floats, Interval, resampled
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from transforms.models.identity import ModelIdentity
 from transforms.models.model_files import inner_path, read_object
 from transforms.models.weights import read_header
 from transforms.storage.output_files import writing
-from transforms.tasks.labels import LONGEST_NAME, MOST_CLASSES, Classes
-from transforms.tasks.vector_head import VectorHead
+from transforms.tasks.data.labels import LONGEST_NAME, MOST_CLASSES, Classes
+from transforms.tasks.vector_heads.vector_head import VectorHead
 
 HEAD_JSON, HEAD_WEIGHTS = "head.json", "head.safetensors"
 VERSION = 1

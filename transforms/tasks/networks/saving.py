@@ -11,7 +11,7 @@ from typing import Any
 
 from transforms.encoder.network import without_logs
 from transforms.errors import AlbeamError
-from transforms.tasks.head_options import HEAD
+from transforms.tasks.training_options import HEAD
 from transforms.training.export import replace_folder, write_json
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from transforms.evaluation.significance import intervals
 from transforms.tasks.libraries import needing_tasks
-from transforms.tasks.resampling import RESAMPLES, Floats, Interval, resampled
+from transforms.tasks.metrics.resampling import RESAMPLES, Floats, Interval, resampled
 
 #: Bins of the confidence, of equal width, for the calibration error.
 BINS = 15

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from transforms.tasks.libraries import needing_tasks
-from transforms.tasks.metrics import Quality
-from transforms.tasks.resampling import RESAMPLES, Floats, Interval, resampled
+from transforms.tasks.metrics.class_metrics import Quality
+from transforms.tasks.metrics.resampling import RESAMPLES, Floats, Interval, resampled
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from transforms.ingest.passages import check_passage_options, split_passages
 from transforms.ingest.read_parts import reject_reasons
 from transforms.storage.schema import FILE, HASH, REJECT, ROW, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
-from transforms.tasks.labels import LabelledRows
-from transforms.tasks.vector_head import Vectors, document_vectors
+from transforms.tasks.data.labels import LabelledRows
+from transforms.tasks.vector_heads.vector_head import Vectors, document_vectors
 from transforms.transactions.compaction import Source
 from transforms.transactions.compaction_rows import whole_documents
 
@@ -102,7 +102,7 @@ def stored_documents(store: str, snapshot: Snapshot, ids: pa.ChunkedArray) -> Do
 def embedded_documents(texts: Sequence[str | None], encoder: Encoder, stride: int) -> Documents:
     """Embed texts as ``albeam embed`` does; texts that it rejects are left out."""
     from transforms.ingest.embed_passages import embed_passages
-    from transforms.tasks.predict import gather_documents
+    from transforms.tasks.prediction.predict import gather_documents
 
     identity = encoder.identity
     options = PassageOptions(identity.max_tokens, stride, identity.passage_prompt)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from transforms.errors import BadInput
 from transforms.models.identity import ModelIdentity
-from transforms.tasks.labels import Classes
+from transforms.tasks.data.labels import Classes
 
 Vectors = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]

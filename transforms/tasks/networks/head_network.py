@@ -18,8 +18,8 @@ from transforms.models.model_files import refusing
 from transforms.models.options import Placement
 from transforms.models.resolve import read_config
 from transforms.models.tokenizer import Tokenizer, load_fast_tokenizer
-from transforms.tasks.batches import WindowBatch
-from transforms.tasks.labels import Classes
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.networks.batches import WindowBatch
 from transforms.training.inputs import check_model
 from transforms.training.student import autocast
 

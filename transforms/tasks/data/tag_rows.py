@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import BadInput
-from transforms.tasks.bio import (
+from transforms.tasks.data.bio import (
     OUTSIDE,
     TAG,
     Span,
@@ -22,7 +22,7 @@ from transforms.tasks.bio import (
     repair,
     tag_words,
 )
-from transforms.tasks.labels import LONGEST_NAME, MOST_CLASSES, Classes
+from transforms.tasks.data.labels import LONGEST_NAME, MOST_CLASSES, Classes
 from transforms.training.inputs import read_columns
 
 

@@ -23,10 +23,10 @@ from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import arrow_coder  # noqa: F401
 from transforms.storage.schema import FILE, HASH, REJECT, ROW, TOKEN_FIELD, TOKENS, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
-from transforms.tasks.head_files import read_head
-from transforms.tasks.labels import Classes
-from transforms.tasks.text_classifier import TextClassifier, classifier_of
-from transforms.tasks.vector_head import Scores, VectorHead, Vectors, document_vectors
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.networks.text_classifier import TextClassifier, classifier_of
+from transforms.tasks.vector_heads.head_files import read_head
+from transforms.tasks.vector_heads.vector_head import Scores, VectorHead, Vectors, document_vectors
 
 #: The key of the classes in a predictions file's metadata: a JSON array of names in the order of
 #: ``scores``.

@@ -20,14 +20,14 @@ from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment
 from transforms.errors import BadInput
 from transforms.ingest.read_parts import Reader
 from transforms.storage.schema import REJECT, RESERVED
-from transforms.tasks.head_files import read_head
-from transforms.tasks.predict import (
+from transforms.tasks.prediction.predict import (
     choose_labels,
     first_passages,
     gather_documents,
     label_type,
 )
-from transforms.tasks.vector_head import VectorHead
+from transforms.tasks.vector_heads.head_files import read_head
+from transforms.tasks.vector_heads.vector_head import VectorHead
 from transforms.transactions.compaction import Source, compacted_format
 from transforms.transactions.compaction_rows import open_live
 

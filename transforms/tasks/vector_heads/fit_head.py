@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from transforms.errors import BadInput
 from transforms.models.identity import ModelIdentity
-from transforms.tasks.labels import Classes, Codes
+from transforms.tasks.data.labels import Classes, Codes
 from transforms.tasks.libraries import needing_tasks
-from transforms.tasks.metrics import ClassMetrics, class_metrics, log_losses
+from transforms.tasks.metrics.class_metrics import ClassMetrics, class_metrics, log_losses
 from transforms.tasks.options import STRENGTHS, HeadOptions
-from transforms.tasks.vector_head import VectorHead, Vectors
+from transforms.tasks.vector_heads.vector_head import VectorHead, Vectors
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""The rows of a task: labels, tags, and changed copies of texts."""

@@ -1,0 +1,1 @@
+"""What a head reaches on known rows, with intervals, and its report page."""

@@ -1,0 +1,1 @@
+"""Encoders with a head: their training, their folders, and what they find in texts."""

@@ -1,0 +1,1 @@
+"""Prediction in bulk: documents in, labels out, into files or a store."""

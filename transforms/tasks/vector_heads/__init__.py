@@ -1,0 +1,1 @@
+"""Heads on stored vectors: fitted with scikit-learn, read and written."""
