@@ -86,6 +86,8 @@ def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
         {
             "held_out": "texts kept for validation",
             "max_tokens": "maximum tokens of two segments, and of a text in the finished model",
+            "average": "share of the new weights in the encoder of the result; the rest are those "
+            "of --model",
         },
     )
     add_shared(parser, PretrainOptions)

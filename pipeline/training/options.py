@@ -56,6 +56,8 @@ class PretrainOptions(TrainingOptions):
         sentence: what is asked about two segments: ``sop``, ``nsp`` or ``none``.
         max_tokens: the most tokens of a row, and where the finished model cuts texts.
         held_out: texts kept for validation.
+        average: the share of the new weights in the encoder of the result; the rest are those of
+            ``model``.
     """
 
     decisive: ClassVar = (
@@ -72,6 +74,7 @@ class PretrainOptions(TrainingOptions):
     sentence: str = "sop"
     max_tokens: int = 256
     held_out: int = 500
+    average: float = 1.0
     rate: float = 2e-3
 
     def __post_init__(self) -> None:
@@ -79,6 +82,11 @@ class PretrainOptions(TrainingOptions):
         super().__post_init__()
         check_choice("masking", self.masking, MASKINGS)
         check_choice("sentence", self.sentence, SENTENCES)
+        check_share("average", self.average)
+        if self.model is None and self.average != 1:
+            raise BadInput(
+                "average", self.average, "mixes in the weights of a model", "Name it as --model"
+            )
         if self.model is not None and self.shape != StudentShape():
             raise BadInput(
                 "model", str(self.model), "has its own shape", "Leave out the options for sizes"

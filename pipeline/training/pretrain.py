@@ -6,9 +6,11 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from pipeline.training.options import PretrainOptions
 from pipeline.training.reports import reporter, resume, write_records
@@ -171,6 +173,11 @@ def pretrain(options: PretrainOptions, log: Callable[[str], object] = print) -> 
     state = trainer.run()
     unigram = unigram_accuracy(held_out, counts)
     result = PretrainingResult.from_state(options.output, state, unigram)
+    if options.model is not None and options.average < 1:
+        network.mix(read_model(options.model)[1], options.average)
+        with torch.inference_mode():
+            found: dict[str, Any] = objective.evaluate(held_out)
+        result = replace(result, **found)
 
     def write_extra(folder: Path) -> None:
         write_records(folder, "pretrain", state.history)
@@ -223,6 +230,7 @@ def _card(options: PretrainOptions, result: PretrainingResult, texts: int, token
         settings={
             "start": "random weights" if options.model is None else options.model.name,
             **{name: value for name, value in options.settings().items() if value is not None},
+            **({"average": options.average} if options.average < 1 else {}),
             "steps taken": result.steps,
             "step of the weights": result.best_step,
         },

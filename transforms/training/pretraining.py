@@ -98,6 +98,16 @@ class PretrainingNetwork:
             order = self.model.sop_classifier(found.pooler_output)
         return words.float(), order.float()
 
+    def mix(self, others: Mapping[str, npt.NDArray[np.float32]], share: float) -> None:
+        """Replace the encoder's weights by their mean with others, named as in `AlbertModel`.
+
+        ``share`` is the part of the own weights. The heads stay.
+        """
+        with torch.no_grad():
+            for name, weight in self.model.albert.named_parameters():
+                if name in others:
+                    weight.lerp_(torch.from_numpy(others[name]).to(weight), 1 - share)
+
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """Copy the weights, named as in `AlbertForPreTraining`, without those that are tied."""
         return {

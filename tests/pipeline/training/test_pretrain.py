@@ -169,6 +169,22 @@ def test_a_model_is_adapted_to_texts(options: PretrainOptions, tmp_path: Path) -
     load(more.output)
 
 
+def test_the_result_may_stay_near_the_start(options: PretrainOptions, tmp_path: Path) -> None:
+    start = make_model(tmp_path / "start")
+    whole = start_options(options, start)
+    far = pretrain(replace(whole, output=tmp_path / "far", work=tmp_path / "w"))
+    near = pretrain(replace(whole, average=0.25))
+    first, last, mixed = (
+        load_file(folder / "model.safetensors")
+        for folder in (start, tmp_path / "far", options.output)
+    )
+    for name, array in first.items():
+        expected = 0.25 * last[f"albert.{name}"].astype(np.float32) + 0.75 * array
+        np.testing.assert_allclose(mixed[f"albert.{name}"], expected, atol=2e-3, err_msg=name)
+    assert np.array_equal(mixed["predictions.bias"], last["predictions.bias"])
+    assert near.perplexity != far.perplexity
+
+
 def test_a_start_may_lack_the_heads(
     options: PretrainOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +250,8 @@ def test_what_does_not_fit_is_refused(options: PretrainOptions, tmp_path: Path) 
         replace(options, model=start)
     with raises(BadInput, "max_tokens", 49):
         replace(options, shape=replace(SHAPE, positions=48), max_tokens=49)
+    with raises(BadInput, "average", 0.5, "weights of a model"):
+        replace(options, average=0.5)
     further = start_options(options, start)
     with raises(BadInput, "max_tokens", 200, "128 positions"):
         pretrain(replace(further, max_tokens=200))
