@@ -27,18 +27,27 @@ class Condition:
     Attributes:
         text: the SQL expression.
         values: the values of its parameters, a list or a dict.
+        within: a condition that a row must meet as well, or None. This one is evaluated on the rows
+            that meet it, so that no result, error or duration depends on other rows.
     """
 
     # No dataclass: `dataclasses.asdict` of the options that hold a condition leaves it whole.
-    def __init__(self, text: str, values: Parameters = (), moment: int = 0) -> None:
+    def __init__(
+        self,
+        text: str,
+        values: Parameters = (),
+        moment: int = 0,
+        within: "Condition | None" = None,
+    ) -> None:
         """Hold a condition; `as_condition` makes one of what a user gives.
 
         Args:
             text: the SQL expression.
             values: the values of its parameters.
             moment: makes conditions differ that are evaluated at different times.
+            within: a condition that a row must meet as well.
         """
-        self.text = text
+        self.text, self.within = text, within
         named = isinstance(values, Mapping)
         self.values: list[Any] | dict[str, Any] = (
             {str(name): _plain(text, value) for name, value in dict(values).items()}
@@ -46,11 +55,15 @@ class Condition:
             else [_plain(text, value) for value in values]
         )
         # 1, 1.0 and True are equal, and differ in a condition.
-        self._key = text, named, repr(self.values), moment
+        self._key = text, named, repr(self.values), moment, within
 
     def at_this_moment(self) -> "Condition":
         """Return a condition that equals no other, although its text and values do."""
-        return Condition(self.text, self.values, next(_MOMENTS))
+        return Condition(self.text, self.values, next(_MOMENTS), self.within)
+
+    def inside(self, within: "Condition | None") -> "Condition":
+        """Return this condition for the rows that meet another one; see ``within``."""
+        return Condition(self.text, self.values, self._key[3], within)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Condition) and self._key == other._key

@@ -110,19 +110,38 @@ class LiveRows:
             return lives
         if not any(segment.parts for segment in self._segments):
             check_condition(where, self.columns)
+        inside = lives if where.within is None else self._segment_masks(where.within)
+        if where.within is not None and not any(mask is None or mask.any() for mask in inside):
+            # A wrong condition is an error although there is no row to evaluate it on.
+            check_condition(where, self.columns)
         with Evaluation(where, self.columns) as evaluation:
-            mets = [self._met(number, evaluation) for number in range(len(self._segments))]
+            mets = [
+                self._met(number, evaluation, None if where.within is None else mask)
+                for number, mask in enumerate(inside)
+            ]
         return [met if live is None else live & met for met, live in zip(mets, lives, strict=True)]
 
-    def _met(self, number: int, evaluation: Evaluation) -> Mask:
+    def _met(self, number: int, evaluation: Evaluation, inside: Mask | None) -> Mask:
+        """Return which rows of a segment meet a condition; only those ``inside`` are looked at."""
         segment, columns = self._segments[number], evaluation.columns
         names = [name for name in (_ID, *segment.metadata.names) if name in columns.names]
         first = sum(len(each.parts) for each in self._segments[:number])
-        masks = [np.ones(0, np.bool_)]
+        masks, row = [np.ones(0, np.bool_)], 0
         for place, part in enumerate(segment.parts, first):
+            wanted = None if inside is None else inside[row : row + part.rows]
+            row += part.rows
+            if wanted is not None and not wanted.any():
+                masks.append(np.zeros(part.rows, np.bool_))
+                continue
             table = self._rows.read_part(place, names) if names else pa.table({})
             given = as_schema(table, columns, part.rows)
-            masks.append(evaluation.matching(given, part.rows))
+            if wanted is None:
+                masks.append(evaluation.matching(given, part.rows))
+                continue
+            met = np.zeros(part.rows, np.bool_)
+            some = given.filter(pa.array(wanted)) if columns.names else given
+            met[wanted] = evaluation.matching(some, int(wanted.sum()))
+            masks.append(met)
         return np.concatenate(masks)
 
     def _dead_uncached(self, number: int) -> BitMap64:

@@ -98,10 +98,13 @@ class SnapshotReader:
         ranked = self.rank(questions, options, stages)
         texts = [""] * len(questions) if are_vectors(questions) else list(questions)
         with timed(stages, "fetch"):
-            rows = sorted({row for each in ranked for row in each.rows.tolist()})
-            stored = dict(zip(rows, self.rows.fetch(rows), strict=True))
-            hits = (_hits(each, stored, options.offset) for each in ranked)
-            return Answers(hits, texts, self.columns)
+            return Answers(self.fetch(ranked, options.offset), texts, self.columns)
+
+    def fetch(self, ranked: Sequence[Ranked], offset: int = 0) -> list[list[Hit]]:
+        """Return the hits of ranked passages, whose first rank follows ``offset``."""
+        rows = sorted({row for each in ranked for row in each.rows.tolist()})
+        stored = dict(zip(rows, self.rows.fetch(rows), strict=True))
+        return [_hits(each, stored, offset) for each in ranked]
 
     def rank(
         self, questions: Questions, options: RankOptions, stages: Stages | None = None
@@ -114,7 +117,7 @@ class SnapshotReader:
                 raise BadInput("mode", options.mode, problem, "Give texts, or use mode dense")
             vectors = question_vectors(questions, self.snapshot.identity.dim)
             return self.ranker.rank([""] * len(vectors), vectors, options, stages)
-        _check_texts(questions)
+        check_texts(questions)
         # A wrong condition is reported before the model is loaded.
         options = replace(options, where=self.live.condition(options.where))
         self.live.mask(options.where)
@@ -199,7 +202,8 @@ def are_vectors(questions: Questions) -> bool:
     return isinstance(questions, np.ndarray) and np.issubdtype(questions.dtype, np.number)
 
 
-def _check_texts(questions: Questions) -> None:
+def check_texts(questions: Questions) -> None:
+    """Raise BadInput if a question is blank or no valid Unicode."""
     if isinstance(questions, str):
         raise BadInput("questions", questions, "is a single text", "Give a list of texts")
     for number, question in enumerate(questions):

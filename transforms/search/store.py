@@ -1,6 +1,7 @@
 """The reader's side of a store: open a snapshot, search it, read its documents."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from transforms.search.more_like import search_like
 from transforms.search.options import RankOptions
 from transforms.search.ranker import Ranker
 from transforms.search.ranking import Ranked
-from transforms.search.results import Answers
+from transforms.search.results import Answers, Hit
 from transforms.search.snapshot_reader import (
     Questions,
     SnapshotReader,
@@ -112,6 +113,13 @@ class Store:
                 return False
             self._reader = self._read(snapshot, segments, former)
             return True
+
+    def at(self, number: int | None = None) -> "Store":
+        """Return the store at a snapshot, the newest by default, with what `refresh` keeps."""
+        other = copy(self)
+        other._reader = self._read(*read_manifests(self.url, number, self._reader), self._reader)
+        other._refreshing = Lock()
+        return other
 
     def search(
         self,
@@ -235,6 +243,10 @@ class Store:
         """The lexical index of all segments, opened when first used."""
         return self._reader.lexical()
 
+    def fetch(self, ranked: Sequence[Ranked], offset: int = 0) -> list[list[Hit]]:
+        """Return the hits of what `rank` found."""
+        return self._reader.fetch(ranked, offset)
+
     def nearest(
         self, vectors: npt.ArrayLike, k: int, where: Where | None = None
     ) -> tuple[Scores, Rows]:
@@ -264,10 +276,7 @@ class Store:
         return self._reader.rows.read_rows(rows, columns)
 
     def documents(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield all live passages in order, one table per part.
-
-        ``columns`` names columns of the parts' schema; all by default.
-        """
+        """Yield all live passages in order, a table per part; all columns of it by default."""
         return self._reader.documents(columns)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.stores import add_segment, make_vectors
 from transforms.errors import BadInput
+from transforms.search.condition import as_condition
 from transforms.search.options import RankOptions
 from transforms.search.store import Store
 from transforms.transactions.removal import remove_documents
@@ -82,3 +83,31 @@ def test_a_wrong_condition_is_refused_by_an_empty_store(tmp_path: Path) -> None:
     for where in ("nothing = 1", "year ="):
         with pytest.raises(BadInput):
             Store.open(url).search(make_vectors(1), 5, where=where)
+
+
+#: Fails on the rows whose year is 15.
+TRAP = "CAST(CASE WHEN year = 15 THEN 'trap' ELSE '1' END AS INT) = 1"
+
+
+def test_a_condition_within_another_is_evaluated_on_the_rows_of_the_other_alone(store: str) -> None:
+    live = Store.open(store).live
+    with pytest.raises(BadInput, match="trap"):
+        live.mask(TRAP)
+    for outer, inner in (("year < 9", TRAP), ("year < 9", "true"), ("year < 0", TRAP)):
+        within = as_condition(outer)
+        np.testing.assert_array_equal(
+            live.numbers(as_condition(inner).inside(within)), live.numbers(outer)
+        )
+    nested = as_condition(TRAP).inside(as_condition("year > 3").inside(as_condition("year < 9")))
+    np.testing.assert_array_equal(live.numbers(nested), live.numbers("year < 9 AND year > 3"))
+    assert as_condition(TRAP).inside(within) != as_condition(TRAP)
+    # Nothing widens the rows of the other one.
+    for text in ("true) OR (true", "true OR", "true; SELECT true", "true UNION SELECT true"):
+        with pytest.raises(BadInput):
+            live.mask(as_condition(text).inside(as_condition("year < 9")))
+    assert live.count(as_condition("true OR year >= 9").inside(as_condition("year < 9"))) == (
+        live.count("year < 9")
+    )
+    for outer in ("year < 0", "year < 9"):
+        with pytest.raises(BadInput, match="nothing"):
+            live.mask(as_condition("nothing = 1").inside(as_condition(outer)))

@@ -19,6 +19,7 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.snapshot import SegmentRef
 from transforms.errors import BadInput, Conflict, Damaged, Vacuumed
 from transforms.search import snapshot_reader
+from transforms.search.options import RankOptions
 from transforms.search.store import Store
 from transforms.transactions.commits import commit_segment
 from transforms.transactions.removal import remove_documents
@@ -81,6 +82,23 @@ def test_a_refresh_finds_what_was_added_and_loads_no_model_again(
     remove_documents(url, ["stone", "moon 3"])
     assert store.refresh()
     assert not {"stone", "moon 3"} & set(found(store)[0])
+
+
+def test_a_store_at_another_snapshot_leaves_the_first_as_it_is(url: str, loads: list[str]) -> None:
+    store = Store.open(url)
+    before = found(store)
+    add_segment(url, "three", {"moon river": 1}, index="Flat", language="none", seed=7)
+    newest, first = store.at(), store.at(store.snapshot.number - 1)
+    assert found(store) == before
+    assert [each.snapshot.number for each in (first, store, newest)] == [1, 2, 3]
+    assert "moon river" in found(newest)[0]
+    assert newest.dense.index(0) is store.dense.index(0) is first.dense.index(0)
+    assert len(loads) == 1
+    options = RankOptions(5, "hybrid", offset=2)
+    ranked = newest.rank(QUESTIONS, options)
+    assert newest.fetch(ranked, 2) == list(newest.search(QUESTIONS, 5, "hybrid", offset=2))
+    with pytest.raises(BadInput):
+        store.at(9)
 
 
 def test_a_refresh_reads_only_new_manifests(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
