@@ -47,6 +47,14 @@ setup(
         "dataflow": ["apache-beam[gcp]>=2.77,<2.78", "gcsfs>=2025.3"],
         "gcs": ["gcsfs>=2025.3"],
         "s3": ["s3fs>=2025.3"],
+        # A service over HTTP; mcp is the protocol that language models use.
+        "serve": [
+            "fastapi>=0.120",
+            "mcp>=2",
+            "prometheus-client>=0.22",
+            "pydantic>=2.10",
+            "uvicorn>=0.35",
+        ],
         "tasks": ["nervaluate>=1.2", "scikit-learn>=1.7", "scipy>=1.14", "threadpoolctl>=3.1"],
         # The peers of `albeam bench`; one that is missing is a row that says so.
         "bench": [
@@ -67,6 +75,8 @@ setup(
             "hypothesis>=6.100",
             "kafka-python>=3.0",
             "mypy>=1.18",
+            # Tests ask the service with it.
+            "openai>=2",
             "pandas>=2.2",
             "pytest>=8",
             "pytest-timeout>=2.3",
