@@ -12,12 +12,8 @@ from transforms.storage.output_files import check_writable, write_text
 from transforms.tasks.data.labels import Classes, Codes, LabelledRows, read_labelled
 from transforms.tasks.metrics.class_metrics import ClassMetrics, class_metrics
 from transforms.tasks.metrics.task_page import task_page, worst_examples
-from transforms.tasks.networks.text_classifier import (
-    TextClassifier,
-    classifier_digest,
-    read_classifier,
-    read_kind,
-)
+from transforms.tasks.networks.network_files import network_digest, read_network, read_task
+from transforms.tasks.networks.text_classifier import TextClassifier
 from transforms.tasks.prediction.documents import (
     Documents,
     embedded_documents,
@@ -75,7 +71,7 @@ def run(options: EvaluateTaskOptions) -> TaskEvaluation:
     started = time.monotonic()
     if options.report is not None:
         check_writable("report", options.report, ".html")
-    network = read_kind(options.head) == "network"
+    network = read_task(options.head) != "vector"
     found = _score_texts(options) if network else _score_vectors(options)
     classes, known, scores = found.classes, found.known, found.scores
     metrics = class_metrics(known, scores, classes.names, seed=options.seed)
@@ -117,7 +113,7 @@ def _score_texts(options: EvaluateTaskOptions) -> _Scored:
     if options.store is not None:
         problem = "has vectors, and a network reads texts"
         raise BadInput("store", options.store, problem, "Give texts with labels, without a store")
-    settings = read_classifier(options.head)
+    settings = read_network(options.head, "classify")
     rows = _read(options, settings.classes)
     codes = settings.classes.codes(rows)
     texts = rows.texts(options.columns.text_column)
@@ -127,7 +123,7 @@ def _score_texts(options: EvaluateTaskOptions) -> _Scored:
     identity = [
         ("network", "trained by albeam finetune classify"),
         ("tokens of a window", f"{settings.max_tokens:,}"),
-        ("sha256", classifier_digest(options.head)),
+        ("sha256", network_digest(options.head)),
     ]
     return _scored(options, settings.classes, rows, codes[kept], texts, scores, identity)
 

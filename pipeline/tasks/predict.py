@@ -13,10 +13,13 @@ from pipeline.tasks.sources import input_source, store_source, texts_source
 from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
+from transforms.ingest.part_writer import RowFormat
 from transforms.storage import filesystem
-from transforms.tasks.networks.text_classifier import read_classifier, read_kind
+from transforms.tasks.networks.network_files import read_network, read_task
+from transforms.tasks.prediction.entities import EntityFormat
 from transforms.tasks.prediction.label_column import check_column
-from transforms.tasks.prediction.prediction_files import count_labels
+from transforms.tasks.prediction.predict import PredictionFormat
+from transforms.tasks.prediction.prediction_files import count_documents, count_values
 from transforms.tasks.vector_heads.head_files import read_head
 
 
@@ -29,7 +32,10 @@ class PredictSummary:
         output: folder of the predictions; None if they only went into the store.
         documents: documents with a prediction.
         rejects: reason to number of rejected documents.
-        labels: label to number of documents; empty without an output folder.
+        task: ``vector``, ``classify``, ``tag`` or ``read``: the kind of the head.
+        labels: label to number of documents, or type to number of entities; empty without an
+            output folder.
+        empty: documents without an entity, of a tagger; else 0.
         parts: number of files.
         parts_found_done: files that an earlier run of the same command had finished.
         store: URL of the store; None if the documents came from an input.
@@ -43,7 +49,9 @@ class PredictSummary:
     output: str | None
     documents: int
     rejects: dict[str, int]
+    task: str
     labels: dict[str, int]
+    empty: int
     parts: int
     parts_found_done: int
     store: str | None
@@ -68,11 +76,10 @@ def run(options: PredictOptions) -> PredictSummary:
     make_pipeline(options.runner, pipeline_options(options.runner, options.beam_args))
     folder = str(Path(options.head).absolute())
     store = number = None
-    if read_kind(options.head) == "network":
-        if options.store is not None:
-            problem = "has vectors, and a network reads texts"
-            raise BadInput("store", options.store, problem, "Give the texts as INPUT")
-        source = texts_source(folder, read_classifier(options.head), options)
+    task = read_task(options.head)
+    if task != "vector":
+        _check_texts(options)
+        source = texts_source(folder, task, _format(options.head, task), options)
     else:
         head = read_head(options.head)
         if options.store is None:
@@ -86,11 +93,13 @@ def run(options: PredictOptions) -> PredictSummary:
                 check_column(options.column, store, snapshot)
             source = store_source(folder, head, store, snapshot, options)
     parts: tuple[PartInfo, ...] = ()
-    done = 0
+    done = empty = 0
     labels: dict[str, int] = {}
     if options.output is not None:
         paths, parts, done = write_predictions(source, options)
-        labels = count_labels(paths, parts)
+        labels = count_values(paths, parts, "type" if task == "tag" else "label")
+        if task == "tag":
+            empty = sum(part.documents for part in parts) - count_documents(paths, parts)
     if options.column is not None:
         assert store is not None
         number, info = label_store(store, snapshot, folder, head, options)
@@ -105,7 +114,9 @@ def run(options: PredictOptions) -> PredictSummary:
         output=options.output,
         documents=documents,
         rejects=dict(sorted(rejects.items())),
+        task=task,
         labels=labels,
+        empty=empty,
         parts=len(parts),
         parts_found_done=done,
         store=store,
@@ -114,3 +125,22 @@ def run(options: PredictOptions) -> PredictSummary:
         seconds=round(seconds, 3),
         documents_per_second=round(documents / seconds, 1),
     )
+
+
+def _check_texts(options: PredictOptions) -> None:
+    """Raise BadInput if a network, which reads texts, is to work on a store."""
+    if options.store is not None:
+        problem = "has vectors, and a network reads texts"
+        raise BadInput("store", options.store, problem, "Give the texts as INPUT")
+
+
+def _format(head: str, task: str) -> RowFormat:
+    """Return the format of the predictions of a network.
+
+    Raises:
+        BadInput: its folder is not as it should be, or no prediction is known for its task.
+    """
+    if task == "tag":
+        read_network(head, task)
+        return EntityFormat()
+    return PredictionFormat(read_network(head, "classify").classes)

@@ -11,7 +11,6 @@ from transforms.catalog.parts import complete_parts
 from transforms.catalog.segment import PartInfo
 from transforms.ingest.write_parts import WriteParts
 from transforms.storage import filesystem
-from transforms.tasks.prediction.predict import PredictionFormat
 from transforms.tasks.prediction.prediction_files import PredictionPaths, prepare_folder
 
 
@@ -42,7 +41,7 @@ def write_predictions(
         beam_options = pipeline_options(options.runner, options.beam_args)
         pipeline = make_pipeline(options.runner, beam_options)
         hints = embedding_hints(pipeline.options) if source.hinted else {}
-        write = WriteParts(paths, PredictionFormat(source.classes))
+        write = WriteParts(paths, source.form)
         predicted = source.predict(pipeline, paths, pending)
         _ = predicted | "WriteParts" >> write.with_resource_hints(**hints)
         rows = sum(plan.parts[number].rows for number in pending)

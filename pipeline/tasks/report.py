@@ -67,6 +67,7 @@ def print_predictions(summary: Any, as_json: bool) -> None:
     most = sorted(labels.items(), key=lambda each: (-each[1], each[0]))
     rows = [
         ("documents", f"{summary.documents:,}"),
+        *([("without entities", f"{summary.empty:,}")] if summary.task == "tag" else []),
         ("rejects", rejects or "0"),
         ("parts", f"{summary.parts:,}{done}"),
         ("seconds", f"{summary.seconds:.1f} ({duration(summary.seconds)})"),
@@ -81,7 +82,8 @@ def print_predictions(summary: Any, as_json: bool) -> None:
     print_pairs(rows)
     if most:
         say()
-        print_table(("label", "documents"), [(name, f"{n:,}") for name, n in most[:_MOST_LABELS]])
+        names = ("type", "entities") if summary.task == "tag" else ("label", "documents")
+        print_table(names, [(name, f"{n:,}") for name, n in most[:_MOST_LABELS]])
         if len(most) > _MOST_LABELS:
             say(f"and {counted(len(most) - _MOST_LABELS, 'other label')}")
 

@@ -18,6 +18,7 @@ from transforms.encoder.placement import expected_rate, resolve_placement
 from transforms.errors import BadInput, Damaged
 from transforms.ingest.embed_passages import AlbertEmbeddingHandler, EmbedPassages
 from transforms.ingest.options import PassageOptions
+from transforms.ingest.part_writer import RowFormat
 from transforms.ingest.partitioning import MOST_ROWS, plan_parts
 from transforms.ingest.passages import SplitPassages, check_passage_options
 from transforms.ingest.read_parts import ReadParts
@@ -26,9 +27,9 @@ from transforms.models.resolve import find_model, options_for
 from transforms.models.tokenizer import load_tokenizer
 from transforms.storage import filesystem, remedies
 from transforms.storage.input_files import find_inputs
-from transforms.tasks.data.labels import Classes
-from transforms.tasks.networks.text_classifier import ClassifierSettings, classifier_digest
-from transforms.tasks.prediction.predict import Predict, PredictTexts
+from transforms.tasks.networks.network_files import network_digest
+from transforms.tasks.prediction.predict import Predict, PredictionFormat
+from transforms.tasks.prediction.text_predictions import PredictTexts
 from transforms.tasks.vector_heads.vector_head import VectorHead
 from transforms.transactions.compaction import Source as StoredSegment
 from transforms.transactions.compaction import check_compaction, compacted_format, plan_compaction
@@ -36,8 +37,8 @@ from transforms.transactions.compaction_rows import open_live
 
 #: From the pipeline, the paths and the parts to write to tables of predictions.
 _Predicting = Callable[[beam.Pipeline, SegmentPaths, list[int]], "beam.PCollection[pa.Table]"]
-#: The tokens a second that a classifier is expected to read, for the size of parts.
-_CLASSIFIER_RATE = 4_000.0
+#: The tokens a second that a whole network is expected to read, for the size of parts.
+_NETWORK_RATE = 4_000.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Source:
 
     Attributes:
         identity: a JSON value that is equal for equal documents and equal heads.
-        classes: the classes of the head.
+        form: the format of the files of predictions.
         plan: makes the plan of the parts.
         check: raises Damaged if a stored plan, in the file that it is given, reads anything else.
         predict: adds the stages that give tables of predictions.
@@ -54,7 +55,7 @@ class Source:
     """
 
     identity: dict[str, Any]
-    classes: Classes
+    form: RowFormat
     plan: Callable[[], Plan]
     check: Callable[[Plan, str], None]
     predict: _Predicting
@@ -96,7 +97,7 @@ def input_source(folder: str, head: VectorHead, options: PredictOptions) -> Sour
 
     return Source(
         {**_identity(survey), "stride": options.stride, "head": head.digest()},
-        head.classes,
+        PredictionFormat(head.classes),
         lambda: plan_parts(survey, options.rows_per_part, expected_rate(model, placement)),
         functools.partial(_check_plan, survey),
         predict,
@@ -104,12 +105,13 @@ def input_source(folder: str, head: VectorHead, options: PredictOptions) -> Sour
     )
 
 
-def texts_source(folder: str, settings: ClassifierSettings, options: PredictOptions) -> Source:
-    """Return the documents of Parquet files, which a whole network classifies.
+def texts_source(folder: str, task: str, form: RowFormat, options: PredictOptions) -> Source:
+    """Return the documents of Parquet files, which a whole network reads.
 
     Args:
         folder: the absolute path of the network.
-        settings: its settings.
+        task: its task.
+        form: the format of its predictions.
         options: with inputs.
 
     Raises:
@@ -119,17 +121,17 @@ def texts_source(folder: str, settings: ClassifierSettings, options: PredictOpti
 
     def predict(pipeline: beam.Pipeline, paths: SegmentPaths, parts: list[int]) -> Any:
         hints = embedding_hints(pipeline.options)
-        classify = PredictTexts(folder, options.placement)
+        read = PredictTexts(folder, task, options.placement)
         return (
             pipeline
             | "ReadParts" >> ReadParts(paths, parts).with_resource_hints(**hints)
-            | "PredictTexts" >> classify.with_resource_hints(**hints)
+            | "PredictTexts" >> read.with_resource_hints(**hints)
         )
 
     return Source(
-        {**_identity(survey), "head": classifier_digest(folder)},
-        settings.classes,
-        lambda: plan_parts(survey, options.rows_per_part, _CLASSIFIER_RATE),
+        {**_identity(survey), "head": network_digest(folder)},
+        form,
+        lambda: plan_parts(survey, options.rows_per_part, _NETWORK_RATE),
         functools.partial(_check_plan, survey),
         predict,
         hinted=True,
@@ -190,7 +192,7 @@ def store_source(
         )
 
     identity = {"segments": [ref.to_dict() for ref in refs], "head": head.digest()}
-    return Source(identity, head.classes, plan, check, predict, hinted=False)
+    return Source(identity, PredictionFormat(head.classes), plan, check, predict, hinted=False)
 
 
 def _open_stored(store: str, refs: Any, paths: SegmentPaths, plan: Plan) -> Any:

@@ -19,7 +19,7 @@ from transforms.runtime.counters import COUNTERS
 from transforms.storage import filesystem
 from transforms.storage.disk_space import naming_full_disk
 from transforms.storage.parquet_footers import digest_of_file
-from transforms.storage.schema import REJECT, REJECT_COLUMNS, REJECT_SCHEMA, VECTOR
+from transforms.storage.schema import EMPTY, REJECT, REJECT_COLUMNS, REJECT_SCHEMA, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
 
 #: Rows of a row group: what a search reads to fetch one hit.
@@ -135,6 +135,9 @@ class PartWriter:
         return table.set_column(column, field, pa.array(reasons, field.type))
 
     def _write_rows(self, table: pa.Table) -> None:
+        self._documents += count_rows(table)
+        if EMPTY in table.column_names:
+            table = table.filter(pc.invert(table.column(EMPTY)))
         if not table.num_rows:
             return
         schema = self._form.schema
@@ -146,7 +149,6 @@ class PartWriter:
         self._writer.write_table(pa.table(columns, schema=schema), row_group_size=ROWS_PER_GROUP)
         self._rows += table.num_rows
         self._tokens += count_tokens(table)
-        self._documents += count_rows(table)
         self._text_bytes += int(pc.sum(pc.binary_length(table.column("text"))).as_py())
 
     def _keep_rejects(self, table: pa.Table) -> None:

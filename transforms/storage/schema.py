@@ -24,6 +24,9 @@ SOURCE_FIELDS: tuple[pa.Field, ...] = (
     pa.field(ROW, pa.int64()),
     pa.field(REJECT, pa.string()),
 )
+#: In some tables, whether a row only stands for a row of the input that gives none: it is counted
+#: and not written.
+EMPTY = "_empty"
 TOKEN_FIELD: pa.Field = pa.field(TOKENS, pa.list_(pa.int32()))
 VECTOR = "vector"
 RESERVED = frozenset(

@@ -19,7 +19,8 @@ from tests.support.commands import printed
 from tests.support.raising import raises
 from transforms.errors import BadInput
 from transforms.models.options import Placement
-from transforms.tasks.networks.text_classifier import TextClassifier, read_classifier, read_kind
+from transforms.tasks.networks.network_files import read_kind, read_network
+from transforms.tasks.networks.text_classifier import TextClassifier
 
 EXACT = ("--device", "cpu", "--dtype", "float32")
 
@@ -128,7 +129,7 @@ def test_a_folder_without_a_fitting_head_is_refused(
     shutil.copytree(made / "classifier", folder)
     damage(folder)
     with raises(BadInput, "head", folder, problem):
-        read_classifier(str(folder))
+        read_network(str(folder), "classify")
 
 
 def test_what_is_no_head_has_no_kind(made: Path, albert: Path, tmp_path: Path) -> None:

@@ -20,10 +20,8 @@ from tests.support.models import WORDS, make_model
 from tests.support.training import kill_at
 from transforms.models.options import Placement
 from transforms.tasks.data.bio import entities, join_words
-from transforms.tasks.data.labels import Classes
 from transforms.tasks.metrics.entity_metrics import entity_metrics
-from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
-from transforms.tasks.networks.tagging import find_entities
+from transforms.tasks.networks.text_tagger import TextTagger
 
 PLACES = {"river", "village", "island"}
 NAMES = ("O", "B-person", "I-person", "B-place", "I-place")
@@ -107,14 +105,10 @@ def test_a_tagger_learns_and_transformers_gives_the_same_predictions(
 
 def test_entities_of_a_long_text_have_its_code_points(options: TagOptions) -> None:
     finetune_tag(options, quiet)
-    network = HeadNetwork(options.output, "tag", Classes(NAMES), Placement("cpu", "float32"))
-    network.model.eval()
-    _, tokenizer = load_tokenizer(options.output)
+    tagger = TextTagger(str(options.output), Placement("cpu", "float32"))
     sentences = [join_words(words)[0] for words, _ in sample(40, 5)]
-    alone, [joined] = (
-        find_entities(network, tokenizer, texts, max_tokens=32, overlap=12, batch_tokens=256)
-        for texts in (sentences, ["\n\u00e9\n".join(sentences)])
-    )
+    alone = tagger.entities(sentences)
+    [joined] = tagger.entities(["\n\u00e9\n".join(sentences)])
     text = "\n\u00e9\n".join(sentences)
     assert all(text[each.start : each.end] == each.text for each in joined)
     assert all(0 < each.score <= 1 for each in joined)
@@ -126,9 +120,7 @@ def test_entities_of_a_long_text_have_its_code_points(options: TagOptions) -> No
         for each in some
     }
     assert len(found & wanted) > 0.5 * len(wanted) > 10
-    assert find_entities(
-        network, tokenizer, ["", " "], max_tokens=32, overlap=8, batch_tokens=64
-    ) == [[], []]
+    assert tagger.entities(["", " "]) == [[], []]
 
 
 def test_the_command_reads_texts_with_spans(

@@ -26,7 +26,7 @@ from transforms.errors import BadInput, Damaged
 from transforms.ingest.part_writer import ROWS_PER_GROUP, PartWriter
 from transforms.storage import filesystem
 from transforms.storage.parquet_files import open_parquet, reading
-from transforms.storage.schema import PASSAGE_FIELDS, REJECT_SCHEMA
+from transforms.storage.schema import EMPTY, PASSAGE_FIELDS, REJECT_SCHEMA
 from transforms.storage.vectors import vectors_to_arrow, vectors_to_numpy
 
 FORM = make_format(year=pa.int16())
@@ -74,6 +74,14 @@ def test_what_a_part_says_of_itself_is_so(paths: SegmentPaths) -> None:
     assert info.name == f"part-00003-{info.sha256[:8]}.parquet"
     assert paths.read_marker(3) == info
     assert paths.finished_parts() == {3}
+
+
+def test_rows_that_stand_for_nothing_are_counted_and_not_written(paths: SegmentPaths) -> None:
+    chunk = make_chunk(3, 0, 10, last=True)
+    empty = pa.array([row >= 6 for row in range(10)])
+    info = write_chunks(paths, chunk.append_column(EMPTY, empty))
+    assert (info.rows, info.documents) == (6, 5)
+    assert pq.read_table(Path(paths.vectors, info.name)).num_rows == 6
 
 
 def test_rejected_rows_go_to_a_file_of_their_own(paths: SegmentPaths) -> None:

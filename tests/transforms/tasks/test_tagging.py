@@ -40,7 +40,12 @@ def test_words_are_code_points_of_their_text() -> None:
     text, spans = join_words(["Über", "", "né"])
     assert [text[a:b] for a, b in spans] == ["Über", "", "né"]
     words = find_words(TEXT, cuts=[7])
-    assert [TEXT[a:b] for a, b in words][:5] == ["Über", "di", "e", "River", "-"]
+    assert [TEXT[a:b] for a, b in words][:5] == ["Über", "di", "e", "River-Stone", ","]
+    text = "(U.S. law) Anna's 3.5, o'clock—it's AT&T. a_b café's."
+    assert [text[a:b] for a, b in find_words(text)] == [
+        *("(", "U.S.", "law", ")", "Anna", "'s", "3.5", ",", "o'clock", "—", "it", "'s"),
+        *("AT&T", ".", "a_b", "café", "'s", "."),
+    ]
     assert find_words("").shape == join_words([])[1].shape == (0, 2)
 
 

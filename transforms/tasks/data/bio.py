@@ -12,8 +12,18 @@ import numpy.typing as npt
 OUTSIDE = "O"
 #: ``B-`` or ``I-`` and a type, or ``O``.
 TAG = re.compile(r"O|[BI]-.+", re.DOTALL)
-#: Letters and digits are one word; any other visible character is a word of its own.
-_WORD = re.compile(r"\w+|[^\w\s]")
+#: Words as in texts with tags: letters and digits, also with single marks between them, such as
+#: ``3.5``, ``well-known`` and ``U.S.``, but without a last ``'s``. Any other visible character is a
+#: word of its own.
+_WORD = re.compile(
+    r"""
+    (?:\w\.){2,}
+    | ['’]s\b
+    | \w+ (?: (?!['’]s\b) [-.,'’&@_] \w+ )*
+    | [^\w\s]
+    """,
+    re.VERBOSE,
+)
 
 Spans = npt.NDArray[np.int64]
 

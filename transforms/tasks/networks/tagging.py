@@ -1,4 +1,4 @@
-"""The training of a tagger, and the entities that it finds. A word has the tag of its first piece.
+"""The training of a tagger, and the tags that it gives. A word has the tag of its first piece.
 
 A word in several windows is read in the one where it is farthest from the edges.
 """
@@ -14,11 +14,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from transforms.encoder.batching import pad
-from transforms.models.tokenizer import Tokenizer
-from transforms.tasks.data.bio import OUTSIDE, Spans, entities, find_words
-from transforms.tasks.networks.batches import WindowBatch, validation_batches
+from transforms.tasks.data.bio import OUTSIDE, Spans, entities
+from transforms.tasks.networks.batches import WindowBatch
 from transforms.tasks.networks.head_network import HeadNetwork
-from transforms.tasks.networks.windows import Int64, Windows, cut_windows
+from transforms.tasks.networks.windows import Int64, Windows
 
 #: The label of what no loss is computed for.
 _IGNORED = -100
@@ -143,51 +142,3 @@ def word_classes(
             codes[words] = found[row, places.places[words]]
             scores[words] = values[row, places.places[words]]
     return codes, scores
-
-
-@dataclass(frozen=True)
-class Entity:
-    """An entity of a text.
-
-    Attributes:
-        start: its first code point.
-        end: the code point after its last.
-        type: its type.
-        text: its text.
-        score: the mean probability of the tags of its words.
-    """
-
-    start: int
-    end: int
-    type: str
-    text: str
-    score: float
-
-
-def find_entities(
-    network: HeadNetwork,
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    *,
-    max_tokens: int,
-    overlap: int,
-    batch_tokens: int,
-) -> list[list[Entity]]:
-    """Return the entities of each text, in the order of the text; the network is in eval mode."""
-    words = [find_words(text) for text in texts]
-    windows = cut_windows(tokenizer, texts, max_tokens, overlap, offsets=True)
-    with torch.inference_mode():
-        codes, scores = word_classes(
-            network, validation_batches(windows, batch_tokens), place_words(windows, words)
-        )
-    made, first = [], 0
-    for text, spans in zip(texts, words, strict=True):
-        names = [network.classes.names[code] for code in codes[first : first + len(spans)]]
-        found = []
-        for each in entities(names):
-            start, end = int(spans[each.start, 0]), int(spans[each.end - 1, 1])
-            score = float(scores[first + each.start : first + each.end].mean())
-            found.append(Entity(start, end, each.type, text[start:end], score))
-        made.append(found)
-        first += len(spans)
-    return made

@@ -17,14 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.ingest.label_column import label_type as column_type
 from transforms.ingest.row_errors import naming_rows
-from transforms.models.options import Placement
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import arrow_coder  # noqa: F401
 from transforms.storage.schema import FILE, HASH, REJECT, ROW, TOKEN_FIELD, TOKENS, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
 from transforms.tasks.data.labels import Classes
-from transforms.tasks.networks.text_classifier import TextClassifier, classifier_of
+from transforms.tasks.networks.text_classifier import TextClassifier
 from transforms.tasks.vector_heads.head_files import read_head
 from transforms.tasks.vector_heads.vector_head import Scores, VectorHead, Vectors, document_vectors
 
@@ -59,8 +59,7 @@ class PredictionFormat:
 
 def label_type(classes: Classes) -> pa.DataType:
     """Return the type of a column of labels: text, whole numbers, or lists of them."""
-    one = pa.int64() if classes.integers else pa.string()
-    return pa.list_(one) if classes.several else one
+    return column_type(classes.integers, classes.several)
 
 
 def choose_labels(classes: Classes, scores: Scores) -> tuple[pa.Array, npt.NDArray[np.float32]]:
@@ -175,20 +174,6 @@ class _PredictFn(CheckedFn):
             yield predict_documents(element, self._head)
 
 
-class _PredictTextsFn(CheckedFn):
-    def __init__(self, folder: str, placement: Placement) -> None:
-        super().__init__()
-        self._folder, self._placement = folder, placement
-
-    def setup(self) -> None:
-        super().setup()
-        self._classifier = classifier_of(self._folder, self._placement)
-
-    def process(self, element: pa.Table) -> Iterator[pa.Table]:
-        with naming_rows(element, "predicted"):
-            yield predict_texts(element, self._classifier)
-
-
 class Predict(beam.PTransform):
     """The transform from tables of embedded passages to tables of documents with predictions."""
 
@@ -200,17 +185,3 @@ class Predict(beam.PTransform):
     def expand(self, pcoll: beam.PCollection[pa.Table]) -> beam.PCollection[pa.Table]:
         """Wire `predict_documents`."""
         return pcoll | "Predict" >> beam.ParDo(_PredictFn(self._head)).with_output_types(pa.Table)
-
-
-class PredictTexts(beam.PTransform):
-    """The transform from tables of documents to tables of documents with predictions."""
-
-    def __init__(self, folder: str, placement: Placement) -> None:
-        """Predict with the classifier in a folder, which every worker must have."""
-        super().__init__()
-        self._folder, self._placement = folder, placement
-
-    def expand(self, pcoll: beam.PCollection[pa.Table]) -> beam.PCollection[pa.Table]:
-        """Wire `predict_texts`."""
-        predict = beam.ParDo(_PredictTextsFn(self._folder, self._placement))
-        return pcoll | "PredictTexts" >> predict.with_output_types(pa.Table)

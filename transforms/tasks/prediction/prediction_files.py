@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.catalog.layout import SegmentPaths
@@ -81,14 +82,33 @@ def prepare_folder(paths: PredictionPaths) -> None:
         raise BadInput("output", paths.store, problem, "Name a new folder")
 
 
-def count_labels(paths: PredictionPaths, parts: Sequence[PartInfo]) -> dict[str, int]:
-    """Return how many documents each label has; of several labels, each counts."""
+def count_values(paths: PredictionPaths, parts: Sequence[PartInfo], column: str) -> dict[str, int]:
+    """Return how many rows have each value of a column; of lists, each of their values counts."""
     counts: Counter[str] = Counter()
-    for part in parts:
-        url = filesystem.join(paths.vectors, part.name)
-        with open_parquet(url) as file, reading(url):
-            labels = file.read(columns=["label"]).column("label")
-        flat = pc.list_flatten(labels) if hasattr(labels.type, "value_type") else labels
+    for table in _columns(paths, parts, [column]):
+        values = table.column(column)
+        flat = pc.list_flatten(values) if hasattr(values.type, "value_type") else values
         for each in pc.value_counts(flat).to_pylist():
             counts[str(each["values"])] += each["counts"]
     return dict(sorted(counts.items()))
+
+
+def count_documents(paths: PredictionPaths, parts: Sequence[PartInfo]) -> int:
+    """Return how many documents have entities: rows of one follow each other, by their start."""
+    count = 0
+    for table in _columns(paths, parts, ["document_id", "start"]):
+        ids, starts = table.column("document_id"), table.column("start")
+        if table.num_rows:
+            other = pc.not_equal(ids[1:], ids[:-1])
+            again = pc.less_equal(starts[1:], starts[:-1])
+            count += 1 + (pc.sum(pc.or_(other, again)).as_py() or 0)
+    return count
+
+
+def _columns(
+    paths: PredictionPaths, parts: Sequence[PartInfo], names: list[str]
+) -> Iterator[pa.Table]:
+    for part in parts:
+        url = filesystem.join(paths.vectors, part.name)
+        with open_parquet(url) as file, reading(url):
+            yield file.read(columns=names)
