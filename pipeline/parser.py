@@ -48,6 +48,7 @@ from pipeline.training.arguments import distill_arguments, pretrain_arguments, r
 from pipeline.training.commands import (
     run_distill,
     run_finetune_classify,
+    run_finetune_read,
     run_finetune_similar,
     run_finetune_tag,
     run_pretrain,
@@ -55,6 +56,7 @@ from pipeline.training.commands import (
 )
 from pipeline.training.task_arguments import (
     classify_training_arguments,
+    read_training_arguments,
     similar_training_arguments,
     tag_training_arguments,
 )
@@ -205,6 +207,12 @@ COMMANDS: dict[str, Command] = {
         "train a network to find entities in texts",
         tag_training_arguments,
         run_finetune_tag,
+        resumes=True,
+    ),
+    "finetune read": Command(
+        "train a network to find the answers to questions in passages",
+        read_training_arguments,
+        run_finetune_read,
         resumes=True,
     ),
     "finetune similar": Command(

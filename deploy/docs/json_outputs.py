@@ -134,6 +134,9 @@ OUTPUTS: dict[str, Output] = {
     "finetune retrieve": Output("Progress goes to stderr.", _TRAINED),
     "finetune classify": Output("Progress goes to stderr.", _TRAINED),
     "finetune tag": Output("Progress goes to stderr.", _TRAINED),
+    "finetune read": Output(
+        "Progress goes to stderr.", ("pipeline/training/finetune_read.py", "ReaderResult")
+    ),
     "finetune similar": Output("Progress goes to stderr.", _TRAINED),
     "bench": Output("`--json FILE` writes the same to a file.", None, _BENCH),
 }

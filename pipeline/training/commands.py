@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.command_line.console import print_json, tell
 from pipeline.training.options import DistillOptions, FinetuneOptions, PretrainOptions
-from pipeline.training.task_options import ClassifyOptions, SimilarOptions, TagOptions
+from pipeline.training.task_options import ClassifyOptions, ReadOptions, SimilarOptions, TagOptions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.training.options import StudentShape
 
@@ -67,6 +67,14 @@ def run_finetune_tag(arguments: Any) -> None:
     _train(arguments, lambda log: finetune_tag(options, log))
 
 
+def run_finetune_read(arguments: Any) -> None:
+    """Train a network to find the answers to questions in passages."""
+    from pipeline.training.finetune_read import finetune_read
+
+    options = ReadOptions(**_task_options(arguments, ReadOptions))
+    _train(arguments, lambda log: finetune_read(options, log))
+
+
 def run_finetune_similar(arguments: Any) -> None:
     """Train a sentence encoder on pairs of texts with scores."""
     from pipeline.training.finetune_similar import finetune_similar
@@ -77,9 +85,7 @@ def run_finetune_similar(arguments: Any) -> None:
 
 def _task_options(arguments: Any, owner: type[Any]) -> dict[str, Any]:
     """Return the values of the fields of an options class of a training on labelled rows."""
-    given = vars(arguments) | {
-        "data": tuple(arguments.data),
-        "validation": tuple(arguments.validation),
+    given = {n: tuple(v) if isinstance(v, list) else v for n, v in vars(arguments).items()} | {
         "work": _work_folder(arguments),
         "output": arguments.output.absolute(),
         "model": _model_folder(arguments.model),

@@ -22,7 +22,7 @@ from pipeline.training.task_training import (
 )
 from pipeline.training.timed_log import timed_log
 from transforms.tasks.data.augmentation import augment, near_words
-from transforms.tasks.data.labels import learn_classes, read_labelled
+from transforms.tasks.data.labels import Classes, learn_classes, read_labelled
 from transforms.tasks.networks.batches import EpochBatches, validation_batches
 from transforms.tasks.networks.classification import ClassifierObjective, class_weights
 from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
@@ -123,17 +123,22 @@ def finetune_classify(
         fast,
         {"max_tokens": max_tokens, "overlap": 0},
         state,
-        _card(options, len(texts), len(asked)),
+        _card(options, classes, len(texts), len(asked)),
     )
     tell(str(result))
     return result
 
 
-def _card(options: ClassifyOptions, trained: int, asked: int) -> Card:
+def _card(options: ClassifyOptions, classes: Classes, trained: int, asked: int) -> Card:
     kind = "any number of classes" if options.multi_label else "one class"
     return Card(
         f"It gives a text {kind}. `albeam finetune classify` trained it. It reads a text longer "
         "than its limit in windows, and the mean of their scores decides.",
         _USAGE.format(folder=options.output.name),
-        {"files": file_names(options.data), "texts": trained, "validation texts": asked},
+        {
+            "files": file_names(options.data),
+            "texts": trained,
+            "classes": ", ".join(classes.names),
+            "validation texts": asked,
+        },
     )

@@ -105,6 +105,7 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
         {
             "files": file_names(options.data),
             "texts": len(rows),
+            "classes": ", ".join(classes.names),
             "validation texts": len(asked),
         },
     )

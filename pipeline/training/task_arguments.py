@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.training.arguments import add_numbers, add_shared
 from pipeline.training.task_options import (
     ClassifyOptions,
+    ReadOptions,
     SimilarOptions,
     TagOptions,
     TaskOptions,
@@ -73,6 +74,42 @@ def tag_training_arguments(parser: argparse.ArgumentParser) -> None:
         "type; start and end count code points",
     )
     add_shared(parser, TagOptions)
+
+
+def read_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``albeam finetune read``."""
+    _add_rows(parser, ReadOptions, "columns of questions, of passages and of their answers")
+    parser.add_argument(
+        "--passages",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="FILE",
+        help="Parquet files with id and text, if the rows name passages by id: in the column "
+        "relevant, a list, or passage",
+    )
+    for name, about in (
+        ("question", "questions"),
+        ("context", "passages, without --passages"),
+        ("answers", "answers: texts, or lists of text and start, which counts code points"),
+    ):
+        parser.add_argument(
+            f"--{name}-column",
+            default=getattr(ReadOptions, f"{name}_column"),
+            metavar="NAME",
+            help=f"column of the {about} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--no-answer",
+        action="store_true",
+        help="keep questions without answers, so that the reader may find none",
+    )
+    add_numbers(
+        parser,
+        ReadOptions,
+        {"window_tokens": "tokens of a training window (default: --max-tokens)"},
+    )
+    add_shared(parser, ReadOptions)
 
 
 def similar_training_arguments(parser: argparse.ArgumentParser) -> None:

@@ -37,6 +37,10 @@ class TaskOptions(TrainingOptions):
     batch_tokens: int = 1024
     max_tokens: int | None = None
 
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """Return the files of rows by option."""
+        return {"data": self.data, "validation": self.validation}
+
     def __post_init__(self) -> None:
         """Raise BadInput for values that can't work."""
         super().__post_init__()
@@ -104,6 +108,57 @@ class TagOptions(TaskOptions):
     epochs: float = 8.0
     optimizer: str = "muon"
     rate: float = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions(TaskOptions):
+    """The options of ``albeam finetune read``.
+
+    Attributes:
+        passages: Parquet files of the passages that rows name by id; none means that each row has
+            its own passage.
+        question_column: the column of questions.
+        context_column: the column of passages, without ``passages``.
+        answers_column: the column of answers.
+        no_answer: whether rows without answers are kept, and the network may find none.
+        window_tokens: tokens of a training window; None for ``max_tokens``.
+    """
+
+    decisive: ClassVar = (
+        *TaskOptions.decisive,
+        *("question_column", "context_column", "answers_column", "no_answer", "window_tokens"),
+    )
+    least: ClassVar = {**TaskOptions.least, "max_tokens": 16, "window_tokens": 16}
+
+    passages: tuple[Path, ...] = ()
+    question_column: str = "question"
+    context_column: str = "context"
+    answers_column: str = "answers"
+    no_answer: bool = False
+    window_tokens: int | None = None
+    held_out: float = 0.05
+    epochs: float = 2.0
+    optimizer: str = "muon"
+    rate: float = 1e-3
+    dropout: float = 0.0
+    batch_tokens: int = 4096
+    evaluate_every: int = 500
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        most = self.max_tokens
+        if most is not None and self.window_tokens is not None and self.window_tokens > most:
+            raise BadInput(
+                "window_tokens",
+                self.window_tokens,
+                f"must not exceed the {most} of --max-tokens",
+                "Give fewer tokens",
+            )
+
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """Return the files of rows by option."""
+        return {**super().files(), "passages": self.passages}
 
 
 @dataclass(frozen=True, kw_only=True)

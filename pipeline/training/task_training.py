@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.training.options import TrainingOptions
 from pipeline.training.reports import reporter, resume, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import TaskOptions
@@ -57,8 +58,7 @@ def prepare(options: TaskOptions, placement: Mapping[str, Any]) -> dict[str, Any
     weights = sorted(options.model.glob("*.safetensors"))
     settings = {
         "model": [fingerprint(path) for path in (options.model / "config.json", *weights)],
-        "data": [fingerprint(path) for path in options.data],
-        "validation": [fingerprint(path) for path in options.validation],
+        **{name: [fingerprint(path) for path in paths] for name, paths in options.files().items()},
         **options.settings(),
         **placement,
     }
@@ -89,8 +89,23 @@ def split_rows(
     return np.setdiff1d(np.arange(len(groups)), held_out), held_out
 
 
+def hold_out_groups(
+    groups: npt.NDArray[Any], share: float, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the rows to train on, and those of a share of the groups, at least one.
+
+    Args:
+        groups: the group of each row, such as its passage; both parts share none.
+        share: the share of the groups that is held out.
+        seed: the seed of the choice.
+    """
+    names = np.random.default_rng([seed, 1]).permutation(np.unique(groups))
+    held_out = np.isin(groups, names[: max(1, int(share * len(names)))])
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
 def train(
-    options: TaskOptions,
+    options: TrainingOptions,
     network: HeadNetwork,
     settings: Mapping[str, Any],
     tell: Callable[[str], object],
@@ -134,7 +149,7 @@ def write(
     text = model_card(
         options.output.name,
         card.about,
-        data={**card.data, "classes": ", ".join(classes.names)},
+        data=card.data,
         settings=shown_settings(options, state),
         metrics=result.metrics,
         usage=card.usage,
@@ -180,7 +195,7 @@ def shown_settings(options: TaskOptions, state: State) -> dict[str, object]:
 
 def check_files(options: TaskOptions) -> None:
     """Raise BadInput if a file of rows does not exist, before its hash is computed."""
-    for option, paths in (("data", options.data), ("validation", options.validation)):
+    for option, paths in options.files().items():
         for path in paths:
             if not path.is_file():
                 raise BadInput(option, str(path), "does not exist", "Name a Parquet file")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from transforms.encoder.answer_spans import question_room
 from transforms.encoder.batching import batches_by_length
 from transforms.encoder.network import cast_input, without_logs
 from transforms.errors import BadInput
@@ -52,25 +53,26 @@ class PairModel:
         self.dtype = best_dtype(self.device) if placement.dtype == "auto" else placement.dtype
         # transformers' tokenizers change their settings in each call.
         self._tokenizing, self._process = Lock(), os.getpid()
-        with _naming(self.option), refusing(name, "can't be loaded"), loading():
-            folder, _ = find_folder(ModelOptions(name))
+        with naming(self.option), refusing(name, "can't be loaded"), loading():
+            self.folder = folder = find_folder(ModelOptions(name))[0]
             config = load_config(folder, name)
             self.tokenizer = load_fast_tokenizer(folder, name)
             if self.tokenizer.pad_token_id is None:
                 problem = "has no padding token, which batches need"
                 raise BadInput("model", name, problem, "Save its tokenizer with one")
-            self.limit = min(usable_positions(config), _MOST_TOKENS)
+            most = self.tokenizer.model_max_length
+            self.limit = int(min(usable_positions(config), most, _MOST_TOKENS))
             self.network = _load_network(folder, name, self.head, config)
         if self.dtype != "float32":
             _narrow(self.network, self.device, getattr(torch, self.dtype))
         self.network.to(self.device)
-        with _naming(self.option), refusing(name, "can't read a pair of texts"):
+        with naming(self.option), refusing(name, "can't read a pair of texts"):
             self.forward(self.frame([_PROBE]), _OUTPUTS[self.head])
 
     def frame(self, pairs: Sequence[Pair], **options: Any) -> Any:
         """Tokenize pairs; cut a passage that is too long, or continue it in further rows."""
         problem = "has a tokenizer that can't tokenize a text"
-        with self._tokenizing, _naming(self.option), refusing(self.name, problem):
+        with self._tokenizing, naming(self.option), refusing(self.name, problem):
             return self.tokenizer(
                 [self._cut(question) for question, _ in pairs],
                 [passage for _, passage in pairs],
@@ -99,12 +101,12 @@ class PairModel:
     def _cut(self, question: str) -> str:
         """Cut a question, so that half of the tokens are left for the passage."""
         framed = self.tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
-        offsets, most = framed["offset_mapping"], self.limit // 2
+        offsets, most = framed["offset_mapping"], question_room(self.limit)
         return question if len(offsets) <= most else question[: offsets[most - 1][1]]
 
 
 @contextmanager
-def _naming(option: str) -> Iterator[None]:
+def naming(option: str) -> Iterator[None]:
     """Make errors about the model name the option that the user gave."""
     try:
         yield

@@ -1,5 +1,6 @@
 """Readers: cross-encoders that find the answer to a question in a passage."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transforms.encoder.answer_spans import best_span, window_overlap, without_blanks
 from transforms.errors import BadInput
-from transforms.search.cross_encoders import Pair, PairModel
+from transforms.models.model_files import read_object
+from transforms.models.options import Placement
+from transforms.search.cross_encoders import Pair, PairModel, naming
 from transforms.search.results import Hit
 
-#: The values of the usual SQuAD evaluation.
-_STRIDE, _LONGEST_ANSWER = 128, 30
+#: What `albeam finetune read` writes beside a reader.
+_HEAD = "head.json"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,12 @@ class Reader(PairModel):
 
     option, head = "reader", "QuestionAnswering"
 
+    def __init__(self, name: str, placement: Placement) -> None:
+        """Load the reader, and its threshold; see `PairModel`."""
+        super().__init__(name, placement)
+        with naming(self.option):
+            self.threshold = _read_threshold(self.folder, name)
+
     def spans(self, pairs: Sequence[Pair], no_answer: bool = False) -> list[Answer | None]:
         """Return the best span of each passage, of at most 30 tokens.
 
@@ -45,7 +55,8 @@ class Reader(PairModel):
         Args:
             pairs: questions and passages. Long passages are read in windows that share 128 tokens.
             no_answer: also return None for a passage in which the first token scores higher in
-                every window. Models trained on SQuAD 2 mean by this that there is no answer.
+                every window, by more than the model's threshold. Models trained on SQuAD 2 mean by
+                this that there is no answer.
 
         Raises:
             BadInput: ``no_answer`` is set, and the model's tokenizer has no such first token.
@@ -72,7 +83,7 @@ class Reader(PairModel):
                 best[pair] = found
         if no_answer:
             return [
-                answer if answer is not None and answer.score >= null else None
+                answer if answer is not None and null - answer.score <= self.threshold else None
                 for answer, null in zip(best, nothing, strict=True)
             ]
         return best
@@ -81,7 +92,7 @@ class Reader(PairModel):
         special = self.tokenizer.num_special_tokens_to_add(pair=True)
         return self.frame(
             pairs,
-            stride=max(0, min(_STRIDE, (self.limit - self.limit // 2 - special) // 2)),
+            stride=window_overlap(self.limit, special),
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
@@ -109,13 +120,16 @@ def _best_span(
     if not len(places):
         return None
     # A window's passage has no gap; only padding may follow.
-    scores = start[places][:, None] + end[places][None, :]
-    allowed = np.triu(np.tril(np.ones(scores.shape, np.bool_), _LONGEST_ANSWER - 1))
-    scores = np.where(allowed, scores, -np.inf)
-    first, last = np.unravel_index(int(scores.argmax()), scores.shape)
+    first, last, score = best_span(start[places], end[places])
     begins, ends = encoding.offsets[places[first]][0], encoding.offsets[places[last]][1]
-    text = passage[begins:ends]
-    # A token may begin with the blank before its word.
-    begins += len(text) - len(text.lstrip())
-    text = text.strip()
-    return Answer(text, float(scores[first, last]), begins, begins + len(text))
+    begins, ends = without_blanks(passage, begins, ends)
+    return Answer(passage[begins:ends], score, begins, ends)
+
+
+def _read_threshold(folder: str, name: str) -> float:
+    """Return by how much no answer must score higher than an answer: 0 if the model has none."""
+    found = read_object(folder, _HEAD, name).get("threshold", 0.0)
+    if type(found) not in (int, float) or not math.isfinite(found):
+        problem = f"has a {_HEAD} whose threshold is {str(found)[:40]!r}"
+        raise BadInput("model", name, problem, "Restore its files, or train it again")
+    return float(found)

@@ -34,6 +34,26 @@ def _is_span(kind: pa.DataType) -> bool:
     )
 
 
+def _is_answers(kind: pa.DataType) -> bool:
+    """Say whether a type is text, a text with its start, lists of either, or SQuAD's struct."""
+    # The fields of a struct that stands alone may be lists.
+    within = _inner if not _is_list(kind) else lambda inner: inner
+    kind = _inner(kind)
+    if not pa.types.is_struct(kind):
+        return _is_text(kind) or pa.types.is_null(kind)
+    found = {field.name: within(field.type) for field in kind}
+    starts = [found[name] for name in ("start", "answer_start") if name in found]
+    return "text" in found and _is_text(found["text"]) and all(map(_is_number, starts))
+
+
+def _inner(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if _is_list(kind) else kind
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_null(kind))
+
+
 _KINDS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "text": ("text", _is_text),
     "id": (
@@ -43,11 +63,16 @@ _KINDS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "ids": ("lists of ids", lambda t: _is_list(t) and _is_id(t.value_type)),
     "texts": ("lists of text", lambda t: _is_list(t) and _is_text(t.value_type)),
     "number": ("numbers", lambda t: pa.types.is_integer(t) or pa.types.is_floating(t)),
+    "numbers": ("lists of whole numbers", lambda t: _is_list(t) and _is_number(t.value_type)),
+    "answers": ("text, lists of text, or lists of text and start", _is_answers),
     "spans": (
         "lists of start and end (whole numbers) and type (text)",
         lambda t: _is_list(t) and _is_span(t.value_type),
     ),
 }
+
+#: Kinds of columns that may have nulls.
+_LISTS = {"ids", "texts", "spans", "numbers", "answers"}
 
 
 def _is_id(kind: pa.DataType) -> bool:
@@ -73,8 +98,9 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
         path: the file.
         option: the option that names the file, for messages.
         columns: kind by name: ``text``, ``number``, ``id`` (text or whole numbers), ``ids`` (lists
-            of them), ``texts`` (lists of text) or ``spans`` (lists of start, end and type). Nulls
-            are allowed in columns of lists, and in a ``text`` column that is read alone.
+            of them), ``texts`` (lists of text), ``spans`` (lists of start, end and type),
+            ``numbers`` (lists of whole numbers) or ``answers`` (texts, with their starts or
+            without). Nulls are allowed in columns of lists, and in a column that is read alone.
 
     Raises:
         BadInput: the file does not exist or is not Parquet, or a column is missing, has another
@@ -101,17 +127,30 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
                     )
             table = file.read(columns=list(columns))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(
-            option, str(path), f"is not readable as Parquet ({reason})", "Write the file again"
-        ) from error
+        raise _unreadable(path, option, error) from error
     for name, kind in columns.items():
-        if kind not in ("ids", "texts", "spans") and len(columns) > 1 and table[name].null_count:
+        if kind not in _LISTS and len(columns) > 1 and table[name].null_count:
             row = pc.index(pc.is_null(table[name]), True).as_py()
             raise BadInput(
                 option, str(path), f"row {row} has no {name}", "Fill it in or remove the row"
             )
     return table
+
+
+def _unreadable(path: Path, option: str, error: Exception) -> BadInput:
+    problem = f"is not readable as Parquet ({str(error).splitlines()[0]})"
+    return BadInput(option, str(path), problem, "Write the file again")
+
+
+def column_names(path: Path, option: str) -> list[str]:
+    """Return the names of a Parquet file's columns; raises BadInput if it can't be read."""
+    if not path.is_file():
+        raise BadInput(option, str(path), "does not exist", "Name a Parquet file")
+    try:
+        with CheckedFile(path) as file:
+            return list(file.schema_arrow.names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, option, error) from error
 
 
 def check_output(output: Path, work: Path, mark: str = "modules.json") -> None:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.parser import build_parser, find_parser
 from pipeline.training.options import DistillOptions, FinetuneOptions
 from pipeline.training.result import TrainingResult
-from pipeline.training.task_options import ClassifyOptions, SimilarOptions, TagOptions
+from pipeline.training.task_options import ClassifyOptions, ReadOptions, SimilarOptions, TagOptions
 from tests.support.training import SHAPE
 from transforms.errors import BadInput
 from transforms.training.options import StudentShape
@@ -22,6 +22,7 @@ OWNERS: dict[str, tuple[Any, ...]] = {
     "finetune retrieve": (FinetuneOptions,),
     "finetune classify": (ClassifyOptions,),
     "finetune tag": (TagOptions,),
+    "finetune read": (ReadOptions,),
     "finetune similar": (SimilarOptions,),
 }
 

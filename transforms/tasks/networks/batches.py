@@ -32,6 +32,14 @@ class WindowBatch:
         """Return the token ids, int64 ``[rows, longest]``, padded with -1."""
         return pad([self.windows.ids[row] for row in self.rows], -1)
 
+    def types(self) -> torch.Tensor | None:
+        """Return the types of the tokens, int64: 1 in the second text; None for one text each."""
+        seconds = self.windows.seconds
+        if seconds is None:
+            return None
+        places = torch.arange(int(self.windows.lengths[self.rows].max()))
+        return (places >= torch.from_numpy(seconds[self.rows])[:, None]).long()
+
     def texts(self) -> Int64:
         """Return the text of each window."""
         return self.windows.texts[self.rows]

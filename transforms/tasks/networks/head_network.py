@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import (
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
@@ -27,6 +28,8 @@ from transforms.training.student import autocast
 _HEADS = {
     "classify": AutoModelForSequenceClassification,
     "tag": AutoModelForTokenClassification,
+    "read": AutoModelForQuestionAnswering,
+    "rerank": AutoModelForSequenceClassification,
 }
 _FAMILIES = ("albert", "bert")
 
@@ -50,7 +53,7 @@ class HeadNetwork:
 
         Args:
             folder: the folder of an ALBERT or BERT.
-            task: ``classify`` or ``tag``.
+            task: ``classify``, ``tag``, ``read`` or ``rerank``.
             classes: the classes, in the order of the scores.
             placement: what `resolve_training_placement` returned.
             dropout: the share of activations and attentions that a training step drops.
@@ -98,19 +101,28 @@ class HeadNetwork:
                 trust_remote_code=False,
                 ignore_mismatched_sizes=True,
             )
-        self.classes, self.config = classes, config
+        self.task, self.classes, self.config = task, classes, config
         self.device = torch.device(placement.device)
         self.precision: torch.dtype = getattr(torch, placement.dtype)
         self.model = self.model.to(self.device).train()
 
     def logits(self, batch: WindowBatch) -> torch.Tensor:
-        """Score a batch: float32 ``[rows, classes]``, of a tagger ``[rows, longest, classes]``."""
+        """Score a batch, in float32.
+
+        Returns:
+            ``[rows, classes]``; of a tagger and a reader ``[rows, longest, classes]``.
+        """
         ids = batch.ids().to(self.device)
+        types = batch.types()
         mask = ids >= 0
         with autocast(self.device, self.precision):
             found = self.model(
-                input_ids=ids.clamp(min=0), attention_mask=None if bool(mask.all()) else mask.long()
+                input_ids=ids.clamp(min=0),
+                attention_mask=None if bool(mask.all()) else mask.long(),
+                token_type_ids=None if types is None else types.to(self.device),
             )
+        if self.task == "read":
+            return torch.stack([found.start_logits, found.end_logits], dim=-1).float()
         return found.logits.float()  # type: ignore[no-any-return]
 
     def head_names(self) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ class Windows:
         offsets: the code points ``[tokens, 2]`` of each text's tokens; empty if not asked for.
         prefix: special tokens at the beginning of a window.
         special: special tokens of a window.
+        seconds: where each window's second text begins, ``[windows]``; None for one text each.
     """
 
     ids: list[Int32]
@@ -39,6 +40,7 @@ class Windows:
     offsets: list[Int32]
     prefix: int
     special: int
+    seconds: Int64 | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,7 +78,7 @@ def cut_windows(
     owners: list[int] = []
     firsts: list[int] = []
     places: list[Int32] = []
-    for number, encoding in enumerate(_encodings(tokenizer.backend, texts)):
+    for number, encoding in enumerate(encodings(tokenizer.backend, texts)):
         pieces = np.asarray(encoding.ids, np.int32)
         if offsets:
             places.append(np.asarray(encoding.offsets, np.int32).reshape(-1, 2))
@@ -100,7 +102,8 @@ def window_starts(tokens: int, room: int, overlap: int) -> range:
     return range(0, max(1, tokens - overlap), max(1, room - overlap))
 
 
-def _encodings(backend: Any, texts: Sequence[str]) -> Any:
+def encodings(backend: Any, texts: Sequence[str]) -> Any:
+    """Yield the encoding of each text by a ``tokenizers.Tokenizer``, without special tokens."""
     for start in range(0, len(texts), _AT_ONCE):
         # A pattern of a tokenizer that backtracks too long ends in what is no Exception.
         with refusing("", "has a tokenizer that can't tokenize a text"):

@@ -1,0 +1,155 @@
+"""``albeam finetune read``: train a whole network to find the answers to questions in passages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+
+import numpy as np
+
+from pipeline.training.result import TrainingResult
+from pipeline.training.task_options import ReadOptions
+from pipeline.training.task_training import (
+    Card,
+    check_files,
+    file_names,
+    hold_out_groups,
+    prepare,
+    train,
+    window_tokens,
+    write,
+)
+from pipeline.training.timed_log import timed_log
+from transforms.errors import BadInput
+from transforms.tasks.data.answer_rows import AnswerRows, read_answered, read_passages
+from transforms.tasks.networks.batches import EpochBatches, validation_batches
+from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+from transforms.tasks.networks.pair_tokens import PairTokens, frame_pairs, tokenize_pairs
+from transforms.tasks.networks.reading import EDGES, ReaderObjective
+from transforms.tasks.training_options import HEAD
+from transforms.training.inputs import check_output
+from transforms.training.student import resolve_training_placement
+
+_USAGE = """\
+from transforms import Placement
+from transforms.search.reader import Reader
+
+reader = Reader("{folder}", Placement())
+reader.spans([("a question", "a passage")])"""
+
+
+@dataclass(frozen=True)
+class ReaderResult(TrainingResult):
+    """The result of the training of a reader.
+
+    Attributes:
+        rejected: how many rows were left out, by reason.
+    """
+
+    rejected: dict[str, int] = field(default_factory=dict)
+
+
+def finetune_read(options: ReadOptions, log: Callable[[str], object] = print) -> ReaderResult:
+    """Train a reader, and write it.
+
+    Args:
+        options: the options of the command.
+        log: receives progress, line by line.
+
+    Raises:
+        BadInput: model, rows, answers, folders or the checkpoint to resume don't fit. Raised before
+            the training starts.
+        AlbeamError: the loss is no longer finite.
+    """
+    tell = timed_log(log)
+    check_output(options.output, options.work, HEAD)
+    max_tokens = window_tokens(options)
+    drawn = min(max_tokens, options.window_tokens or max_tokens)
+    check_files(options)
+    rows, asked = _read(options, tell)
+    placement = resolve_training_placement(options.device, options.precision)
+    settings = prepare(options, asdict(placement))
+    network = HeadNetwork(
+        options.model, "read", EDGES, placement, dropout=options.dropout, seed=options.seed
+    )
+    fast, tokenizer = load_tokenizer(options.model)
+    frame_pairs(fast, str(options.model))
+
+    def tokens(some: AnswerRows) -> PairTokens:
+        return tokenize_pairs(fast, tokenizer, some.questions, some.passages, some.places)
+
+    pairs, others = tokens(rows), tokens(asked)
+    targets = pairs.targets(rows.spans)
+    data = EpochBatches(
+        lambda number: pairs.draw(drawn, targets, [options.seed, 2, number]),
+        options.batch_tokens,
+        options.seed,
+    )
+    validation = validation_batches(others.cover(max_tokens), options.batch_tokens)
+    tell(f"{len(rows)} questions to train on, {len(asked)} held out")
+    objective = ReaderObjective(network, targets)
+    state = train(
+        options,
+        network,
+        settings,
+        tell,
+        steps=len(data.epoch(0)),
+        batches=data.batches,
+        loss=objective.loss,
+        evaluate=lambda: objective.evaluate(
+            validation, others, asked.passages, asked.answers, options.no_answer
+        ),
+    )
+    threshold = TrainingResult.from_state(options.output, state).metrics.get("threshold", 0.0)
+    head = {"max_tokens": max_tokens, "threshold": threshold}
+    result = write(options, "read", network, fast, head, state, _card(options, rows, asked))
+    tell(str(result))
+    return ReaderResult(**vars(result), rejected=rows.rejected)
+
+
+def _read(options: ReadOptions, tell: Callable[[str], object]) -> tuple[AnswerRows, AnswerRows]:
+    """Return the rows to train on and those of the validation, which share no passage."""
+    read = partial(
+        read_answered,
+        passages=read_passages(options.passages) if options.passages else None,
+        question=options.question_column,
+        context=options.context_column,
+        answers=options.answers_column,
+        no_answer=options.no_answer,
+    )
+    rows = read(options.data, "data")
+    _report(rows, tell)
+    if not any(rows.answers):
+        raise BadInput("data", rows.source, "has no answers", "Add questions with answers")
+    if options.validation:
+        asked = read(options.validation, "validation")
+        _report(asked, tell)
+        return rows, asked
+    kept, held_out = hold_out_groups(rows.places, options.held_out, options.seed)
+    if not len(kept):
+        problem = "has one passage only, so that none can be held out"
+        raise BadInput("data", rows.source, problem, "Add passages, or give --validation")
+    return rows.take(kept), rows.take(held_out)
+
+
+def _report(rows: AnswerRows, tell: Callable[[str], object]) -> None:
+    for reason, count in rows.rejected.items():
+        tell(f"{count} rows of --{rows.option} are left out: {reason}")
+
+
+def _card(options: ReadOptions, rows: AnswerRows, asked: AnswerRows) -> Card:
+    none = "It may find that there is none. " if options.no_answer else ""
+    return Card(
+        "It finds the answer to a question in a passage. `albeam finetune read` trained it. "
+        f"{none}A passage longer than its limit is read in windows that overlap.",
+        _USAGE.format(folder=options.output.name),
+        {
+            "files": file_names((*options.data, *options.passages)),
+            "questions": len(rows),
+            "questions without an answer": int(np.sum([not each for each in rows.answers])),
+            "passages": len(rows.passages),
+            "validation questions": len(asked),
+            "rows left out": sum(rows.rejected.values()),
+        },
+    )
