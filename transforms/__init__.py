@@ -18,7 +18,7 @@ _WHERE = {
     "ModelOptions": "models.options",
     "PassageOptions": "ingest.options",
     "Placement": "models.options",
-    "Predict": "tasks.predict",
+    "Predict": "tasks.prediction.predict",
     "ReadParts": "ingest.read_parts",
     "SplitPassages": "ingest.passages",
     "Store": "search.store",

@@ -44,6 +44,7 @@ def embed_arguments(parser: argparse.ArgumentParser) -> None:
         help="which of several rows with the same id counts (default: %(default)s)",
     )
     vectors = _embedding_arguments(parser)
+    _label_arguments(parser)
     vector_index_arguments(vectors)
     recall_questions_argument(vectors)
     lexical_arguments(vectors)
@@ -88,6 +89,7 @@ def watch_arguments(parser: argparse.ArgumentParser) -> None:
         help="compact to half as many segments if there are more (default: %(default)s)",
     )
     vectors = _embedding_arguments(parser)
+    _label_arguments(parser)
     vector_index_arguments(vectors)
     lexical_arguments(vectors)
     runner_argument(_running_arguments(parser))
@@ -140,6 +142,21 @@ def _input_argument(parser: Container) -> None:
 
 def _store_argument(parser: Container) -> None:
     parser.add_argument("--store", required=True, help="folder of the store; any fsspec URL")
+
+
+def _label_arguments(parser: argparse.ArgumentParser) -> None:
+    labels = parser.add_argument_group("labels")
+    labels.add_argument(
+        "--classify",
+        metavar="HEAD",
+        help="label each document by its vectors with this head, which albeam classify wrote",
+    )
+    labels.add_argument(
+        "--as",
+        dest="label_column",
+        metavar="COLUMN",
+        help="metadata column of the labels",
+    )
 
 
 def _running_arguments(parser: argparse.ArgumentParser) -> Container:

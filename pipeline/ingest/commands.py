@@ -85,4 +85,10 @@ def _store_options(arguments: Any) -> EmbedOptions:
     """Return the options that embed and watch share."""
     lexical = lexical_options(arguments)
     assert lexical is not None
-    return replace(_embed_options(arguments), store=arguments.store, lexical=lexical)
+    return replace(
+        _embed_options(arguments),
+        store=arguments.store,
+        lexical=lexical,
+        classify=arguments.classify,
+        label_column=arguments.label_column,
+    )

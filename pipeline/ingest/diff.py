@@ -99,7 +99,7 @@ def diff(job: ResolvedJob) -> Difference:
 def survey_files(job: ResolvedJob, files: Sequence[FileInfo], base: OpenSnapshot) -> Survey:
     """Survey the input, and check that its metadata columns fit those of the store."""
     stored = [info.metadata for info in base.infos()]
-    survey = survey_input(list(files), job.options.columns, stored)
+    survey = survey_input(list(files), job.columns, stored)
     check_columns(survey, base)
     return survey
 
@@ -114,7 +114,7 @@ def _fingerprint(job: ResolvedJob, files: Sequence[FileInfo]) -> str:
     return segment_name(
         {
             "files": [asdict(file) for file in files],
-            "columns": options.columns.to_dict(),
+            "columns": job.columns.to_dict(),
             "identity": {**job.identity.to_dict(), "name": "", "revision": ""},
             "stride": options.stride,
             "dtype": options.placement.dtype,

@@ -10,7 +10,6 @@ from transforms.catalog.plan import Plan
 from transforms.catalog.segment import PartInfo
 from transforms.index.build import BuildIndex
 from transforms.index.vector.plan import IndexContext
-from transforms.ingest.embed_passages import EmbedPassages
 from transforms.ingest.passages import SplitPassages
 from transforms.ingest.read_parts import ReadParts
 from transforms.ingest.write_parts import WriteParts
@@ -34,11 +33,10 @@ def add_embedding(
     carried = [part.number for part in pending if part.carry]
     written = []
     if carried:
-        written.append(
-            pipeline
-            | "CarryParts" >> ReadParts(paths, carried, open_carried, "Carry")
-            | "WriteCarried" >> WriteParts(paths, form)
-        )
+        tables = pipeline | "CarryParts" >> ReadParts(paths, carried, open_carried, "Carry")
+        if (labels := job.labels()) is not None:
+            tables |= "LabelCarried" >> labels
+        written.append(tables | "WriteCarried" >> WriteParts(paths, form))
     numbers = [part.number for part in pending if not part.carry]
     if numbers:
         # On the whole chain: a hint on one stage breaks its fusion with the next.
@@ -48,7 +46,7 @@ def add_embedding(
             pipeline
             | "ReadParts" >> ReadParts(paths, numbers).with_resource_hints(**hints)
             | "SplitPassages" >> split.with_resource_hints(**hints)
-            | "EmbedPassages" >> EmbedPassages(job.handler()).with_resource_hints(**hints)
+            | "EmbedPassages" >> job.embedding().with_resource_hints(**hints)
             | "WriteParts" >> WriteParts(paths, form).with_resource_hints(**hints)
         )
     if not written:

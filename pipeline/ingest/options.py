@@ -32,6 +32,8 @@ class EmbedOptions:
         rows_per_part: input rows of a part; None to choose automatically.
         mode: one of `MODES`.
         on_duplicate: which of several rows of one id counts, one of `ON_DUPLICATE`.
+        classify: the folder of a head that labels documents while they are embedded; None for none.
+        label_column: the metadata column that gets its labels.
         resume: whether to resume what an earlier run of the same command left.
         runner: ``direct`` or the name of a Beam runner.
         beam_args: options for Beam, as they were given.
@@ -50,6 +52,8 @@ class EmbedOptions:
     rows_per_part: int | None = None
     mode: str = "append"
     on_duplicate: str = "error"
+    classify: str | None = None
+    label_column: str | None = None
     resume: bool = True
     runner: str = DEFAULT_RUNNER
     beam_args: tuple[str, ...] = ()
@@ -63,6 +67,11 @@ class EmbedOptions:
         check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)
         check_choice("vector_dtype", self.vector_dtype, VECTOR_DTYPES)
         check_at_least("rows_per_part", self.rows_per_part, 1)
+        if (self.classify is None) != (self.label_column is None):
+            given, value, other = ("classify", self.classify, "--as COLUMN")
+            if self.classify is None:
+                given, value, other = ("as", self.label_column, "--classify HEAD")
+            raise BadInput(given, value, f"needs {other}", "Give both, or leave it out")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from pipeline.ingest.embed_summary import lost_columns
 from pipeline.ingest.resolve import ResolvedJob
 from transforms.catalog.integrity import intact_parts
 from transforms.catalog.plan import Plan
-from transforms.errors import Damaged
 from transforms.ingest.partitioning import plan_parts
-from transforms.storage import remedies
 from transforms.transactions.buckets import chosen_rows
 from transforms.transactions.reuse_vectors import plan_carries
 
@@ -45,7 +43,7 @@ def plan_segment(job: ResolvedJob, difference: Difference) -> SegmentPlan:
     paths, base = difference.paths, difference.base
     existing = paths.read_plan()
     if existing is not None:
-        _check_plan(job, difference, existing)
+        existing.check_inputs(difference.listing.files, job.columns, paths.plan)
     plan = existing or paths.create_plan(_new_plan(job, difference))
     # Other segments may have been committed since an existing plan was made.
     check_columns(plan, base)
@@ -53,25 +51,6 @@ def plan_segment(job: ResolvedJob, difference: Difference) -> SegmentPlan:
     if existing is not None and job.options.rows_per_part is not None:
         notices += (f"The run follows the plan of an earlier one, with {len(plan.parts)} parts.",)
     return SegmentPlan(plan, intact_parts(paths), notices)
-
-
-def _check_plan(job: ResolvedJob, difference: Difference, plan: Plan) -> None:
-    """Raise Damaged if a stored plan reads other files or columns than this run.
-
-    It lies in a folder that is named after the inputs and options of the run, so an honest plan
-    has them.
-    """
-    where, columns, planned = difference.paths.plan, job.options.columns, plan.columns
-    plan.check_files(difference.listing.files, where)
-    given = len(columns.metadata)
-    if (
-        (planned.id_column, planned.text_column) != (columns.id_column, columns.text_column)
-        or planned.metadata[:given] != columns.metadata
-        or (len(planned.metadata) > given and not columns.all_columns)
-        or plan.schema.names != [name for name, _ in planned.metadata]
-    ):
-        problem = "reads other columns than the run"
-        raise Damaged("file", where, problem, remedies.NO_RESUME)
 
 
 def _new_plan(job: ResolvedJob, difference: Difference) -> Plan:

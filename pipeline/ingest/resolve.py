@@ -1,15 +1,17 @@
 """Resolve the options of a job: find the model, place it, and check that the options fit it."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 
 from pipeline.ingest.options import EmbedOptions
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options
+from transforms.catalog.options import ColumnOptions, LabelColumn
 from transforms.encoder.placement import expected_rate, resolve_placement
 from transforms.errors import BadInput
 from transforms.index.vector.selection import check_index_options
-from transforms.ingest.embed_passages import AlbertEmbeddingHandler, AlbertTableHandler
+from transforms.ingest.embed_passages import AlbertEmbeddingHandler, EmbedPassages
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.passages import check_passage_options
 from transforms.models.identity import ModelIdentity
@@ -17,6 +19,7 @@ from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import Model, find_model, options_for
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
 from transforms.storage import filesystem
+from transforms.tasks.prediction.label_column import LabelPassages, find_label
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class ResolvedJob:
         tokenizer: the tokenizer of the model.
         placement: the device and the dtype of the model on this machine.
         passages: how documents are split.
+        label: the metadata column that a head fills in; None for none.
     """
 
     options: EmbedOptions
@@ -40,6 +44,12 @@ class ResolvedJob:
     tokenizer: Tokenizer
     placement: Placement
     passages: PassageOptions
+    label: LabelColumn | None
+
+    @property
+    def columns(self) -> ColumnOptions:
+        """The columns of the options, and that of the labels."""
+        return replace(self.options.columns, label=self.label)
 
     @property
     def identity(self) -> ModelIdentity:
@@ -56,17 +66,29 @@ class ResolvedJob:
         """The tokens per second that a worker is expected to embed."""
         return expected_rate(self.model, self.placement)
 
-    def handler(self) -> AlbertTableHandler:
-        """Return the handler that embeds on workers; each resolves ``auto`` for itself."""
+    def embedding(self) -> beam.PTransform:
+        """Return the transform that embeds passages, and labels them if that is wanted.
+
+        Each worker resolves ``auto`` for itself.
+        """
         wanted = self.options.placement
-        return AlbertEmbeddingHandler(self.pinned_model, wanted.device, wanted.dtype).for_tables()
+        handler = AlbertEmbeddingHandler(self.pinned_model, wanted.device, wanted.dtype)
+        embed, labels = EmbedPassages(handler.for_tables()), self.labels()
+        return embed if labels is None else "Embed" >> embed | "Label" >> labels
+
+    def labels(self) -> LabelPassages | None:
+        """Return the transform that labels embedded passages; None if none is wanted."""
+        if self.label is None or self.options.classify is None:
+            return None
+        folder = os.path.abspath(self.options.classify)
+        return LabelPassages(folder, self.label, self.options.vector_dtype)
 
 
 def resolve(options: EmbedOptions) -> ResolvedJob:
     """Resolve options; nothing is written, and the store is not read.
 
     Raises:
-        BadInput: the model can't be used, or an option does not fit it.
+        BadInput: the model or the head can't be used, or an option does not fit them.
     """
     model = find_model(options.model)
     placement = resolve_placement(options.placement, model)
@@ -83,7 +105,18 @@ def resolve(options: EmbedOptions) -> ResolvedJob:
         tokenizer=tokenizer,
         placement=placement,
         passages=passages,
+        label=_label(options, identity),
     )
+
+
+def _label(options: EmbedOptions, identity: ModelIdentity) -> LabelColumn | None:
+    if options.classify is None or options.label_column is None:
+        return None
+    for new, _ in options.columns.metadata:
+        if new == options.label_column:
+            problem = "is also a metadata column of the input"
+            raise BadInput("as", new, problem, "Give the name of a new column")
+    return find_label(options.classify, options.label_column, identity)
 
 
 def check_places(options: EmbedOptions) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import apache_beam as beam
 from apache_beam.runners.runner import PipelineState
 
 from pipeline.command_line.console import counted
@@ -15,9 +16,10 @@ from pipeline.ingest.resolve import check_places, new_pipeline, resolve
 from pipeline.maintenance import compact
 from pipeline.maintenance.options import CompactOptions
 from pipeline.runners.launch import run_in_background
+from transforms.catalog.open_snapshot import OpenSnapshot
 from transforms.catalog.snapshot import newest_snapshot
 from transforms.errors import AlbeamError, BadInput, Conflict
-from transforms.ingest.embed_passages import AlbertTableHandler
+from transforms.ingest.label_column import label_field
 from transforms.ingest.options import PassageOptions
 from transforms.storage import filesystem
 from transforms.storage.probe import probe_exclusive
@@ -69,9 +71,9 @@ def run(
     started = time.monotonic()
     check_places(options.embed)
     _check_inputs(options.embed.inputs)
-    watched, passages, handler = resolve_watch(options.embed, options.every)
+    watched, passages, embedding = resolve_watch(options.embed, options.every)
     pipeline = new_pipeline(options.embed, streaming=True)
-    _ = pipeline | "WatchFiles" >> WatchFiles(watched, passages, handler)
+    _ = pipeline | "WatchFiles" >> WatchFiles(watched, passages, embedding)
     observer = _Observer(watched, options.max_segments, notify)
     with run_in_background(pipeline) as job:
         _observe(job, observer, options.every, options.until_idle)
@@ -103,8 +105,8 @@ def store_messages(options: EmbedOptions, messages: MessageOptions) -> WatchMess
     options = replace(
         options, inputs=(messages.folder,), store=messages.store, columns=messages.columns
     )
-    watched, passages, handler = resolve_watch(options, messages.every)
-    return WatchMessages(messages, replace(watched, messages=True), passages, handler)
+    watched, passages, embedding = resolve_watch(options, messages.every)
+    return WatchMessages(messages, replace(watched, messages=True), passages, embedding)
 
 
 def _check_inputs(inputs: Sequence[str]) -> None:
@@ -117,7 +119,7 @@ def _check_inputs(inputs: Sequence[str]) -> None:
 
 def resolve_watch(
     options: EmbedOptions, every: float
-) -> tuple[WatchOptions, PassageOptions, AlbertTableHandler]:
+) -> tuple[WatchOptions, PassageOptions, beam.PTransform]:
     """Resolve the options of a watch, and check that they fit the store.
 
     Raises:
@@ -128,10 +130,14 @@ def resolve_watch(
     newest = newest_snapshot(job.store)
     if newest is not None:
         check_identity(job.store, newest.identity, job.identity)
+        if job.label is not None:
+            label_field(
+                job.label, [info.metadata for info in OpenSnapshot(job.store, newest).infos()]
+            )
     watched = WatchOptions(
         inputs=job.inputs,
         store=job.store,
-        columns=options.columns,
+        columns=job.columns,
         identity=job.identity,
         vector_dtype=options.vector_dtype,
         index=options.index,
@@ -142,7 +148,7 @@ def resolve_watch(
         places=tuple(filesystem.absolute(url, follow=False) for url in options.inputs),
     )
     language_of(watched)
-    return watched, job.passages, job.handler()
+    return watched, job.passages, job.embedding()
 
 
 class _Observer:

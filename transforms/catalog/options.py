@@ -18,6 +18,23 @@ ANALYZER_VERSION = 2
 
 
 @dataclass(frozen=True)
+class LabelColumn:
+    """A metadata column that no input has: a head fills it in.
+
+    Attributes:
+        name: the column.
+        head: the digest of the head.
+        integers: whether labels are whole numbers.
+        several: whether a document has a list of labels.
+    """
+
+    name: str
+    head: str
+    integers: bool = False
+    several: bool = False
+
+
+@dataclass(frozen=True)
 class ColumnOptions:
     """The columns of the input that a run reads.
 
@@ -27,6 +44,7 @@ class ColumnOptions:
         metadata: ``(new, old)`` name pairs of further columns to keep.
         all_columns: keep every further column under its own name.
         excluded: the columns that ``all_columns`` leaves out.
+        label: a further metadata column, which a head fills in; None for none.
     """
 
     id_column: str = "id"
@@ -34,6 +52,7 @@ class ColumnOptions:
     metadata: tuple[tuple[str, str], ...] = ()
     all_columns: bool = False
     excluded: tuple[str, ...] = ()
+    label: LabelColumn | None = None
 
     def __post_init__(self) -> None:
         """Raise BadInput if columns are to be left out where none is taken unasked."""
@@ -45,6 +64,7 @@ class ColumnOptions:
     def to_dict(self) -> dict[str, Any]:
         """Return the options as JSON has them; what 0.1 did not know is there only if given."""
         value = asdict(self)
-        if not self.excluded:
-            del value["excluded"]
+        for name in ("excluded", "label"):
+            if not value[name]:
+                del value[name]
         return value

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -99,6 +99,24 @@ class Plan:
         if others := [file.url for file in self.files if file not in given]:
             problem = f"reads {others[0]}, which is no input of the run"
             raise Damaged("file", where, problem, remedies.NO_RESUME)
+
+    def check_inputs(self, files: Iterable[FileInfo], columns: ColumnOptions, where: str) -> None:
+        """Raise Damaged if a stored plan reads other files or columns than a run was given.
+
+        It lies in a folder that is named after the inputs and options of the run, so an honest plan
+        has them. With ``all_columns``, the plan has further columns by name.
+        """
+        self.check_files(files, where)
+        ours, given = self.columns, len(columns.metadata)
+        label = () if ours.label is None else (ours.label.name,)
+        if (
+            replace(ours, metadata=())
+            != replace(columns, metadata=(), all_columns=False, excluded=())
+            or ours.metadata[:given] != columns.metadata
+            or (len(ours.metadata) > given and not columns.all_columns)
+            or self.schema.names != [*(name for name, _ in ours.metadata), *label]
+        ):
+            raise Damaged("file", where, "reads other columns than the run", remedies.NO_RESUME)
 
     def ends_group(self, piece: Slice) -> bool:
         """Return whether no other slice of the plan has later rows of the same row group."""

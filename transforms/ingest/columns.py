@@ -79,7 +79,7 @@ def resolve_columns(columns: ColumnOptions, inputs: Sequence[InputFile]) -> Colu
         if len(olds) > 1:
             problem = f"is given {len(olds)} times"
             raise BadInput("metadata column", new, problem, "Give it once")
-    return ColumnOptions(columns.id_column, columns.text_column, pairs)
+    return ColumnOptions(columns.id_column, columns.text_column, pairs, label=columns.label)
 
 
 def check_excluded(columns: ColumnOptions, inputs: Sequence[InputFile]) -> None:
@@ -107,7 +107,7 @@ def metadata_schema(
     Raises:
         BadInput: files differ in the type of a column, or a type can't be stored.
     """
-    theirs = _stored_types(stored)
+    theirs = stored_types(stored)
     fields = []
     for new, old in columns.metadata:
         ours, holder = _input_type(old, inputs)
@@ -162,7 +162,8 @@ def _check_folders(old: str, kind: pa.DataType, inputs: Sequence[InputFile]) -> 
                 ) from error
 
 
-def _stored_types(stored: Iterable[pa.Schema]) -> dict[str, pa.DataType]:
+def stored_types(stored: Iterable[pa.Schema]) -> dict[str, pa.DataType]:
+    """Return the types of the metadata columns of a store's segments."""
     schemas = list(stored)
     try:
         return {field.name: field.type for field in common_schema(schemas)}

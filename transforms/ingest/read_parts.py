@@ -12,6 +12,7 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.plan import Part, Plan, Slice
 from transforms.errors import BadInput, Damaged, first_line
 from transforms.ingest.input_rows import InputRows
+from transforms.ingest.label_column import label_marks
 from transforms.ingest.part_tables import (
     BYTES_PER_CHUNK,
     ROWS_PER_CHUNK,
@@ -185,7 +186,8 @@ def _source_table(rows: InputRows, plan: Plan | Survey) -> pa.Table:
             reasons[place] = f"{what} is not UTF-8"
     metadata = {new: rows.column(old, plan.schema.field(new).type) for new, old in columns.metadata}
     try:
-        hashes = metadata_hashes(metadata, rows.count, plan.schema)
+        marks = label_marks(columns, rows.count)
+        hashes = metadata_hashes(metadata | marks, rows.count, plan.schema)
     except UnicodeDecodeError as error:
         # Ids and texts that are not UTF-8 become rejects.
         raise rows.undecodable(old for _, old in columns.metadata) or error from error

@@ -11,6 +11,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.catalog.plan import Slice
 from transforms.errors import BadInput, first_line
 from transforms.ingest.columns import InputFile, check_excluded, metadata_schema, resolve_columns
+from transforms.ingest.label_column import label_field
 from transforms.storage import filesystem
 from transforms.storage.file_columns import FileColumns
 from transforms.storage.filesystem import FileInfo
@@ -94,6 +95,8 @@ def survey_footers(
     inputs = _input_files(files, footers)
     resolved = resolve_columns(columns, inputs)
     schema = metadata_schema(resolved, inputs, stored)
+    if columns.label is not None:
+        schema = schema.append(label_field(columns.label, stored, inputs))
     found = Survey(tuple(files), resolved, schema, tuple(each.groups for each in footers))
     if not found.rows:
         raise BadInput(

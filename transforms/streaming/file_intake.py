@@ -8,6 +8,7 @@ from pyroaring import BitMap64
 from transforms.catalog.layout import SegmentPaths, segment_name
 from transforms.catalog.options import ColumnOptions
 from transforms.catalog.parts import PartFormat, complete_parts, rejected_ids
+from transforms.catalog.plan import Plan
 from transforms.catalog.segment import check_metadata
 from transforms.catalog.snapshot import newest_snapshot, read_segment, was_committed
 from transforms.errors import BadInput, Damaged, check_above_zero
@@ -214,15 +215,20 @@ def language_of(options: WatchOptions) -> str | None:
     return choose_language(options.lexical, [read_segment(options.store, ref) for ref in refs])
 
 
-def check_plan_of(entry: Entry, paths: SegmentPaths) -> None:
-    """Raise Damaged if the stored plan of an entry has other files or parts than the entry."""
+def check_plan_of(entry: Entry, paths: SegmentPaths) -> Plan | None:
+    """Return the stored plan of an entry.
+
+    Raises:
+        Damaged: it has other files or parts than the entry.
+    """
     plan = paths.read_plan()
     if plan is None:
-        return
+        return None
     plan.check_files(entry.files, paths.plan)
     if len(plan.parts) != entry.parts:
         problem = f"has {len(plan.parts)} parts, but its entry of the journal has {entry.parts}"
         raise Damaged("file", paths.plan, problem, remedies.EMBED_AGAIN)
+    return plan
 
 
 def commit_entry(options: WatchOptions, state: JournalState, entry: Entry) -> int:

@@ -21,7 +21,6 @@ from apache_beam.utils.timestamp import Timestamp
 from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import PartFormat
 from transforms.errors import BadInput
-from transforms.ingest.embed_passages import AlbertTableHandler, EmbedPassages
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.part_tables import chunk_of, mark_chunks
 from transforms.ingest.passages import SplitPassages
@@ -123,7 +122,10 @@ class _PollFn(CheckedFn):
             journal.close(entry, reason="its plan is gone; its files are taken again")
             return
         if polls.sent != entry.number:
-            check_plan_of(entry, paths)
+            plan = check_plan_of(entry, paths)
+            if plan is not None and plan.columns.label != self._options.columns.label:
+                journal.close(entry, reason="its head is another; its files are taken again")
+                return
         now = time.time()
         if now - polls.claimed > _CLAIM_SECONDS:
             # The claim keeps the segment from a vacuum.
@@ -238,13 +240,16 @@ class _CommitFn(CheckedFn):
 
 
 class WatchFiles(beam.PTransform):
-    """An unbounded source of the numbers of the snapshots that new files bring."""
+    """An unbounded source of the numbers of the snapshots that new files bring.
+
+    ``embedding`` takes tables of passages, and adds vectors and what else is stored with them.
+    """
 
     def __init__(
-        self, options: WatchOptions, passages: PassageOptions, handler: AlbertTableHandler
+        self, options: WatchOptions, passages: PassageOptions, embedding: beam.PTransform
     ) -> None:
         super().__init__()
-        self._options, self._passages, self._handler = options, passages, handler
+        self._options, self._passages, self._embedding = options, passages, embedding
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[int]:
         """Wire polls, the steps of a batch, and commits."""
@@ -261,7 +266,7 @@ class WatchFiles(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_ReadFn(options)).with_output_types(pa.Table)
             | "SplitPassages" >> SplitPassages(pinned, self._passages)
-            | "EmbedPassages" >> EmbedPassages(self._handler)
+            | "EmbedPassages" >> self._embedding
             | "Write" >> beam.ParDo(_WriteFn(options)).with_output_types(str)
         )
         return (
@@ -280,11 +285,11 @@ class WatchMessages(beam.PTransform):
         messages: MessageOptions,
         options: WatchOptions,
         passages: PassageOptions,
-        handler: AlbertTableHandler,
+        embedding: beam.PTransform,
     ) -> None:
         super().__init__()
         self._land = LandMessages(messages)
-        self._watch = WatchFiles(options, passages, handler)
+        self._watch = WatchFiles(options, passages, embedding)
 
     def expand(self, messages: beam.PCollection[Message]) -> beam.PCollection[int]:
         """Wire messages to files, and files to the store."""

@@ -1,45 +1,74 @@
-"""Write what a head predicts into a store's metadata, with the vectors carried over.
+"""What a head predicts becomes a metadata column of a store.
 
-All live rows are written again as one segment, as a compaction does, with one more column. The
-hashes of the documents' own metadata stay, so that a sync with the same input changes nothing.
+While documents are embedded, `LabelPassages` labels them. For a store that is there, all live rows
+are written again as one segment, as a compaction does, with one more column and the same vectors.
+The hashes of the documents' own metadata stay, so that a sync with the same input changes nothing.
 """
 
 from __future__ import annotations
 
 import functools
+import platform
 from collections.abc import Iterator, Sequence
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.catalog.layout import SegmentPaths, segment_name
+from transforms.catalog.options import LabelColumn
 from transforms.catalog.parts import PartFormat
 from transforms.catalog.plan import Part, Plan
 from transforms.catalog.snapshot import SegmentRef, Snapshot, read_segment
 from transforms.errors import BadInput
 from transforms.ingest.read_parts import Reader
-from transforms.storage.schema import REJECT, RESERVED
-from transforms.tasks.prediction.predict import (
-    choose_labels,
-    first_passages,
-    gather_documents,
-    label_type,
-)
+from transforms.ingest.row_errors import naming_rows
+from transforms.models.identity import ModelIdentity
+from transforms.runtime.checked_fn import CheckedFn
+from transforms.storage import arrow_coder  # noqa: F401
+from transforms.storage.schema import FILE, REJECT, RESERVED, ROW, VECTOR
+from transforms.storage.vectors import vectors_to_numpy
+from transforms.tasks.prediction.predict import choose_labels, first_passages, label_type
 from transforms.tasks.vector_heads.head_files import read_head
-from transforms.tasks.vector_heads.vector_head import VectorHead
+from transforms.tasks.vector_heads.vector_head import VectorHead, document_vectors
 from transforms.transactions.compaction import Source, compacted_format
 from transforms.transactions.compaction_rows import open_live
 
 
 def check_column(column: str, store: str, snapshot: Snapshot) -> None:
     """Raise BadInput if a column can't be added to the segments of a snapshot."""
-    if not column.strip() or column in RESERVED or column.startswith("_"):
-        raise BadInput("as", column, "is no name for a metadata column", "Give one such as topic")
+    check_name(column)
     for ref in snapshot.segments:
         if column in read_segment(store, ref).metadata.names:
             problem = f"is a column of the store already, in its segment {ref.name}"
             raise BadInput("as", column, problem, "Give the name of a new column")
+
+
+def check_name(column: str) -> None:
+    """Raise BadInput if a metadata column can't have a name."""
+    if not column.strip() or column in RESERVED or column.startswith("_"):
+        raise BadInput("as", column, "is no name for a metadata column", "Give one such as topic")
+
+
+def find_label(folder: str, column: str, encoder: ModelIdentity) -> LabelColumn:
+    """Return the column that a head fills in while an encoder embeds.
+
+    Args:
+        folder: the user's name for the folder of the head.
+        column: the name of the column.
+        encoder: the encoder that a run uses.
+
+    Raises:
+        BadInput: there is no head on vectors of this encoder, or the name can't be used.
+    """
+    check_name(column)
+    try:
+        head = read_head(folder)
+        head.check_encoder(folder, encoder, "the run")
+    except BadInput as error:
+        raise BadInput("classify", folder, error.problem, error.remedy) from error
+    return LabelColumn(column, head.digest(), head.classes.integers, head.classes.several)
 
 
 def labelled_format(sources: Sequence[Source], head: VectorHead, column: str) -> PartFormat:
@@ -69,15 +98,75 @@ def _read_labelled(read: Reader, head: VectorHead, column: str, part: Part) -> I
         yield add_labels(table, head, column)
 
 
-def add_labels(table: pa.Table, head: VectorHead, column: str) -> pa.Table:
+def add_labels(
+    table: pa.Table, head: VectorHead, column: str, vector_dtype: str = "float32"
+) -> pa.Table:
     """Return a chunk of embedded passages with the label of each passage's document.
 
-    A rejected row has none.
+    A rejected row has none, and does not count among the passages of its document: a store won't
+    have it.
+
+    Args:
+        table: passages with ``vector`` and the source columns; a document's passages follow each
+            other.
+        head: the head.
+        column: the name of the column of labels.
+        vector_dtype: the dtype of stored vectors. Labels are those that the head gives for these.
     """
-    documents, vectors = gather_documents(table)
-    labels, _ = choose_labels(head.classes, head.scores(vectors))
-    places = first_passages(table)
-    document = np.searchsorted(places, np.arange(table.num_rows), side="right") - 1
-    good = pc.is_null(documents.column(REJECT)).to_numpy()[document]
+    good = np.flatnonzero(pc.is_null(table.column(REJECT)).to_numpy())
+    kept = table.select([FILE, ROW, VECTOR]).take(pa.array(good))
+    with np.errstate(over="ignore"):
+        vectors = vectors_to_numpy(kept.column(VECTOR)).astype(vector_dtype)
+    # The writer rejects what has no vector in the dtype of the store.
+    finite = np.isfinite(vectors).all(axis=1)
+    good, kept, vectors = good[finite], kept.filter(pa.array(finite)), vectors[finite]
+    document = np.full(table.num_rows, -1)
     field = pa.field(column, label_type(head.classes))
-    return table.append_column(field, labels.take(pa.array(document, mask=~good)))
+    labels = pa.nulls(0, field.type)
+    if len(good):
+        places = first_passages(kept)
+        document[good] = np.searchsorted(places, np.arange(len(good)), side="right") - 1
+        scores = head.scores(document_vectors(places, vectors))
+        labels, _ = choose_labels(head.classes, scores)
+    return table.append_column(field, labels.take(pa.array(document, mask=document < 0)))
+
+
+class _LabelFn(CheckedFn):
+    def __init__(self, folder: str, label: LabelColumn, vector_dtype: str) -> None:
+        super().__init__()
+        self._folder, self._label, self._vector_dtype = folder, label, vector_dtype
+
+    def setup(self) -> None:
+        super().setup()
+        where = f"on the worker {platform.node()}"
+        remedy = "Put the head of the run at the same place on every worker, and run again"
+        try:
+            self._head = read_head(self._folder)
+        except BadInput as error:
+            problem = f"can't be read {where}: {error}"
+            raise BadInput("classify", self._folder, problem, remedy) from error
+        if self._head.digest() != self._label.head:
+            raise BadInput("classify", self._folder, f"is another head {where}", remedy)
+
+    def process(self, element: pa.Table) -> Iterator[pa.Table]:
+        with naming_rows(element, "labelled"):
+            yield add_labels(element, self._head, self._label.name, self._vector_dtype)
+
+
+class LabelPassages(beam.PTransform):
+    """The transform from tables of embedded passages to such tables with a column of labels."""
+
+    def __init__(self, folder: str, label: LabelColumn, vector_dtype: str = "float32") -> None:
+        """Label with a head.
+
+        Args:
+            folder: the folder of the head, which every worker must have.
+            label: the column; a worker whose head has another digest fails.
+            vector_dtype: the dtype of stored vectors.
+        """
+        super().__init__()
+        self._arguments = (folder, label, vector_dtype)
+
+    def expand(self, pcoll: beam.PCollection[pa.Table]) -> beam.PCollection[pa.Table]:
+        """Wire `add_labels`."""
+        return pcoll | "Label" >> beam.ParDo(_LabelFn(*self._arguments)).with_output_types(pa.Table)

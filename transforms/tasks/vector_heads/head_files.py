@@ -100,6 +100,10 @@ def _read(folder: str) -> VectorHead:
     if not value:
         problem = f"has no {HEAD_JSON}"
         raise BadInput("head", folder, problem, "Name a folder that albeam classify wrote")
+    if value.get("kind") == "network":
+        problem = "is a whole network, which reads texts and has no use for vectors"
+        remedy = "Give a head that albeam classify wrote, or label texts with albeam predict"
+        raise BadInput("head", folder, problem, remedy)
     if value.get("version") != VERSION or value.get("kind") != "vector":
         problem = (
             f"has a head of kind {str(value.get('kind'))[:40]!r} and version "
