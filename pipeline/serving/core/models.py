@@ -1,0 +1,142 @@
+"""The models that read texts beside the encoder: reader, reranker and heads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.serving.core.errors import NotFound
+from transforms.errors import BadInput
+from transforms.ingest.options import PassageOptions
+from transforms.models.options import Placement
+from transforms.storage import filesystem
+
+if TYPE_CHECKING:
+    from transforms.encoder.encoder import Encoder
+    from transforms.search.reader import Reader
+    from transforms.search.reranker import Reranker
+    from transforms.search.store import Store
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a head says of a text.
+
+    Attributes:
+        label: the best class; None if a text may have any number of them.
+        labels: the classes of a text that may have any number of them, else the best one.
+        scores: the probability of each class.
+    """
+
+    label: str | None
+    labels: list[str]
+    scores: dict[str, float]
+
+
+class Head:
+    """A head that classifies texts: one on the vectors of an encoder, or a whole network."""
+
+    def __init__(self, name: str, folder: str, store: "Store", placement: Placement) -> None:
+        """Load a head; raises BadInput if it can't be used, or is that of another encoder."""
+        from transforms.tasks.networks.text_classifier import TextClassifier, read_kind
+
+        self.name, folder = name, filesystem.absolute(folder)
+        self._network: Any = None
+        if read_kind(folder) == "network":
+            self._network = TextClassifier(folder, placement)
+            self.classes = self._network.settings.classes
+            return
+        from transforms.tasks.vector_heads.head_files import read_head
+
+        self._head = read_head(folder)
+        self._head.check_encoder(folder, store.snapshot.identity, store.url)
+        self.classes = self._head.classes
+
+    def predict(self, texts: Sequence[str], encoder: "Encoder") -> list[Prediction]:
+        """Return the classes of texts; raises BadInput if one can't be embedded."""
+        if self._network is not None:
+            scores = self._network.scores(texts)
+        else:
+            from transforms.tasks.prediction.documents import embedded_documents
+
+            found = embedded_documents(texts, encoder, PassageOptions.stride)
+            for row in sorted({*range(len(texts))} - {*found.rows.tolist()})[:1]:
+                raise BadInput("input", None, f"can't be embedded at place {row}", "Leave it out")
+            scores = self._head.scores(found.vectors)
+        return [self._prediction(line) for line in scores]
+
+    def _prediction(self, scores: Any) -> Prediction:
+        names, several = self.classes.names, self.classes.several
+        best = names[int(np.argmax(scores))]
+        chosen = [name for name, score in zip(names, scores, strict=True) if score >= 0.5]
+        named = {name: float(score) for name, score in zip(names, scores, strict=True)}
+        return Prediction(None if several else best, chosen if several else [best], named)
+
+
+class Models:
+    """The loaded models beside the encoder; each is optional."""
+
+    def __init__(
+        self,
+        reader: "Reader | None" = None,
+        reranker: "Reranker | None" = None,
+        heads: Sequence[Head] = (),
+    ) -> None:
+        """Hold loaded models."""
+        self._reader, self._reranker = reader, reranker
+        self.heads = {head.name: head for head in heads}
+
+    @property
+    def reads(self) -> bool:
+        """Whether there is a reader."""
+        return self._reader is not None
+
+    @property
+    def ranks(self) -> bool:
+        """Whether there is a reranker."""
+        return self._reranker is not None
+
+    @property
+    def reader(self) -> "Reader":
+        """The reader; raises BadInput if there is none."""
+        if self._reader is None:
+            problem = "is not there: the service was started without --reader"
+            raise BadInput("reader", None, problem, "Leave reader out")
+        return self._reader
+
+    @property
+    def reranker(self) -> "Reranker":
+        """The reranker; raises BadInput if there is none."""
+        if self._reranker is None:
+            problem = "is not there: the service was started without --reranker"
+            raise BadInput("rerank", None, problem, "Leave rerank out")
+        return self._reranker
+
+    def head(self, name: str) -> Head:
+        """Return a head; raises NotFound if there is none of this name."""
+        if name not in self.heads:
+            known = ", ".join(self.heads) or "none"
+            raise NotFound("head", name, f"is not there, only {known}", "Give another name")
+        return self.heads[name]
+
+
+def load_models(
+    reader: str | None,
+    reranker: str | None,
+    heads: dict[str, str],
+    store: "Store",
+    placement: Placement,
+) -> Models:
+    """Load the models that are named; raises BadInput if one can't be used."""
+    loaded_reader = loaded_reranker = None
+    if reader is not None:
+        from transforms.search.reader import Reader
+
+        loaded_reader = Reader(reader, placement)
+    if reranker is not None:
+        from transforms.search.reranker import Reranker
+
+        loaded_reranker = Reranker(reranker, placement)
+    made = [Head(name, folder, store, placement) for name, folder in heads.items()]
+    return Models(loaded_reader, loaded_reranker, made)
