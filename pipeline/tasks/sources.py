@@ -15,7 +15,7 @@ from transforms.catalog.options import ColumnOptions
 from transforms.catalog.plan import Plan
 from transforms.catalog.snapshot import Snapshot
 from transforms.encoder.placement import expected_rate, resolve_placement
-from transforms.errors import BadInput, Damaged
+from transforms.errors import BadInput
 from transforms.ingest.embed_passages import AlbertEmbeddingHandler, EmbedPassages
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.part_writer import RowFormat
@@ -25,7 +25,7 @@ from transforms.ingest.read_parts import ReadParts
 from transforms.ingest.survey import Survey, survey_input
 from transforms.models.resolve import find_model, options_for
 from transforms.models.tokenizer import load_tokenizer
-from transforms.storage import filesystem, remedies
+from transforms.storage import filesystem
 from transforms.storage.input_files import find_inputs
 from transforms.tasks.networks.network_files import network_digest
 from transforms.tasks.prediction.predict import Predict, PredictionFormat
@@ -99,7 +99,7 @@ def input_source(folder: str, head: VectorHead, options: PredictOptions) -> Sour
         {**_identity(survey), "stride": options.stride, "head": head.digest()},
         PredictionFormat(head.classes),
         lambda: plan_parts(survey, options.rows_per_part, expected_rate(model, placement)),
-        functools.partial(_check_plan, survey),
+        lambda plan, where: plan.check_inputs(survey.files, survey.columns, where),
         predict,
         hinted=True,
     )
@@ -132,7 +132,7 @@ def texts_source(folder: str, task: str, form: RowFormat, options: PredictOption
         {**_identity(survey), "head": network_digest(folder)},
         form,
         lambda: plan_parts(survey, options.rows_per_part, _NETWORK_RATE),
-        functools.partial(_check_plan, survey),
+        lambda plan, where: plan.check_inputs(survey.files, survey.columns, where),
         predict,
         hinted=True,
     )
@@ -147,12 +147,6 @@ def _survey(options: PredictOptions) -> Survey:
 def _identity(survey: Survey) -> dict[str, Any]:
     files = [asdict(file) for file in survey.files]
     return {"files": files, "columns": survey.columns.to_dict()}
-
-
-def _check_plan(survey: Survey, plan: Plan, where: str) -> None:
-    plan.check_files(survey.files, where)
-    if plan.columns != survey.columns or plan.schema.names:
-        raise Damaged("file", where, "reads other columns than the run", remedies.NO_RESUME)
 
 
 def store_source(
