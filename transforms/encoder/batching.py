@@ -3,13 +3,16 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 
 from transforms.runtime.forks import Lock
+
+if TYPE_CHECKING:
+    import torch
 
 _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
 #: Size of a batch's widest states on a CPU. Larger ones leave the cache, and their memory is
@@ -138,8 +141,10 @@ def batches_by_length(lengths: npt.NDArray[np.int64], budget: int) -> list[npt.N
     return list(cut_batches(order, lengths, lambda: budget, padded=True))
 
 
-def pad(rows: Sequence[npt.NDArray[np.int32]], fill: int) -> torch.Tensor:
+def pad(rows: Sequence[npt.NDArray[np.int32]], fill: int) -> "torch.Tensor":
     """Stack int32 arrays of unequal lengths as int64 ``[rows, longest]``, padded with `fill`."""
+    import torch
+
     stacked = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
     for number, row in enumerate(rows):
         stacked[number, : len(row)] = row

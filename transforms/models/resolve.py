@@ -1,6 +1,7 @@
 """Find a model by hub name or folder, with its defaults and its identity.
 
-This module does not import torch: a command checks a model before it loads the model.
+This module does not import torch: a command checks a model before it loads the model. For an ALBERT
+or a BERT it does not import transformers either.
 """
 
 import hashlib
@@ -13,8 +14,10 @@ from transforms.models.config_bounds import check_sizes, check_values
 from transforms.models.identity import ModelIdentity
 from transforms.models.model_files import check_files, read_object, refusal, refusing
 from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, DTYPES, ModelOptions
+from transforms.models.plain_config import load_plain_config
 from transforms.models.sentence_transformers import first_given, read_settings
 from transforms.models.weights import read_weights
+from transforms.runtime.extras import check_installed
 from transforms.runtime.forks import loading
 
 _FILES = ["*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "*/config.json"]
@@ -68,7 +71,8 @@ def find_model(options: ModelOptions) -> Model:
 
 
 def _describe(options: ModelOptions, folder: str, revision: str | None) -> Model:
-    config = load_config(folder, options.model)
+    name = options.model
+    config: Any = load_plain_config(folder, name) or load_config(folder, name)
     sentence = read_settings(folder)
     layers = int(config.num_hidden_layers)
     if not -layers - 1 <= options.layer <= layers:
@@ -222,6 +226,7 @@ def read_config(folder: str, name: str) -> Any:
     Raises:
         BadInput: transformers can't read it.
     """
+    check_installed("transformers", "model", name)
     problem = "has a config that transformers can't read"
     with refusing(name, problem, "Restore its config.json"), loading():
         from transformers import AutoConfig

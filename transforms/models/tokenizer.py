@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from transforms.errors import BadInput
 from transforms.models.model_files import refusing
+from transforms.models.plain_tokenizer import PlainTokenizer, load_plain_tokenizer
 from transforms.models.resolve import Model, read_config
-from transforms.models.tokenizer_checks import check_growth, check_ids, check_tokenizer_files
+from transforms.models.tokenizer_checks import RESTORE, check_fit, check_tokenizer_files
 from transforms.models.word_locality import find_locality
 from transforms.models.word_tokens import Ints, TokenizedTexts, WordTokens, ranges
 from transforms.runtime.forks import Lock, loading
@@ -181,9 +182,13 @@ class Tokenizer:
 def load_tokenizer(model: Model) -> Tokenizer:
     """Return the tokenizer of a model's folder; raises BadInput as `load_fast_tokenizer` does."""
     name = model.identity.name
-    fast = load_fast_tokenizer(model.folder, name)
-    with refusing(name, "has a tokenizer that can't be used", "Restore its tokenizer.json"):
-        return Tokenizer(fast.backend_tokenizer, fast.unk_token_id, name)
+    with loading():
+        plain = load_plain_tokenizer(model.folder, name)
+    if plain is None:
+        fast = load_fast_tokenizer(model.folder, name)
+        plain = PlainTokenizer(fast.backend_tokenizer, fast.unk_token_id)
+    with refusing(name, "has a tokenizer that can't be used", RESTORE):
+        return Tokenizer(plain.backend, plain.unknown, name)
 
 
 def load_fast_tokenizer(folder: str, name: str) -> Any:
@@ -194,7 +199,7 @@ def load_fast_tokenizer(folder: str, name: str) -> Any:
     """
     problem = "has a tokenizer that transformers can't load"
     check_tokenizer_files(folder, name)
-    with refusing(name, problem, "Restore its tokenizer.json"), loading():
+    with refusing(name, problem, RESTORE), loading():
         from transformers import AutoTokenizer
 
         slow_or_fast = AutoTokenizer.from_pretrained(
@@ -203,14 +208,7 @@ def load_fast_tokenizer(folder: str, name: str) -> Any:
     vocabulary = int(getattr(read_config(folder, name), "vocab_size", 0))
     if getattr(slow_or_fast, "backend_tokenizer", None) is None:
         raise BadInput("model", name, "has no fast tokenizer", "Save it with a tokenizer.json")
-    pieces = len(slow_or_fast)
-    # Vocabularies are often padded to a round size; more than 1 % means another model.
-    if pieces > vocabulary or vocabulary - pieces > vocabulary // 100:
-        problem = f"has {vocabulary} word vectors, but its tokenizer has {pieces} pieces"
-        raise BadInput("model", name, problem, "Save the model's own tokenizer.json in its folder")
-    with refusing(name, "has a tokenizer that can't be used", "Restore its tokenizer.json"):
-        check_ids(slow_or_fast, vocabulary, name)
-        check_growth(slow_or_fast.backend_tokenizer, name)
+    check_fit(slow_or_fast.backend_tokenizer, vocabulary, name)
     return slow_or_fast
 
 

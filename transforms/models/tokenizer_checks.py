@@ -7,11 +7,13 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from transforms.models.model_files import inner_path, read_object, refusal
+from transforms.errors import BadInput
+from transforms.models.model_files import inner_path, read_object, refusal, refusing
 
 _CONFIG, _TOKENIZER = "tokenizer_config.json", "tokenizer.json"
 #: A normalizer may make a letter at most so many letters; Unicode's own longest form has 18.
 _MOST_GROWTH = 1_024
+RESTORE = "Restore its tokenizer.json"
 
 
 def check_tokenizer_files(folder: str, name: str) -> None:
@@ -33,13 +35,29 @@ def check_tokenizer_files(folder: str, name: str) -> None:
         raise refusal(name, _CONFIG, "has init_inputs, which albeam does not follow")
 
 
-def check_ids(tokenizer: Any, vocabulary: int, name: str) -> None:
-    """Check that each id of a fast tokenizer has one of ``vocabulary`` word vectors.
+def check_fit(backend: Any, vocabulary: int, name: str) -> None:
+    """Check that a ``tokenizers.Tokenizer`` is that of a model with so many word vectors.
+
+    Raises:
+        BadInput: it is not, or it may make texts endless.
+    """
+    pieces = backend.get_vocab_size()
+    # Vocabularies are often padded to a round size; more than 1 % means another model.
+    if pieces > vocabulary or vocabulary - pieces > vocabulary // 100:
+        problem = f"has {vocabulary} word vectors, but its tokenizer has {pieces} pieces"
+        raise BadInput("model", name, problem, "Save the model's own tokenizer.json in its folder")
+    with refusing(name, "has a tokenizer that can't be used", RESTORE):
+        check_ids(backend, vocabulary, name)
+        check_growth(backend, name)
+
+
+def check_ids(backend: Any, vocabulary: int, name: str) -> None:
+    """Check that each id of a ``tokenizers.Tokenizer`` has one of ``vocabulary`` word vectors.
 
     Raises:
         BadInput: one has none.
     """
-    ids = [*tokenizer.get_vocab().values(), *tokenizer.backend_tokenizer.encode("a").ids]
+    ids = [*backend.get_vocab().values(), *backend.encode("a").ids]
     if max(ids, default=0) >= vocabulary:
         problem = f"has the id {max(ids)}, but the model has {vocabulary} word vectors"
         raise refusal(name, _TOKENIZER, problem, "Save the model's own tokenizer.json")

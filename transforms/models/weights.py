@@ -52,14 +52,15 @@ def read_weights(folder: str, name: str) -> Weights:
         BadInput: there are none, one is not in the folder, or one is not as its header says.
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    for file in _weight_files(folder, name):
+    for file in weight_files(folder, name):
         shapes |= read_header(folder, file, name)
         if len(shapes) > _MOST_TENSORS:
             raise refusal(name, file, f"has more than {_MOST_TENSORS} tensors", _RESTORE)
     return Weights(shapes)
 
 
-def _weight_files(folder: str, name: str) -> list[str]:
+def weight_files(folder: str, name: str) -> list[str]:
+    """Return the names of the files that transformers would load; raises as `read_weights`."""
     if inner_path(folder, _SINGLE, name).is_file():
         return [_SINGLE]
     index = read_object(folder, _INDEX, name)

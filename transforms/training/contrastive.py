@@ -169,7 +169,7 @@ def load_tokenizer(folder: Path, vocabulary: int) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-        check_ids(tokenizer, vocabulary, str(folder))
+        check_ids(tokenizer.backend_tokenizer, vocabulary, str(folder))
     if len(tokenizer) != vocabulary:
         raise BadInput(
             "tokenizer",
