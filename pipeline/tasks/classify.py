@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.tasks.options import ClassifyOptions
 from transforms.catalog.snapshot import read_snapshot
@@ -11,6 +12,7 @@ from transforms.tasks.data.labels import LabelledRows, learn_classes, read_label
 from transforms.tasks.metrics.class_metrics import ClassMetrics
 from transforms.tasks.prediction.documents import stored_documents, unique_documents
 from transforms.tasks.vector_heads.fit_head import fit_head
+from transforms.tasks.vector_heads.head_card import head_card
 from transforms.tasks.vector_heads.head_files import check_head_output, write_head
 
 
@@ -80,7 +82,16 @@ def run(options: ClassifyOptions) -> ClassifySummary:
         found.vectors, classes.codes(rows), classes, snapshot.identity, options.head
     )
     fit_seconds = time.monotonic() - fitting
-    write_head(options.output, head)
+    card = head_card(
+        Path(options.output).absolute().name,
+        head,
+        {
+            "store": store.rstrip("/").rpartition("/")[2],
+            "snapshot": snapshot.number,
+            "labels": ", ".join(path.name for path in options.labels),
+        },
+    )
+    write_head(options.output, head, card)
     return ClassifySummary(
         store=store,
         snapshot=snapshot.number,

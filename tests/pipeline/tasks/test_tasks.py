@@ -96,8 +96,15 @@ def test_a_head_is_fitted_and_measured(
     assert stored["classes"]["names"] == ["water", "words"]
     assert stored["encoder"]["dim"] == 48
     assert sorted(p.name for p in (tmp_path / "head").iterdir()) == [
-        "head.json", "head.safetensors",
+        "README.md", "head.json", "head.safetensors",
     ]  # fmt: skip
+    card = (tmp_path / "head" / "README.md").read_text()
+    for part in (
+        "# head\n", "| store | store |", "| labels | labels.parquet |", "| documents | 60 |",
+        "| classes | water, words |", f"| strength | {found['strength']:g}, by cross-validation |",
+        f"| accuracy | {found['metrics']['values']['accuracy']:.4f} |", "fitted on all",
+    ):  # fmt: skip
+        assert part in card
     assert main([*words, "--output", str(tmp_path / "head"), "--strength", "1"]) == 0
     assert "12 documents held out" in capsys.readouterr().out
 

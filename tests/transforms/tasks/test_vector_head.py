@@ -17,6 +17,7 @@ from transforms.errors import BadInput
 from transforms.tasks.data.labels import Classes
 from transforms.tasks.options import STRENGTHS, HeadOptions
 from transforms.tasks.vector_heads.fit_head import choose_strength, fit_head
+from transforms.tasks.vector_heads.head_card import head_card
 from transforms.tasks.vector_heads.head_files import check_head_output, read_head, write_head
 from transforms.tasks.vector_heads.vector_head import VectorHead, document_vectors
 
@@ -96,7 +97,7 @@ def test_a_head_of_another_encoder_is_refused_by_its_name() -> None:
 def test_a_written_head_is_read_again(tmp_path: Path) -> None:
     head = fitted()
     check_head_output(str(tmp_path / "new" / "head"))
-    write_head(str(tmp_path / "new" / "head"), head)
+    write_head(str(tmp_path / "new" / "head"), head, "# A head")
     found = read_head(str(tmp_path / "new" / "head"))
     assert (found.classes, found.encoder) == (head.classes, head.encoder)
     assert np.array_equal(found.weights, head.weights)
@@ -112,6 +113,22 @@ def test_other_files_are_not_lost(tmp_path: Path) -> None:
         check_head_output(str(tmp_path))
     with raises(BadInput, "output", tmp_path / "letter.txt"):
         check_head_output(str(tmp_path / "letter.txt"))
+
+
+def test_a_network_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "head.json").write_text('{"version": 1, "kind": "network"}')
+    with raises(BadInput, "output", tmp_path):
+        check_head_output(str(tmp_path))
+
+
+def test_the_card_of_a_head_says_what_was_measured() -> None:
+    measured = head_card("topics", fitted(), {"labels": "a.parquet"})
+    assert "fitted without the documents that were held out" in measured
+    assert f"| accuracy | {fitted().metrics['values']['accuracy']:.4f} |" in measured
+    card = head_card("topics", fitted(30, strength=1.0, held_out=0.0), {"labels": "a.parquet"})
+    assert "nothing was measured" in card
+    assert "| strength | 1, by the default or an option |" in card
+    assert "accuracy" not in card
 
 
 def change(**values: Any) -> Callable[[Path], None]:
@@ -184,7 +201,7 @@ def test_a_folder_that_does_not_fit_is_refused(
 ) -> None:
     folder = tmp_path / "head"
     check_head_output(str(folder))
-    write_head(str(folder), fitted(30, strength=1.0, held_out=0.0))
+    write_head(str(folder), fitted(30, strength=1.0, held_out=0.0), "# A head")
     damage(folder)
     with raises(BadInput, "head", folder, problem):
         read_head(str(folder))

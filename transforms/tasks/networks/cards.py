@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-_LIMITS = (
+_BEST_STEP = (
     "The validation rows decide which step's weights are kept, so its metrics are a little too "
-    "good. Measure on rows that no training saw.",
+    "good. Measure on rows that no training saw."
+)
+_LIMITS = (
     "Texts of another kind or language than the training rows may get any answer.",
     "Biases of the training data and of the encoder remain.",
 )
@@ -21,6 +23,7 @@ def model_card(
     metrics: Mapping[str, float],
     usage: str,
     limits: Sequence[str] = (),
+    measured: str = _BEST_STEP,
 ) -> str:
     """Return a model card in Markdown.
 
@@ -32,6 +35,7 @@ def model_card(
         metrics: the metrics of the validation rows, by name.
         usage: Python that uses the model.
         limits: what else it can't do.
+        measured: what the metrics don't say.
     """
     return "\n".join(
         [
@@ -46,7 +50,7 @@ def model_card(
             "## Validation\n",
             *_table({name: f"{value:.4f}" for name, value in metrics.items()}),
             "## Limits\n",
-            *(f"- {limit}" for limit in (*limits, *_LIMITS)),
+            *(f"- {limit}" for limit in (*limits, measured, *_LIMITS)),
             "",
         ]
     )

@@ -1,5 +1,7 @@
 """The folder of a head on stored vectors: ``head.safetensors`` and ``head.json``, never pickle.
 
+``README.md`` is its model card, which nothing reads.
+
 Anyone may have made the folder: nothing of it is used before sizes, shapes and values are checked.
 """
 
@@ -49,7 +51,7 @@ def check_head_output(output: str) -> None:
     path = Path(output).absolute()
     if path.exists() and not path.is_dir():
         raise BadInput("output", output, "is a file", "Name a new folder")
-    if path.is_dir() and any(path.iterdir()) and not (path / HEAD_JSON).is_file():
+    if path.is_dir() and any(path.iterdir()) and not _has_head(path):
         problem = "holds something other than a head, which would be lost"
         raise BadInput("output", output, problem, "Name a new folder")
     try:
@@ -61,8 +63,22 @@ def check_head_output(output: str) -> None:
         raise BadInput("output", output, "can't be written to", "Name another folder")
 
 
-def write_head(output: str, head: VectorHead) -> None:
-    """Write a head into a folder; its weights first, so that a ``head.json`` finds them."""
+def _has_head(path: Path) -> bool:
+    """Return whether a folder has a head on vectors, whose files a new one replaces."""
+    try:
+        return read_object(str(path), HEAD_JSON, str(path)).get("kind") == "vector"
+    except BadInput:
+        return False
+
+
+def write_head(output: str, head: VectorHead, card: str) -> None:
+    """Write a head and its card into a folder; the weights first, so that ``head.json`` finds them.
+
+    Args:
+        output: the folder.
+        head: the head.
+        card: the text of the model card.
+    """
     from safetensors.numpy import save
 
     content = save({"weights": head.weights, "bias": head.bias})
@@ -71,7 +87,8 @@ def write_head(output: str, head: VectorHead) -> None:
         VERSION, "vector", head.classes, head.encoder, digest, head.settings, head.metrics
     )
     text = json.dumps(asdict(stored), indent=1, ensure_ascii=False, sort_keys=True)
-    for name, value in ((HEAD_WEIGHTS, content), (HEAD_JSON, text.encode())):
+    files = {HEAD_WEIGHTS: content, HEAD_JSON: text.encode(), "README.md": card.encode()}
+    for name, value in files.items():
         with writing(str(Path(output).absolute() / name)) as path:
             Path(path).write_bytes(value)
 
