@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -12,24 +11,18 @@ from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import ClassifyOptions
 from pipeline.training.task_training import (
     Card,
-    check_files,
+    begin,
     file_names,
-    prepare,
+    open_network,
     split_rows,
-    train,
-    window_tokens,
+    train_windows,
     write,
 )
-from pipeline.training.timed_log import timed_log
 from transforms.tasks.data.augmentation import augment, near_words
 from transforms.tasks.data.labels import Classes, learn_classes, read_labelled
-from transforms.tasks.networks.batches import EpochBatches, validation_batches
+from transforms.tasks.networks.batches import validation_batches
 from transforms.tasks.networks.classification import ClassifierObjective, class_weights
-from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
 from transforms.tasks.networks.windows import Windows, cut_windows
-from transforms.tasks.training_options import HEAD
-from transforms.training.inputs import check_output
-from transforms.training.student import resolve_training_placement
 
 _USAGE = """\
 from transformers import pipeline
@@ -52,10 +45,7 @@ def finetune_classify(
             the training starts.
         AlbeamError: the loss is no longer finite.
     """
-    tell = timed_log(log)
-    check_output(options.output, options.work, HEAD)
-    max_tokens = window_tokens(options)
-    check_files(options)
+    tell, max_tokens = begin(options, log)
     read = partial(
         read_labelled,
         text=options.text_column,
@@ -67,25 +57,15 @@ def finetune_classify(
     codes = classes.codes(rows)
     texts = rows.texts(options.text_column)
     if options.validation:
-        others = read(options.validation, "validation")
-        known, asked = classes.codes(others), others.texts(options.text_column)
+        held = read(options.validation, "validation")
+        known, asked = classes.codes(held), held.texts(options.text_column)
     else:
         groups = np.zeros(len(codes), np.int64) if classes.several else codes
         kept, held_out = split_rows(groups, options.held_out, options.seed)
         known, asked = codes[held_out], [texts[row] for row in held_out]
         codes, texts = codes[kept], [texts[row] for row in kept]
-    placement = resolve_training_placement(options.device, options.precision)
-    settings = prepare(options, asdict(placement))
-    network = HeadNetwork(
-        options.model,
-        "classify",
-        classes,
-        placement,
-        dropout=options.dropout,
-        seed=options.seed,
-    )
-    fast, tokenizer = load_tokenizer(options.model)
-    first = cut_windows(tokenizer, texts, max_tokens)
+    opened = open_network(options, "classify", classes)
+    first = cut_windows(opened.tokenizer, texts, max_tokens)
     tell(f"{len(texts)} texts of {len(classes.names)} classes to train on, {len(asked)} held out")
     if len(first) > len(texts):
         tell(f"{len(first)} windows: longer texts than {max_tokens} tokens are cut")
@@ -94,37 +74,28 @@ def finetune_classify(
         if not options.augment:
             return first
         changed = augment(texts, options.augment, (options.seed, number), near)
-        return cut_windows(tokenizer, changed, max_tokens)
+        return cut_windows(opened.tokenizer, changed, max_tokens)
 
     near = {}
     if "synonym" in options.augment:
-        vectors = network.model.get_input_embeddings().weight.detach().cpu().numpy()
-        near = near_words(texts, fast.get_vocab(), vectors)
-    data = EpochBatches(windows, options.batch_tokens, options.seed)
+        words = opened.network.model.get_input_embeddings().weight.detach().cpu().numpy()
+        near = near_words(texts, opened.fast.get_vocab(), words)
     weights = None
     if options.class_weights == "balanced":
         weights = class_weights(codes, len(classes.names))
-    objective = ClassifierObjective(network, codes, weights)
-    validation = validation_batches(cut_windows(tokenizer, asked, max_tokens), options.batch_tokens)
-    state = train(
+    objective = ClassifierObjective(opened.network, codes, weights)
+    others = cut_windows(opened.tokenizer, asked, max_tokens)
+    validation = validation_batches(others, options.batch_tokens)
+    state = train_windows(
         options,
-        network,
-        settings,
+        opened,
         tell,
-        steps=len(data.epoch(0)),
-        batches=data.batches,
-        loss=objective.loss,
-        evaluate=lambda: objective.evaluate(validation, known),
+        windows,
+        objective.loss,
+        lambda: objective.evaluate(validation, known),
     )
-    result = write(
-        options,
-        "classify",
-        network,
-        fast,
-        {"max_tokens": max_tokens, "overlap": 0},
-        state,
-        _card(options, classes, len(texts), len(asked)),
-    )
+    card = _card(options, classes, len(texts), len(asked))
+    result = write(options, opened, {"max_tokens": max_tokens, "overlap": 0}, state, card)
     tell(str(result))
     return result
 

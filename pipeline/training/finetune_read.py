@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -12,24 +12,18 @@ from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import ReadOptions
 from pipeline.training.task_training import (
     Card,
-    check_files,
+    begin,
     file_names,
     hold_out_groups,
-    prepare,
-    train,
-    window_tokens,
+    open_network,
+    train_windows,
     write,
 )
-from pipeline.training.timed_log import timed_log
 from transforms.errors import BadInput
 from transforms.tasks.data.answer_rows import AnswerRows, read_answered, read_passages
-from transforms.tasks.networks.batches import EpochBatches, validation_batches
-from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+from transforms.tasks.networks.batches import validation_batches
 from transforms.tasks.networks.pair_tokens import PairTokens, frame_pairs, tokenize_pairs
 from transforms.tasks.networks.reading import EDGES, ReaderObjective
-from transforms.tasks.training_options import HEAD
-from transforms.training.inputs import check_output
-from transforms.training.student import resolve_training_placement
 
 _USAGE = """\
 from transforms import Placement
@@ -62,18 +56,11 @@ def finetune_read(options: ReadOptions, log: Callable[[str], object] = print) ->
             the training starts.
         AlbeamError: the loss is no longer finite.
     """
-    tell = timed_log(log)
-    check_output(options.output, options.work, HEAD)
-    max_tokens = window_tokens(options)
+    tell, max_tokens = begin(options, log)
     drawn = min(max_tokens, options.window_tokens or max_tokens)
-    check_files(options)
     rows, asked = _read(options, tell)
-    placement = resolve_training_placement(options.device, options.precision)
-    settings = prepare(options, asdict(placement))
-    network = HeadNetwork(
-        options.model, "read", EDGES, placement, dropout=options.dropout, seed=options.seed
-    )
-    fast, tokenizer = load_tokenizer(options.model)
+    opened = open_network(options, "read", EDGES)
+    fast, tokenizer = opened.fast, opened.tokenizer
     frame_pairs(fast, str(options.model))
 
     def tokens(some: AnswerRows) -> PairTokens:
@@ -81,29 +68,22 @@ def finetune_read(options: ReadOptions, log: Callable[[str], object] = print) ->
 
     pairs, others = tokens(rows), tokens(asked)
     targets = pairs.targets(rows.spans)
-    data = EpochBatches(
-        lambda number: pairs.draw(drawn, targets, [options.seed, 2, number]),
-        options.batch_tokens,
-        options.seed,
-    )
     validation = validation_batches(others.cover(max_tokens), options.batch_tokens)
     tell(f"{len(rows)} questions to train on, {len(asked)} held out")
-    objective = ReaderObjective(network, targets)
-    state = train(
+    objective = ReaderObjective(opened.network, targets)
+    state = train_windows(
         options,
-        network,
-        settings,
+        opened,
         tell,
-        steps=len(data.epoch(0)),
-        batches=data.batches,
-        loss=objective.loss,
-        evaluate=lambda: objective.evaluate(
+        lambda number: pairs.draw(drawn, targets, [options.seed, 2, number]),
+        objective.loss,
+        lambda: objective.evaluate(
             validation, others, asked.passages, asked.answers, options.no_answer
         ),
     )
     threshold = TrainingResult.from_state(options.output, state).metrics.get("threshold", 0.0)
     head = {"max_tokens": max_tokens, "threshold": threshold}
-    result = write(options, "read", network, fast, head, state, _card(options, rows, asked))
+    result = write(options, opened, head, state, _card(options, rows, asked))
     tell(str(result))
     return ReaderResult(**vars(result), rejected=rows.rejected)
 

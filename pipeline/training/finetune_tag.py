@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -12,23 +11,17 @@ from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import TagOptions
 from pipeline.training.task_training import (
     Card,
-    check_files,
+    begin,
     file_names,
-    prepare,
+    open_network,
     split_rows,
-    train,
-    window_tokens,
+    train_windows,
     write,
 )
-from pipeline.training.timed_log import timed_log
 from transforms.tasks.data.tag_rows import learn_tags, read_tagged
-from transforms.tasks.networks.batches import EpochBatches, validation_batches
-from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+from transforms.tasks.networks.batches import validation_batches
 from transforms.tasks.networks.tagging import TaggerObjective, place_words
 from transforms.tasks.networks.windows import cut_windows
-from transforms.tasks.training_options import HEAD
-from transforms.training.inputs import check_output
-from transforms.training.student import resolve_training_placement
 
 #: The share of a window that it has in common with the next one.
 _OVERLAP = 0.25
@@ -51,10 +44,7 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
             the training starts.
         AlbeamError: the loss is no longer finite.
     """
-    tell = timed_log(log)
-    check_output(options.output, options.work, HEAD)
-    max_tokens = window_tokens(options)
-    check_files(options)
+    tell, max_tokens = begin(options, log)
     read = partial(
         read_tagged,
         tokens=options.tokens_column,
@@ -74,29 +64,21 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
     classes = learn_tags(rows)
     codes = rows.codes(classes)
     asked.codes(classes)
-    placement = resolve_training_placement(options.device, options.precision)
-    settings = prepare(options, asdict(placement))
-    network = HeadNetwork(
-        options.model, "tag", classes, placement, dropout=options.dropout, seed=options.seed
-    )
-    fast, tokenizer = load_tokenizer(options.model)
+    opened = open_network(options, "tag", classes)
     overlap = int(_OVERLAP * max_tokens)
-    windows = cut_windows(tokenizer, rows.texts, max_tokens, overlap, offsets=True)
-    others = cut_windows(tokenizer, asked.texts, max_tokens, overlap, offsets=True)
+    windows = cut_windows(opened.tokenizer, rows.texts, max_tokens, overlap, offsets=True)
+    others = cut_windows(opened.tokenizer, asked.texts, max_tokens, overlap, offsets=True)
     tell(f"{len(rows)} texts in {len(windows)} windows to train on, {len(asked)} texts held out")
-    objective = TaggerObjective(network, windows, place_words(windows, rows.words), codes)
+    objective = TaggerObjective(opened.network, windows, place_words(windows, rows.words), codes)
     places = place_words(others, asked.words)
-    data = EpochBatches(lambda _: windows, options.batch_tokens, options.seed)
     validation = validation_batches(others, options.batch_tokens)
-    state = train(
+    state = train_windows(
         options,
-        network,
-        settings,
+        opened,
         tell,
-        steps=len(data.epoch(0)),
-        batches=data.batches,
-        loss=objective.loss,
-        evaluate=lambda: objective.evaluate(validation, places, asked.tags),
+        lambda _: windows,
+        objective.loss,
+        lambda: objective.evaluate(validation, places, asked.tags),
     )
     card = Card(
         "It finds entities in a text: their types and places. `albeam finetune tag` trained it. A "
@@ -110,6 +92,6 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
         },
     )
     head = {"max_tokens": max_tokens, "overlap": overlap}
-    result = write(options, "tag", network, fast, head, state, card)
+    result = write(options, opened, head, state, card)
     tell(str(result))
     return result

@@ -1,9 +1,12 @@
-"""What the trainings of heads share: their model, their trainer and what they write."""
+"""What the trainings of heads share: checks, network, batches, trainer and what they write.
+
+A training is a sentence: `begin`, read rows, `open_network`, cut windows, `train_windows`, `write`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +17,27 @@ from pipeline.training.options import TrainingOptions
 from pipeline.training.reports import reporter, resume, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import TaskOptions
+from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import fingerprint, prepare_work_folder
 from transforms.errors import BadInput
 from transforms.models.resolve import read_config, usable_positions
+from transforms.models.tokenizer import Tokenizer
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.networks.batches import EpochBatches
 from transforms.tasks.networks.cards import model_card
-from transforms.tasks.networks.head_network import HeadNetwork
+from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
 from transforms.tasks.networks.saving import write_network
+from transforms.tasks.networks.windows import Windows
+from transforms.tasks.training_options import HEAD
 from transforms.training.adapters import choose_weights
 from transforms.training.checkpoints import State
 from transforms.training.export import max_tokens_of
+from transforms.training.inputs import check_output
 from transforms.training.optimizers import Schedule
+from transforms.training.student import resolve_training_placement
 from transforms.training.trainer import Trainer
+
+Log = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,41 @@ class Card:
     about: str
     usage: str
     data: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network that is ready to be trained.
+
+    Attributes:
+        network: the network with its head.
+        fast: its tokenizer, as transformers' and as what is saved.
+        tokenizer: the same one as albeam's.
+        settings: everything that decides the weights.
+    """
+
+    network: HeadNetwork
+    fast: Any
+    tokenizer: Tokenizer
+    settings: Mapping[str, Any]
+
+
+def begin(options: TaskOptions, log: Log) -> tuple[Log, int]:
+    """Check folders and files before anything is read; return a timed log, and `window_tokens`."""
+    check_output(options.output, options.work, HEAD)
+    max_tokens = window_tokens(options)
+    check_files(options)
+    return timed_log(log), max_tokens
+
+
+def open_network(options: TaskOptions, task: str, classes: Classes) -> Opened:
+    """Prepare the work folder, and load an encoder with a head for a task and its classes."""
+    placement = resolve_training_placement(options.device, options.precision)
+    settings = prepare(options, asdict(placement))
+    network = HeadNetwork(
+        options.model, task, classes, placement, dropout=options.dropout, seed=options.seed
+    )
+    return Opened(network, *load_tokenizer(options.model), settings)
 
 
 def window_tokens(options: TaskOptions) -> int:
@@ -104,6 +152,28 @@ def hold_out_groups(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def train_windows(
+    options: TaskOptions,
+    opened: Opened,
+    tell: Log,
+    windows: Callable[[int], Windows],
+    loss: Callable[[Any], Any],
+    evaluate: Callable[[], dict[str, float]],
+) -> State:
+    """Train on the windows of each pass to the end; return the state of the best weights."""
+    data = EpochBatches(windows, options.batch_tokens, options.seed)
+    return train(
+        options,
+        opened.network,
+        opened.settings,
+        tell,
+        steps=len(data.epoch(0)),
+        batches=data.batches,
+        loss=loss,
+        evaluate=evaluate,
+    )
+
+
 def train(
     options: TrainingOptions,
     network: HeadNetwork,
@@ -136,15 +206,14 @@ def train(
 
 def write(
     options: TaskOptions,
-    task: str,
-    network: HeadNetwork,
-    tokenizer: Any,
+    opened: Opened,
     head: Mapping[str, Any],
     state: State,
     card: Card,
 ) -> TrainingResult:
     """Write a trained network with its head, and return the result."""
     result = TrainingResult.from_state(options.output, state)
+    network = opened.network
     classes = network.classes
     text = model_card(
         options.output.name,
@@ -158,11 +227,11 @@ def write(
     write_network(
         options.output,
         network.model,
-        tokenizer,
+        opened.fast,
         {
             "version": 1,
             "kind": "network",
-            "task": task,
+            "task": network.task,
             "classes": {
                 "names": list(classes.names),
                 "integers": classes.integers,
