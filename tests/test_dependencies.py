@@ -25,9 +25,12 @@ _COMES_WITH = {
 #: Libraries of an extra; without it an error says what to install, or a row of the bench does.
 _EXTRAS = {
     "faiss": "cpu",
+    "fastapi": "serve",
     "onnxruntime": "bench",
     "openvino": "bench",
     "nervaluate": "tasks",
+    "prometheus_client": "serve",
+    "pydantic": "serve",
     "scipy": "tasks",
     "sentence_transformers": "bench",
     "sklearn": "tasks",

@@ -47,7 +47,7 @@ PIPELINE: dict[str, set[str]] = {
     "evaluation": {"search", "command_line"},
     "training": {"command_line"},
     "tasks": {"runners", "command_line"},
-    "serving": set(),
+    "serving": {"command_line"},
     "bench": {"ingest", "command_line"},
 }
 #: Modules outside the packages, which may import any package.

@@ -31,14 +31,13 @@ def note(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one line of JSON: bytes as base64, NaN and infinity as null, other values as text.
+    """Print one line of `json_text`; it is ASCII unless stdout takes any character."""
+    _print(json_escaped(json_text(value, ascii=not _is_unicode())))
 
-    It is ASCII unless stdout takes any character.
-    """
-    text = json.dumps(
-        _finite(value), default=_as_text, ensure_ascii=not _is_unicode(), allow_nan=False
-    )
-    _print(json_escaped(text))
+
+def json_text(value: Any, ascii: bool = False) -> str:
+    """Return JSON: bytes as base64, NaN and infinity as null, other values as text."""
+    return json.dumps(_finite(value), default=_as_text, ensure_ascii=ascii, allow_nan=False)
 
 
 def _print(line: str) -> None:

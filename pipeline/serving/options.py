@@ -25,7 +25,8 @@ class Limits:
         body: the most bytes of a request.
         queue: the most requests at once; a further one is refused.
         seconds: how long a request may take.
-        batch_tokens: about the most tokens that are embedded together.
+        batch_tokens: about the most tokens that are embedded together. The light encoder takes no
+            more; beyond, a question would wait until torch is imported.
         batch_seconds: how long a question waits for others at most.
     """
 
@@ -37,7 +38,7 @@ class Limits:
     body: int = 8_000_000
     queue: int = 128
     seconds: float = 30.0
-    batch_tokens: int = 2_048
+    batch_tokens: int = 512
     batch_seconds: float = 0.002
 
     def __post_init__(self) -> None:
@@ -62,6 +63,7 @@ class ServeOptions:
         heads: the folder of each head by its name.
         placement: device and dtype of all models.
         keys: the file of the keys; None serves everyone.
+        allowed_hosts: further names by which the service may be asked, such as that of a proxy.
         origins: web sites whose scripts may ask, such as ``https://example.org``.
         follow: how often to look for a new snapshot, in seconds; None never looks.
         log: one of `LOGS`.
@@ -78,6 +80,7 @@ class ServeOptions:
     heads: dict[str, str] = field(default_factory=dict)
     placement: Placement = Placement()
     keys: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     follow: float | None = None
     log: str = "text"
@@ -97,6 +100,13 @@ class ServeOptions:
             if origin == "*" or not origin.startswith(("http://", "https://")):
                 problem = "is no origin of a web site"
                 raise BadInput("cors", origin, problem, "Give one such as https://example.org")
+
+    @property
+    def hosts(self) -> tuple[str, ...] | None:
+        """The names by which the service may be asked; None for any."""
+        if self.is_public and not self.allowed_hosts:
+            return None
+        return (*LOOPBACK, self.host, *self.allowed_hosts)
 
     @property
     def is_public(self) -> bool:

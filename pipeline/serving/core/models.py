@@ -13,7 +13,7 @@ from transforms.models.options import Placement
 from transforms.storage import filesystem
 
 if TYPE_CHECKING:
-    from transforms.encoder.encoder import Encoder
+    from transforms.encoder.encoding import TextEncoder
     from transforms.search.reader import Reader
     from transforms.search.reranker import Reranker
     from transforms.search.store import Store
@@ -39,11 +39,13 @@ class Head:
 
     def __init__(self, name: str, folder: str, store: "Store", placement: Placement) -> None:
         """Load a head; raises BadInput if it can't be used, or is that of another encoder."""
-        from transforms.tasks.networks.text_classifier import TextClassifier, read_kind
+        from transforms.tasks.networks.network_files import read_kind
 
         self.name, folder = name, filesystem.absolute(folder)
         self._network: Any = None
         if read_kind(folder) == "network":
+            from transforms.tasks.networks.text_classifier import TextClassifier
+
             self._network = TextClassifier(folder, placement)
             self.classes = self._network.settings.classes
             return
@@ -53,14 +55,16 @@ class Head:
         self._head.check_encoder(folder, store.snapshot.identity, store.url)
         self.classes = self._head.classes
 
-    def predict(self, texts: Sequence[str], encoder: "Encoder") -> list[Prediction]:
+    def predict(self, texts: Sequence[str], encoder: "TextEncoder") -> list[Prediction]:
         """Return the classes of texts; raises BadInput if one can't be embedded."""
         if self._network is not None:
             scores = self._network.scores(texts)
         else:
             from transforms.tasks.prediction.documents import embedded_documents
 
-            found = embedded_documents(texts, encoder, PassageOptions.stride)
+            # The encoder of questions has another one for passages.
+            full = getattr(encoder, "full", lambda: encoder)()
+            found = embedded_documents(texts, full, PassageOptions.stride)
             for row in sorted({*range(len(texts))} - {*found.rows.tolist()})[:1]:
                 raise BadInput("input", None, f"can't be embedded at place {row}", "Leave it out")
             scores = self._head.scores(found.vectors)

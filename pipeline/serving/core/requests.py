@@ -91,20 +91,23 @@ def check_most(option: str, count: int, most: int, of: str) -> None:
         raise BadInput(option, None, problem, f"Ask for {most:,} or fewer")
 
 
-def check_length(option: str, text: str, most: int) -> None:
-    """Raise TooLarge if a text is longer than is taken."""
+def check_length(option: str, text: str | Sequence[int], most: int) -> None:
+    """Raise TooLarge if a text, or its list of tokens, is longer than is taken."""
     if len(text) > most:
-        problem = f"has a text of {len(text):,} characters, and {most:,} are the most"
+        of = "characters" if isinstance(text, str) else "tokens"
+        problem = f"has a text of {len(text):,} {of}, and {most:,} are the most"
         raise TooLarge(option, None, problem, "Give a shorter one")
 
 
-def check_inputs(option: str, texts: Sequence[str], limits: Limits) -> None:
+def check_inputs(option: str, texts: Sequence[str | Sequence[int]], limits: Limits) -> None:
     """Raise BadInput if texts are missing, blank, no Unicode, or beyond a limit."""
     if not texts:
         raise BadInput(option, None, "has no text", "Give one or more")
     check_most(option, len(texts), limits.inputs, "texts")
     for place, text in enumerate(texts):
         check_length(option, text, limits.text)
+        if not isinstance(text, str):
+            continue
         if not text.strip():
             raise BadInput(option, None, f"has a blank text at place {place}", "Leave it out")
         try:

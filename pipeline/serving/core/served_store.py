@@ -15,6 +15,7 @@ from pipeline.serving.core.observer import Observer
 from pipeline.serving.core.requests import Access, SearchRequest
 from pipeline.serving.core.snapshots import ServedSnapshot, Snapshots
 from pipeline.serving.core.stages import Filter, Question, Rows, Stages, Text, Vector
+from pipeline.serving.core.token_ids import Input, check_ids, count_tokens
 from transforms.errors import AlbeamError, BadInput
 from transforms.search.condition import Condition
 from transforms.search.options import RankOptions, check_fusion
@@ -123,13 +124,16 @@ class ServedStore:
         found: dict[str, Any] = await self.stages.others.run(find)
         return {"store": self.name, "snapshot": snapshot.number} | found
 
-    async def embed(self, texts: Sequence[str], is_query: bool) -> list[Vector]:
-        """Return the vectors of texts, as passages or as questions."""
+    async def embed(self, inputs: Sequence[Input], is_query: bool) -> tuple[list[Vector], int]:
+        """Return the vectors of texts, as passages or as questions, and their number of tokens."""
         snapshot = self.snapshots.current
-        identity = snapshot.store.snapshot.identity
+        identity, encoder = snapshot.store.snapshot.identity, snapshot.store.encoder
+        check_ids(encoder, inputs)
         prompt = identity.query_prompt if is_query else identity.passage_prompt
-        jobs = (self.stages.texts.run(Text(snapshot, text, prompt)) for text in texts)
-        return list(await asyncio.gather(*jobs))
+        jobs = (self.stages.texts.run(Text(snapshot, given, prompt)) for given in inputs)
+        counted = self.stages.others.run(partial(count_tokens, encoder, inputs))
+        tokens, *vectors = await asyncio.gather(counted, *jobs)
+        return vectors, tokens
 
     async def count(self, access: Access) -> tuple[int, int, int]:
         """Return the newest snapshot, and the passages and documents that a client may see."""

@@ -15,6 +15,7 @@ from pipeline.serving.core.requests import Access, SearchRequest, check_inputs
 from pipeline.serving.core.served_store import SearchResult, ServedStore
 from pipeline.serving.core.snapshots import Snapshots
 from pipeline.serving.core.stages import Stages, Vector
+from pipeline.serving.core.token_ids import Input
 from pipeline.serving.options import Limits, ServeOptions
 from transforms.errors import BadInput
 from transforms.search.store import Store
@@ -133,15 +134,15 @@ class Service:
 
     async def embed(
         self,
-        texts: Sequence[str],
+        inputs: Sequence[Input],
         is_query: bool = False,
         store: str | None = None,
         access: Access = ANYONE,
-    ) -> list[Vector]:
-        """Return the vectors of texts."""
-        check_inputs("input", texts, self.limits)
+    ) -> tuple[list[Vector], int]:
+        """Return the vectors of texts or of lists of token ids, and their number of tokens."""
+        check_inputs("input", inputs, self.limits)
         served = self.store(store, access)
-        return await self._within_limits(served.embed(texts, is_query))
+        return await self._within_limits(served.embed(inputs, is_query))
 
     async def predict(
         self, head: str, texts: Sequence[str], access: Access = ANYONE

@@ -16,6 +16,7 @@ from pipeline.serving.core.admission import Admission
 from pipeline.serving.core.batcher import Batcher, BatchRules
 from pipeline.serving.core.observer import Observer
 from pipeline.serving.core.snapshots import ServedSnapshot
+from pipeline.serving.core.token_ids import embed_ids
 from pipeline.serving.options import Limits
 from transforms.search.condition import Condition
 from transforms.search.options import RankOptions
@@ -31,10 +32,10 @@ _LETTERS = 4
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A text to embed, with the prompt before it."""
+    """A text to embed, with the prompt before it; or its token ids, which have no prompt."""
 
     snapshot: ServedSnapshot
-    text: str
+    text: str | Sequence[int]
     prompt: str
 
 
@@ -113,11 +114,14 @@ class Stages:
 
 
 def _tokens(text: Text, most: int) -> int:
-    return min(len(text.text.encode(errors="replace")) // _LETTERS + 2, most)
+    given = text.text
+    if isinstance(given, str):
+        return min(len(given.encode(errors="replace")) // _LETTERS + 2, most)
+    return min(len(given) + 2, most)
 
 
 def _of_text(text: Text) -> Hashable:
-    return id(text.snapshot), text.prompt
+    return id(text.snapshot), text.prompt, isinstance(text.text, str)
 
 
 def _of_question(question: Question) -> Hashable:
@@ -134,7 +138,10 @@ def _evaluate(filters: Sequence[Filter]) -> list[int]:
 
 def _embed(texts: Sequence[Text]) -> list[Vector]:
     encoder = texts[0].snapshot.store.encoder
-    return list(encoder.encode_texts([each.text for each in texts], texts[0].prompt))
+    given: list[Any] = [each.text for each in texts]
+    if isinstance(given[0], str):
+        return list(encoder.encode_texts(given, texts[0].prompt))
+    return list(embed_ids(encoder, given))
 
 
 def _rank(questions: Sequence[Question]) -> list[Ranked]:

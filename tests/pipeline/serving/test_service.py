@@ -170,9 +170,16 @@ def test_documents_have_all_their_passages(service: Service, opened: Store) -> N
 def test_embeddings_are_those_of_the_model(service: Service, opened: Store) -> None:
     texts = make_texts(30, seed=9)
     for is_query in (False, True):
-        vectors = asyncio.run(service.embed(texts, is_query))
+        vectors, tokens = asyncio.run(service.embed(texts, is_query))
+        assert tokens == opened.encoder.tokenizer.encode(texts).bounds[-1]
         np.testing.assert_allclose(vectors, opened.encoder.encode_texts(texts), atol=1e-5)
-    for bad in ([], ["a", " "], ["\ud800"]):
+    tokenized = opened.encoder.tokenizer.encode(texts)
+    pieces = zip(tokenized.bounds, tokenized.bounds[1:], strict=False)
+    lists = [tokenized.ids[start:stop].tolist() for start, stop in pieces]
+    again, counted = asyncio.run(service.embed([*lists, texts[0]]))
+    np.testing.assert_allclose(again[:-1], vectors, atol=1e-5)
+    assert counted == tokens + len(lists[0])
+    for bad in ([], ["a", " "], ["\ud800"], [[]], [[-1]], [[5, 10**9]]):
         with pytest.raises(BadInput):
             asyncio.run(service.embed(bad))
 

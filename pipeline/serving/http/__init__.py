@@ -1,0 +1,1 @@
+"""The service over HTTP: routes, rights, limits, errors, metrics and logs."""

@@ -1,0 +1,62 @@
+"""Routes over the documents of a store: searches, answers, documents."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from pipeline.serving.http.bodies import AnswerBody, SearchBody
+from pipeline.serving.http.context import PROBLEMS, Rights, Shared, StrictRoute, reply
+from pipeline.serving.http.replies import (
+    BestAnswerReply,
+    DocumentReply,
+    SearchReply,
+    StoreReply,
+)
+
+router = APIRouter(route_class=StrictRoute, responses=PROBLEMS)
+
+
+@router.post("/search", response_model=SearchReply, tags=["search"])
+async def search(body: SearchBody, context: Shared, access: Rights) -> Response:
+    """Find the documents nearest to a question, to several questions, or to other documents."""
+    found = await context.service.search(body.request(), body.store, access)
+    return reply(asdict(found))
+
+
+@router.post("/answer", response_model=BestAnswerReply, tags=["search"])
+async def answer(body: AnswerBody, context: Shared, access: Rights) -> Response:
+    """Find the span of a passage that answers a question best."""
+    found = await context.service.search(body.request(), body.store, access)
+    best: dict[str, Any] | None = None
+    for hit in found.results[0].hits:
+        if hit["answer"] is not None and (
+            best is None or hit["answer"]["score"] > best["answer"]["score"]
+        ):
+            best = hit
+    value = {
+        "store": found.store,
+        "snapshot": found.snapshot,
+        "answer": None if best is None else best["answer"],
+        "hit": best,
+        "milliseconds": found.milliseconds,
+    }
+    return reply(value)
+
+
+@router.get("/documents/{identity:path}", response_model=DocumentReply, tags=["search"])
+async def document(
+    identity: str,
+    context: Shared,
+    access: Rights,
+    store: str | None = None,
+    snapshot: int | None = None,
+) -> Response:
+    """Return a document by its id, with all its passages."""
+    return reply(await context.service.document(identity, store, access, snapshot))
+
+
+@router.get("/stores", response_model=list[StoreReply], tags=["search"])
+async def stores(context: Shared, access: Rights) -> Response:
+    """List the stores."""
+    return reply([asdict(each) for each in await context.service.summaries(access)])
