@@ -12,6 +12,7 @@ _WHERE = {
     "CommitSnapshot": "transactions.commit_job",
     "EmbedPassages": "ingest.embed_passages",
     "Hit": "search.results",
+    "LabelPassages": "tasks.prediction.label_column",
     "LandMessages": "streaming.messages",
     "Message": "streaming.messages",
     "MessageOptions": "streaming.messages",
