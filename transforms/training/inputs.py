@@ -126,6 +126,8 @@ def read_columns(path: Path, option: str, columns: Mapping[str, str]) -> pa.Tabl
                         f"Convert it to {wanted}",
                     )
             table = file.read(columns=list(columns))
+            # Arrow reads text that is not UTF-8, and Python can't.
+            table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, option, error) from error
     for name, kind in columns.items():

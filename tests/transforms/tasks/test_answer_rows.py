@@ -149,3 +149,8 @@ def test_files_that_cant_be_read_are_refused(tmp_path: Path) -> None:
     path.write_text("no Parquet")
     with raises(BadInput, "data", path, "Parquet"):
         read_answered([path], "data")
+    latin = pa.array([b"\xff"], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 1, latin.buffers())
+    pq.write_table(pa.table({"question": text, "context": ["a"], "answers": [["a"]]}), path)
+    with raises(BadInput, "data", path, "UTF8"):
+        read_answered([path], "data")
