@@ -1,6 +1,7 @@
 """The arguments of ``albeam classify``, ``evaluate-task`` and ``predict``."""
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipeline.command_line.shared_arguments import (
     snapshot_argument,
     store_argument,
 )
-from pipeline.tasks.options import EvaluateTaskOptions, LabelOptions
+from pipeline.tasks.options import EvaluateTaskOptions, LabelOptions, RowOptions
 from transforms.ingest.options import PassageOptions
 from transforms.tasks.options import CLASS_WEIGHTS, HeadOptions
 
@@ -75,7 +76,8 @@ def evaluate_task_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="DATA",
-        help="Parquet files with texts and labels; with --store with ids and labels",
+        help="Parquet files with texts and labels (with --store, ids and labels), with words and "
+        "tags, or with pairs of texts and scores, as for the training of the head",
     )
     parser.add_argument(
         "--store", help="store that has the documents, so that no text is embedded; any fsspec URL"
@@ -87,6 +89,7 @@ def evaluate_task_arguments(parser: argparse.ArgumentParser) -> None:
     _text_argument(parser)
     _id_argument(parser, "with --store: column of the document ids")
     label_arguments(parser)
+    _row_arguments(parser)
     _model_argument(parser)
     _stride_argument(parser)
     placement_arguments(parser)
@@ -162,11 +165,39 @@ def label_options(arguments: Any) -> LabelOptions:
     )
 
 
+def _row_arguments(parser: Container) -> None:
+    """Add the columns of known rows of other tasks than to classify."""
+    for name, about in (
+        ("tokens", "words, of a tagger"),
+        ("tags", "tags of the words, BIO"),
+        ("first", "first texts, of pairs"),
+        ("second", "second texts"),
+        ("score", "known scores of the pairs"),
+    ):
+        parser.add_argument(
+            f"--{name}-column",
+            default=getattr(RowOptions, f"{name}_column"),
+            metavar="NAME",
+            help=f"column of the {about} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--spans-column",
+        metavar="NAME",
+        help="column of the entities of a text, instead of words and tags",
+    )
+
+
+def row_options(arguments: Any) -> RowOptions:
+    """Return the columns of known rows."""
+    names = [field.name for field in fields(RowOptions)]
+    return RowOptions(**{name: getattr(arguments, name) for name in names})
+
+
 def _head_argument(parser: Container) -> None:
     parser.add_argument(
         "head",
         metavar="HEAD",
-        help="folder that albeam classify or albeam finetune classify wrote",
+        help="folder that albeam classify or albeam finetune wrote",
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.tasks.arguments import label_options
+from pipeline.tasks.arguments import label_options, row_options
 from pipeline.tasks.options import ClassifyOptions, EvaluateTaskOptions, PredictOptions
 from transforms.models.options import Placement
 from transforms.tasks.options import HeadOptions
@@ -40,6 +40,7 @@ def run_evaluate_task(arguments: Any) -> None:
         snapshot=given.snapshot,
         report=given.report,
         columns=label_options(given),
+        rows=row_options(given),
         model=given.model,
         stride=given.stride,
         placement=Placement(given.device, given.dtype),

@@ -28,6 +28,27 @@ class LabelOptions:
 
 
 @dataclass(frozen=True)
+class RowOptions:
+    """The columns of known rows of other tasks than to classify.
+
+    Attributes:
+        tokens_column: the column of words, of a tagger.
+        tags_column: the column of their BIO tags.
+        spans_column: the column of entities in texts, instead of words and tags.
+        first_column: the column of the first texts of pairs.
+        second_column: the column of the second texts.
+        score_column: the column of their scores.
+    """
+
+    tokens_column: str = "tokens"
+    tags_column: str = "tags"
+    spans_column: str | None = None
+    first_column: str = "sentence1"
+    second_column: str = "sentence2"
+    score_column: str = "score"
+
+
+@dataclass(frozen=True)
 class ClassifyOptions:
     """Options of ``albeam classify``.
 
@@ -54,11 +75,13 @@ class EvaluateTaskOptions:
 
     Attributes:
         head: the folder of the head.
-        data: Parquet files with texts, or with ids of the store's documents, and labels.
+        data: Parquet files with texts, or with ids of the store's documents, and what is known of
+            them.
         store: the store that has the documents; None to embed texts.
         snapshot: its snapshot; None for the newest.
         report: the HTML file of the report; None for none.
-        columns: the columns of the data.
+        columns: the columns of texts and labels.
+        rows: the columns of the rows of other tasks.
         model: the present folder of the encoder, if it has moved.
         stride: minimum tokens that adjacent passages of a text share.
         placement: device and dtype of the encoder.
@@ -71,6 +94,7 @@ class EvaluateTaskOptions:
     snapshot: int | None = None
     report: str | None = None
     columns: LabelOptions = LabelOptions()
+    rows: RowOptions = RowOptions()
     model: str | None = None
     stride: int = PassageOptions.stride
     placement: Placement = Placement()

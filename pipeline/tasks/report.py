@@ -14,6 +14,8 @@ from pipeline.command_line.console import (
     say,
 )
 
+#: What the rows of a task are called, where they are no documents.
+_UNITS = {"tag": "text", "similar": "pair"}
 #: The most labels of a table.
 _MOST_LABELS = 12
 
@@ -50,7 +52,8 @@ def print_evaluation(found: Any, as_json: bool) -> None:
     if as_json:
         print_json(asdict(found))
         return
-    say(f"{counted(found.documents, 'document')}; 95 % intervals by bootstrap")
+    unit = _UNITS.get(found.task, "document")
+    say(f"{counted(found.documents, unit)}; 95 % intervals by bootstrap")
     _print_metrics(found.metrics)
     if found.report is not None:
         say(f"wrote {found.report}")
@@ -94,15 +97,17 @@ def _print_metrics(metrics: Any) -> None:
         low, high = metrics.intervals.get(name, (None, None))
         rows.append((name, f"{value:.4f}" + ("" if low is None else f" [{low:.4f}, {high:.4f}]")))
     print_table(("metric", "value"), rows)
-    if len(metrics.classes) <= _MOST_LABELS:
+    kind = "type" if hasattr(metrics, "types") else "class"
+    qualities = getattr(metrics, "types", None) or getattr(metrics, "classes", {})
+    if 0 < len(qualities) <= _MOST_LABELS:
         say()
         print_table(
-            ("class", "precision", "recall", "f1", "support"),
+            (kind, "precision", "recall", "f1", "support"),
             [
                 (
                     *(name, f"{each.precision:.3f}", f"{each.recall:.3f}"),
                     *(f"{each.f1:.3f}", f"{each.support:,}"),
                 )
-                for name, each in metrics.classes.items()
+                for name, each in qualities.items()
             ],
         )

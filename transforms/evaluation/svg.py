@@ -118,6 +118,16 @@ def trade_off_chart(
     return _framed(about, x, y, "".join(marks))
 
 
+def points_chart(about: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
+    """Draw many points between axes, without tooltips."""
+    marks = []
+    for each in series:
+        dots = (f'<circle class="point" cx="{_x(x, a)}" cy="{_y(y, b)}" r="2"/>'
+                for a, b in each.points)  # fmt: skip
+        marks.append(f'<g class="s{each.number}">{"".join(dots)}</g>')
+    return _framed(about, x, y, "".join(marks))
+
+
 def histogram(about: str, series: Sequence[Series], x: Axis, y: Axis, width: float) -> str:
     """Draw a bar from each point, ``width`` units wide; later series cover earlier ones."""
     marks = []

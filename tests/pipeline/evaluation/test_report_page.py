@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from pipeline.ingest.options import EmbedOptions
 from tests.support.browser import Browser, find_chromium
 from tests.support.models import make_texts
 from tests.support.options import embed_options
+from tests.support.pages import OUTSIDE, OVERLAPS, Tags, check_inert, check_page
 from transforms.evaluation import svg
 from transforms.evaluation.corpus_sample import most_frequent, principal_places, sample_corpus
 from transforms.evaluation.report_page import shortened
@@ -25,39 +25,6 @@ from transforms.search.store import Store
 EVIL = "<script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"'&amp;]]>"
 #: Ids of documents may be anything, too.
 EVIL_ID = "<b onclick=evil()>id</b>"
-
-_OVERLAPS = """
-(() => {
-  const boxes = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const node = walk.currentNode, words = node.textContent.trim();
-    if (!words || node.parentElement.closest('title, style')) continue;
-    const range = document.createRange();
-    range.selectNodeContents(node);
-    for (const box of range.getClientRects()) boxes.push([box, words, node]);
-  }
-  const found = [];
-  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
-    const [a, first, one] = boxes[i], [b, second, two] = boxes[j];
-    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-    if (one !== two && wide > 1 && high > 2) found.push([first.slice(0, 40), second.slice(0, 40)]);
-  }
-  return {texts: boxes.length, found};
-})()
-"""
-_OUTSIDE = """
-[...document.querySelectorAll('svg text')].filter(text => {
-  const a = text.getBoundingClientRect(), b = text.closest('svg').getBoundingClientRect();
-  return a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1
-      || a.bottom > b.bottom + 1;
-}).map(text => text.textContent)
-"""
-_SMALLEST = """
-Math.min(...[...document.querySelectorAll('svg text')].map(text =>
-  text.getBoundingClientRect().height))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -97,41 +64,8 @@ def report(tmp_path_factory: pytest.TempPathFactory, store: str) -> Path:
     return page
 
 
-class _Tags(HTMLParser):
-    """Every tag and attribute of a page, and whether tags are closed in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-        if tag not in ("meta", "line", "circle", "rect", "polyline"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("circle", "rect"):
-            return
-        assert self.open.pop() == tag
-
-
 def test_the_page_is_whole_and_nothing_of_the_corpus_is_markup(report: Path) -> None:
-    text = report.read_text(encoding="utf-8")
-    parsed = _Tags()
-    parsed.feed(text)
-    assert parsed.open == []
-    assert not parsed.tags & {"script", "img", "link", "iframe", "b onclick", "u", "image"}
-    assert not {name for name in parsed.attributes if name.startswith("on")}
-    assert not parsed.attributes & {"src", "href"}
-    assert "&lt;script&gt;" in text
-    assert not re.findall(r"url\(|@import|https?://", text)
+    check_inert(report.read_text(encoding="utf-8"))
 
 
 def test_the_page_has_every_picture(report: Path) -> None:
@@ -155,7 +89,7 @@ def test_one_question_one_document_deep_still_makes_a_page(store: str, tmp_path:
     command = ["evaluate", store, str(tmp_path / "q.jsonl"), "-k", "1", "--report", str(page)]
     assert main(command) == 0
     assert "not found" in page.read_text(encoding="utf-8")
-    parsed = _Tags()
+    parsed = Tags()
     parsed.feed(page.read_text(encoding="utf-8"))
     assert "svg" in parsed.tags
     assert "nan" not in re.findall(r'(?:points|x|y|cx|cy|height)="(\w+)"', page.read_text())
@@ -200,17 +134,7 @@ def browser() -> Iterator[Browser]:
 def test_in_a_browser_it_renders_and_nothing_overlaps(
     browser: Browser, report: Path, width: int, scheme: str
 ) -> None:
-    browser.open(report, width, scheme)
-    assert browser.messages == []
-    assert browser.requests == [report.resolve().as_uri()]
-    assert browser.evaluate("typeof window.evil") == "undefined"
-    assert browser.evaluate("document.querySelectorAll('svg').length") >= 8
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    overlaps = browser.evaluate(_OVERLAPS)
-    assert overlaps["texts"] > 150
-    assert overlaps["found"] == []
-    assert browser.evaluate(_OUTSIDE) == []
-    assert browser.evaluate(_SMALLEST) >= 11
+    check_page(browser, report, width, scheme, charts=8, texts=150)
     page, ink = browser.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
         ".map(colour => Math.max(...colour.match(/\\d+/g).map(Number)))"
@@ -227,8 +151,8 @@ def test_the_overlap_check_finds_overlaps(browser: Browser, tmp_path: Path) -> N
         "<text x=90 y=40>three</text></svg><script>console.error('no')</script>"
     )
     browser.open(page, 400)
-    assert browser.evaluate(_OVERLAPS)["found"] == [["one", "two"]]
-    assert browser.evaluate(_OUTSIDE) == ["three"]
+    assert browser.evaluate(OVERLAPS)["found"] == [["one", "two"]]
+    assert browser.evaluate(OUTSIDE) == ["three"]
     assert len(browser.messages) == 1
 
 

@@ -19,6 +19,7 @@ from tests.support.commands import printed
 from tests.support.raising import raises
 from transforms.errors import BadInput
 from transforms.models.options import Placement
+from transforms.tasks.data.bio import entities, join_words
 from transforms.tasks.networks.network_files import read_network, read_task
 from transforms.tasks.networks.text_tagger import TextTagger
 
@@ -143,6 +144,67 @@ def test_a_part_of_documents_without_entities_is_written_and_counted(
     found = printed(capsys, *words)
     assert (found["documents"], found["empty"], found["labels"]) == (3, 3, {})
     assert pq.read_table(tmp_path / "out").num_rows == 0
+
+
+def test_a_tagger_is_measured_on_words_and_on_spans(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.html"
+    words = "evaluate-task", str(made / "tagger")
+    found = printed(capsys, *words, str(made / "data.parquet"), *EXACT, "--report", str(report))
+    head = json.loads((made / "tagger" / "head.json").read_text())
+    values = found["metrics"]["values"]
+    assert (found["task"], found["documents"]) == ("tag", 60)
+    assert values["micro_f1"] == pytest.approx(head["metrics"]["score"])
+    assert values["macro_f1"] == values["micro_f1"]
+    low, high = found["metrics"]["intervals"]["micro_f1"]
+    assert low < values["micro_f1"] < high
+    assert found["metrics"]["types"]["place"]["support"] > 20
+    page = report.read_text(encoding="utf-8")
+    for shown in ("Kinds of errors", "F1 by type", "Calibration", "albeam finetune tag"):
+        assert shown in page
+    rows = pq.read_table(made / "data.parquet").to_pylist()
+    texts, spans = [], []
+    for row in rows:
+        text, places = join_words(row["tokens"])
+        texts.append(text)
+        spans.append(
+            [
+                {"start": int(places[each.start, 0]), "end": int(places[each.end - 1, 1]),
+                 "type": each.type}
+                for each in entities(row["tags"])
+            ]
+        )  # fmt: skip
+    other = tmp_path / "spans.parquet"
+    pq.write_table(pa.table({"body": texts, "places": spans}), other)
+    columns = "--text-column", "body", "--spans-column", "places"
+    again = printed(capsys, *words, str(other), *columns, *EXACT)
+    assert again["metrics"] == found["metrics"]
+    assert main([*words, str(made / "data.parquet")]) == 0
+    said = capsys.readouterr().out
+    assert "60 texts" in said
+    assert "place" in said
+
+
+def test_rows_that_a_tagger_can_not_be_measured_on_are_refused(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "data.parquet"
+    for tokens, tags, problem in (
+        ([["river"]], [["B-person"]], "'person'"),
+        ([["river"]], [["place"]], "'place'"),
+        ([["river"], None], [["O"], ["O"]], "row 1"),
+        ([["river", "music"]], [["O"]], "2 tokens and 1 tags"),
+    ):
+        pq.write_table(pa.table({"tokens": tokens, "tags": tags}), file)
+        assert main(["evaluate-task", str(made / "tagger"), str(file)]) == 2
+        assert problem in capsys.readouterr().err
+    words = "evaluate-task", str(made / "tagger"), str(file)
+    for option in ("--tokens-column", "--tags-column"):
+        assert main([*words, option, "gone"]) == 2
+        assert "'gone'" in capsys.readouterr().err
+    assert main([*words, "--spans-column", "tags", "--text-column", "gone"]) == 2
+    assert "'gone'" in capsys.readouterr().err
 
 
 def test_a_tagger_works_on_no_store(

@@ -6,8 +6,9 @@ from nervaluate.evaluator import Evaluator
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, log_loss
 
+from transforms.tasks.data.bio import Span, entities
 from transforms.tasks.metrics.class_metrics import class_metrics
-from transforms.tasks.metrics.entity_metrics import entity_metrics
+from transforms.tasks.metrics.entity_metrics import entity_errors, entity_metrics
 from transforms.tasks.metrics.text_metrics import answer_metrics, similarity_metrics
 
 #: Four rows of three classes; the second is wrong.
@@ -78,19 +79,42 @@ def test_intervals_contain_the_value_and_depend_on_the_seed_alone() -> None:
 def test_entities_are_right_if_type_and_both_ends_are() -> None:
     known = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-LOC", "B-LOC"], ["O"]]
     predicted = [["B-PER", "O", "O", "B-LOC"], ["I-LOC", "B-LOC", "I-LOC"], ["O"]]
-    found = entity_metrics(known, predicted)
+    ours = [[entities(tags) for tags in rows] for rows in (known, predicted)]
+    found = entity_metrics(*ours)
     assert (found.types["PER"].f1, found.types["PER"].support) == (0, 1)
     assert (found.types["LOC"].precision, found.types["LOC"].recall) == (1 / 3, 1 / 3)
-    assert found.all.f1 == 2 * 1 / (4 + 4)
+    assert found.values["micro_f1"] == 2 * 1 / (4 + 4)
+    assert found.values["macro_f1"] == pytest.approx((0 + 1 / 3) / 2)
     theirs = Evaluator(known, predicted, ["PER", "LOC"], loader="list").evaluate()
-    assert theirs["overall"]["strict"].f1 == found.all.f1
-    low, high = found.f1_interval
-    assert low <= found.all.f1 <= high
+    assert theirs["overall"]["strict"].f1 == found.values["micro_f1"]
+    for name, (low, high) in found.intervals.items():
+        assert low <= found.values[name] <= high
+    assert found.errors == {
+        "missed": 1, "not an entity": 1, "other edges": 2, "other type": 0,
+        "other edges and type": 0,
+    }  # fmt: skip
+
+
+def test_errors_of_entities_are_of_five_kinds() -> None:
+    known = [Span(0, 2, "a"), Span(3, 4, "a"), Span(5, 7, "a"), Span(8, 9, "a"), Span(10, 11, "a")]
+    found = [Span(0, 2, "a"), Span(3, 4, "b"), Span(5, 8, "a"), Span(8, 10, "b"), Span(12, 13, "a")]
+    assert [kind for kind, _, _ in entity_errors(known, found)] == [
+        "other type", "other edges", "other edges and type", "not an entity", "missed",
+    ]  # fmt: skip
+    assert entity_errors(known, known) == []
+
+
+def test_scores_of_entities_are_calibrated() -> None:
+    known = [[Span(0, 1, "a")], [Span(0, 1, "a"), Span(2, 3, "b")]]
+    found = [[Span(0, 1, "a"), Span(2, 3, "a")], [Span(2, 3, "b")]]
+    metrics = entity_metrics(known, found, [[0.9, 0.5], [0.9]])
+    assert metrics.values["calibration_error"] == pytest.approx((2 * 0.1 + 0.5) / 3)
+    assert [each.rows for each in metrics.calibration] == [1, 2]
 
 
 def test_rows_without_entities_measure_nothing() -> None:
-    found = entity_metrics([["O"]], [["O"]])
-    assert (found.all.f1, found.types) == (0, {})
+    found = entity_metrics([[]], [[]])
+    assert (found.values["micro_f1"], found.values["macro_f1"], found.types) == (0, 0, {})
 
 
 def test_answers_are_measured_by_the_rules_of_squad() -> None:

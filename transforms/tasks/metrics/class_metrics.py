@@ -116,9 +116,9 @@ def class_metrics(
         for kind, value in zip(("precision", "recall", "f1"), found, strict=False):
             values[f"{average}_{kind}"] = float(value)
     losses = log_losses(known, scores)
-    calibration = _calibration(chosen.ravel(), hits.ravel())
+    calibration = calibration_bins(chosen.ravel(), hits.ravel())
     values["log_loss"] = float(losses.mean())
-    values["calibration_error"] = _calibration_error(calibration)
+    values["calibration_error"] = calibration_error(calibration)
     if len(names) == 2 and not several and len(np.unique(known)) == 2:
         values["roc_auc"] = float(sk.roc_auc_score(known == 1, scores[:, 1]))
     qualities = {
@@ -146,7 +146,8 @@ def log_losses(known: npt.NDArray[Any], scores: npt.NDArray[Any]) -> Floats:
     return losses
 
 
-def _calibration(confidence: Floats, right: npt.NDArray[np.bool_]) -> tuple[Bin, ...]:
+def calibration_bins(confidence: Floats, right: npt.NDArray[np.bool_]) -> tuple[Bin, ...]:
+    """Return the bins of scores of labels, and of whether each label is right."""
     place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     rows = np.bincount(place, minlength=BINS)
     sums = np.bincount(place, confidence, BINS), np.bincount(place, right, BINS)
@@ -155,7 +156,7 @@ def _calibration(confidence: Floats, right: npt.NDArray[np.bool_]) -> tuple[Bin,
     )
 
 
-def _calibration_error(bins: Sequence[Bin]) -> float:
+def calibration_error(bins: Sequence[Bin]) -> float:
     """Return the expected calibration error.
 
     Source: Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks (ICML 2017).

@@ -12,16 +12,22 @@ import numpy.typing as npt
 from transforms.evaluation import squad
 from transforms.evaluation.significance import intervals
 from transforms.tasks.libraries import needing_tasks
-from transforms.tasks.metrics.resampling import RESAMPLES, Floats, Interval, resampled
+from transforms.tasks.metrics.resampling import RESAMPLES, Floats, resampled
 
 
 @dataclass(frozen=True)
 class MeanMetrics:
-    """Means or correlations by name, with intervals."""
+    """Means or correlations by name, with intervals.
+
+    Attributes:
+        rows: questions or pairs that were measured.
+        values: ``exact_match`` and ``f1`` of answers, or ``pearson`` and ``spearman``.
+        intervals: their 95 % intervals.
+    """
 
     rows: int
     values: dict[str, float]
-    intervals: dict[str, Interval]
+    intervals: dict[str, tuple[float, float]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
@@ -53,13 +59,10 @@ def similarity_metrics(
     seed: int = 0,
 ) -> MeanMetrics:
     """Measure scores of pairs: Pearson's and Spearman's correlation; 0 if one side is constant."""
-    with needing_tasks():
-        from scipy.stats import rankdata
     right, found = np.asarray(known, np.float64), np.asarray(predicted, np.float64)
 
     def correlations(right: Floats, found: Floats) -> list[float]:
-        ranks = rankdata(right), rankdata(found)
-        return [_pearson(right, found), _pearson(*ranks)]
+        return [_pearson(right, found), _pearson(ranks(right), ranks(found))]
 
     def drawn_correlations(weights: Floats) -> list[float]:
         drawn = np.repeat(np.arange(len(right)), weights.astype(np.int64))
@@ -69,6 +72,14 @@ def similarity_metrics(
     bounds = resampled(drawn_correlations, len(right), resamples, seed)
     values = dict(zip(names, correlations(right, found), strict=True))
     return MeanMetrics(len(right), values, dict(zip(names, bounds, strict=True)))
+
+
+def ranks(values: Floats) -> Floats:
+    """Return the ranks of numbers from 1; equal ones share the mean of theirs."""
+    with needing_tasks():
+        from scipy.stats import rankdata
+    found: Floats = rankdata(values)
+    return found
 
 
 def _pearson(a: Floats, b: Floats) -> float:
