@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from pipeline.command_line.argument_parser import option_names
 from pipeline.command_line.console import tell, unwritable
 from pipeline.command_line.exit_codes import (
     BAD_INPUT,
@@ -29,7 +30,7 @@ from pipeline.command_line.streams import (
     is_closed,
     prepare_output,
 )
-from pipeline.parser import COMMANDS, build_parser, option_names
+from pipeline.parser import COMMANDS, build_parser
 from transforms.errors import AlbeamError, BadInput, Conflict, RecallMissed
 
 #: The first class that fits an error decides its exit code.

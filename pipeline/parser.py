@@ -38,6 +38,8 @@ from pipeline.runners.arguments import doctor_arguments
 from pipeline.runners.commands import run_doctor
 from pipeline.search.arguments import search_arguments, similar_arguments
 from pipeline.search.commands import run_search, run_similar
+from pipeline.serving.arguments import serve_arguments
+from pipeline.serving.commands import run_serve
 from pipeline.tasks.arguments import (
     classify_arguments,
     evaluate_task_arguments,
@@ -49,6 +51,7 @@ from pipeline.training.commands import (
     run_distill,
     run_finetune_classify,
     run_finetune_read,
+    run_finetune_rerank,
     run_finetune_similar,
     run_finetune_tag,
     run_pretrain,
@@ -57,6 +60,7 @@ from pipeline.training.commands import (
 from pipeline.training.task_arguments import (
     classify_training_arguments,
     read_training_arguments,
+    rerank_training_arguments,
     similar_training_arguments,
     tag_training_arguments,
 )
@@ -135,6 +139,7 @@ COMMANDS: dict[str, Command] = {
         "find the documents nearest to a question", search_arguments, run_search, _writes_output
     ),
     "similar": Command("measure how similar texts are", similar_arguments, run_similar),
+    "serve": Command("serve stores over HTTP", serve_arguments, run_serve, prints_json=False),
     "evaluate": Command(
         "measure retrieval on questions with known answers", evaluate_arguments, run_evaluate
     ),
@@ -209,6 +214,12 @@ COMMANDS: dict[str, Command] = {
         run_finetune_tag,
         resumes=True,
     ),
+    "finetune rerank": Command(
+        "train a network to order the passages that a search found",
+        rerank_training_arguments,
+        run_finetune_rerank,
+        resumes=True,
+    ),
     "finetune read": Command(
         "train a network to find the answers to questions in passages",
         read_training_arguments,
@@ -279,17 +290,3 @@ def _add_family(subparsers: Any, name: str) -> Any:
     )
     parser.default_task = default
     return parser.add_subparsers(required=True, metavar="TASK")
-
-
-def find_parser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
-    """Return the parser of a command, such as ``embed`` or ``finetune classify``."""
-    for word in command.split():
-        [choices] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-        parser = choices.choices[word]
-    return parser
-
-
-def option_names(parser: argparse.ArgumentParser, command: str) -> tuple[str, ...]:
-    """Return the options of a command that its help shows, such as ``--recall-target``."""
-    actions = find_parser(parser, command)._option_string_actions
-    return tuple(name for name, action in actions.items() if action.help != argparse.SUPPRESS)

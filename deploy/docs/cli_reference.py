@@ -25,7 +25,8 @@ def cli_page() -> str:
     # A default from the environment would show in the page.
     for name in ("ALBEAM_MODEL", "ALBEAM_DATA"):
         os.environ.pop(name, None)
-    from pipeline.parser import COMMANDS, build_parser, find_parser
+    from pipeline.command_line.argument_parser import find_parser
+    from pipeline.parser import COMMANDS, build_parser
 
     parser = build_parser()
     abouts = {name: command.help for name, command in COMMANDS.items()}

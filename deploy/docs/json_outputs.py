@@ -137,6 +137,7 @@ OUTPUTS: dict[str, Output] = {
     "finetune read": Output(
         "Progress goes to stderr.", ("pipeline/training/finetune_read.py", "ReaderResult")
     ),
+    "finetune rerank": Output("Progress goes to stderr.", _TRAINED),
     "finetune similar": Output("Progress goes to stderr.", _TRAINED),
     "bench": Output("`--json FILE` writes the same to a file.", None, _BENCH),
 }

@@ -54,3 +54,17 @@ class Version(argparse.Action):
 
         parser._print_message(f"albeam {version('albeam')}\n", sys.stdout)
         parser.exit()
+
+
+def find_parser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
+    """Return the parser of a command, such as ``embed`` or ``finetune classify``."""
+    for word in command.split():
+        [choices] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        parser = choices.choices[word]
+    return parser
+
+
+def option_names(parser: argparse.ArgumentParser, command: str) -> tuple[str, ...]:
+    """Return the options of a command that its help shows, such as ``--recall-target``."""
+    actions = find_parser(parser, command)._option_string_actions
+    return tuple(name for name, action in actions.items() if action.help != argparse.SUPPRESS)

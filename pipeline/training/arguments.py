@@ -126,20 +126,7 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
 
 def retrieve_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``albeam finetune retrieve``."""
-    parser.add_argument(
-        "--model", required=True, help="folder of the model to start from, or albeam-small"
-    )
-    parser.add_argument(
-        "--pairs",
-        type=Path,
-        nargs=2,
-        action="append",
-        required=True,
-        metavar=("PASSAGES", "QUESTIONS"),
-        help="Parquet files with id, text and with question, relevant; may be repeated",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the finished model")
-    parser.add_argument("--work", type=Path, help="folder of checkpoints (default: OUTPUT.work)")
+    add_pairs(parser)
     parser.add_argument(
         "--distilled", type=Path, help="work folder of albeam distill, to train on its data too"
     )
@@ -164,6 +151,24 @@ def retrieve_arguments(parser: argparse.ArgumentParser) -> None:
         },
     )
     add_shared(parser, FinetuneOptions)
+
+
+def add_pairs(parser: argparse.ArgumentParser) -> None:
+    """Add the model and the pairs of a training on questions and passages, and its folders."""
+    parser.add_argument(
+        "--model", required=True, help="folder of the model to start from, or albeam-small"
+    )
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("PASSAGES", "QUESTIONS"),
+        help="Parquet files with id, text and with question, relevant; may be repeated",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the finished model")
+    parser.add_argument("--work", type=Path, help="folder of checkpoints (default: OUTPUT.work)")
 
 
 def add_shared(parser: argparse.ArgumentParser, owner: type[TrainingOptions]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.command_line.console import print_json, tell
 from pipeline.training.options import DistillOptions, FinetuneOptions, PretrainOptions
+from pipeline.training.rerank_options import RerankOptions
 from pipeline.training.task_options import ClassifyOptions, ReadOptions, SimilarOptions, TagOptions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.training.options import StudentShape
@@ -81,6 +82,18 @@ def run_finetune_similar(arguments: Any) -> None:
 
     options = SimilarOptions(**_task_options(arguments, SimilarOptions))
     _train(arguments, lambda log: finetune_similar(options, log))
+
+
+def run_finetune_rerank(arguments: Any) -> None:
+    """Train a network to order the passages that a search found."""
+    from pipeline.training.finetune_rerank import finetune_rerank
+
+    pairs = tuple((passages, questions) for passages, questions in arguments.pairs)
+    given = vars(arguments) | {"pairs": pairs, "work": _work_folder(arguments)}
+    given["output"] = arguments.output.absolute()
+    given["model"] = _model_folder(arguments.model)
+    options = RerankOptions(**{f.name: given[f.name] for f in fields(RerankOptions)})
+    _train(arguments, lambda log: finetune_rerank(options, log))
 
 
 def _task_options(arguments: Any, owner: type[Any]) -> dict[str, Any]:

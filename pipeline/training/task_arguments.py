@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from pipeline.training.arguments import add_numbers, add_shared
+from pipeline.training.arguments import add_numbers, add_pairs, add_shared
+from pipeline.training.rerank_options import RERANK_NEGATIVES, RerankOptions
 from pipeline.training.task_options import (
     ClassifyOptions,
     ReadOptions,
@@ -11,6 +12,7 @@ from pipeline.training.task_options import (
     TagOptions,
     TaskOptions,
 )
+from transforms.search.options import MODES
 from transforms.tasks.options import CLASS_WEIGHTS
 from transforms.tasks.training_options import AUGMENTATIONS
 
@@ -128,6 +130,40 @@ def similar_training_arguments(parser: argparse.ArgumentParser) -> None:
         )
     add_numbers(parser, SimilarOptions, {"average": "share of the new weights in the result"})
     add_shared(parser, SimilarOptions)
+
+
+def rerank_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``albeam finetune rerank``."""
+    add_pairs(parser)
+    parser.add_argument(
+        "--store", help="a store of the passages; its searches find the candidates instead of BM25"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        help="how the store is searched (default: hybrid, or dense without a lexical index)",
+    )
+    parser.add_argument(
+        "--negatives",
+        choices=RERANK_NEGATIVES,
+        help="where hard negatives come from; none draws passages at random (default: store with "
+        "--store, else bm25)",
+    )
+    add_numbers(
+        parser,
+        RerankOptions,
+        {
+            "per_question": "negatives of a question in a step",
+            "candidates": "passages that a search finds for a question; negatives are drawn from "
+            "them, and the validation orders them",
+            "questions": "maximum questions of a passage",
+            "held_out": "maximum questions of the validation",
+            "max_tokens": "maximum tokens of a question and a passage together (default: as in the "
+            "model)",
+            "passage_tokens": "maximum tokens of a passage in training (default: what has room)",
+        },
+    )
+    add_shared(parser, RerankOptions)
 
 
 def _names(text: str) -> tuple[str, ...]:

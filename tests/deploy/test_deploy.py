@@ -16,7 +16,8 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOpt
 from deploy.bench.index_build import judge
 from deploy.bench.metadata_scale import measure
 from deploy.dataflow import launch
-from pipeline.parser import build_parser, option_names
+from pipeline.command_line.argument_parser import option_names
+from pipeline.parser import build_parser
 from pipeline.runners import flink
 from pipeline.runners.launch import check_beam_args, pipeline_options
 from tests.support import engines, servers

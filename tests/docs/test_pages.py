@@ -9,7 +9,8 @@ from deploy.docs import check, generate, markdown, names
 from deploy.docs.json_outputs import OUTPUTS
 from deploy.docs.json_reference import fields_of, undescribed
 from deploy.docs.markdown import ROOT, Page, anchor_of, pages, read_page
-from pipeline.parser import COMMANDS, build_parser, option_names
+from pipeline.command_line.argument_parser import option_names
+from pipeline.parser import COMMANDS, build_parser
 
 MOST_README_LINES = 200
 

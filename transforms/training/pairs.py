@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +28,14 @@ class Pairs:
         passages: texts.
         questions: texts.
         relevant: for each question, the numbers of the passages that answer it.
+        numbers: the number of each id's passage.
     """
 
     name: str
     passages: list[str]
     questions: list[str]
     relevant: list[list[int]]
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def questions_by_passage(self) -> list[list[int]]:
         """Return the numbers of the questions that each passage answers."""
@@ -87,7 +89,11 @@ def read_pairs(passages: Path, questions: Path) -> Pairs:
             "Give 2 or more",
         )
     return Pairs(
-        passages.parent.name, list(texts), list(answers), [list(own) for own in answers.values()]
+        passages.parent.name,
+        list(texts),
+        list(answers),
+        [list(own) for own in answers.values()],
+        numbers,
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.parser import build_parser, find_parser
+from pipeline.command_line.argument_parser import find_parser
+from pipeline.parser import build_parser
 from pipeline.training.options import DistillOptions, FinetuneOptions
+from pipeline.training.rerank_options import RerankOptions
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import ClassifyOptions, ReadOptions, SimilarOptions, TagOptions
 from tests.support.training import SHAPE
@@ -23,6 +25,7 @@ OWNERS: dict[str, tuple[Any, ...]] = {
     "finetune classify": (ClassifyOptions,),
     "finetune tag": (TagOptions,),
     "finetune read": (ReadOptions,),
+    "finetune rerank": (RerankOptions,),
     "finetune similar": (SimilarOptions,),
 }
 

@@ -1,0 +1,254 @@
+"""``albeam finetune rerank``: train a network to order the passages that a search found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.training.reports import write_records
+from pipeline.training.rerank_options import RerankOptions
+from pipeline.training.result import TrainingResult
+from pipeline.training.store_mining import StoreSearch
+from pipeline.training.task_training import train
+from pipeline.training.timed_log import timed_log
+from pipeline.training.work_folder import fingerprint, prepare_work_folder
+from transforms.errors import BadInput
+from transforms.models.resolve import read_config, usable_positions
+from transforms.tasks.data.candidates import (
+    Candidates,
+    Int64,
+    Mined,
+    draw_groups,
+    label_candidates,
+    rank_by_words,
+    split_questions,
+)
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.networks.cards import model_card
+from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+from transforms.tasks.networks.pair_tokens import frame_pairs
+from transforms.tasks.networks.reranking import GroupBatches, PairScorer, RerankerObjective
+from transforms.tasks.networks.saving import write_network
+from transforms.tasks.networks.windows import encodings
+from transforms.tasks.training_options import HEAD
+from transforms.training.checkpoints import State
+from transforms.training.export import max_tokens_of
+from transforms.training.inputs import check_output
+from transforms.training.pairs import HELD_OUT, Pairs, draw_held_out, read_pairs
+from transforms.training.student import resolve_training_placement
+
+_USAGE = """\
+from sentence_transformers import CrossEncoder
+
+model = CrossEncoder("{folder}")
+model.predict([("a question", "a passage"), ("a question", "another passage")])"""
+_ABOUT = (
+    "A reranker: it reads a question and a passage together, and scores how well the passage "
+    "answers. `albeam finetune rerank` trained it. `albeam search STORE QUESTION --rerank 30 "
+    "--reranker {folder}` orders the best 30 documents by it."
+)
+
+
+def finetune_rerank(options: RerankOptions, log: Callable[[str], object] = print) -> TrainingResult:
+    """Train a reranker, and write it.
+
+    Args:
+        options: the options of the command.
+        log: receives progress, line by line.
+
+    Raises:
+        BadInput: model, pairs, store, folders or the checkpoint to resume don't fit. Raised before
+            the training starts.
+        AlbeamError: the loss is no longer finite.
+    """
+    tell = timed_log(log)
+    check_output(options.output, options.work, HEAD)
+    max_tokens = _pair_tokens(options)
+    corpora = [read_pairs(*pair) for pair in options.pairs]
+    fast, _ = load_tokenizer(options.model)
+    frame_pairs(fast, str(options.model))
+    store = None
+    if options.store is not None:
+        given = options.store, options.mode, options.device, options.candidates
+        store = StoreSearch(*given, tell)
+    placement = resolve_training_placement(options.device, options.precision)
+    settings: dict[str, Any] = {
+        "model": _fingerprints(options.model),
+        "pairs": [[fingerprint(path) for path in pair] for pair in options.pairs],
+        "store": None if store is None else store.settings(),
+        **options.settings(),
+        **asdict(placement),
+    }
+    prepare_work_folder(options.work, settings, options.resume)
+    network = HeadNetwork(
+        options.model,
+        "rerank",
+        Classes(("relevant",)),
+        placement,
+        dropout=options.dropout,
+        seed=options.seed,
+    )
+    network.model.config.problem_type = None
+    rows, asked = _candidates(options, corpora, store, fast)
+    tell(
+        f"{len(rows)} questions to train on, {len(asked)} held out; "
+        f"{sum(map(len, rows.negatives)) / len(rows):.1f} negatives found for a question"
+    )
+    scorer, asking = (
+        PairScorer(
+            network, fast, (some.questions, some.texts), (max_tokens, most), options.batch_tokens
+        )
+        for some, most in ((rows, options.passage_tokens or max_tokens), (asked, max_tokens))
+    )
+    objective = RerankerObjective(scorer, asking, asked)
+    mined = options.source != "none"
+    data = GroupBatches(
+        lambda number: draw_groups(rows, options.per_question, options.seed, number, mined=mined),
+        scorer,
+        options.batch_tokens,
+    )
+    state = train(
+        options,
+        network,
+        settings,
+        tell,
+        steps=len(data.epoch(0)),
+        batches=data.batches,
+        loss=objective.loss,
+        evaluate=objective.evaluate,
+    )
+    result = TrainingResult.from_state(options.output, state)
+    _write(options, network, fast, max_tokens, state, result, (len(rows), len(asked)))
+    before, after = result.metrics["mined_mrr@10"], result.metrics["mrr@10"]
+    tell(f"MRR@10 of the {len(asked)} held-out questions: {after:.4f}; as found: {before:.4f}")
+    tell(str(result))
+    return result
+
+
+def _pair_tokens(options: RerankOptions) -> int:
+    """Return the tokens of a pair; raises BadInput if the model has no positions for them."""
+    name = str(options.model)
+    if not (options.model / "config.json").is_file():
+        raise BadInput("model", name, "has no config.json", "Name the folder of a model")
+    config = read_config(name, name)
+    most = usable_positions(config)
+    found = options.max_tokens or min(most, max_tokens_of(options.model, config))
+    for option, value in (("max_tokens", found), ("passage_tokens", options.passage_tokens or 0)):
+        if value > most:
+            raise BadInput(
+                option,
+                value,
+                f"must not exceed the {most} positions of the model {name}",
+                f"Give {most} or less",
+            )
+    return found
+
+
+def _fingerprints(folder: Path) -> list[str]:
+    files = (folder / "config.json", *sorted(folder.glob("*.safetensors")))
+    return [fingerprint(path) for path in files]
+
+
+def _candidates(
+    options: RerankOptions, corpora: Sequence[Pairs], store: StoreSearch | None, fast: Any
+) -> tuple[Candidates, Candidates]:
+    """Search for all questions; return those to train on and those of the validation."""
+    drawn = [draw_held_out(pairs, *HELD_OUT, options.seed) for pairs in corpora]
+    most = max(1, options.held_out // len(corpora))
+    chosen = [
+        split_questions(pairs, held_out, options.questions, most)
+        for pairs, held_out in zip(corpora, drawn, strict=True)
+    ]
+    words = _WordSearch(options, fast)
+    train, asked = [], []
+    for pairs, (own, others) in zip(corpora, chosen, strict=True):
+        hard = store.find if store is not None and options.source == "store" else words.find
+        train.append((pairs, own, hard(pairs, own)))
+        asked.append((pairs, others, (words if store is None else store).find(pairs, others)))
+    found = label_candidates(train, drawn), label_candidates(asked, [set() for _ in corpora])
+    for some, what in zip(found, ("train on", "hold out"), strict=True):
+        if not len(some):
+            raise BadInput(
+                "pairs",
+                str(options.pairs[0][0]),
+                f"leaves no question to {what} that some passage does not answer",
+                "Give more pairs",
+            )
+    if options.source != "none" and not any(found[0].negatives):
+        problem = "finds no passage for any question, but those that answer it"
+        raise BadInput("negatives", options.source, problem, "Give --negatives none")
+    return found
+
+
+@dataclass(frozen=True)
+class _WordSearch:
+    """Searches a corpus by BM25 over the tokens of the model."""
+
+    options: RerankOptions
+    fast: Any
+
+    def find(self, pairs: Pairs, questions: Int64) -> Mined:
+        name, backend = str(self.options.model), self.fast.backend_tokenizer
+        most = usable_positions(read_config(name, name))
+        asked = [pairs.questions[question] for question in questions]
+        passages, spoken = (
+            [np.asarray(each.ids[:most], np.int32) for each in encodings(backend, texts)]
+            for texts in (pairs.passages, asked)
+        )
+        ranked = rank_by_words(passages, spoken, len(self.fast), self.options.candidates)
+        return Mined(pairs.passages, np.arange(len(pairs.passages)), ranked)
+
+
+def _write(
+    options: RerankOptions,
+    network: HeadNetwork,
+    fast: Any,
+    max_tokens: int,
+    state: State,
+    result: TrainingResult,
+    counts: tuple[int, int],
+) -> None:
+    unused = set() if options.train == "lora" else {"lora_rank"}
+    unused |= {"epochs"} if options.steps is not None else set()
+    settings = {"model": options.model.name, **options.settings(), "negatives": options.source}
+    card = model_card(
+        options.output.name,
+        _ABOUT.format(folder=options.output.name),
+        data={
+            "pairs": ", ".join(path.name for pair in options.pairs for path in pair),
+            "candidates": "of the words by BM25" if options.store is None else "of a store",
+            "questions": counts[0],
+            "validation questions": counts[1],
+        },
+        settings={
+            **{name: v for name, v in settings.items() if name not in unused and v is not None},
+            "steps taken": state.step,
+            "step of the weights": state.best_step,
+        },
+        metrics=result.metrics,
+        usage=_USAGE.format(folder=options.output.name),
+        limits=(
+            f"A question and a passage together are cut at {max_tokens} tokens.",
+            "Its scores order the passages of one question. They are no probabilities.",
+        ),
+    )
+    network.model.config._name_or_path = ""
+    head = {
+        "version": 1,
+        "kind": "network",
+        "task": "rerank",
+        "max_tokens": max_tokens,
+        "metrics": dict(result.metrics),
+    }
+    write_network(
+        options.output,
+        network.model,
+        fast,
+        head,
+        card,
+        lambda folder: write_records(folder, "finetune", state.history),
+    )

@@ -1,0 +1,78 @@
+"""The options of ``albeam finetune rerank``, without heavy imports."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pipeline.training.options import TrainingOptions
+from transforms.errors import BadInput, check_choice
+from transforms.search.options import MODES
+
+#: Where the negatives of a reranker come from.
+RERANK_NEGATIVES = ("bm25", "store", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RerankOptions(TrainingOptions):
+    """The options of ``albeam finetune rerank``.
+
+    Attributes:
+        model: folder of the model to start from.
+        pairs: for each corpus, the Parquet files of passages and of questions.
+        store: a store of the passages, whose searches find candidates; None for BM25.
+        mode: how the store is searched; None for hybrid, or dense without a lexical index.
+        negatives: where hard negatives come from: ``bm25``, ``store``, or ``none`` for passages
+            drawn at random; None for ``store`` if there is one, else ``bm25``.
+        per_question: negatives of a question in a step.
+        candidates: passages that a search finds for a question, at most. Negatives are drawn from
+            them, and the validation orders them.
+        questions: questions of a passage, at most.
+        held_out: questions that the validation asks, at most.
+        max_tokens: tokens of a question and a passage together; None for the model's own limit.
+        passage_tokens: tokens of a passage in training; None for as many as have room.
+    """
+
+    decisive: ClassVar = (
+        *TrainingOptions.decisive,
+        *("mode", "negatives", "per_question", "candidates", "questions", "held_out"),
+        *("max_tokens", "passage_tokens"),
+    )
+    least: ClassVar = {
+        **TrainingOptions.least,
+        **{"per_question": 1, "candidates": 2, "questions": 1, "held_out": 1},
+        **{"max_tokens": 8, "passage_tokens": 4},
+    }
+    has_head: ClassVar = True
+
+    model: Path
+    pairs: tuple[tuple[Path, Path], ...]
+    store: str | None = None
+    mode: str | None = None
+    negatives: str | None = None
+    per_question: int = 7
+    candidates: int = 30
+    questions: int = 4
+    held_out: int = 100
+    max_tokens: int | None = None
+    passage_tokens: int | None = None
+    optimizer: str = "muon"
+    rate: float = 1e-3
+    dropout: float = 0.0
+    batch_tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        check_choice("negatives", self.negatives, RERANK_NEGATIVES)
+        check_choice("mode", self.mode, MODES)
+        if self.store is None and self.negatives == "store":
+            raise BadInput("negatives", "store", "needs a store", "Give --store STORE as well")
+        if self.store is None and self.mode is not None:
+            raise BadInput("mode", self.mode, "needs a store", "Give --store STORE as well")
+        if self.output.absolute() == self.model.absolute():
+            raise BadInput("output", str(self.output), "is the model itself", "Name another folder")
+
+    @property
+    def source(self) -> str:
+        """Return where hard negatives come from."""
+        return self.negatives or ("bm25" if self.store is None else "store")
