@@ -201,5 +201,6 @@ def lost_columns(
         return ()
     return (
         f"The metadata {', '.join(lost)} of the store was not read from this input, so the "
-        "replaced documents have lost it. To keep it, give --metadata-columns or --all-columns.",
+        "replaced documents have lost it. To keep it, give --metadata-columns or --all-columns, or "
+        "--classify if a head gave it.",
     )

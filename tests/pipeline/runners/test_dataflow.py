@@ -1,9 +1,11 @@
 """Jobs for Dataflow, without credentials: their options and their graphs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import (
     DebugOptions,
@@ -32,9 +34,13 @@ from transforms.index.vector.plan import EMPTY_CONTEXT
 from transforms.ingest.partitioning import plan_parts
 from transforms.ingest.survey import survey_input
 from transforms.models.options import ModelOptions
+from transforms.models.resolve import find_model
 from transforms.search.options import SearchOptions
 from transforms.storage.input_files import list_inputs
 from transforms.streaming.watch import WatchFiles
+from transforms.tasks.data.labels import Classes
+from transforms.tasks.vector_heads.head_files import write_head
+from transforms.tasks.vector_heads.vector_head import VectorHead
 
 WHERE = ("--project", "p", "--region", "europe-west4", "--temp-location", "gs://b/tmp")
 GPU = (*WHERE, "--sdk-container-image=eu.gcr.io/p/albeam:1", "--accelerator", "nvidia-l4")
@@ -49,11 +55,22 @@ CHAIN = ("ReadParts/Read", "SplitPassages/", "EmbedPassages/", "WriteParts/Write
 
 
 def graph(
-    corpus: Path, albert: Path, folder: Path, arguments: tuple[str, ...] = GPU
+    corpus: Path,
+    albert: Path,
+    folder: Path,
+    arguments: tuple[str, ...] = GPU,
+    labelled: bool = False,
 ) -> beam_runner_api_pb2.Pipeline:
     """The proto of the job that embeds a corpus, as the Dataflow runner makes it."""
     options = pipeline_options("dataflow", arguments)
-    job = resolve(EmbedOptions((str(corpus),), str(folder), ModelOptions(str(albert))))
+    model = ModelOptions(str(albert))
+    embed_ = EmbedOptions((str(corpus),), str(folder), model)
+    if labelled:
+        encoder = find_model(model).identity
+        weights = np.zeros((2, encoder.dim), np.float32), np.zeros(2, np.float32)
+        write_head(str(folder), VectorHead(Classes(("a", "b")), encoder, *weights), "")
+        embed_ = replace(embed_, classify=str(folder), label_column="topic")
+    job = resolve(embed_)
     plan = plan_parts(survey_input(list_inputs(job.inputs), ColumnOptions()), 80, 1.0)
     pipeline = beam.Pipeline(runner="direct", options=options)
     paths = SegmentPaths(job.store, "s")
@@ -84,10 +101,12 @@ def stages_of(proto: beam_runner_api_pb2.Pipeline) -> set[str]:
     }
 
 
+@pytest.mark.parametrize("labelled", [False, True])
 def test_the_accelerator_is_asked_for_from_reading_to_writing_and_nowhere_else(
-    corpus: Path, albert: Path, tmp_path: Path
+    corpus: Path, albert: Path, tmp_path: Path, labelled: bool
 ) -> None:
-    proto = graph(corpus, albert, tmp_path)
+    proto = graph(corpus, albert, tmp_path, labelled=labelled)
+    assert any(label.endswith("/Label/Label") for label in leaves(proto)) == labelled
     wanted = {ACCELERATOR: b"type:nvidia-l4;count:1;install-nvidia-driver"}
     for label, transform in leaves(proto).items():
         inside = label.startswith(("ReadParts/", "SplitPassages", "EmbedPassages", "WriteParts"))
@@ -97,10 +116,11 @@ def test_the_accelerator_is_asked_for_from_reading_to_writing_and_nowhere_else(
     assert b"eu.gcr.io/p/albeam:1" in images.pop()
 
 
+@pytest.mark.parametrize("labelled", [False, True])
 def test_reading_to_writing_is_one_fused_stage_and_would_not_be_with_one_hint(
-    corpus: Path, albert: Path, tmp_path: Path
+    corpus: Path, albert: Path, tmp_path: Path, labelled: bool
 ) -> None:
-    proto = graph(corpus, albert, tmp_path)
+    proto = graph(corpus, albert, tmp_path, labelled=labelled)
     assert len(stages_of(proto)) == 1
     plain = next(e for e in proto.components.environments if not hints(proto, e))
     for label in leaves(proto):
