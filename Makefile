@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-tasks bench-reader bench-index bench-hybrid reference faults fuzz model clean
+.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-tasks bench-reader bench-reranker bench-index bench-hybrid reference faults fuzz model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,10 @@ bench-tasks: $(BIN)/.installed ## fit and measure heads on real data, and predic
 bench-reader: $(BIN)/.installed ## train a reader on SQuAD for forty minutes, and measure it; a second call continues: MINUTES=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.reader --work checkpoints/bench-reader --minutes $(or $(MINUTES),40) \
 		--json bench-reader.json
+
+bench-reranker: $(BIN)/.installed ## train a reranker on SQuAD for twenty minutes, and measure it; a second call continues: MINUTES=N ALBEAM_DATA=FOLDER
+	$(BIN)/python -m deploy.bench.reranker --work checkpoints/bench-reranker --minutes $(or $(MINUTES),20) \
+		--json bench-reranker.json
 
 bench-index: $(BIN)/.installed ## build indexes, also with plain FAISS, and of real texts: ROWS=N THEN=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.index_build --rows $(or $(ROWS),1000000) \
