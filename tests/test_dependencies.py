@@ -35,6 +35,7 @@ _EXTRAS = {
     "sentence_transformers": "bench",
     "sklearn": "tasks",
     "threadpoolctl": "tasks",
+    "uvicorn": "serve",
 }
 
 

@@ -63,7 +63,7 @@ class Head:
             from transforms.tasks.prediction.documents import embedded_documents
 
             # The encoder of questions has another one for passages.
-            full = getattr(encoder, "full", lambda: encoder)()
+            full: Any = getattr(encoder, "full", lambda: encoder)()
             found = embedded_documents(texts, full, PassageOptions.stride)
             for row in sorted({*range(len(texts))} - {*found.rows.tolist()})[:1]:
                 raise BadInput("input", None, f"can't be embedded at place {row}", "Leave it out")

@@ -3,6 +3,7 @@
 import os
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from prometheus_client import (
@@ -135,7 +136,16 @@ class Metrics(Observer):
         if os.environ.get(SHARED):
             from prometheus_client.multiprocess import MultiProcessCollector
 
+            _forget_dead(Path(os.environ[SHARED]))
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             return generate_latest(registry)
         return generate_latest(self._registry)
+
+
+def _forget_dead(folder: Path) -> None:
+    """Remove the gauges of processes that have ended."""
+    for path in folder.glob("gauge_live*_*.db"):
+        number = path.stem.rpartition("_")[2]
+        if not Path(f"/proc/{number}").exists() and Path("/proc/self").exists():
+            path.unlink(missing_ok=True)

@@ -48,6 +48,7 @@ class Problem(BaseModel):
     title: str = Field(description="the name of the status")
     status: int
     detail: str = Field(description="what is wrong, and what to do, in sentences")
+    message: str = Field(description="the detail, where clients of OpenAI's API look for it")
     option: str | None = Field(None, description="the option or thing that is wrong")
     value: Any = Field(None, description="its value")
     problem: str | None = Field(None, description="what is wrong with it")
@@ -129,7 +130,8 @@ def answer(
 ) -> Response:
     """Return a problem with some fields."""
     title = HTTPStatus(status).phrase
-    content = {"type": "about:blank", "title": title, "status": status} | fields
+    about = {"type": "about:blank", "title": title, "status": status}
+    content = about | {"detail": fields["detail"], "message": fields["detail"]} | fields
     extra = dict(headers or {})
     if status == 503:
         extra["Retry-After"] = str(RETRY_AFTER)
