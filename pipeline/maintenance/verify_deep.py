@@ -10,6 +10,7 @@ from transforms.errors import Damaged
 from transforms.index.vector import faiss_search
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.recut import StoredPassage, recut
+from transforms.search.question_encoder import full_encoder
 from transforms.search.store import Store
 from transforms.storage import remedies
 from transforms.storage.vectors import vectors_to_numpy
@@ -66,9 +67,8 @@ def check_deeply(
     ]
     vectors = vectors_to_numpy(table.column("vector"))
     prompt = store.snapshot.identity.passage_prompt
-    cosines = _cosines(
-        vectors, store.encoder.encode_texts(table.column("text").to_pylist(), prompt)
-    )
+    encoder = full_encoder(store.encoder)
+    cosines = _cosines(vectors, encoder.encode_texts(table.column("text").to_pylist(), prompt))
     others = 0
     # A cosine that is NaN is low too.
     for place in np.flatnonzero(~(cosines >= _SAME_COSINE)):
@@ -116,7 +116,7 @@ def _recut_vectors(store: Store, row: int) -> npt.NDArray[np.float32]:
         found = [each.tolist() for each in ids if each.tolist() != alone]
     if not found:
         return np.zeros((0, identity.dim), np.float32)
-    return store.encoder.encode(pa.array(found, pa.list_(pa.int32()))).vectors
+    return full_encoder(store.encoder).encode(pa.array(found, pa.list_(pa.int32()))).vectors
 
 
 def _document_rows(store: Store, first: int, document: str) -> npt.NDArray[np.int64]:

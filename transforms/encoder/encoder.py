@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from transforms.encoder.batching import (
     cut_batches,
     tokens_per_batch,
 )
+from transforms.encoder.encoding import NON_FINITE, Encoding, checked_vectors, frame_texts
 from transforms.encoder.network import pool
 from transforms.encoder.out_of_memory import is_out_of_memory, release_memory
 from transforms.encoder.placement import resolve_placement
@@ -40,19 +40,6 @@ _NO_MEMORY = "out of memory"
 _BACKEND_ERRORS = (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass
-class Encoding:
-    """The vectors of some texts, and the texts that failed.
-
-    Attributes:
-        vectors: float32 ``[rows, dim]``; those of failed rows are not finite.
-        failed: maps each row that failed on its own to the reason.
-    """
-
-    vectors: npt.NDArray[np.float32]
-    failed: dict[int, str] = field(default_factory=dict)
 
 
 class Encoder:
@@ -96,17 +83,8 @@ class Encoder:
         Raises:
             BadInput: a text can't be embedded.
         """
-        # `frame_all` reports entries that are not strings.
-        prompted = [prompt + text if isinstance(text, str) else text for text in texts]
-        encoding = self.encode(self.tokenizer.frame_all(prompted, self.identity.max_tokens))
-        for row, reason in encoding.failed.items():
-            raise BadInput(
-                f"text {row}",
-                texts[row][:60],
-                f"can't be embedded: {reason}",
-                "Shorten or remove this text",
-            )
-        return encoding.vectors
+        tokens = frame_texts(self.tokenizer, self.identity, texts, prompt)
+        return checked_vectors(self.encode(tokens), texts)
 
     def encode(
         self, tokens: pa.ListArray, progress: Callable[[int, int], None] | None = None
@@ -220,7 +198,7 @@ class Encoder:
                 encoding.failed[int(row)] = _NO_MEMORY
                 continue
             if not np.isfinite(encoding.vectors[row]).all():
-                encoding.failed[int(row)] = "non-finite vector"
+                encoding.failed[int(row)] = NON_FINITE
 
     def _forward(self, backend: Backend, batch: Batch) -> npt.NDArray[np.float32]:
         with torch.inference_mode():

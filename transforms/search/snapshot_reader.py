@@ -27,7 +27,7 @@ from transforms.storage.file_cache import FileCache
 from transforms.storage.vectors import question_vectors
 
 if TYPE_CHECKING:
-    from transforms.encoder.encoder import Encoder
+    from transforms.encoder.encoding import TextEncoder
     from transforms.index.lexical.tantivy_index import LexicalIndex
 
 #: Texts, or their vectors ``[questions, dim]``.
@@ -55,7 +55,7 @@ class SnapshotReader:
         url: str,
         snapshot: Snapshot,
         segments: tuple[SegmentInfo, ...],
-        encoder: "Callable[[], Encoder]",
+        encoder: "Callable[[], TextEncoder]",
         files: FileCache,
         former: "SnapshotReader | None" = None,
     ) -> None:

@@ -35,7 +35,7 @@ from transforms.storage import filesystem
 from transforms.storage.file_cache import FileCache, default_folder
 
 if TYPE_CHECKING:
-    from transforms.encoder.encoder import Encoder
+    from transforms.encoder.encoding import TextEncoder
     from transforms.index.lexical.tantivy_index import LexicalIndex
 
 
@@ -230,7 +230,7 @@ class Store:
         return self._reader.ranker
 
     @property
-    def encoder(self) -> "Encoder":
+    def encoder(self) -> "TextEncoder":
         """The store's model, loaded when first used.
 
         Raises:

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.encoder.batching import Batch, cut_batches
+from transforms.encoder.encoding import NON_FINITE, Encoding, checked_vectors, frame_texts
 from transforms.encoder.light.functions import ACTIVATIONS, Floats
 from transforms.encoder.light.network import LightNetwork, MissingTensor
 from transforms.encoder.light.weights import read_tensors
-from transforms.errors import BadInput
 from transforms.models.model_files import refusing
 from transforms.models.plain_config import load_plain_config
 from transforms.models.plain_tokenizer import load_plain_tokenizer
@@ -54,16 +54,15 @@ class LightEncoder:
         Raises:
             BadInput: a text can't be embedded.
         """
-        return self.encode(self.frame(texts, prompt), texts)
+        tokens = frame_texts(self.tokenizer, self.identity, texts, prompt)
+        return checked_vectors(self.encode(tokens), texts)
 
-    def frame(self, texts: list[str], prompt: str = "") -> pa.ListArray:
-        """Return the token ids of texts after a prompt; raises BadInput if one is no text."""
-        # The tokenizer reports entries that are not strings.
-        prompted = [prompt + text if isinstance(text, str) else text for text in texts]
-        return self.tokenizer.frame_all(prompted, self.identity.max_tokens)
+    def encode(self, tokens: pa.ListArray) -> Encoding:
+        """Return the vectors of framed token ids, one per row, in order.
 
-    def encode(self, tokens: pa.ListArray, texts: list[str]) -> npt.NDArray[np.float32]:
-        """Return the vectors of the tokens of texts, which errors name."""
+        Args:
+            tokens: ``list<int32>`` without nulls and without empty rows.
+        """
         lengths = np.diff(tokens.offsets.to_numpy().astype(np.int64))
         order = np.argsort(-lengths, kind="stable")
         vectors = np.empty((len(tokens), self.identity.dim), np.float32)
@@ -74,11 +73,8 @@ class LightEncoder:
         batches = list(cut_batches(order, lengths, lambda: _TOKENS_PER_BATCH, padded=False))
         # A product uses one thread, so each core has a batch of its own.
         list((search_pool().map if len(batches) > 1 else map)(fill, batches))
-        for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
-            remedy = "Shorten or remove this text"
-            problem = "can't be embedded: non-finite vector"
-            raise BadInput(f"text {row}", texts[row][:60], problem, remedy)
-        return vectors
+        failed = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
+        return Encoding(vectors, dict.fromkeys(failed, NON_FINITE))
 
     def _forward(self, batch: Batch) -> Floats:
         states = self._network(batch.ids, batch.lengths, self.identity.layer)

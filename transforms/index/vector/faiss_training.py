@@ -4,13 +4,12 @@
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 
 from transforms.errors import BadInput
-from transforms.index.vector import kmeans
 from transforms.index.vector.faiss_search import (
     Vectors,
     count_lists,
@@ -22,6 +21,10 @@ from transforms.index.vector.faiss_search import (
     transformed,
     transforms_of,
 )
+from transforms.index.vector.kmeans_choice import worthwhile
+
+if TYPE_CHECKING:
+    from transforms.index.vector.kmeans import Centres
 
 
 def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> Any:
@@ -95,7 +98,7 @@ def _place_centres(index: Any, rows: Vectors) -> bool:
     centres = make.downcast_index(lists.quantizer)
     if not isinstance(centres, (make.IndexFlat, make.IndexHNSWFlat)) or centres.ntotal:
         return False
-    if len(rows) < lists.nlist or not kmeans.worthwhile(len(rows), lists.nlist, lists.d):
+    if len(rows) < lists.nlist or not worthwhile(len(rows), lists.nlist, lists.d):
         return False
     # A rotation keeps all distances, so the centres can be found first and rotated afterwards. This
     # avoids a second copy of the rows.
@@ -105,6 +108,8 @@ def _place_centres(index: Any, rows: Vectors) -> bool:
             transform.train(rows)
         if not rotated:
             rows = transform.apply(rows)
+    from transforms.index.vector import kmeans
+
     found = kmeans.cluster(rows, lists.nlist)
     centres.add(transformed(index, found) if rotated else found)
     return True
@@ -138,7 +143,7 @@ def fill_index(index: Any, rows: int, chunks: Iterable[Vectors]) -> None:
     index.ntotal = inner.ntotal
 
 
-def _centres(index: Any, rows: int) -> kmeans.Centres | None:
+def _centres(index: Any, rows: int) -> "Centres | None":
     """Return an inverted file's centres; None if FAISS finds the lists of so many rows faster."""
     make: Any = faiss
     kinds = (
@@ -152,9 +157,11 @@ def _centres(index: Any, rows: int) -> kmeans.Centres | None:
     centres = make.downcast_index(index.quantizer)
     if not isinstance(centres, make.IndexFlat):
         return None
-    if not kmeans.worthwhile(rows, index.nlist, index.d):
+    if not worthwhile(rows, index.nlist, index.d):
         return None
-    return kmeans.Centres(centres.reconstruct_n(0, index.nlist))
+    from transforms.index.vector.kmeans import Centres
+
+    return Centres(centres.reconstruct_n(0, index.nlist))
 
 
 def _unpacked(index: Any) -> Any:

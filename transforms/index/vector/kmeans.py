@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from transforms.runtime.cpu_pool import Cores
-from transforms.runtime.devices import best_dtype
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -21,15 +20,8 @@ Numbers = npt.NDArray[np.int64]
 _ROUNDS = 10
 #: Scores that a thread holds at once.
 _SCORES = 1 << 22
-#: With fewer products, a copy in bfloat16 does not pay off.
-_FEW = 1 << 32
 #: Relative difference between the two halves of a list that is split.
 _APART = 1 / 1024
-
-
-def worthwhile(rows: int, lists: int, dim: int) -> bool:
-    """Return whether this module is faster than FAISS for so much work."""
-    return rows * lists * dim >= _FEW and best_dtype("cpu") == "bfloat16"
 
 
 class Centres:

@@ -8,7 +8,7 @@ import numpy as np
 from transforms.errors import BadInput
 from transforms.index.options import INDEX_NAMES, IndexOptions
 from transforms.index.vector import faiss_factory, faiss_search
-from transforms.index.vector.kmeans import worthwhile
+from transforms.index.vector.kmeans_choice import worthwhile
 
 #: Up to so many bytes of float32 vectors, an exact search takes about 20 ms on a laptop.
 _EXACT_BYTES = 320_000_000

@@ -8,6 +8,8 @@ from tests.support.stores import make_vectors
 from transforms.index.vector import faiss_search, faiss_training, kmeans
 from transforms.index.vector.exact_ranking import exact_search
 from transforms.index.vector.kmeans import Centres, Vectors, cluster
+from transforms.index.vector.kmeans_choice import worthwhile
+from transforms.runtime import devices
 
 #: Half of bfloat16's last place for a score near 1.
 ROUNDING = 2**-8
@@ -83,7 +85,7 @@ def test_an_index_finds_with_these_centres_what_it_finds_with_those_of_faiss(
     _, exact = exact_search([rows], queries, 10, live)
     found = []
     for ours in (False, True):
-        monkeypatch.setattr(kmeans, "worthwhile", lambda *_, ours=ours: ours)
+        monkeypatch.setattr(faiss_training, "worthwhile", lambda *_, ours=ours: ours)
         index = faiss_training.train_index(factory, 16, rows)
         faiss_training.fill_index(index, len(rows), np.split(rows, [1_000, 1_001, 2_500]))
         assert index.ntotal == len(rows)
@@ -107,7 +109,7 @@ def test_codes_in_blocks_are_those_that_faiss_makes(
     index = faiss_training.train_index(factory, 16, rows)
     twin = faiss_training.train_index(factory, 16, rows)
     twin.add(rows)
-    monkeypatch.setattr(kmeans, "worthwhile", lambda *_: True)
+    monkeypatch.setattr(faiss_training, "worthwhile", lambda *_: True)
     faiss_training.fill_index(index, len(rows), [rows])
     expected, found = (faiss_search.row_lists(each, len(rows)) for each in (twin, index))
     assert expected is not None
@@ -130,15 +132,15 @@ def test_a_sample_is_not_copied_to_be_turned(factory: str, monkeypatch: pytest.M
         seen.append(np.shares_memory(some, rows))
         return cluster(some, lists)
 
-    monkeypatch.setattr(kmeans, "worthwhile", lambda *_: True)
+    monkeypatch.setattr(faiss_training, "worthwhile", lambda *_: True)
     monkeypatch.setattr(kmeans, "cluster", watched)
     assert faiss_training.train_index(factory, 16, rows).is_trained
     assert seen == [True]
 
 
 def test_little_work_is_left_to_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kmeans, "best_dtype", lambda _: "bfloat16")
-    assert kmeans.worthwhile(100_000, 1_024, 384)
-    assert not kmeans.worthwhile(1_000, 64, 384)
-    monkeypatch.setattr(kmeans, "best_dtype", lambda _: "float32")
-    assert not kmeans.worthwhile(100_000, 1_024, 384)
+    monkeypatch.setattr(devices, "best_dtype", lambda _: "bfloat16")
+    assert worthwhile(100_000, 1_024, 384)
+    assert not worthwhile(1_000, 64, 384)
+    monkeypatch.setattr(devices, "best_dtype", lambda _: "float32")
+    assert not worthwhile(100_000, 1_024, 384)
