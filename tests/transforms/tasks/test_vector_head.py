@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,8 @@ def test_the_card_of_a_head_says_what_was_measured() -> None:
     assert "nothing was measured" in card
     assert "| strength | 1, by the default or an option |" in card
     assert "accuracy" not in card
+    many = replace(fitted(30), classes=Classes(tuple(f"c{number}" for number in range(40))))
+    assert "c28, c29 and 10 more |" in head_card("topics", many, {})
 
 
 def change(**values: Any) -> Callable[[Path], None]:

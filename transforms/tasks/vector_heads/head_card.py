@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from transforms.tasks.networks.cards import model_card
@@ -17,6 +17,8 @@ _MEASURED = (
     "The metrics are those of a head like this one, fitted without the documents that were held "
     "out. This one is fitted on all."
 )
+#: The most classes that the card names.
+_MOST_NAMES = 30
 _UNMEASURED = "No document was held out, so nothing was measured."
 
 
@@ -41,7 +43,7 @@ def head_card(folder: str, head: VectorHead, data: Mapping[str, object]) -> str:
             **data,
             "documents": settings.get("documents", 0),
             "of these held out to measure": settings.get("held_out_documents", 0),
-            "classes": ", ".join(head.classes.names),
+            "classes": _listed(head.classes.names),
         },
         settings={
             "encoder": Path(name).name if (name := head.encoder.name).startswith("/") else name,
@@ -60,3 +62,8 @@ def head_card(folder: str, head: VectorHead, data: Mapping[str, object]) -> str:
         ),
         measured=_MEASURED if metrics else _UNMEASURED,
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
