@@ -16,7 +16,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipeline*", "transforms*"]),
     package_data={
-        "pipeline": ["py.typed"],
+        "pipeline": ["py.typed", "serving/page/*"],
         "transforms": ["py.typed", "evaluation/templates/*", "models/*/*", "models/*/*/*"],
     },
     install_requires=[

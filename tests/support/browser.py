@@ -62,8 +62,11 @@ class Browser:
         os.close(self._from)
         shutil.rmtree(self._profile, ignore_errors=True)
 
-    def open(self, page: Path, width: int, scheme: str = "light") -> None:
-        """Open a page in a window of ``width`` pixels, in ``light`` or ``dark`` colours."""
+    def open(self, page: Path | str, width: int, scheme: str = "light") -> None:
+        """Open a file or an address in a window of ``width`` pixels.
+
+        The colours are ``light`` or ``dark``.
+        """
         self.messages.clear()
         self.requests.clear()
         self._events.clear()
@@ -71,7 +74,7 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", **size)
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", features=[feature])
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         ends = time.monotonic() + 60
         while "Page.loadEventFired" not in self._events:
             assert time.monotonic() < ends, "the page did not load within a minute"

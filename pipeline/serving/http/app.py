@@ -25,6 +25,7 @@ from pipeline.serving.http.problems import (
 )
 from pipeline.serving.keys import Keys
 from pipeline.serving.options import ServeOptions
+from pipeline.serving.page import routes as page_routes
 from transforms.errors import AlbeamError
 from transforms.runtime.version import installed_version
 from transforms.storage import filesystem
@@ -55,7 +56,7 @@ def make_app(
         lifespan=lambda _: _living(service, options.follow),
     )
     app.state.context = Context(service, keys, metrics, scrub)
-    for module in (search_routes, model_routes, status_routes):
+    for module in (search_routes, model_routes, status_routes, page_routes):
         app.include_router(module.router)
 
     @app.exception_handler(AlbeamError)

@@ -1,0 +1,1 @@
+"""The page of the service: plain HTML that works without JavaScript, and a little of it."""
