@@ -31,9 +31,13 @@ from transforms.tasks.data.labels import Classes
 from transforms.tasks.networks.cards import model_card
 from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
 from transforms.tasks.networks.pair_tokens import frame_pairs
-from transforms.tasks.networks.reranking import GroupBatches, PairScorer, RerankerObjective
+from transforms.tasks.networks.reranking import (
+    GroupBatches,
+    PairScorer,
+    RerankerObjective,
+    TokenCache,
+)
 from transforms.tasks.networks.saving import write_network
-from transforms.tasks.networks.windows import encodings
 from transforms.tasks.training_options import HEAD
 from transforms.training.checkpoints import State
 from transforms.training.export import max_tokens_of
@@ -93,14 +97,22 @@ def finetune_rerank(options: RerankOptions, log: Callable[[str], object] = print
         seed=options.seed,
     )
     network.model.config.problem_type = None
-    rows, asked = _candidates(options, corpora, store, fast)
+    tokens = TokenCache(fast, usable_positions(network.config))
+    words = _WordSearch(tokens, len(fast), options.candidates)
+    rows, asked = _candidates(options, corpora, store, words)
     tell(
         f"{len(rows)} questions to train on, {len(asked)} held out; "
         f"{sum(map(len, rows.negatives)) / len(rows):.1f} negatives found for a question"
     )
     scorer, asking = (
         PairScorer(
-            network, fast, (some.questions, some.texts), (max_tokens, most), options.batch_tokens
+            network,
+            fast,
+            tokens.ids(some.questions),
+            tokens.ids(some.texts),
+            max_tokens=max_tokens,
+            passage_tokens=most,
+            batch_tokens=options.batch_tokens,
         )
         for some, most in ((rows, options.passage_tokens or max_tokens), (asked, max_tokens))
     )
@@ -154,7 +166,10 @@ def _fingerprints(folder: Path) -> list[str]:
 
 
 def _candidates(
-    options: RerankOptions, corpora: Sequence[Pairs], store: StoreSearch | None, fast: Any
+    options: RerankOptions,
+    corpora: Sequence[Pairs],
+    store: StoreSearch | None,
+    words: _WordSearch,
 ) -> tuple[Candidates, Candidates]:
     """Search for all questions; return those to train on and those of the validation."""
     drawn = [draw_held_out(pairs, *HELD_OUT, options.seed) for pairs in corpora]
@@ -163,7 +178,6 @@ def _candidates(
         split_questions(pairs, held_out, options.questions, most)
         for pairs, held_out in zip(corpora, drawn, strict=True)
     ]
-    words = _WordSearch(options, fast)
     train, asked = [], []
     for pairs, (own, others) in zip(corpora, chosen, strict=True):
         hard = store.find if store is not None and options.source == "store" else words.find
@@ -186,20 +200,22 @@ def _candidates(
 
 @dataclass(frozen=True)
 class _WordSearch:
-    """Searches a corpus by BM25 over the tokens of the model."""
+    """Searches a corpus by BM25 over the tokens of the model.
 
-    options: RerankOptions
-    fast: Any
+    Attributes:
+        tokens: tokenizes.
+        vocabulary: the number of token ids.
+        depth: passages of a question, at most.
+    """
+
+    tokens: TokenCache
+    vocabulary: int
+    depth: int
 
     def find(self, pairs: Pairs, questions: Int64) -> Mined:
-        name, backend = str(self.options.model), self.fast.backend_tokenizer
-        most = usable_positions(read_config(name, name))
-        asked = [pairs.questions[question] for question in questions]
-        passages, spoken = (
-            [np.asarray(each.ids[:most], np.int32) for each in encodings(backend, texts)]
-            for texts in (pairs.passages, asked)
-        )
-        ranked = rank_by_words(passages, spoken, len(self.fast), self.options.candidates)
+        passages = self.tokens.ids(pairs.passages)
+        asked = self.tokens.ids([pairs.questions[question] for question in questions])
+        ranked = rank_by_words(passages, asked, self.vocabulary, self.depth)
         return Mined(pairs.passages, np.arange(len(pairs.passages)), ranked)
 
 

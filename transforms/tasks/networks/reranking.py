@@ -26,6 +26,22 @@ Pairs = tuple[Int64, Int64]
 _DEPTH = 10
 
 
+class TokenCache:
+    """The token ids of texts, without special tokens. A text is tokenized once."""
+
+    def __init__(self, fast: Any, most: int) -> None:
+        """Prepare for a fast tokenizer of transformers; ``most`` ids of each text are kept."""
+        self._backend, self._most = fast.backend_tokenizer, most
+        self._known: dict[str, Int32] = {}
+
+    def ids(self, texts: Sequence[str]) -> list[Int32]:
+        """Return the ids of each text."""
+        new = list(dict.fromkeys(text for text in texts if text not in self._known))
+        for text, each in zip(new, encodings(self._backend, new), strict=True):
+            self._known[text] = np.asarray(each.ids[: self._most], np.int32)
+        return [self._known[text] for text in texts]
+
+
 class PairScorer:
     """Scores how well passages answer questions, with a network that has one output."""
 
@@ -33,29 +49,27 @@ class PairScorer:
         self,
         network: HeadNetwork,
         fast: Any,
-        texts: tuple[Sequence[str], Sequence[str]],
-        tokens: tuple[int, int],
+        questions: Sequence[Int32],
+        passages: Sequence[Int32],
+        *,
+        max_tokens: int,
+        passage_tokens: int,
         batch_tokens: int,
     ) -> None:
-        """Tokenize the texts.
+        """Combine a network with its texts.
 
         Args:
             network: the network.
             fast: its tokenizer, after `frame_pairs`.
-            texts: questions and passages.
-            tokens: tokens of a pair, special tokens included; and of a passage.
+            questions: token ids of each question, without special tokens.
+            passages: token ids of each passage.
+            max_tokens: tokens of a pair, special tokens included.
+            passage_tokens: tokens of a passage.
             batch_tokens: tokens that the network reads at once, padding included.
         """
-        self.network, self.batch_tokens = network, batch_tokens
-        self.most, passage = tokens
-        ends = question_room(self.most), passage
-        self.questions, self.passages = (
-            [
-                np.asarray(each.ids[:end], np.int32)
-                for each in encodings(fast.backend_tokenizer, some)
-            ]
-            for some, end in zip(texts, ends, strict=True)
-        )
+        self.network, self.batch_tokens, self.most = network, batch_tokens, max_tokens
+        self.questions = [ids[: question_room(max_tokens)] for ids in questions]
+        self.passages = [ids[:passage_tokens] for ids in passages]
         specials = fast.cls_token_id, fast.sep_token_id
         self.cls, self.sep = (np.asarray([each], np.int32) for each in specials)
         self._asked, self._read = (
