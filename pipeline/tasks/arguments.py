@@ -13,9 +13,12 @@ from pipeline.command_line.shared_arguments import (
     snapshot_argument,
     store_argument,
 )
-from pipeline.tasks.options import EvaluateTaskOptions, LabelOptions, RowOptions
+from pipeline.tasks.options import EvaluateTaskOptions, LabelOptions, PredictOptions, RowOptions
 from transforms.ingest.options import PassageOptions
 from transforms.tasks.options import CLASS_WEIGHTS, HeadOptions
+
+#: The columns of a reader, and what they have.
+_QUESTIONS = (("question", "questions, of a reader"), ("context", "passages of the questions"))
 
 
 def classify_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,6 +129,13 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _id_argument(parser, "column of the ids, strings or integers")
     _text_argument(parser)
+    for name, about in _QUESTIONS:
+        parser.add_argument(
+            f"--{name}-column",
+            default=getattr(PredictOptions, f"{name}_column"),
+            metavar="NAME",
+            help=f"column of the {about} (default: %(default)s)",
+        )
     _model_argument(parser)
     _stride_argument(parser)
     running = parser.add_argument_group("running")
@@ -173,6 +183,8 @@ def _row_arguments(parser: Container) -> None:
         ("first", "first texts, of pairs"),
         ("second", "second texts"),
         ("score", "known scores of the pairs"),
+        *_QUESTIONS,
+        ("answers", "known answers"),
     ):
         parser.add_argument(
             f"--{name}-column",
@@ -180,6 +192,13 @@ def _row_arguments(parser: Container) -> None:
             metavar="NAME",
             help=f"column of the {about} (default: %(default)s)",
         )
+    parser.add_argument(
+        "--passages",
+        type=Path,
+        nargs="+",
+        default=(),
+        help="Parquet files of the passages that questions name by id, with id and text",
+    )
     parser.add_argument(
         "--spans-column",
         metavar="NAME",

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.tasks.evaluate_answers import measure_answers
 from pipeline.tasks.evaluate_classes import measure_classes, measure_vectors
 from pipeline.tasks.evaluate_entities import measure_entities
 from pipeline.tasks.evaluate_similarity import is_encoder, measure_similarity
@@ -13,13 +14,14 @@ from transforms.errors import BadInput
 from transforms.storage.output_files import check_writable, write_text
 from transforms.tasks.metrics.class_metrics import ClassMetrics
 from transforms.tasks.metrics.entity_metrics import SpanMetrics
-from transforms.tasks.metrics.text_metrics import MeanMetrics
+from transforms.tasks.metrics.text_metrics import AnswerMetrics, MeanMetrics
 from transforms.tasks.networks.network_files import read_task
 
 _MEASURES: dict[str, Callable[[EvaluateTaskOptions], Measured]] = {
     "vector": measure_vectors,
     "classify": measure_classes,
     "tag": measure_entities,
+    "read": measure_answers,
     "similar": measure_similarity,
 }
 
@@ -30,11 +32,12 @@ class TaskEvaluation:
 
     Attributes:
         head: folder of the head.
-        task: ``vector`` for a head on vectors, else ``classify``, ``tag`` or ``similar``.
+        task: ``vector`` for a head on vectors, else ``classify``, ``tag``, ``read``
+            or ``similar``.
         data: the files of known rows.
-        documents: documents, texts or pairs that were measured.
-        left_out: those that are blank, or that the store lacks.
-        metrics: what was measured: of a classifier, a tagger or an encoder.
+        documents: documents, texts, questions or pairs that were measured.
+        left_out: those that are blank, that the store lacks, or whose answers the passage lacks.
+        metrics: what was measured: of a classifier, a tagger, a reader or an encoder.
         report: file of the report; None without one.
         notice: what else the user should know; often empty.
     """
@@ -44,7 +47,7 @@ class TaskEvaluation:
     data: str
     documents: int
     left_out: int
-    metrics: ClassMetrics | SpanMetrics | MeanMetrics
+    metrics: ClassMetrics | SpanMetrics | AnswerMetrics | MeanMetrics
     report: str | None
     seconds: float
     notice: str
@@ -89,4 +92,4 @@ def run(options: EvaluateTaskOptions) -> TaskEvaluation:
 def _notice(found: Measured, stored: bool) -> str:
     reason = "not in the store" if stored else "blank"
     left_out = f"{found.left_out:,} rows are {reason}." if found.left_out else ""
-    return " ".join(filter(None, (left_out, found.notice)))
+    return found.notice or left_out

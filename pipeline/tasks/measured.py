@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from transforms.tasks.metrics.class_metrics import ClassMetrics
 from transforms.tasks.metrics.entity_metrics import SpanMetrics
 from transforms.tasks.metrics.task_page import Page
-from transforms.tasks.metrics.text_metrics import MeanMetrics
+from transforms.tasks.metrics.text_metrics import AnswerMetrics, MeanMetrics
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Measured:
     source: str
     rows: int
     left_out: int
-    metrics: ClassMetrics | SpanMetrics | MeanMetrics
+    metrics: ClassMetrics | SpanMetrics | AnswerMetrics | MeanMetrics
     page: Callable[[], Page]
     identity: list[tuple[str, str]]
     notice: str = ""

@@ -38,6 +38,9 @@ class RowOptions:
         first_column: the column of the first texts of pairs.
         second_column: the column of the second texts.
         score_column: the column of their scores.
+        question_column: the column of questions, of a reader.
+        context_column: the column of their passages.
+        answers_column: the column of their answers.
     """
 
     tokens_column: str = "tokens"
@@ -46,6 +49,9 @@ class RowOptions:
     first_column: str = "sentence1"
     second_column: str = "sentence2"
     score_column: str = "score"
+    question_column: str = "question"
+    context_column: str = "context"
+    answers_column: str = "answers"
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class EvaluateTaskOptions:
         report: the HTML file of the report; None for none.
         columns: the columns of texts and labels.
         rows: the columns of the rows of other tasks.
+        passages: Parquet files of the passages that questions name by id.
         model: the present folder of the encoder, if it has moved.
         stride: minimum tokens that adjacent passages of a text share.
         placement: device and dtype of the encoder.
@@ -95,6 +102,7 @@ class EvaluateTaskOptions:
     report: str | None = None
     columns: LabelOptions = LabelOptions()
     rows: RowOptions = RowOptions()
+    passages: tuple[Path, ...] = ()
     model: str | None = None
     stride: int = PassageOptions.stride
     placement: Placement = Placement()
@@ -119,6 +127,8 @@ class PredictOptions:
         column: the metadata column of the store that gets the labels; None for none.
         id_column: the input's column of ids.
         text_column: the input's column of texts.
+        question_column: the input's column of questions, for a reader.
+        context_column: the input's column of their passages.
         model: the present folder of the encoder, if it has moved.
         stride: minimum tokens that adjacent passages of a text share.
         placement: device and dtype of the encoder.
@@ -135,6 +145,8 @@ class PredictOptions:
     column: str | None = None
     id_column: str = LabelOptions.id_column
     text_column: str = LabelOptions.text_column
+    question_column: str = RowOptions.question_column
+    context_column: str = RowOptions.context_column
     model: str | None = None
     stride: int = PassageOptions.stride
     placement: Placement = Placement()

@@ -9,17 +9,19 @@ from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_opt
 from pipeline.tasks.label_store import label_store
 from pipeline.tasks.options import PredictOptions
 from pipeline.tasks.prediction_job import write_predictions
-from pipeline.tasks.sources import input_source, store_source, texts_source
+from pipeline.tasks.question_survey import survey_questions
+from pipeline.tasks.sources import input_source, store_source, survey_texts, texts_source
 from transforms.catalog.segment import PartInfo
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
 from transforms.ingest.part_writer import RowFormat
 from transforms.storage import filesystem
-from transforms.tasks.networks.network_files import read_network, read_task
+from transforms.tasks.networks.network_files import read_network, read_reader, read_task
+from transforms.tasks.prediction.answers import AnswerFormat
 from transforms.tasks.prediction.entities import EntityFormat
 from transforms.tasks.prediction.label_column import check_column
 from transforms.tasks.prediction.predict import PredictionFormat
-from transforms.tasks.prediction.prediction_files import count_documents, count_values
+from transforms.tasks.prediction.prediction_files import count_documents, count_nulls, count_values
 from transforms.tasks.vector_heads.head_files import read_head
 
 
@@ -30,12 +32,12 @@ class PredictSummary:
     Attributes:
         head: folder of the head.
         output: folder of the predictions; None if they only went into the store.
-        documents: documents with a prediction.
+        documents: documents with a prediction, or questions.
         rejects: reason to number of rejected documents.
         task: ``vector``, ``classify``, ``tag`` or ``read``: the kind of the head.
         labels: label to number of documents, or type to number of entities; empty without an
             output folder.
-        empty: documents without an entity, of a tagger; else 0.
+        empty: documents without an entity, or questions without an answer; else 0.
         parts: number of files.
         parts_found_done: files that an earlier run of the same command had finished.
         store: URL of the store; None if the documents came from an input.
@@ -79,7 +81,9 @@ def run(options: PredictOptions) -> PredictSummary:
     task = read_task(options.head)
     if task != "vector":
         _check_texts(options)
-        source = texts_source(folder, task, _format(options.head, task), options)
+        form = _format(options.head, task)
+        survey = survey_questions(options) if task == "read" else survey_texts(options)
+        source = texts_source(folder, task, form, survey, options)
     else:
         head = read_head(options.head)
         if options.store is None:
@@ -97,7 +101,10 @@ def run(options: PredictOptions) -> PredictSummary:
     labels: dict[str, int] = {}
     if options.output is not None:
         paths, parts, done = write_predictions(source, options)
-        labels = count_values(paths, parts, "type" if task == "tag" else "label")
+        if task == "read":
+            empty = count_nulls(paths, parts, "answer")
+        else:
+            labels = count_values(paths, parts, "type" if task == "tag" else "label")
         if task == "tag":
             empty = sum(part.documents for part in parts) - count_documents(paths, parts)
     if options.column is not None:
@@ -143,4 +150,7 @@ def _format(head: str, task: str) -> RowFormat:
     if task == "tag":
         read_network(head, task)
         return EntityFormat()
+    if task == "read":
+        read_reader(head)
+        return AnswerFormat()
     return PredictionFormat(read_network(head, "classify").classes)

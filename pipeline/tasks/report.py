@@ -15,7 +15,9 @@ from pipeline.command_line.console import (
 )
 
 #: What the rows of a task are called, where they are no documents.
-_UNITS = {"tag": "text", "similar": "pair"}
+_UNITS = {"tag": "text", "read": "question", "similar": "pair"}
+#: What a network found nothing in.
+_EMPTY = {"tag": "without entities", "read": "without answers"}
 #: The most labels of a table.
 _MOST_LABELS = 12
 
@@ -69,8 +71,8 @@ def print_predictions(summary: Any, as_json: bool) -> None:
     labels: Mapping[str, int] = summary.labels
     most = sorted(labels.items(), key=lambda each: (-each[1], each[0]))
     rows = [
-        ("documents", f"{summary.documents:,}"),
-        *([("without entities", f"{summary.empty:,}")] if summary.task == "tag" else []),
+        ("questions" if summary.task == "read" else "documents", f"{summary.documents:,}"),
+        *([(_EMPTY[summary.task], f"{summary.empty:,}")] if summary.task in _EMPTY else []),
         ("rejects", rejects or "0"),
         ("parts", f"{summary.parts:,}{done}"),
         ("seconds", f"{summary.seconds:.1f} ({duration(summary.seconds)})"),
@@ -97,6 +99,13 @@ def _print_metrics(metrics: Any) -> None:
         low, high = metrics.intervals.get(name, (None, None))
         rows.append((name, f"{value:.4f}" + ("" if low is None else f" [{low:.4f}, {high:.4f}]")))
     print_table(("metric", "value"), rows)
+    counts = getattr(metrics, "counts", {})
+    if counts.get("unanswerable"):
+        say()
+        print_table(
+            ("questions", "number"),
+            [(name.replace("_", " "), f"{count:,}") for name, count in counts.items()],
+        )
     kind = "type" if hasattr(metrics, "types") else "class"
     qualities = getattr(metrics, "types", None) or getattr(metrics, "classes", {})
     if 0 < len(qualities) <= _MOST_LABELS:

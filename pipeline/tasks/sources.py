@@ -75,7 +75,7 @@ def input_source(folder: str, head: VectorHead, options: PredictOptions) -> Sour
     """
     model = find_model(options_for(head.encoder, options.model))
     placement = resolve_placement(options.placement, model)
-    survey = _survey(options)
+    survey = survey_texts(options)
     pinned = options_for(model.identity)
     passages = PassageOptions(
         model.identity.max_tokens, options.stride, model.identity.passage_prompt
@@ -105,19 +105,18 @@ def input_source(folder: str, head: VectorHead, options: PredictOptions) -> Sour
     )
 
 
-def texts_source(folder: str, task: str, form: RowFormat, options: PredictOptions) -> Source:
+def texts_source(
+    folder: str, task: str, form: RowFormat, survey: Survey, options: PredictOptions
+) -> Source:
     """Return the documents of Parquet files, which a whole network reads.
 
     Args:
         folder: the absolute path of the network.
         task: its task.
         form: the format of its predictions.
+        survey: the input.
         options: with inputs.
-
-    Raises:
-        BadInput: the input can't be used.
     """
-    survey = _survey(options)
 
     def predict(pipeline: beam.Pipeline, paths: SegmentPaths, parts: list[int]) -> Any:
         hints = embedding_hints(pipeline.options)
@@ -138,7 +137,8 @@ def texts_source(folder: str, task: str, form: RowFormat, options: PredictOption
     )
 
 
-def _survey(options: PredictOptions) -> Survey:
+def survey_texts(options: PredictOptions) -> Survey:
+    """Survey files of documents; raises BadInput if they can't be used."""
     listing = find_inputs(tuple(filesystem.absolute(url) for url in options.inputs))
     columns = ColumnOptions(options.id_column, options.text_column)
     return survey_input(list(listing.files), columns)

@@ -119,7 +119,24 @@ def test_rows_without_entities_measure_nothing() -> None:
 
 def test_answers_are_measured_by_the_rules_of_squad() -> None:
     found = answer_metrics(["The river", "stone", ""], [["river"], ["big stone"], []])
-    assert found.values == {"exact_match": 2 / 3, "f1": pytest.approx((1 + 2 / 3 + 1) / 3)}
+    assert found.values == {
+        "exact_match": 2 / 3,
+        "f1": pytest.approx((1 + 2 / 3 + 1) / 3),
+        "answerable": 1,
+        "f1_answerable": pytest.approx((1 + 2 / 3) / 2),
+    }
+
+
+def test_questions_without_answers_are_counted() -> None:
+    found = answer_metrics(["river", "", "stone", ""], [["river"], ["stone"], [], []])
+    assert found.values["answerable"] == found.values["f1"] == 0.5
+    assert found.counts == {
+        "answerable": 2, "unanswerable": 2, "answered": 2, "wrongly_answered": 1,
+        "wrongly_unanswered": 1,
+    }  # fmt: skip
+    for name, (low, high) in found.intervals.items():
+        assert low <= found.values[name] <= high
+    assert set(answer_metrics(["river"], [["stone"]]).values) == {"exact_match", "f1"}
 
 
 def test_similarities_are_measured_by_correlation() -> None:

@@ -10,13 +10,14 @@ from tests.support.browser import Browser, find_chromium
 from tests.support.pages import check_inert, check_page
 from transforms.tasks.data.bio import Span
 from transforms.tasks.data.labels import Classes
+from transforms.tasks.metrics.answer_page import answer_page, worst_answers
 from transforms.tasks.metrics.class_metrics import class_metrics
 from transforms.tasks.metrics.class_page import class_page, worst_examples
 from transforms.tasks.metrics.entity_metrics import entity_metrics
 from transforms.tasks.metrics.entity_page import entity_page, worst_entities
 from transforms.tasks.metrics.similarity_page import similarity_page, worst_pairs
 from transforms.tasks.metrics.task_page import Page
-from transforms.tasks.metrics.text_metrics import similarity_metrics
+from transforms.tasks.metrics.text_metrics import answer_metrics, similarity_metrics
 from transforms.tasks.networks.similarity_training import ScoredPairs
 
 EVIL = "<script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"'&amp;]]>"
@@ -62,12 +63,25 @@ def pairs_page() -> Page:
     return similarity_page(metrics, known, found, worst)
 
 
+def answers_page() -> Page:
+    rng = np.random.default_rng(0)
+    words = ["how", EVIL, "who", "a_word_of_more_letters_than_a_chart_has_room_for"]
+    questions = [f"{words[n % 4]} is {'this' * 60} {EVIL} {n}?" for n in range(80)]
+    known = [[] if n % 5 == 0 else [f"the {EVIL}", "river stone"] for n in range(80)]
+    answers = [str(rng.choice(["", "river", "river stone", f"{EVIL} x" * 9])) for _ in range(80)]
+    scores = rng.normal(0, 5, 80).tolist()
+    worst = worst_answers(questions, [f"{EVIL} " * 50] * 80, answers, known, scores)
+    metrics = answer_metrics(answers, known, resamples=5)
+    return answer_page(metrics, questions, answers, known, scores, worst)
+
+
 #: How each page is made, and how many charts it has.
 PAGES = {
     "two classes": (lambda: classes_page(2), 3),
     "many classes": (lambda: classes_page(45), 3),
     "several labels": (lambda: classes_page(3, several=True), 2),
     "entities": (entities_page, 3),
+    "answers": (answers_page, 3),
     "pairs": (pairs_page, 2),
 }
 

@@ -95,9 +95,11 @@ def entity_metrics(
                       for each in some]  # fmt: skip
         bins = calibration_bins(np.concatenate([*map(np.asarray, scores)]), np.array(right_ones))
         values["calibration_error"] = calibration_error(bins)
-    rates, totals = _rates(counts.sum(axis=0)), counts.sum(axis=0)
     by_type = {
-        kind: Quality(*rates[at].tolist(), int(totals[at, 2])) for at, kind in enumerate(types)
+        kind: Quality(float(precision), float(recall), float(f1), int(support))
+        for kind, (precision, recall, f1), support in zip(
+            types, _rates(counts.sum(axis=0)), counts[:, :, 2].sum(axis=0), strict=True
+        )
     }
     errors = Counter(
         error for row in zip(known, predicted, strict=True) for error, _, _ in entity_errors(*row)

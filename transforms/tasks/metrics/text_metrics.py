@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transforms.evaluation import squad
 from transforms.evaluation.significance import intervals
 from transforms.tasks.libraries import needing_tasks
+from transforms.tasks.metrics.answer_scores import score_answers
 from transforms.tasks.metrics.resampling import RESAMPLES, Floats, resampled
 
 
@@ -20,8 +20,8 @@ class MeanMetrics:
     """Means or correlations by name, with intervals.
 
     Attributes:
-        rows: questions or pairs that were measured.
-        values: ``exact_match`` and ``f1`` of answers, or ``pearson`` and ``spearman``.
+        rows: pairs that were measured.
+        values: ``pearson`` and ``spearman``.
         intervals: their 95 % intervals.
     """
 
@@ -34,21 +34,57 @@ class MeanMetrics:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class AnswerMetrics(MeanMetrics):
+    """How well questions are answered.
+
+    Attributes:
+        rows: questions that were measured.
+        values: ``exact_match`` and ``f1``. Where questions have no answer also ``f1_answerable``,
+            the F1 of the others, and ``answerable``, the share of the questions for which it is
+            right that there is an answer, or none.
+        intervals: their 95 % intervals.
+        counts: questions that are ``answerable`` and ``unanswerable``, those that are
+            ``answered``, and those that are ``wrongly_answered`` and ``wrongly_unanswered``.
+    """
+
+    counts: dict[str, int]
+
+
 def answer_metrics(
     answers: Sequence[str],
     known: Sequence[Sequence[str]],
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> MeanMetrics:
-    """Measure answers by SQuAD's rules: exact match and F1; without a known answer, "" is right."""
-    rows = list(zip(answers, known, strict=True))
-    each = {
-        "exact_match": np.array([squad.exact_match(*row) for row in rows]),
-        "f1": np.array([squad.f1(*row) for row in rows]),
-    }
+) -> AnswerMetrics:
+    """Measure answers by SQuAD's rules; without a known answer, "" is right.
+
+    Args:
+        answers: the answers; "" for none.
+        known: the known answers of each question.
+        resamples: samples of the bootstrap.
+        seed: its seed.
+    """
+    exact, f1 = score_answers(answers, known)
+    given, right = (np.asarray([bool(each) for each in some]) for some in (answers, known))
+    each = {"exact_match": exact, "f1": f1}
+    if not right.all():
+        each["answerable"] = (given == right).astype(np.float64)
     values = {name: float(found.mean()) for name, found in each.items()}
-    return MeanMetrics(len(rows), values, intervals(each, resamples, seed))
+    bounds = intervals(each, resamples, seed)
+    if right.any() and not right.all():
+        values["f1_answerable"] = float(f1[right].mean())
+        bounds["f1_answerable"] = intervals({"f1": f1[right]}, resamples, seed)["f1"]
+    counts = {
+        "answerable": right,
+        "unanswerable": ~right,
+        "answered": given,
+        "wrongly_answered": given & ~right,
+        "wrongly_unanswered": right & ~given,
+    }
+    sums = {name: int(rows.sum()) for name, rows in counts.items()}
+    return AnswerMetrics(len(answers), values, bounds, sums)
 
 
 def similarity_metrics(

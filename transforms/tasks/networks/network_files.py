@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,6 @@ from transforms.tasks.training_options import HEAD
 VERSION = 1
 #: Tokens of a batch at work, padding included.
 BATCH_TOKENS = 4_096
-_KEYS = ("version", "kind", "task", "classes", "max_tokens", "overlap", "metrics")
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,36 @@ def read_network(folder: str, task: str) -> NetworkSettings:
         BadInput: its files are not as they should be, its head is missing or has other classes, or
             it was trained for another task.
     """
+    with _naming_head(folder, task) as restore:
+        config, known = _checked(folder, task)
+        stored = convert(known, NetworkSettings, HEAD)
+        names = stored.classes.names
+        shape = read_weights(folder, folder).shapes.get("classifier.weight")
+        if shape != (len(names), int(config.hidden_size)) or len(set(names)) < len(names):
+            problem = f"has a head of shape {shape} for {len(set(names))} classes"
+            raise BadInput("head", folder, problem, restore)
+        if task == "tag" and (OUTSIDE not in names or not all(map(TAG.fullmatch, names))):
+            problem = f"has classes that are no BIO tags, such as {names[0][:40]!r}"
+            raise BadInput("head", folder, problem, restore)
+        positions = usable_positions(config)
+        _check_windows(folder, stored.max_tokens, stored.overlap, positions, restore)
+        return stored
+
+
+@contextmanager
+def _naming_head(folder: str, task: str) -> Iterator[str]:
+    """Make errors name the head; gives the remedy for its files."""
     restore = f"Restore its files, or train it again with albeam finetune {task}"
     try:
-        return _read(folder, task, restore)
+        yield restore
     except BadInput as error:
         raise BadInput("head", folder, error.problem, error.remedy) from error
     except Damaged as error:
         raise BadInput("head", folder, f"has a {HEAD} that {error.problem}", restore) from error
 
 
-def _read(folder: str, task: str, restore: str) -> NetworkSettings:
+def _checked(folder: str, task: str) -> tuple[Any, dict[str, Any]]:
+    """Return the config and the known keys of ``head.json`` of a network for a task."""
     config = load_config(folder, folder)
     value = read_object(folder, HEAD, folder)
     if value.get("task") != task or value.get("version") != VERSION:
@@ -103,21 +125,14 @@ def _read(folder: str, task: str, restore: str) -> NetworkSettings:
             f"{str(value.get('version'))[:40]!r}, and {task!r} in {VERSION} is read"
         )
         raise BadInput("head", folder, problem, f"Name a folder that albeam finetune {task} wrote")
-    known = {name: each for name, each in value.items() if name in _KEYS}
-    stored = convert(known, NetworkSettings, HEAD)
-    names, positions = stored.classes.names, usable_positions(config)
-    shape = read_weights(folder, folder).shapes.get("classifier.weight")
-    if shape != (len(names), int(config.hidden_size)) or len(set(names)) < len(names):
-        problem = f"has a head of shape {shape} for {len(set(names))} classes"
-        raise BadInput("head", folder, problem, restore)
-    if task == "tag" and (OUTSIDE not in names or not all(map(TAG.fullmatch, names))):
-        problem = f"has classes that are no BIO tags, such as {names[0][:40]!r}"
-        raise BadInput("head", folder, problem, restore)
-    check_windows(folder, stored.max_tokens, stored.overlap, positions, restore)
-    return stored
+    kind = ReaderSettings if task == "read" else NetworkSettings
+    names = {field.name for field in fields(kind)}
+    return config, {name: each for name, each in value.items() if name in names}
 
 
-def check_windows(folder: str, max_tokens: int, overlap: int, positions: int, restore: str) -> None:
+def _check_windows(
+    folder: str, max_tokens: int, overlap: int, positions: int, restore: str
+) -> None:
     """Raise BadInput if a network can't read windows of so many tokens."""
     if not 8 <= max_tokens <= positions or not 0 <= overlap <= max_tokens // 2:
         problem = (
@@ -137,6 +152,68 @@ def network_digest(folder: str) -> str:
     return found.hexdigest()
 
 
+@dataclass(frozen=True)
+class ReaderSettings:
+    """What ``head.json`` says of a reader.
+
+    Attributes:
+        task: ``read``.
+        max_tokens: tokens of a window, with its question and special tokens.
+        threshold: how much higher no answer may score than an answer that is given.
+        metrics: what was measured in training.
+    """
+
+    version: int
+    kind: str
+    task: str
+    max_tokens: int
+    threshold: float
+    metrics: dict[str, Any]
+
+    @property
+    def no_answer(self) -> bool:
+        """Return whether the reader was trained with questions without answers."""
+        return "threshold" in self.metrics
+
+
+def read_reader(folder: str) -> ReaderSettings:
+    """Check the folder of a reader, and return its settings; no weight is loaded.
+
+    Raises:
+        BadInput: as `read_network`.
+    """
+    with _naming_head(folder, "read") as restore:
+        config, known = _checked(folder, "read")
+        stored = convert(known, ReaderSettings, HEAD)
+        shape = read_weights(folder, folder).shapes.get("qa_outputs.weight")
+        if shape != (2, int(config.hidden_size)):
+            problem = f"has a head of shape {shape}, and that of a reader has two rows"
+            raise BadInput("head", folder, problem, restore)
+        _check_windows(folder, stored.max_tokens, 0, usable_positions(config), restore)
+        if not math.isfinite(stored.threshold):
+            raise BadInput("head", folder, "has a threshold that is not finite", restore)
+        return stored
+
+
+def load_reader(folder: str, placement: Placement) -> tuple[ReaderSettings, Any, Any, Any]:
+    """Load a reader: its settings, its network, and its tokenizer in both forms.
+
+    The arguments and errors are those of `load_network`.
+    """
+    from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+    from transforms.tasks.networks.pair_tokens import frame_pairs
+    from transforms.tasks.networks.reading import EDGES
+
+    resolved = _resolved(placement)
+    with _naming_head(folder, "read"):
+        settings = read_reader(folder)
+        network = HeadNetwork(Path(folder), "read", EDGES, resolved)
+        network.model.eval()
+        fast, tokenizer = load_tokenizer(Path(folder))
+        frame_pairs(fast, folder)
+        return settings, network, fast, tokenizer
+
+
 def load_network(folder: str, task: str, placement: Placement) -> tuple[NetworkSettings, Any, Any]:
     """Load a network, and return its settings, itself in eval mode, and its tokenizer.
 
@@ -150,13 +227,19 @@ def load_network(folder: str, task: str, placement: Placement) -> tuple[NetworkS
         BadInput: the folder can't be used, or the dtype is another.
     """
     from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
+
+    resolved = _resolved(placement)
+    with _naming_head(folder, task):
+        settings = read_network(folder, task)
+        network = HeadNetwork(Path(folder), task, settings.classes, resolved)
+        network.model.eval()
+        return settings, network, load_tokenizer(Path(folder))[1]
+
+
+def _resolved(placement: Placement) -> Placement:
     from transforms.training.student import resolve_training_placement
 
     if placement.dtype == "float16":
         problem = "is no dtype of a network with a head"
         raise BadInput("dtype", placement.dtype, problem, "Give float32 or bfloat16")
-    settings = read_network(folder, task)
-    resolved = resolve_training_placement(placement.device, placement.dtype)
-    network = HeadNetwork(Path(folder), task, settings.classes, resolved)
-    network.model.eval()
-    return settings, network, load_tokenizer(Path(folder))[1]
+    return resolve_training_placement(placement.device, placement.dtype)

@@ -9,9 +9,7 @@ import numpy.typing as npt
 
 from transforms.models.options import Placement
 from transforms.runtime.once import Once
-from transforms.tasks.networks.network_files import BATCH_TOKENS, load_network, read_kind
-
-__all__ = ["Scores", "TextClassifier", "classifier_of", "read_kind"]
+from transforms.tasks.networks.network_files import BATCH_TOKENS, load_network
 
 Scores = npt.NDArray[np.float32]
 

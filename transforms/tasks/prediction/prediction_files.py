@@ -93,6 +93,11 @@ def count_values(paths: PredictionPaths, parts: Sequence[PartInfo], column: str)
     return dict(sorted(counts.items()))
 
 
+def count_nulls(paths: PredictionPaths, parts: Sequence[PartInfo], column: str) -> int:
+    """Return how many rows have no value in a column."""
+    return sum(table.column(column).null_count for table in _columns(paths, parts, [column]))
+
+
 def count_documents(paths: PredictionPaths, parts: Sequence[PartInfo]) -> int:
     """Return how many documents have entities: rows of one follow each other, by their start."""
     count = 0

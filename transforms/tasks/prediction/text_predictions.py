@@ -13,7 +13,9 @@ from transforms.models.options import Placement
 from transforms.runtime.checked_fn import CheckedFn
 from transforms.storage import arrow_coder  # noqa: F401
 from transforms.tasks.networks.text_classifier import classifier_of
+from transforms.tasks.networks.text_reader import reader_of
 from transforms.tasks.networks.text_tagger import tagger_of
+from transforms.tasks.prediction.answers import predict_answers
 from transforms.tasks.prediction.entities import predict_entities
 from transforms.tasks.prediction.predict import predict_texts
 
@@ -21,6 +23,7 @@ from transforms.tasks.prediction.predict import predict_texts
 _TASKS: dict[str, tuple[Callable[[str, Placement], Any], Callable[[pa.Table, Any], pa.Table]]] = {
     "classify": (classifier_of, predict_texts),
     "tag": (tagger_of, predict_entities),
+    "read": (reader_of, predict_answers),
 }
 
 
