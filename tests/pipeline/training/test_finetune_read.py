@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from pipeline.training.finetune_read import finetune_read
 from pipeline.training.task_options import ReadOptions
+from pipeline.training.task_training import hold_out_groups
 from tests.support.commands import printed
 from tests.support.models import WORDS, make_model
 from tests.support.raising import raises
@@ -209,3 +210,13 @@ def test_rows_that_cant_be_trained_on_are_refused(options: ReadOptions, tmp_path
         replace(options, window_tokens=41)
     with raises(BadInput, "window_tokens", 8):
         replace(options, window_tokens=8)
+
+
+def test_questions_that_are_held_out_share_no_passage_with_others() -> None:
+    groups = np.repeat(np.arange(40), np.arange(40) % 5 + 1)
+    kept, held_out = hold_out_groups(groups, 0.1, 3)
+    assert sorted([*kept, *held_out]) == list(range(len(groups)))
+    assert len(set(groups[held_out])) == 4
+    assert not set(groups[kept]) & set(groups[held_out])
+    assert len(set(groups[hold_out_groups(groups, 0.001, 3)[1]])) == 1
+    assert not np.array_equal(held_out, hold_out_groups(groups, 0.1, 4)[1])
