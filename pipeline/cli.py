@@ -32,6 +32,7 @@ from pipeline.command_line.streams import (
 )
 from pipeline.parser import COMMANDS, build_parser
 from transforms.errors import AlbeamError, BadInput, Conflict, RecallMissed
+from transforms.runtime.extras import missing_library
 
 #: The first class that fits an error decides its exit code.
 _EXIT_CODES = (
@@ -78,9 +79,11 @@ def _run(argv: Sequence[str] | None) -> int:
         return _fail(_describe(error, names), code)
     except ImportError as error:
         # The message of a missing extra names the extra; any other one is a fault of albeam.
-        if "albeam[" not in str(error):
+        named = str(error) if "albeam[" in str(error) else ""
+        missing = named or missing_library(error, arguments.command)
+        if not missing:
             raise
-        return _fail(error, BAD_INPUT)
+        return _fail(missing, BAD_INPUT)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and is_closed():
             raise

@@ -1,44 +1,23 @@
 """``albeam doctor``: what is installed, what is missing, and what to do about it."""
 
 import platform
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from pipeline.runners import flink, flink_checks, prism
-from pipeline.runners.launch import check_runner, make_pipeline, pipeline_options, run_pipeline
-from transforms.encoder.encoder import load_encoder
-from transforms.encoder.placement import resolve_placement
+from pipeline.runners.findings import Finding, attempt
 from transforms.errors import AlbeamError
-from transforms.ingest.worker_check import CheckWorker
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
+from transforms.runtime.extras import is_installed
 from transforms.runtime.processor import cpu_flags
 from transforms.runtime.version import installed_version
+from transforms.search.question_encoder import full_encoder, load_question_encoder
 
-#: Runners on which a small job checks a worker. On others it would run in this process, or cost
-#: money.
-_RUNNERS_TO_TRY = ("flink", "prism")
 _FILESYSTEMS = {"s3fs": ("s3://", "s3"), "gcsfs": ("gs://", "gcs")}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that albeam may need.
-
-    Attributes:
-        name: what it is.
-        found: which version of it is there, "" if it is missing.
-        remedy: what to do if it is missing or does not fit.
-        needed: whether the chosen runner needs it.
-    """
-
-    name: str
-    found: str
-    remedy: str = ""
-    needed: bool = False
+#: Libraries that jobs need. Searches and checks of stores do without.
+_LIBRARIES = ("apache-beam", "torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -67,75 +46,56 @@ def run(runner: str, beam_args: tuple[str, ...], model: ModelOptions) -> Diagnos
     Raises:
         BadInput: an option is unknown.
     """
-    options = pipeline_options(runner, beam_args)
-    if runner == "flink":
-        flink.fail_at_once(options)
+    beam = is_installed("apache_beam")
+    if beam:
+        from pipeline.runners import engine_findings
+
+        engine_findings.check_options(runner, beam_args)
     findings = [
         Finding("Python", platform.python_version()),
         Finding("albeam", installed_version()),
-        *(_package(name, needed=True) for name in ("apache-beam", "torch", "transformers")),
+        *(_library(name) for name in _LIBRARIES),
         _faiss(),
-        _try("model", lambda: _model(model), needed=True),
+        attempt("model", lambda: _model(model), needed=True),
         Finding("CPU", ", ".join(cpu_flags()) or "no known vector extensions"),
         *(_filesystem(name) for name in _FILESYSTEMS),
         _tasks(),
-        _try("Java", lambda: str(flink_checks.java_version()), needed=False),
-        *([] if runner == "prism" else [_try("Prism", _prism, needed=False)]),
-        Finding("Go", shutil.which("go") or "", "install Go 1.25 or newer, only to build Prism"),
     ]
-
-    def engine() -> str:
-        make_pipeline(runner, options)
-        return "; ".join(check_runner(runner, options)) or "in this process"
-
-    def worker() -> str:
-        job = make_pipeline(runner, options)
-        _ = job | "CheckWorker" >> CheckWorker(model)
-        run_pipeline(job)
-        return f"albeam {installed_version()}, loads {model.model}"
-
-    findings.append(_try(f"runner {runner}", engine, needed=True))
-    if runner in _RUNNERS_TO_TRY and not _missing(findings):
-        findings.append(_try("worker", worker, needed=True))
-    return Diagnosis(runner, not _missing(findings), tuple(findings))
+    if beam:
+        findings += engine_findings.find_engines(runner, beam_args, model, not missing(findings))
+    return Diagnosis(runner, not missing(findings), tuple(findings))
 
 
 def check_works(diagnosis: Diagnosis) -> None:
     """Raise AlbeamError if something is missing that the chosen runner needs."""
-    if missing := _missing(diagnosis.findings):
+    if lacking := missing(diagnosis.findings):
         raise AlbeamError(
             "runner",
             diagnosis.runner,
-            f"is not ready: {', '.join(missing)}",
+            f"is not ready: {', '.join(lacking)}",
             "Follow the remedies of the report",
         )
 
 
-def _missing(findings: Sequence[Finding]) -> list[str]:
+def missing(findings: Sequence[Finding]) -> list[str]:
+    """Return the names of what is needed and not there."""
     return [finding.name for finding in findings if finding.needed and not finding.found]
 
 
-def _try(name: str, check: Callable[[], str], needed: bool) -> Finding:
-    """Return what a check found; if it raises, the message is the remedy."""
+def _library(name: str) -> Finding:
+    remedy = "pip install 'albeam[cpu]', for all that is no search and no check of a store"
+    return _package(name, remedy)
+
+
+def _package(name: str, remedy: str = "") -> Finding:
     try:
-        return Finding(name, check(), needed=needed)
-    except (AlbeamError, ImportError, OSError) as error:
-        return Finding(name, "", str(error), needed)
-
-
-def _prism() -> str:
-    return prism.check(pipeline_options("prism", ()))[0].removeprefix("Prism: ")
-
-
-def _package(name: str, needed: bool) -> Finding:
-    try:
-        return Finding(name, version(name), needed=needed)
+        return Finding(name, version(name), needed=True)
     except PackageNotFoundError:
-        return Finding(name, "", f"pip install {name}", needed)
+        return Finding(name, "", remedy, needed=True)
 
 
 def _faiss() -> Finding:
-    packages = (_package(name, True) for name in ("faiss-cpu", "faiss-gpu"))
+    packages = (_package(name) for name in ("faiss-cpu", "faiss-gpu"))
     installed = [package for package in packages if package.found]
     if len(installed) == 2:
         remedy = "faiss-cpu and faiss-gpu install the same module: pip uninstall one of them"
@@ -147,9 +107,9 @@ def _faiss() -> Finding:
 
 def _model(options: ModelOptions) -> str:
     model = find_model(options)
-    placement = resolve_placement(Placement(), model)
-    dim = load_encoder(model, placement).identity.dim
-    return f"{model.identity.name}, {dim} dimensions, {placement.dtype} on {placement.device}"
+    encoder = full_encoder(load_question_encoder(model, Placement()))
+    name, dim = model.identity.name, encoder.identity.dim
+    return f"{name}, {dim} dimensions, {encoder.dtype} on {encoder.device}"
 
 
 def _tasks() -> Finding:

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from transforms.encoder.encoder import Encoder, load_encoder
+from transforms.encoder.encoding import TextEncoder
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
+from transforms.search.question_encoder import load_question_encoder
 from transforms.storage import filesystem
 from transforms.storage.output_files import writing
 from transforms.storage.parquet_files import CheckedFile, reading_input
@@ -46,7 +47,8 @@ def compare_texts(first: str, second: str, model: ModelOptions, placement: Place
     for text in (first, second):
         if not text.strip():
             raise BadInput("text", text, "is blank", "Give two texts")
-    return float(similarities(load_encoder(find_model(model), placement), [first], [second])[0])
+    encoder = load_question_encoder(find_model(model), placement)
+    return float(similarities(encoder, [first], [second])[0])
 
 
 def run(pairs: str, output: str, model: ModelOptions, placement: Placement) -> SimilarSummary:
@@ -70,7 +72,7 @@ def run(pairs: str, output: str, model: ModelOptions, placement: Placement) -> S
     with reading_input(pairs, "pairs"), filesystem.open_input(pairs) as source:
         file = CheckedFile(source)
         schema = _schema(file, pairs)
-        encoder = load_encoder(find_model(model), placement)
+        encoder = load_question_encoder(find_model(model), placement)
         with writing(output) as path, pq.ParquetWriter(path, schema) as writer:
             for table in _measured(file, pairs, schema, encoder):
                 writer.write_table(table)
@@ -99,7 +101,7 @@ def _schema(file: CheckedFile, pairs: str) -> pa.Schema:
 
 
 def _measured(
-    file: CheckedFile, pairs: str, schema: pa.Schema, encoder: Encoder
+    file: CheckedFile, pairs: str, schema: pa.Schema, encoder: TextEncoder
 ) -> Iterator[pa.Table]:
     first = 0
     for batch in file.iter_batches(_AT_ONCE):

@@ -102,4 +102,4 @@ def test_fields_have_the_words_of_their_docstrings() -> None:
     assert by_name["start"].meaning == by_name["end"].meaning
     assert nested == []
     keys, nested = fields_of("pipeline/runners/doctor.py", "Diagnosis")
-    assert nested == [("pipeline/runners/doctor.py", "Finding")]
+    assert nested == [("pipeline/runners/findings.py", "Finding")]

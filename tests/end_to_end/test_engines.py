@@ -18,6 +18,7 @@ from pipeline.ingest.embed import run
 from pipeline.ingest.options import EmbedOptions, WatchCommandOptions
 from pipeline.maintenance.verify import run as verify
 from pipeline.runners import doctor, flink, flink_checks
+from pipeline.runners.findings import Finding
 from pipeline.runners.launch import check_runner, make_pipeline, pipeline_options
 from tests.end_to_end.test_embed import assert_same_store
 from tests.support.engines import flink_args, flink_lib, prism_args
@@ -267,7 +268,7 @@ def test_a_cluster_without_workers_named_is_refused(
     assert "--workers EXTERNAL" in caught.value.remedy
 
 
-def asked_worker(model: Path, args: tuple[str, ...]) -> doctor.Finding:
+def asked_worker(model: Path, args: tuple[str, ...]) -> Finding:
     """Return what doctor says of a worker of the cluster."""
     found = doctor.run("flink", args, ModelOptions(str(model)))
     [asked] = [each for each in found.findings if each.name == "worker"]

@@ -39,10 +39,10 @@ def missing_library(error: BaseException, who: str) -> str:
     """Return a sentence about the library that is missing, "" if it is of no extra.
 
     Args:
-        error: what an import raised.
-        who: what needs the library, such as ``albeam embed``.
+        error: what was raised, perhaps by an import.
+        who: what needs the library, such as ``embed``.
     """
     module = (getattr(error, "name", None) or "").split(".")[0]
-    if not isinstance(error, ModuleNotFoundError) or module not in _EXTRAS:
+    if module not in _EXTRAS or is_installed(module):
         return ""
     return f"{who} needs {_EXTRAS[module][0]}: {install(module)}"

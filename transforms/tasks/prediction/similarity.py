@@ -11,11 +11,11 @@ import numpy.typing as npt
 from transforms.errors import BadInput
 
 if TYPE_CHECKING:
-    from transforms.encoder.encoder import Encoder
+    from transforms.encoder.encoding import TextEncoder
 
 
 def similarities(
-    encoder: Encoder, first: Sequence[str], second: Sequence[str], row: int = 0
+    encoder: TextEncoder, first: Sequence[str], second: Sequence[str], row: int = 0
 ) -> npt.NDArray[np.float32]:
     """Return the cosine of each pair of texts; equal texts have exactly 1.
 
