@@ -66,7 +66,7 @@ def label_store(
     index = IndexOptions(index=kind, recall_target=target)
     done = intact_parts(paths)
     pending = [part.number for part in plan.parts if part.number not in done]
-    reader = functools.partial(open_labelled, chosen, folder, options.column)
+    reader = functools.partial(open_labelled, chosen, folder, head.digest(), options.column)
     _ = (
         pipeline
         | "ReadLabelled" >> ReadParts(paths, pending, reader)

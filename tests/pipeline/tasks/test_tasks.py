@@ -27,6 +27,7 @@ from transforms.errors import BadInput
 from transforms.storage import filesystem
 from transforms.tasks.prediction.predict import CLASSES_KEY
 from transforms.tasks.prediction.prediction_files import PredictionPaths
+from transforms.tasks.vector_heads.head_files import read_head, write_head
 
 #: Words of one topic stand in no text of the other.
 TOPICS = {
@@ -415,6 +416,29 @@ def test_a_head_of_another_encoder_is_refused_by_name(
         words = [command, str(made / "head"), *data, "--store", str(tmp_path / "store"), *rest]
         assert main(words) == 2
         assert str(other) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--store", "{store}"], ["{made}/input.parquet"], ["--store", "{store}", "--as", "x"]]
+)
+def test_a_head_that_changes_meanwhile_labels_nothing(
+    made: Path, store: Path, tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(shutil.copytree(made / "head", tmp_path / "head"))
+    head = read_head(folder)
+    real = filesystem.create_exclusively
+
+    def change(url: str, content: bytes) -> bool:
+        if url.endswith("plan.json"):
+            write_head(folder, replace(head, bias=head.bias + 1), "# Another head")
+        return real(url, content)
+
+    monkeypatch.setattr(filesystem, "create_exclusively", change)
+    filled = [word.format(store=store, made=made) for word in words]
+    output = [] if "--as" in words else ["--output", str(tmp_path / "out")]
+    assert main(["predict", folder, *filled, *output]) == 2
+    assert Store.open(str(store)).snapshot.number == 1
+    assert not list((tmp_path / "out").glob("*.parquet"))
 
 
 def test_several_labels_a_document(

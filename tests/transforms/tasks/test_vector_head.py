@@ -19,7 +19,12 @@ from transforms.tasks.data.labels import Classes
 from transforms.tasks.options import STRENGTHS, HeadOptions
 from transforms.tasks.vector_heads.fit_head import choose_strength, fit_head
 from transforms.tasks.vector_heads.head_card import head_card
-from transforms.tasks.vector_heads.head_files import check_head_output, read_head, write_head
+from transforms.tasks.vector_heads.head_files import (
+    check_head_output,
+    read_head,
+    read_same_head,
+    write_head,
+)
 from transforms.tasks.vector_heads.vector_head import VectorHead, document_vectors
 
 ENCODER = make_identity()
@@ -208,6 +213,18 @@ def test_a_folder_that_does_not_fit_is_refused(
     damage(folder)
     with raises(BadInput, "head", folder, problem):
         read_head(str(folder))
+
+
+def test_a_worker_must_have_the_head_that_a_run_began_with(tmp_path: Path) -> None:
+    head, folder = fitted(30), str(tmp_path / "head")
+    with raises(BadInput, "head", folder, "on the worker"):
+        read_same_head(folder, head.digest())
+    check_head_output(folder)
+    write_head(folder, head, "# A head")
+    assert read_same_head(folder, head.digest()).digest() == head.digest()
+    write_head(folder, replace(head, bias=head.bias + 1), "# A head")
+    with raises(BadInput, "head", folder, "another head"):
+        read_same_head(folder, head.digest())
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ The hashes of the documents' own metadata stay, so that a sync with the same inp
 from __future__ import annotations
 
 import functools
-import platform
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
@@ -30,7 +29,7 @@ from transforms.storage import arrow_coder  # noqa: F401
 from transforms.storage.schema import FILE, REJECT, RESERVED, ROW, VECTOR
 from transforms.storage.vectors import vectors_to_numpy
 from transforms.tasks.prediction.predict import choose_labels, first_passages, label_type
-from transforms.tasks.vector_heads.head_files import read_head
+from transforms.tasks.vector_heads.head_files import read_head, read_same_head
 from transforms.tasks.vector_heads.vector_head import VectorHead, document_vectors
 from transforms.transactions.compaction import Source, compacted_format
 from transforms.transactions.compaction_rows import open_live
@@ -65,9 +64,15 @@ def find_label(folder: str, column: str, encoder: ModelIdentity) -> LabelColumn:
     check_name(column)
     try:
         head = read_head(folder)
-        head.check_encoder(folder, encoder, "the run")
     except BadInput as error:
         raise BadInput("classify", folder, error.problem, error.remedy) from error
+    if difference := head.encoder.difference(encoder):
+        problem = (
+            f"was fitted on vectors of the encoder {head.encoder.name}, and this run embeds with "
+            f"{encoder.name} ({difference})"
+        )
+        remedy = "Embed with that encoder and its options, or fit a head on a store of this one"
+        raise BadInput("classify", folder, problem, remedy)
     return LabelColumn(column, head.digest(), head.classes.integers, head.classes.several)
 
 
@@ -85,12 +90,16 @@ def labelled_name(chosen: Sequence[SegmentRef], head_digest: str, column: str) -
 
 
 def open_labelled(
-    chosen: Sequence[SegmentRef], head: str, column: str, paths: SegmentPaths, plan: Plan
+    chosen: Sequence[SegmentRef],
+    folder: str,
+    digest: str,
+    column: str,
+    paths: SegmentPaths,
+    plan: Plan,
 ) -> Reader:
-    """Return the reader of live rows with the new column; ``head`` is the folder of the head."""
-    return functools.partial(
-        _read_labelled, open_live(chosen, paths, plan), read_head(head), column
-    )
+    """Return the reader of live rows with the new column, of the head in a folder."""
+    head = read_same_head(folder, digest)
+    return functools.partial(_read_labelled, open_live(chosen, paths, plan), head, column)
 
 
 def _read_labelled(read: Reader, head: VectorHead, column: str, part: Part) -> Iterator[pa.Table]:
@@ -138,15 +147,7 @@ class _LabelFn(CheckedFn):
 
     def setup(self) -> None:
         super().setup()
-        where = f"on the worker {platform.node()}"
-        remedy = "Put the head of the run at the same place on every worker, and run again"
-        try:
-            self._head = read_head(self._folder)
-        except BadInput as error:
-            problem = f"can't be read {where}: {error}"
-            raise BadInput("classify", self._folder, problem, remedy) from error
-        if self._head.digest() != self._label.head:
-            raise BadInput("classify", self._folder, f"is another head {where}", remedy)
+        self._head = read_same_head(self._folder, self._label.head)
 
     def process(self, element: pa.Table) -> Iterator[pa.Table]:
         with naming_rows(element, "labelled"):

@@ -25,7 +25,7 @@ from transforms.storage.schema import FILE, HASH, REJECT, ROW, TOKEN_FIELD, TOKE
 from transforms.storage.vectors import vectors_to_numpy
 from transforms.tasks.data.labels import Classes
 from transforms.tasks.networks.text_classifier import TextClassifier
-from transforms.tasks.vector_heads.head_files import read_head
+from transforms.tasks.vector_heads.head_files import read_head, read_same_head
 from transforms.tasks.vector_heads.vector_head import Scores, VectorHead, Vectors, document_vectors
 
 #: The key of the classes in a predictions file's metadata: a JSON array of names in the order of
@@ -161,13 +161,14 @@ def _predictions(documents: pa.Table, classes: Classes, scores: Scores) -> pa.Ta
 
 
 class _PredictFn(CheckedFn):
-    def __init__(self, head: str) -> None:
+    def __init__(self, folder: str, digest: str | None) -> None:
         super().__init__()
-        self._folder = head
+        self._folder, self._digest = folder, digest
 
     def setup(self) -> None:
         super().setup()
-        self._head = read_head(self._folder)
+        folder, digest = self._folder, self._digest
+        self._head = read_head(folder) if digest is None else read_same_head(folder, digest)
 
     def process(self, element: pa.Table) -> Iterator[pa.Table]:
         with naming_rows(element, "predicted"):
@@ -177,11 +178,17 @@ class _PredictFn(CheckedFn):
 class Predict(beam.PTransform):
     """The transform from tables of embedded passages to tables of documents with predictions."""
 
-    def __init__(self, head: str) -> None:
-        """Predict with the head in a folder, which every worker must have."""
+    def __init__(self, head: str, digest: str | None = None) -> None:
+        """Predict with the head in a folder, which every worker must have.
+
+        Args:
+            head: the folder.
+            digest: the digest of the head; a worker that has another one fails.
+        """
         super().__init__()
-        self._head = head
+        self._head, self._digest = head, digest
 
     def expand(self, pcoll: beam.PCollection[pa.Table]) -> beam.PCollection[pa.Table]:
         """Wire `predict_documents`."""
-        return pcoll | "Predict" >> beam.ParDo(_PredictFn(self._head)).with_output_types(pa.Table)
+        predict = beam.ParDo(_PredictFn(self._head, self._digest))
+        return pcoll | "Predict" >> predict.with_output_types(pa.Table)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,23 @@ def read_head(folder: str) -> VectorHead:
         raise BadInput(
             "head", folder, f"has a {HEAD_JSON} that {error.problem}", _RESTORE
         ) from error
+
+
+def read_same_head(folder: str, digest: str) -> VectorHead:
+    """Read the head that a run began with, on a worker.
+
+    Raises:
+        BadInput: this worker has no head in the folder, or one with another digest.
+    """
+    where = f"on the worker {platform.node()}"
+    remedy = "Put the head of the run at the same place on every worker, and run again"
+    try:
+        head = read_head(folder)
+    except BadInput as error:
+        raise BadInput("head", folder, f"can't be read {where}: {error}", remedy) from error
+    if head.digest() != digest:
+        raise BadInput("head", folder, f"is another head {where}", remedy)
+    return head
 
 
 def _read(folder: str) -> VectorHead:
