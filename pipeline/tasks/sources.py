@@ -92,7 +92,7 @@ def input_source(folder: str, head: VectorHead, options: PredictOptions) -> Sour
             | "ReadParts" >> ReadParts(paths, parts).with_resource_hints(**hints)
             | "SplitPassages" >> SplitPassages(pinned, passages).with_resource_hints(**hints)
             | "EmbedPassages" >> EmbedPassages(handler).with_resource_hints(**hints)
-            | "Predict" >> Predict(folder).with_resource_hints(**hints)
+            | "Predict" >> Predict(folder, head.digest()).with_resource_hints(**hints)
         )
 
     return Source(
@@ -182,7 +182,7 @@ def store_source(
         return (
             pipeline
             | "ReadStored" >> ReadParts(paths, parts, reader)
-            | "Predict" >> Predict(folder)
+            | "Predict" >> Predict(folder, head.digest())
         )
 
     identity = {"segments": [ref.to_dict() for ref in refs], "head": head.digest()}
