@@ -12,14 +12,12 @@ from pipeline.training.reports import reporter, resume, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import SimilarOptions
 from pipeline.training.task_training import (
-    check_files,
+    begin,
     file_names,
     prepare,
     shown_settings,
     split_rows,
-    window_tokens,
 )
-from pipeline.training.timed_log import timed_log
 from transforms.errors import BadInput
 from transforms.tasks.networks.cards import model_card
 from transforms.tasks.networks.similarity_training import (
@@ -33,7 +31,6 @@ from transforms.training.checkpoints import State
 from transforms.training.contrastive import load_tokenizer
 from transforms.training.export import read_model, write_model
 from transforms.training.hard_negatives import Int32
-from transforms.training.inputs import check_output
 from transforms.training.optimizers import Schedule
 from transforms.training.student import Student, resolve_training_placement
 from transforms.training.trainer import Trainer
@@ -59,10 +56,8 @@ def finetune_similar(
             training starts.
         AlbeamError: the loss is no longer finite.
     """
-    tell = timed_log(log)
-    check_output(options.output, options.work)
+    tell, max_tokens = begin(options, log, "modules.json")
     config, weights = read_model(options.model)
-    max_tokens = window_tokens(options)
     pairs, asked = _read(options)
     tokenizer = load_tokenizer(options.model, config.vocab_size)
     placement = resolve_training_placement(options.device, options.precision)
@@ -112,7 +107,6 @@ def finetune_similar(
 def _read(options: SimilarOptions) -> tuple[ScoredPairs, ScoredPairs]:
     """Return the pairs to train on and those of the validation."""
     columns = (options.first_column, options.second_column, options.score_column)
-    check_files(options)
     pairs = read_scored_pairs(options.data, "data", *columns)
     if options.validation:
         return pairs, read_scored_pairs(options.validation, "validation", *columns)

@@ -66,9 +66,15 @@ class Opened:
     settings: Mapping[str, Any]
 
 
-def begin(options: TaskOptions, log: Log) -> tuple[Log, int]:
-    """Check folders and files before anything is read; return a timed log, and `window_tokens`."""
-    check_output(options.output, options.work, HEAD)
+def begin(options: TaskOptions, log: Log, mark: str = HEAD) -> tuple[Log, int]:
+    """Check folders and files before anything is read; return a timed log, and `window_tokens`.
+
+    Args:
+        options: the options of the command.
+        log: receives progress, line by line.
+        mark: a file that the folders which the command writes have.
+    """
+    check_output(options.output, options.work, mark)
     max_tokens = window_tokens(options)
     check_files(options)
     return timed_log(log), max_tokens
