@@ -4,8 +4,10 @@ import re
 from typing import NamedTuple
 
 _WORD = re.compile(r"\w+")
-#: Words of at least so many letters are alike if one is the other with another end.
-_STEM = 4
+#: A shorter word in small letters, such as "the", is marked only if the question has no other.
+_SHORT = 4
+#: Words are alike if one begins with the other, or if both begin with so many equal letters.
+_STEM = 5
 _MOST_ENDING = 3
 
 
@@ -18,7 +20,9 @@ class Piece(NamedTuple):
 
 def marked(text: str, question: str, answer: tuple[int, int] | None = None) -> list[Piece]:
     """Return a passage in pieces: words that the question has, and the span of an answer."""
-    wanted = {word.casefold() for word in _WORD.findall(question)}
+    words = _WORD.findall(question)
+    longer = [word for word in words if len(word) >= _SHORT or word != word.lower()]
+    wanted = {word.casefold() for word in longer or words}
     kinds: list[tuple[int, int, str]] = []
     if answer is not None and answer[0] < answer[1]:
         kinds.append((*answer, "answer"))
@@ -41,9 +45,7 @@ def marked(text: str, question: str, answer: tuple[int, int] | None = None) -> l
 def _alike(one: str, other: str) -> bool:
     if one == other:
         return True
-    shared = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        shared += 1
-    return shared >= _STEM and max(len(one), len(other)) - shared <= _MOST_ENDING
+    pairs = enumerate(zip(one, other, strict=False))
+    shared = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    least = min(_STEM, max(_SHORT, len(one)), max(_SHORT, len(other)))
+    return shared >= least and max(len(one), len(other)) - shared <= _MOST_ENDING

@@ -211,6 +211,21 @@ def test_words_of_the_question_and_the_answer_are_marked() -> None:
     assert [piece.kind for piece in marked("art article", "art")] == ["word", "plain"]
 
 
+@pytest.mark.parametrize(
+    ("text", "question", "words"),
+    [
+        ("the steam and the engines", "Who invented the steam engine", ["steam", "engines"]),
+        ("steady inventors", "steam was invented", ["inventors"]),
+        ("the the", "the", ["the", "the"]),
+        ("AI and US", "the AI of the US", ["AI", "US"]),
+        ("東京 は 東京都", "東京", ["東京"]),
+        ("straße STRASSE", "Strasse", ["straße", "STRASSE"]),
+    ],
+)
+def test_words_are_marked_in_other_forms(text: str, question: str, words: list[str]) -> None:
+    assert [piece.text for piece in marked(text, question) if piece.kind == "word"] == words
+
+
 @pytest.fixture(scope="module")
 def address(read: Service) -> Iterator[str]:
     close, read.close = read.close, lambda: None  # type: ignore[method-assign]
