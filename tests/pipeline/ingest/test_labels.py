@@ -298,6 +298,25 @@ def test_columns_and_heads_that_do_not_fit_are_refused(
     assert not (tmp_path / "store" / "snapshots").exists()
 
 
+def test_a_column_of_folders_is_a_column_of_the_input(
+    made: Path, albert: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "topic=5").mkdir(parents=True)
+    shutil.copy(made / "input.parquet", tmp_path / "in" / "topic=5")
+    inputs = (str(tmp_path / "in"),)
+    with raises(BadInput, "as", "topic"):
+        embed(labelling(made, tmp_path / "store", albert, inputs=inputs))
+
+
+def test_a_watch_takes_the_options(
+    albert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["watch", str(tmp_path), "--store", str(tmp_path / "store"), "--model", str(albert)]
+    more = ["--runner", "flink", "--classify", str(tmp_path / "nowhere"), "--as", "topic"]
+    assert main([*words, *more]) == 2
+    assert f"--classify {tmp_path / 'nowhere'}" in capsys.readouterr().err
+
+
 def test_one_of_the_two_options_is_refused(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with raises(BadInput, "classify", str(made / "topics")):
         EmbedOptions(("a",), "b", embed_options("s", "m").model, classify=str(made / "topics"))
