@@ -19,8 +19,8 @@ setup(
         "pipeline": ["py.typed", "serving/page/*"],
         "transforms": ["py.typed", "evaluation/templates/*", "models/*/*", "models/*/*/*"],
     },
+    # What a reader of stores needs; the extra "search" adds FAISS.
     install_requires=[
-        "apache-beam>=2.77,<2.78",
         "duckdb>=1.4",
         "fsspec>=2025.3",
         "ir-measures>=0.4",
@@ -31,19 +31,30 @@ setup(
         "pyroaring>=1.0",
         "rich>=13",
         "safetensors>=0.5",
-        "sentencepiece>=0.2",
         # transforms/index/lexical writes its private file format: no newer minor version.
         "tantivy>=0.27,<0.28",
         "tenacity>=9",
         "tokenizers>=0.22",
-        # Private operators of a tested minor version (transforms/encoder).
-        "torch>=2.11,<2.16",
-        "transformers>=5.17,<6",
     ],
     extras_require={
-        # Both builds install the same module, `faiss`: take one of them.
-        "cpu": ["faiss-cpu>=1.15,<1.16"],
-        "gpu": ["faiss-gpu>=1.15,<1.16"],
+        # Searches and evaluations, without what embeds a corpus.
+        "search": ["faiss-cpu>=1.15,<1.16"],
+        # Everything. Both builds of FAISS install the same module, `faiss`: take one of them.
+        "cpu": [
+            "faiss-cpu>=1.15,<1.16",
+            "apache-beam>=2.77,<2.78",
+            "sentencepiece>=0.2",
+            # Private operators of a tested minor version (transforms/encoder).
+            "torch>=2.11,<2.16",
+            "transformers>=5.17,<6",
+        ],
+        "gpu": [
+            "faiss-gpu>=1.15,<1.16",
+            "apache-beam>=2.77,<2.78",
+            "sentencepiece>=0.2",
+            "torch>=2.11,<2.16",
+            "transformers>=5.17,<6",
+        ],
         "dataflow": ["apache-beam[gcp]>=2.77,<2.78", "gcsfs>=2025.3"],
         "gcs": ["gcsfs>=2025.3"],
         "s3": ["s3fs>=2025.3"],

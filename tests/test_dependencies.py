@@ -19,12 +19,16 @@ _DISTRIBUTIONS = {
 _COMES_WITH = {
     "google": "apache-beam",
     "grpc": "apache-beam",
-    "huggingface_hub": "transformers",
+    "huggingface_hub": "tokenizers",
     "markupsafe": "jinja2",
 }
 #: Libraries of an extra; without it an error says what to install, or a row of the bench does.
 _EXTRAS = {
-    "faiss": "cpu",
+    "apache_beam": "cpu",
+    "faiss": "search",
+    "sentencepiece": "cpu",
+    "torch": "cpu",
+    "transformers": "cpu",
     "fastapi": "serve",
     "onnxruntime": "bench",
     "openvino": "bench",
@@ -70,7 +74,8 @@ def project(requirement: str) -> str:
 def test_every_imported_library_is_declared() -> None:
     required, extras = declared()
     own = {project(text) for text in required}
-    assert {"torch", "apache-beam"} <= own
+    full = own | {project(text) for text in extras["cpu"]}
+    assert {"torch", "apache-beam"} <= full - own
     missing = []
     for name, path in sources().items():
         for module, _, _ in imports(path):
@@ -81,13 +86,23 @@ def test_every_imported_library_is_declared() -> None:
             if top in _EXTRAS:
                 some = {project(text).removesuffix("-cpu") for text in extras[_EXTRAS[top]]}
             elif top in _COMES_WITH:
-                assert _COMES_WITH[top] in own
+                assert _COMES_WITH[top] in full
                 some = {project(text) for text in requires(_COMES_WITH[top]) or ()}
             else:
                 some = own
             if distribution not in some:
                 missing.append(f"{name} imports {top}")
     assert not missing
+
+
+def test_cpu_and_gpu_are_everything_and_differ_in_faiss() -> None:
+    _, extras = declared()
+    [cpu], [gpu] = (
+        [text for text in extras[name] if text.startswith("faiss")] for name in ("cpu", "gpu")
+    )
+    assert [cpu] == extras["search"]
+    assert gpu == cpu.replace("faiss-cpu", "faiss-gpu")
+    assert set(extras["cpu"]) - {cpu} == set(extras["gpu"]) - {gpu}
 
 
 def test_the_tables_name_nothing_that_is_not_imported() -> None:

@@ -300,4 +300,5 @@ def test_without_faiss_the_error_names_the_extra_to_install() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 1
-    assert "pip install 'albeam[cpu]', or 'albeam[gpu]'" in done.stderr
+    for extra in ("search", "cpu", "gpu"):
+        assert f"'albeam[{extra}]'" in done.stderr

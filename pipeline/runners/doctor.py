@@ -101,7 +101,8 @@ def _faiss() -> Finding:
         remedy = "faiss-cpu and faiss-gpu install the same module: pip uninstall one of them"
         return Finding("FAISS", "", remedy, True)
     if not installed:
-        return Finding("FAISS", "", "pip install 'albeam[cpu]', or 'albeam[gpu]'", True)
+        remedy = "pip install 'albeam[search]', 'albeam[cpu]' or 'albeam[gpu]'"
+        return Finding("FAISS", "", remedy, True)
     return Finding("FAISS", f"{installed[0].name} {installed[0].found}", needed=True)
 
 

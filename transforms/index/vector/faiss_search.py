@@ -24,7 +24,8 @@ try:
 except ImportError as error:
     raise ImportError(
         "albeam needs FAISS, and neither build of it is installed: "
-        "pip install 'albeam[cpu]', or 'albeam[gpu]' for NVIDIA GPUs"
+        "pip install 'albeam[search]' for searches, 'albeam[cpu]' for everything, or "
+        "'albeam[gpu]' for NVIDIA GPUs"
     ) from error
 
 Vectors = npt.NDArray[np.float32]
