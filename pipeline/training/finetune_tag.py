@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,10 +18,18 @@ from pipeline.training.task_training import (
     train_windows,
     write,
 )
-from transforms.tasks.data.tag_rows import learn_tags, read_tagged
+from transforms.tasks.data.augmentation import near_words
+from transforms.tasks.data.tag_augmentation import augment_tagged
+from transforms.tasks.data.tag_rows import TagRows, learn_tags, read_tagged
 from transforms.tasks.networks.batches import validation_batches
-from transforms.tasks.networks.tagging import TaggerObjective, place_words
-from transforms.tasks.networks.windows import cut_windows
+from transforms.tasks.networks.classification import class_weights
+from transforms.tasks.networks.tagging import (
+    TaggedWindows,
+    TaggerObjective,
+    label_windows,
+    place_words,
+)
+from transforms.tasks.networks.windows import Int64, cut_windows
 
 #: The share of a window that it has in common with the next one.
 _OVERLAP = 0.25
@@ -66,17 +74,35 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
     asked.codes(classes)
     opened = open_network(options, "tag", classes)
     overlap = int(_OVERLAP * max_tokens)
-    windows = cut_windows(opened.tokenizer, rows.texts, max_tokens, overlap, offsets=True)
+
+    def cut(some: TagRows, tagged: Sequence[Int64]) -> TaggedWindows:
+        windows = cut_windows(opened.tokenizer, some.texts, max_tokens, overlap, offsets=True)
+        return label_windows(windows, some.words, tagged)
+
+    def windows(number: int) -> TaggedWindows:
+        if not options.augment:
+            return first
+        changed = augment_tagged(rows, options.augment, (options.seed, number), near)
+        return cut(changed, changed.codes(classes))
+
+    first = cut(rows, codes)
+    near = {}
+    if "synonym" in options.augment:
+        vectors = opened.network.model.get_input_embeddings().weight.detach().cpu().numpy()
+        near = near_words(rows.texts, opened.fast.get_vocab(), vectors)
     others = cut_windows(opened.tokenizer, asked.texts, max_tokens, overlap, offsets=True)
-    tell(f"{len(rows)} texts in {len(windows)} windows to train on, {len(asked)} texts held out")
-    objective = TaggerObjective(opened.network, windows, place_words(windows, rows.words), codes)
+    tell(f"{len(rows)} texts in {len(first)} windows to train on, {len(asked)} texts held out")
+    weights = None
+    if options.class_weights == "balanced":
+        weights = class_weights(np.concatenate(codes), len(classes.names))
+    objective = TaggerObjective(opened.network, weights)
     places = place_words(others, asked.words)
     validation = validation_batches(others, options.batch_tokens)
     state = train_windows(
         options,
         opened,
         tell,
-        lambda _: windows,
+        windows,
         objective.loss,
         lambda: objective.evaluate(validation, places, asked.tags),
     )

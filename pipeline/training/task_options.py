@@ -52,6 +52,12 @@ class TaskOptions(TrainingOptions):
             raise BadInput("output", str(self.output), "is the model itself", "Name another folder")
 
 
+def check_augment(ways: tuple[str, ...]) -> None:
+    """Raise BadInput for a way to change texts that is not known."""
+    for way in ways:
+        check_choice("augment", way, AUGMENTATIONS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions(TaskOptions):
     """The options of ``albeam finetune classify``.
@@ -81,8 +87,7 @@ class ClassifyOptions(TaskOptions):
         """Raise BadInput for values that can't work."""
         super().__post_init__()
         check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
-        for way in self.augment:
-            check_choice("augment", way, AUGMENTATIONS)
+        check_augment(self.augment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,20 +99,31 @@ class TagOptions(TaskOptions):
         tags_column: the column of their BIO tags.
         text_column: the column of texts, with ``spans_column``.
         spans_column: the column of entities in texts, instead of words and tags.
+        class_weights: ``balanced`` weighs each tag by the inverse of its words.
+        augment: how the training texts are changed at each pass, of `AUGMENTATIONS`.
     """
 
     decisive: ClassVar = (
         *TaskOptions.decisive,
         *("tokens_column", "tags_column", "text_column", "spans_column"),
+        *("class_weights", "augment"),
     )
 
     tokens_column: str = "tokens"
     tags_column: str = "tags"
     text_column: str = "text"
     spans_column: str | None = None
+    class_weights: str = "none"
+    augment: tuple[str, ...] = ()
     epochs: float = 8.0
     optimizer: str = "muon"
     rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
+        check_augment(self.augment)
 
 
 @dataclass(frozen=True, kw_only=True)

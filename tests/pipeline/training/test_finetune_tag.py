@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from pipeline.training.task_options import TagOptions
 from tests.support.commands import printed
 from tests.support.models import WORDS, make_model
 from tests.support.training import kill_at
+from transforms.errors import BadInput
 from transforms.models.options import Placement
 from transforms.tasks.data.bio import entities, join_words
 from transforms.tasks.metrics.entity_metrics import entity_metrics
@@ -167,3 +169,49 @@ def test_a_tagger_resumes_bit_for_bit_and_repairs_tags(
     finetune_tag(replace(broken, resume=True), quiet)
     left, right = (load_file(each.output / "model.safetensors") for each in (whole, broken))
     assert all(np.array_equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_weights": "balanced", "rate": 1e-3},
+        {"augment": ("swap", "delete", "case", "synonym")},
+    ],
+)
+def test_weights_of_tags_and_changed_texts_still_teach(
+    options: TagOptions, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    validation = write_rows(tmp_path / "validation.parquet", sample(60, 9))
+    result = finetune_tag(replace(options, validation=(validation,), **changes), quiet)
+    assert result.score > 0.6
+    plain = replace(options, output=tmp_path / "plain", work=tmp_path / "plain.work")
+    finetune_tag(replace(plain, validation=(validation,)), quiet)
+    one, other = (load_file(f / "model.safetensors") for f in (options.output, plain.output))
+    assert any(not np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_training_on_changed_texts_resumes_bit_for_bit(
+    options: TagOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = replace(
+        options, augment=("swap", "delete"), class_weights="balanced", steps=40, dropout=0.1
+    )
+    finetune_tag(changed, quiet)
+    whole = load_file(options.output / "model.safetensors")
+    again = replace(changed, output=tmp_path / "again", work=tmp_path / "again.work")
+    restore = kill_at(monkeypatch, 25)
+    with pytest.raises(KeyboardInterrupt):
+        finetune_tag(again, quiet)
+    restore()
+    finetune_tag(replace(again, resume=True), quiet)
+    resumed = load_file(again.output / "model.safetensors")
+    assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"augment": ("turn",)}, "augment"), ({"class_weights": "x"}, "class")]
+)
+def test_unknown_ways_are_refused(options: TagOptions, changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        replace(options, **changes)
+    assert caught.value.option.startswith(named)

@@ -38,7 +38,7 @@ def augment(
     changes: dict[str, Callable[[list[str]], list[str]]] = {
         "swap": lambda words: _swap(words, rng),
         "delete": lambda words: _delete(words, rng),
-        "case": lambda words: _change_case(words, rng),
+        "case": lambda words: change_case(words, rng),
         "synonym": lambda words: _replace(words, rng, near),
     }
     made = []
@@ -50,33 +50,35 @@ def augment(
     return made
 
 
-def _chosen(words: Sequence[str], rng: np.random.Generator) -> list[int]:
+def chosen(words: Sequence[object], rng: np.random.Generator) -> list[int]:
+    """Return the places of the words to change: each with the same chance."""
     return np.flatnonzero(rng.random(len(words)) < _SHARE).tolist()
 
 
 def _swap(words: list[str], rng: np.random.Generator) -> list[str]:
     """Exchange some words with the next one."""
     words = list(words)
-    for place in _chosen(words[1:], rng):
+    for place in chosen(words[1:], rng):
         words[place], words[place + 1] = words[place + 1], words[place]
     return words
 
 
 def _delete(words: list[str], rng: np.random.Generator) -> list[str]:
-    gone = set(_chosen(words, rng))
+    gone = set(chosen(words, rng))
     return [word for place, word in enumerate(words) if place not in gone] or words[:1]
 
 
-def _change_case(words: list[str], rng: np.random.Generator) -> list[str]:
+def change_case(words: list[str], rng: np.random.Generator) -> list[str]:
+    """Return words of which some are in capitals, or no longer in capitals."""
     words = list(words)
-    for place in _chosen(words, rng):
+    for place in chosen(words, rng):
         words[place] = words[place].lower() if words[place].isupper() else words[place].upper()
     return words
 
 
 def _replace(words: list[str], rng: np.random.Generator, near: Neighbours) -> list[str]:
     words = list(words)
-    for place in _chosen(words, rng):
+    for place in chosen(words, rng):
         choices = near.get(words[place].lower(), ())
         if choices:
             words[place] = choices[int(rng.integers(len(choices)))]

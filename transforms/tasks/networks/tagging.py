@@ -6,7 +6,7 @@ A word in several windows is read in the one where it is farthest from the edges
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -64,34 +64,63 @@ def place_words(windows: Windows, words: Sequence[Spans]) -> WordPlaces:
     )
 
 
+@dataclass(frozen=True)
+class TaggedWindows(Windows):
+    """Windows of training texts.
+
+    Attributes:
+        labels: the class of each token of each window; of first pieces of words, else ignored.
+    """
+
+    labels: list[npt.NDArray[np.int32]] = field(default_factory=list)
+
+
+def label_windows(
+    windows: Windows, words: Sequence[Spans], codes: Sequence[Int64]
+) -> TaggedWindows:
+    """Return the windows of texts with the classes of their words.
+
+    Args:
+        windows: the windows, with offsets.
+        words: the code points of each text's words.
+        codes: the class of each word, for each text.
+    """
+    places = place_words(windows, words)
+    labels = [np.full(len(ids), _IGNORED, np.int32) for ids in windows.ids]
+    for window, place, code in zip(
+        places.windows, places.places, np.concatenate(codes), strict=True
+    ):
+        if window >= 0:
+            labels[window][place] = code
+    return TaggedWindows(**{each.name: getattr(windows, each.name) for each in fields(windows)},
+                         labels=labels)  # fmt: skip
+
+
 class TaggerObjective:
     """The loss and the validation of a tagger."""
 
     def __init__(
-        self, network: HeadNetwork, windows: Windows, places: WordPlaces, codes: Sequence[Int64]
+        self, network: HeadNetwork, weights: npt.NDArray[np.float32] | None = None
     ) -> None:
-        """Combine a network with its training texts.
+        """Combine a network with the weights of its classes.
 
         Args:
             network: the network to train.
-            windows: the windows of the training texts.
-            places: where their words are read.
-            codes: the class of each word, for each text.
+            weights: the weight of each class; None for equal ones.
         """
         self.network = network
-        self.labels = [np.full(len(ids), _IGNORED, np.int32) for ids in windows.ids]
-        for window, place, code in zip(
-            places.windows, places.places, np.concatenate(codes), strict=True
-        ):
-            if window >= 0:
-                self.labels[window][place] = code
+        self.weights = None if weights is None else torch.from_numpy(weights).to(network.device)
 
     def loss(self, batch: WindowBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the mean cross entropy of a batch's words, and no parts to report."""
+        assert isinstance(batch.windows, TaggedWindows)
         logits = self.network.logits(batch)
-        known = pad([self.labels[row] for row in batch.rows], _IGNORED).to(logits.device)
-        losses = cross_entropy(logits.flatten(0, 1), known.flatten(), reduction="sum")
-        return losses / (known != _IGNORED).sum().clamp(min=1), {}
+        labels = [batch.windows.labels[row] for row in batch.rows]
+        known = pad(labels, _IGNORED).to(logits.device).flatten()
+        losses = cross_entropy(logits.flatten(0, 1), known, self.weights, reduction="sum")
+        counted = known[known != _IGNORED]
+        share = counted.numel() if self.weights is None else self.weights[counted].sum()
+        return losses / max(share, 1e-6), {}
 
     def evaluate(
         self, batches: Sequence[WindowBatch], places: WordPlaces, known: Sequence[Sequence[str]]
