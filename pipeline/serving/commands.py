@@ -40,8 +40,7 @@ def run_serve(arguments: Any) -> None:
 
 
 def _change_keys(arguments: Any) -> None:
-    from pipeline.command_line.console import note, say
-    from pipeline.serving.keys import add_key, remove_key
+    from pipeline.serving.change_keys import run
 
     given = arguments
     name = given.add_key if given.add_key is not None else given.remove_key
@@ -51,9 +50,4 @@ def _change_keys(arguments: Any) -> None:
     if given.stores or (given.add_key is not None and given.remove_key is not None):
         problem = "changes the file of the keys, and nothing else at once"
         raise BadInput("add_key", name, problem, "Give it alone")
-    if given.remove_key is not None:
-        remove_key(given.keys, given.remove_key)
-        note(f"{given.keys} has no key of the name {name} any more.")
-        return
-    say(add_key(given.keys, name, given.key_store, given.key_where))
-    note(f"This key is shown once. {given.keys} has its digest alone.")
+    run(given.keys, name, given.remove_key is not None, given.key_store, given.key_where)

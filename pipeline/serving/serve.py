@@ -75,11 +75,11 @@ def open_app(options: ServeOptions) -> Any:
     Raises:
         AlbeamError: something of it can't be used.
     """
+    from pipeline.serving.core.keys import Keys
     from pipeline.serving.core.service import Service
     from pipeline.serving.http.app import make_app
     from pipeline.serving.http.logs import configure
     from pipeline.serving.http.metrics import Metrics
-    from pipeline.serving.keys import Keys
 
     configure(options.log)
     metrics = Metrics()

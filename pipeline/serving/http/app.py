@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 
 from pipeline.serving.core.errors import Overloaded
+from pipeline.serving.core.keys import Keys
 from pipeline.serving.core.service import Service, model_name
 from pipeline.serving.http import model_routes, search_routes, status_routes
 from pipeline.serving.http.context import Context
@@ -23,7 +24,6 @@ from pipeline.serving.http.problems import (
     status_problem,
     validation_problem,
 )
-from pipeline.serving.keys import Keys
 from pipeline.serving.options import ServeOptions
 from pipeline.serving.page import routes as page_routes
 from transforms.errors import AlbeamError

@@ -10,11 +10,11 @@ from fastapi.routing import APIRoute
 
 from pipeline.command_line.console import json_text
 from pipeline.serving.core.errors import NoKey, NotAllowed
+from pipeline.serving.core.keys import Keys
 from pipeline.serving.core.requests import Access
 from pipeline.serving.core.service import ANYONE, Service
 from pipeline.serving.http.metrics import Metrics
 from pipeline.serving.http.problems import Problem, Scrubber
-from pipeline.serving.keys import Keys
 
 #: The cookie that the page keeps a key in.
 COOKIE = "albeam_key"

@@ -8,10 +8,10 @@ from typing import Any
 
 import uvicorn
 
+from pipeline.serving.core.keys import Keys
 from pipeline.serving.core.service import Service
 from pipeline.serving.http.app import make_app
 from pipeline.serving.http.metrics import Metrics
-from pipeline.serving.keys import Keys
 from pipeline.serving.options import ServeOptions
 
 

@@ -13,11 +13,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipeline.ingest.embed import run as embed
+from pipeline.serving.core.keys import Keys, add_key
 from pipeline.serving.core.models import load_models
 from pipeline.serving.core.service import Service
 from pipeline.serving.http.app import make_app
 from pipeline.serving.http.metrics import Metrics
-from pipeline.serving.keys import Keys, add_key
 from pipeline.serving.options import Limits, ServeOptions
 from pipeline.serving.page.facets import filter_text
 from pipeline.serving.page.words import marked
