@@ -51,12 +51,12 @@ class Locality:
 
 def find_locality(backend: Any) -> Locality:
     """Return the word-locality of a ``tokenizers.Tokenizer``; an unknown step is an obstacle."""
-    parts = json.loads(backend.to_str())
+    # Not by `to_str`, which writes the whole vocabulary.
     obstacle = (
-        _in_normalizer(parts["normalizer"])
-        or _in_pre_tokenizer(parts["pre_tokenizer"])
-        or _unlisted("model", parts["model"], _MODELS)
-        or _unlisted("post-processor", parts["post_processor"], _POST_PROCESSORS)
+        _in_normalizer(_state(backend.normalizer))
+        or _in_pre_tokenizer(_state(backend.pre_tokenizer))
+        or _unlisted("model", {"type": type(backend.model).__name__}, _MODELS)
+        or _unlisted("post-processor", _state(backend.post_processor), _POST_PROCESSORS)
     )
     normalizer = backend.normalizer
 
@@ -67,21 +67,26 @@ def find_locality(backend: Any) -> Locality:
     def drops(letter: str) -> bool:
         return not normalize(letter)
 
-    tokens = parts["added_tokens"]
-    greedy = [token for token in tokens if token["lstrip"] or token["rstrip"]]
+    tokens = list(backend.get_added_tokens_decoder().values())
+    greedy = [token for token in tokens if token.lstrip or token.rstrip]
     for token in tokens:
-        content = token["content"]
+        content = token.content
         spaced = any(letter.isspace() for letter in content + normalize(content))
-        if spaced or (token["normalized"] and token in greedy):
+        if spaced or (token.normalized and token in greedy):
             obstacle = obstacle or f"its added token {content!r} reaches over white space"
     # Tokens that are matched in normalized text do not split a word before normalization.
-    contents = [re.escape(token["content"]) for token in tokens if not token["normalized"]]
+    contents = [re.escape(token.content) for token in tokens if not token.normalized]
     return Locality(
         obstacle,
-        tuple(token["content"] for token in greedy),
+        tuple(token.content for token in greedy),
         re.compile("|".join(contents) or "(?!)"),
         drops,
     )
+
+
+def _state(step: Any) -> dict[str, Any] | None:
+    """Return a step of a tokenizer as an object of JSON."""
+    return None if step is None else dict(json.loads(step.__getstate__()))
 
 
 def _in_normalizer(step: dict[str, Any] | None) -> str:
