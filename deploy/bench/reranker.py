@@ -57,6 +57,8 @@ def training(given: argparse.Namespace) -> RerankOptions:
         negatives=given.negatives,
         epochs=100.0,
         minutes=given.minutes,
+        passage_tokens=given.passage_tokens,
+        held_out=given.held_out,
         evaluate_every=given.evaluate_every,
         patience=10**6,
         resume=(work / CHECKPOINT).exists(),
@@ -82,7 +84,6 @@ def measure(store: Store, asked: list[Question], model: Reranker, depth: int) ->
         "questions": len(asked),
         "reranked": depth,
         "metrics": {name: asdict(each) for name, each in differences(*kept).items()},
-        "found": float(values[0]["recall@100"].mean()) if "recall@100" in values[0] else None,
         "milliseconds": {"p50": float(np.median(wall)), "processor": float(np.mean(cpu))},
     }
 
@@ -97,7 +98,9 @@ def main() -> None:
     parser.add_argument("--model", help="folder of a model to start from instead of albeam-small")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--negatives", choices=RERANK_NEGATIVES, default="bm25")
-    parser.add_argument("--evaluate-every", type=int, default=300)
+    parser.add_argument("--passage-tokens", type=int, default=128, help="in training")
+    parser.add_argument("--held-out", type=int, default=50, help="questions of an evaluation")
+    parser.add_argument("--evaluate-every", type=int, default=500)
     parser.add_argument("--questions", type=int, default=500, help="of the sample")
     parser.add_argument("--rerank", type=int, default=30)
     parser.add_argument("--dtype", default="auto")

@@ -117,9 +117,8 @@ def finetune_rerank(options: RerankOptions, log: Callable[[str], object] = print
         for some, most in ((rows, options.passage_tokens or max_tokens), (asked, max_tokens))
     )
     objective = RerankerObjective(scorer, asking, asked)
-    mined = options.source != "none"
     data = GroupBatches(
-        lambda number: draw_groups(rows, options.per_question, options.seed, number, mined=mined),
+        lambda number: draw_groups(rows, options.per_question, options.hard, options.seed, number),
         scorer,
         options.batch_tokens,
     )

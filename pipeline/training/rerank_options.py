@@ -24,6 +24,7 @@ class RerankOptions(TrainingOptions):
         negatives: where hard negatives come from: ``bm25``, ``store``, or ``none`` for passages
             drawn at random; None for ``store`` if there is one, else ``bm25``.
         per_question: negatives of a question in a step.
+        easy: the share of them that is drawn at random, unless all are.
         candidates: passages that a search finds for a question, at most. Negatives are drawn from
             them, and the validation orders them.
         questions: questions of a passage, at most.
@@ -34,12 +35,12 @@ class RerankOptions(TrainingOptions):
 
     decisive: ClassVar = (
         *TrainingOptions.decisive,
-        *("mode", "negatives", "per_question", "candidates", "questions", "held_out"),
-        *("max_tokens", "passage_tokens"),
+        *("mode", "negatives", "per_question", "easy", "candidates", "questions"),
+        *("held_out", "max_tokens", "passage_tokens"),
     )
     least: ClassVar = {
         **TrainingOptions.least,
-        **{"per_question": 1, "candidates": 2, "questions": 1, "held_out": 1},
+        **{"per_question": 1, "easy": 0, "candidates": 2, "questions": 1, "held_out": 1},
         **{"max_tokens": 8, "passage_tokens": 4},
     }
     has_head: ClassVar = True
@@ -49,7 +50,8 @@ class RerankOptions(TrainingOptions):
     store: str | None = None
     mode: str | None = None
     negatives: str | None = None
-    per_question: int = 7
+    per_question: int = 4
+    easy: float = 0.5
     candidates: int = 30
     questions: int = 4
     held_out: int = 100
@@ -58,13 +60,17 @@ class RerankOptions(TrainingOptions):
     optimizer: str = "muon"
     rate: float = 1e-3
     dropout: float = 0.0
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
+    evaluate_every: int = 500
 
     def __post_init__(self) -> None:
         """Raise BadInput for values that can't work."""
         super().__post_init__()
         check_choice("negatives", self.negatives, RERANK_NEGATIVES)
         check_choice("mode", self.mode, MODES)
+        if not self.easy < 1:
+            remedy = "Give a share such as 0.5, or --negatives none"
+            raise BadInput("easy", self.easy, "must be below 1", remedy)
         if self.store is None and self.negatives == "store":
             raise BadInput("negatives", "store", "needs a store", "Give --store STORE as well")
         if self.store is None and self.mode is not None:
@@ -76,3 +82,9 @@ class RerankOptions(TrainingOptions):
     def source(self) -> str:
         """Return where hard negatives come from."""
         return self.negatives or ("bm25" if self.store is None else "store")
+
+    @property
+    def hard(self) -> int:
+        """Return how many negatives of a question are hard ones; one at least, if any are."""
+        drawn = round(self.easy * self.per_question)
+        return 0 if self.source == "none" else max(1, self.per_question - drawn)

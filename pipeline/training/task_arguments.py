@@ -141,6 +141,7 @@ def rerank_training_arguments(parser: argparse.ArgumentParser) -> None:
         RerankOptions,
         {
             "per_question": "negatives of a question in a step",
+            "easy": "share of them that is drawn at random",
             "candidates": "passages that a search finds for a question; negatives are drawn from "
             "them, and the validation orders them",
             "questions": "maximum questions of a passage",

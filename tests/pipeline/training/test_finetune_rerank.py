@@ -292,6 +292,14 @@ def test_what_cant_be_trained_is_refused(options: RerankOptions, tmp_path: Path)
         finetune_rerank(replace(options, output=tmp_path), quiet)
 
 
+def test_one_negative_is_a_hard_one() -> None:
+    folders: dict[str, Any] = {"model": Path("m"), "output": Path("o"), "work": Path("w")}
+    options = RerankOptions(pairs=(), **folders)
+    for count, easy, hard in ((1, 0.9, 1), (4, 0.5, 2), (4, 0.0, 4)):
+        assert replace(options, per_question=count, easy=easy).hard == hard
+    assert replace(options, negatives="none").hard == 0
+
+
 @pytest.mark.parametrize(
     ("change", "option"),
     [
@@ -300,6 +308,8 @@ def test_what_cant_be_trained_is_refused(options: RerankOptions, tmp_path: Path)
         ({"mode": "dense"}, "mode"),
         ({"mode": "some", "store": "s"}, "mode"),
         ({"per_question": 0}, "per_question"),
+        ({"easy": 1.0}, "easy"),
+        ({"easy": -0.1}, "easy"),
         ({"candidates": 1}, "candidates"),
         ({"max_tokens": 4}, "max_tokens"),
     ],

@@ -43,7 +43,7 @@ def test_held_out_passages_are_no_negatives() -> None:
     found = labelled([[1]], [[0, 1, 3, 4]], {3, 4})
     assert found.negatives == [[0]]
     for number in range(20):
-        [group] = draw_groups(found, 4, 1, number)
+        [group] = draw_groups(found, 4, 4, 1, number)
         assert group.texts == (1, 0)
 
 
@@ -64,7 +64,7 @@ def test_corpora_do_not_share_negatives() -> None:
     mined = Mined(PASSAGES, np.arange(5), [[]])
     found = label_candidates([(pairs, numbers, mined)] * 2, [set(), set()])
     for number in range(20):
-        for group in draw_groups(found, 2, 3, number):
+        for group in draw_groups(found, 2, 2, 3, number):
             assert {text // 5 for text in group.texts} == {group.question}
             assert len({int(found.keys[text]) for text in group.texts}) == 3
 
@@ -75,13 +75,24 @@ def test_questions_that_every_passage_answers_are_left_out() -> None:
 
 def test_groups_depend_on_seed_and_pass_alone() -> None:
     found = labelled([[1], [0], [3]], [[0, 3, 4], [1, 3, 4], [0, 1, 4]], set())
-    first = draw_groups(found, 2, 7, 0)
-    assert first == draw_groups(found, 2, 7, 0)
-    assert any(draw_groups(found, 2, 7, n) != first for n in range(1, 5))
+    first = draw_groups(found, 2, 2, 7, 0)
+    assert first == draw_groups(found, 2, 2, 7, 0)
+    assert any(draw_groups(found, 2, 2, 7, n) != first for n in range(1, 5))
     assert sorted(group.question for group in first) == [0, 1, 2]
     for group in first:
         assert group.texts[0] in found.positives[group.question]
         assert set(group.texts[1:]) <= set(found.negatives[group.question])
+
+
+def test_easy_negatives_are_drawn_from_the_whole_corpus() -> None:
+    found = labelled([[1], [0]], [[0], [3]], set())
+    seen = set()
+    for number in range(30):
+        for group in draw_groups(found, 2, 1, 5, number):
+            hard, easy = group.texts[1:]
+            assert hard == found.negatives[group.question][0]
+            seen.add((group.question, easy))
+    assert seen == {(0, 3), (0, 4), (1, 1), (1, 2), (1, 4)}
 
 
 def test_held_out_passages_and_their_questions_are_apart() -> None:

@@ -176,23 +176,24 @@ class Group:
 
 
 def draw_groups(
-    candidates: Candidates, count: int, seed: int, number: int, *, mined: bool = True
+    candidates: Candidates, count: int, hard: int, seed: int, number: int
 ) -> list[Group]:
     """Draw the groups of one pass over all questions, in random order.
 
     Args:
         candidates: the questions.
         count: negatives of a question; fewer only where a corpus has fewer.
+        hard: how many of them are drawn from those that a search found, as far as there are enough;
+            the others are drawn from the whole corpus.
         seed: the seed of the draw.
         number: the number of the pass.
-        mined: whether negatives are those that a search found, as far as there are enough.
     """
     rng = np.random.default_rng([seed, number])
     made = []
     for question in rng.permutation(len(candidates)).tolist():
         answers = candidates.positives[question]
-        found = candidates.negatives[question] if mined else []
-        places = rng.permutation(len(found))[:count]
+        found = candidates.negatives[question]
+        places = rng.permutation(len(found))[:hard]
         drawn = dict.fromkeys(found[place] for place in places)
         if len(drawn) < count:
             drawn |= _draw(candidates, question, count - len(drawn), drawn, rng)
