@@ -38,8 +38,8 @@ from pipeline.runners.arguments import doctor_arguments
 from pipeline.runners.commands import run_doctor
 from pipeline.search.arguments import search_arguments, similar_arguments
 from pipeline.search.commands import run_search, run_similar
-from pipeline.serving.arguments import serve_arguments
-from pipeline.serving.commands import run_serve
+from pipeline.serving.arguments import mcp_arguments, serve_arguments
+from pipeline.serving.commands import run_mcp, run_serve
 from pipeline.tasks.arguments import (
     classify_arguments,
     evaluate_task_arguments,
@@ -140,6 +140,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "similar": Command("measure how similar texts are", similar_arguments, run_similar),
     "serve": Command("serve stores over HTTP", serve_arguments, run_serve, prints_json=False),
+    "mcp": Command("give stores to a model as tools", mcp_arguments, run_mcp, prints_json=False),
     "evaluate": Command(
         "measure retrieval on questions with known answers", evaluate_arguments, run_evaluate
     ),

@@ -32,6 +32,7 @@ _EXTRAS = {
     "fastapi": "serve",
     "onnxruntime": "bench",
     "openvino": "bench",
+    "mcp": "serve",
     "nervaluate": "tasks",
     "prometheus_client": "serve",
     "pydantic": "serve",

@@ -62,6 +62,34 @@ def serve_arguments(parser: argparse.ArgumentParser) -> None:
     _limit_arguments(parser)
 
 
+def mcp_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``albeam mcp``."""
+    parser.usage = "albeam mcp STORE [NAME=STORE ...] [options]"
+    parser.add_argument(
+        "stores",
+        nargs="+",
+        metavar="STORE",
+        help="folder of a store, any fsspec URL; NAME=STORE gives it another name than its folder",
+    )
+    group = parser.add_argument_group("models (folders or hub names)")
+    moved_model_argument(group)
+    group.add_argument("--reader", metavar="MODEL", help="a model that finds answers in hits")
+    placement_arguments(group)
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="file of keys: the tools show what the key in $ALBEAM_KEY shows (default: everything)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=Limits.seconds,
+        metavar="TIME",
+        help=f"longest duration of a call (default: {Limits.seconds:g}s)",
+    )
+
+
 def _model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("models (folders or hub names)")
     moved_model_argument(group)

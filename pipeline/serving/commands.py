@@ -1,4 +1,4 @@
-"""``albeam serve``: parsed arguments to options."""
+"""``albeam serve`` and ``mcp``: parsed arguments to options."""
 
 from typing import Any
 
@@ -35,6 +35,22 @@ def run_serve(arguments: Any) -> None:
         limits=Limits(k=given.max_k, queue=given.queue, seconds=given.timeout),
     )
     from pipeline.serving.serve import run
+
+    run(options)
+
+
+def run_mcp(arguments: Any) -> None:
+    """Run ``albeam mcp``."""
+    given = arguments
+    options = ServeOptions(
+        stores=stores_of(given.stores),
+        model=given.model,
+        reader=given.reader,
+        placement=Placement(given.device, given.dtype),
+        keys=given.keys,
+        limits=Limits(seconds=given.timeout),
+    )
+    from pipeline.serving.serve_tools import run
 
     run(options)
 

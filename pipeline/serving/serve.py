@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pipeline.command_line.console import note, tell
+from pipeline.serving.libraries import check_libraries
 from pipeline.serving.options import ServeOptions
 from transforms.errors import BadInput
 
@@ -30,7 +30,7 @@ def run(options: ServeOptions) -> None:
         Damaged: a store can't be read.
         ImportError: a library of the extra is missing.
     """
-    _check_libraries()
+    check_libraries("fastapi", "mcp", "prometheus_client", "uvicorn")
     with _listening(options) as listening:
         address = _address(listening)
         if options.is_public and options.keys is None:
@@ -127,12 +127,3 @@ def _listening(options: ServeOptions) -> Iterator[socket.socket]:
 def _address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _check_libraries() -> None:
-    for name in ("fastapi", "prometheus_client", "uvicorn"):
-        try:
-            import_module(name)
-        except ImportError as error:
-            message = f"{name} can't be imported ({error}): pip install 'albeam[serve]'"
-            raise ImportError(message, name=name) from error

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from pipeline.serving.core.lookups import count_rows, find_document, point_to
 from pipeline.serving.core.models import Models
 from pipeline.serving.core.observer import Observer
 from pipeline.serving.core.requests import Access, SearchRequest
+from pipeline.serving.core.results import Found, SearchResult
 from pipeline.serving.core.snapshots import ServedSnapshot, Snapshots
 from pipeline.serving.core.stages import Filter, Question, Rows, Stages, Text, Vector
 from pipeline.serving.core.token_ids import Input, check_ids, count_tokens
@@ -28,40 +29,6 @@ if TYPE_CHECKING:
 
 #: Questions that are checked without another thread.
 _FEW_CHARACTERS = 1_000
-
-
-@dataclass(frozen=True)
-class Found:
-    """The result of a search for one question.
-
-    Attributes:
-        question: its text; "" with ``like``.
-        hits: the hits with the keys of ``albeam search --json``.
-        notes: what the client should know besides.
-    """
-
-    question: str
-    hits: list[dict[str, Any]]
-    notes: list[str]
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """The result of a search.
-
-    Attributes:
-        store: the name of the store.
-        snapshot: the number of the snapshot that was searched.
-        mode: how it was ranked.
-        results: what was found for each question.
-        milliseconds: the duration of each stage, waiting included.
-    """
-
-    store: str
-    snapshot: int
-    mode: str
-    results: list[Found]
-    milliseconds: dict[str, float]
 
 
 class ServedStore:

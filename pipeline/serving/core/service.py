@@ -12,7 +12,8 @@ from pipeline.serving.core.errors import NotFound, TooLate
 from pipeline.serving.core.models import Models, Prediction, load_models
 from pipeline.serving.core.observer import Observer
 from pipeline.serving.core.requests import Access, SearchRequest, check_inputs
-from pipeline.serving.core.served_store import SearchResult, ServedStore
+from pipeline.serving.core.results import SearchResult
+from pipeline.serving.core.served_store import ServedStore
 from pipeline.serving.core.snapshots import Snapshots
 from pipeline.serving.core.stages import Stages, Vector
 from pipeline.serving.core.token_ids import Input

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -26,11 +26,14 @@ from pipeline.serving.http.problems import (
 )
 from pipeline.serving.options import ServeOptions
 from pipeline.serving.page import routes as page_routes
+from pipeline.serving.tools.http_route import add_tools
 from transforms.errors import AlbeamError
 from transforms.runtime.version import installed_version
 from transforms.storage import filesystem
 
 _LOGGER = logging.getLogger(__name__)
+#: Gives what must run while the application lives.
+Living = Callable[[], AbstractAsyncContextManager[None]]
 _ABOUT = "Search a store of ALBERT vectors, by words and by meaning."
 
 
@@ -53,11 +56,13 @@ def make_app(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        lifespan=lambda _: _living(service, options.follow),
+        lifespan=lambda _: _living(service, options.follow, tools),
     )
-    app.state.context = Context(service, keys, metrics, scrub)
+    app.state.context = context = Context(service, keys, metrics, scrub)
     for module in (search_routes, model_routes, status_routes, page_routes):
         app.include_router(module.router)
+
+    tools: Living = add_tools(app, context)
 
     @app.exception_handler(AlbeamError)
     async def refused(request: Request, error: AlbeamError) -> Response:
@@ -89,13 +94,14 @@ def make_app(
 
 
 @asynccontextmanager
-async def _living(service: Service, follow: float | None) -> AsyncIterator[None]:
+async def _living(service: Service, follow: float | None, tools: Living) -> AsyncIterator[None]:
     """Follow the stores while the application lives, then close the service."""
     task = None
     if follow is not None:
         task = asyncio.create_task(_follow(service, follow))
     try:
-        yield
+        async with tools():
+            yield
     finally:
         if task is not None:
             task.cancel()

@@ -1,5 +1,6 @@
 """What the routes share: the service, and the rights of the client of a request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Annotated, Any
@@ -51,7 +52,7 @@ def context_of(request: Request) -> Context:
 
 def access_of(request: Request) -> Access:
     """Return the rights of a client by the key in its headers; raises NoKey."""
-    return find_access(request, _presented(request))
+    return find_access(request, presented_key(request.headers))
 
 
 def find_access(request: Request, presented: str) -> Access:
@@ -59,12 +60,18 @@ def find_access(request: Request, presented: str) -> Access:
     keys = context_of(request).keys
     if keys is None:
         return ANYONE
+    access = known_access(keys, presented)
+    request.scope["albeam.client"] = access.name
+    return access
+
+
+def known_access(keys: Keys, presented: str) -> Access:
+    """Return the rights that come with a key; raises NoKey if it is not known."""
     access = keys.access(presented) if presented else None
     if access is None:
         problem = "is not known" if presented else "is missing"
         remedy = "Send the header Authorization: Bearer KEY"
         raise NoKey("key", None, problem, remedy)
-    request.scope["albeam.client"] = access.name
     return access
 
 
@@ -75,9 +82,10 @@ def check_operator(access: Access) -> None:
         raise NotAllowed("key", access.name, problem, "Use a key without a store and a condition")
 
 
-def _presented(request: Request) -> str:
-    kind, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() if kind.lower() == "bearer" else request.headers.get("x-api-key", "")
+def presented_key(headers: Mapping[str, str]) -> str:
+    """Return the key in the headers of a request; "" if there is none."""
+    kind, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
 
 
 def reply(value: Any) -> Response:

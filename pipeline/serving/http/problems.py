@@ -73,14 +73,19 @@ class Scrubber:
 
 def problem_of(error: Exception, scrub: Scrubber, request_id: str | None) -> Response:
     """Return the answer to a request that failed; what clients must not see is logged."""
-    if isinstance(error, AlbeamError) and not isinstance(error, _HIDDEN):
-        for kind, status in _STATUSES:
-            if isinstance(error, kind):
-                return _of_error(error, status, scrub, request_id)
+    if isinstance(error, AlbeamError) and is_shown(error):
+        status = next(status for kind, status in _STATUSES if isinstance(error, kind))
+        return _of_error(error, status, scrub, request_id)
     status = 503 if isinstance(error, _HIDDEN) else 500
     _LOGGER.error("request %s failed", request_id, exc_info=error)
     detail = "The service could not answer. Its log has the request's id."
     return answer(status, {"detail": detail, "request_id": request_id})
+
+
+def is_shown(error: AlbeamError) -> bool:
+    """Return whether clients may read an error, because they can act on it."""
+    kinds = tuple(kind for kind, _ in _STATUSES)
+    return isinstance(error, kinds) and not isinstance(error, _HIDDEN)
 
 
 def _of_error(error: AlbeamError, status: int, scrub: Scrubber, request_id: str | None) -> Response:

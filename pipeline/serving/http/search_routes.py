@@ -1,10 +1,10 @@
 """Routes over the documents of a store: searches, answers, documents."""
 
 from dataclasses import asdict
-from typing import Any
 
 from fastapi import APIRouter, Response
 
+from pipeline.serving.core.results import best_answer
 from pipeline.serving.http.bodies import AnswerBody, SearchBody
 from pipeline.serving.http.context import PROBLEMS, Rights, Shared, StrictRoute, reply
 from pipeline.serving.http.replies import (
@@ -28,20 +28,7 @@ async def search(body: SearchBody, context: Shared, access: Rights) -> Response:
 async def answer(body: AnswerBody, context: Shared, access: Rights) -> Response:
     """Find the span of a passage that answers a question best."""
     found = await context.service.search(body.request(), body.store, access)
-    best: dict[str, Any] | None = None
-    for hit in found.results[0].hits:
-        if hit["answer"] is not None and (
-            best is None or hit["answer"]["score"] > best["answer"]["score"]
-        ):
-            best = hit
-    value = {
-        "store": found.store,
-        "snapshot": found.snapshot,
-        "answer": None if best is None else best["answer"],
-        "hit": best,
-        "milliseconds": found.milliseconds,
-    }
-    return reply(value)
+    return reply(best_answer(found))
 
 
 @router.get("/documents/{identity:path}", response_model=DocumentReply, tags=["search"])

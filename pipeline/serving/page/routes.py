@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from pipeline.serving.core.errors import NoKey
 from pipeline.serving.core.requests import Access, SearchRequest
+from pipeline.serving.core.results import best_answer
 from pipeline.serving.core.service import Service
 from pipeline.serving.http.context import COOKIE, Context, Shared, find_access
 from pipeline.serving.http.problems import problem_of, request_id_of
@@ -170,8 +171,7 @@ async def _found(service: Service, asked: Asked, access: Access) -> Shown:
     [result] = found.results
     best = None
     if reads:
-        answered = [hit for hit in result.hits if hit["answer"] is not None]
-        best = max(answered, key=lambda hit: hit["answer"]["score"], default=None)
+        best = best_answer(found)["hit"]
     hits = []
     for hit in result.hits:
         span = (hit["answer"]["start"], hit["answer"]["end"]) if hit is best else None

@@ -1,0 +1,51 @@
+"""What the service found."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a search for one question.
+
+    Attributes:
+        question: its text; "" with ``like``.
+        hits: the hits with the keys of ``albeam search --json``.
+        notes: what the client should know besides.
+    """
+
+    question: str
+    hits: list[dict[str, Any]]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The result of a search.
+
+    Attributes:
+        store: the name of the store.
+        snapshot: the number of the snapshot that was searched.
+        mode: how it was ranked.
+        results: what was found for each question.
+        milliseconds: the duration of each stage, waiting included.
+    """
+
+    store: str
+    snapshot: int
+    mode: str
+    results: list[Found]
+    milliseconds: dict[str, float]
+
+
+def best_answer(result: SearchResult) -> dict[str, Any]:
+    """Return the best span of the hits of the first question, and its hit; None without any."""
+    answered = [hit for hit in result.results[0].hits if hit["answer"] is not None]
+    best = max(answered, key=lambda hit: hit["answer"]["score"], default=None)
+    return {
+        "store": result.store,
+        "snapshot": result.snapshot,
+        "answer": None if best is None else best["answer"],
+        "hit": best,
+        "milliseconds": result.milliseconds,
+    }

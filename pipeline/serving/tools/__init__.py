@@ -1,0 +1,1 @@
+"""The service for language models: tools of the Model Context Protocol."""
