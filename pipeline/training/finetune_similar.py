@@ -19,6 +19,7 @@ from pipeline.training.task_training import (
     split_rows,
 )
 from transforms.errors import BadInput
+from transforms.models.sentence_transformers import read_settings as read_sentence_settings
 from transforms.tasks.networks.cards import model_card
 from transforms.tasks.networks.similarity_training import (
     PairBatches,
@@ -57,7 +58,8 @@ def finetune_similar(
         AlbeamError: the loss is no longer finite.
     """
     tell, max_tokens = begin(options, log, "modules.json")
-    config, weights = read_model(options.model)
+    config, weights = read_model(options.model, ("albert", "bert"))
+    _check_pooling(options.model)
     pairs, asked = _read(options)
     tokenizer = load_tokenizer(options.model, config.vocab_size)
     placement = resolve_training_placement(options.device, options.precision)
@@ -102,6 +104,14 @@ def finetune_similar(
     write_model(options.output, config, averaged, tokenizer, max_tokens, write_extra=write_extra)
     tell(str(result))
     return result
+
+
+def _check_pooling(folder: Path) -> None:
+    """Raise BadInput if a model makes its vectors in another way than the training."""
+    pooling = read_sentence_settings(str(folder)).get("pooling", "mean")
+    if pooling != "mean":
+        problem = f"pools its tokens by {pooling}"
+        raise BadInput("model", str(folder), problem, "Name a model that pools by mean")
 
 
 def _read(options: SimilarOptions) -> tuple[ScoredPairs, ScoredPairs]:

@@ -6,30 +6,36 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
-from transformers import AlbertConfig, PreTrainedTokenizerBase
+from transformers import AlbertConfig, BertConfig, PreTrainedTokenizerBase
 
 from transforms.errors import AlbeamError, BadInput
 from transforms.models.model_files import read_object
 from transforms.training.inputs import check_model
 from transforms.training.vocabulary import SPECIAL
 
+#: transformers' config and bare encoder of each type of model.
+_NETWORKS: dict[str, tuple[Any, str]] = {
+    "albert": (AlbertConfig, "AlbertModel"),
+    "bert": (BertConfig, "BertModel"),
+}
 MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 def write_model(
     folder: Path,
-    config: AlbertConfig,
+    config: AlbertConfig | BertConfig,
     weights: Mapping[str, npt.NDArray[np.floating]],
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int,
     *,
-    architecture: str = "AlbertModel",
+    architecture: str | None = None,
     write_extra: Callable[[Path], object] | None = None,
 ) -> None:
     """Write config, float16 weights, tokenizer, mean pooling and normalization.
@@ -42,7 +48,7 @@ def write_model(
         weights: arrays named as in the architecture.
         tokenizer: the model's tokenizer.
         max_tokens: where the model cuts texts.
-        architecture: transformers' class of the network.
+        architecture: transformers' class of the network; None for the bare encoder.
         write_extra: writes further files into the folder.
 
     Raises:
@@ -62,13 +68,14 @@ def write_model(
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    config.architectures = [architecture]
+    config.architectures = [architecture or _NETWORKS[config.model_type][1]]
     config.dtype = "float16"
-    config.pad_token_id, config.bos_token_id, config.eos_token_id = (
-        SPECIAL["<pad>"],
-        SPECIAL["[CLS]"],
-        SPECIAL["[SEP]"],
-    )
+    if config.model_type == "albert":
+        config.pad_token_id, config.bos_token_id, config.eos_token_id = (
+            SPECIAL["<pad>"],
+            SPECIAL["[CLS]"],
+            SPECIAL["[SEP]"],
+        )
     config.save_pretrained(partial)
     save_file(halves, partial / "model.safetensors", metadata={"format": "pt"})
     (partial / "model.safetensors").chmod(0o644)  # safetensors keeps its files private
@@ -109,10 +116,17 @@ def _write_modules(folder: Path, dim: int, max_tokens: int) -> None:
     write_json(folder / "2_Normalize" / "config.json", {})
 
 
-def read_model(folder: Path) -> tuple[AlbertConfig, dict[str, npt.NDArray[np.float32]]]:
-    """Read config and weights of an ALBERT folder, as float32, without pooler and heads.
+def read_model(
+    folder: Path, families: Sequence[str] = ("albert",)
+) -> tuple[Any, dict[str, npt.NDArray[np.float32]]]:
+    """Read config and weights of a model's folder, as float32, without pooler and heads.
 
-    Raises BadInput if the folder holds no ALBERT.
+    Args:
+        folder: the folder.
+        families: the types of models that the caller can use: ``albert`` and ``bert``.
+
+    Raises:
+        BadInput: the folder holds no such model.
     """
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
@@ -120,19 +134,18 @@ def read_model(folder: Path) -> tuple[AlbertConfig, dict[str, npt.NDArray[np.flo
                 "model", str(folder), f"has no {name}", "Name a folder that albeam distill wrote"
             )
     kind = read_object(str(folder), "config.json", str(folder)).get("model_type")
-    if kind != "albert":
-        raise BadInput(
-            "model", str(folder), f"is a model of type {kind}", "Name a model of type albert"
-        )
+    if not isinstance(kind, str) or kind not in families:
+        remedy = f"Name a model of type {' or '.join(families)}"
+        raise BadInput("model", str(folder), f"is a model of type {kind}", remedy)
     check_model(folder, "model")
     found = load_file(folder / "model.safetensors")
     weights = {
-        name.removeprefix("albert."): array.astype(np.float32)
+        name.removeprefix(f"{kind}."): array.astype(np.float32)
         for name, array in found.items()
-        if name.removeprefix("albert.").startswith(("embeddings.", "encoder."))
+        if name.removeprefix(f"{kind}.").startswith(("embeddings.", "encoder."))
         and not name.endswith("position_ids")
     }
-    return AlbertConfig.from_pretrained(folder, local_files_only=True), weights
+    return _NETWORKS[kind][0].from_pretrained(folder, local_files_only=True), weights
 
 
 def max_tokens_of(folder: Path, config: AlbertConfig) -> int:

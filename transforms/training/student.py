@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import AlbertConfig, AlbertModel
+from transformers import AlbertConfig, AlbertModel, BertConfig, BertModel
 
 from transforms.errors import BadInput
 from transforms.models.options import Placement
@@ -48,11 +48,11 @@ class LossWeights:
 
 
 class Student:
-    """An ALBERT with mean pooling, in training."""
+    """An ALBERT or a BERT with mean pooling, in training."""
 
     def __init__(
         self,
-        config: AlbertConfig,
+        config: AlbertConfig | BertConfig,
         weights: Mapping[str, npt.NDArray[Any]],
         placement: Placement,
         dropout: float = 0.0,
@@ -61,7 +61,7 @@ class Student:
 
         Args:
             config: the network's size.
-            weights: arrays named as in `AlbertModel`.
+            weights: arrays named as in `AlbertModel` or `BertModel`.
             placement: what `resolve_training_placement` returned.
             dropout: the share of activations and attentions that a training step drops.
 
@@ -72,7 +72,8 @@ class Student:
         # Its backward pass is the fastest on a CPU.
         config._attn_implementation = "eager"
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
-        model: Any = AlbertModel(config, add_pooling_layer=False)
+        network: Any = BertModel if isinstance(config, BertConfig) else AlbertModel
+        model: Any = network(config, add_pooling_layer=False)
         tensors = {name: torch.from_numpy(np.asarray(a, np.float32)) for name, a in weights.items()}
         wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
         given = {name: tuple(t.shape) for name, t in tensors.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,10 @@ from tests.support.commands import printed
 from tests.support.models import WORDS, make_model
 from tests.support.raising import raises
 from tests.support.training import kill_at
+from transforms.encoder.encoder import load_encoder
 from transforms.errors import BadInput
+from transforms.models.options import ModelOptions, Placement
+from transforms.models.resolve import find_model
 from transforms.tasks.networks.similarity_training import PairBatches, ranking_loss, spearman
 
 
@@ -123,7 +128,7 @@ def test_what_cant_be_trained_is_refused(options: SimilarOptions, tmp_path: Path
     with raises(BadInput, "data", few):
         finetune_similar(replace(options, data=(few,)), quiet)
     with raises(BadInput, "model"):
-        finetune_similar(replace(options, model=make_model(tmp_path / "bert", "bert")), quiet)
+        finetune_similar(replace(options, model=make_model(tmp_path / "other", "roberta")), quiet)
     with raises(BadInput, "train", "head"):
         replace(options, train="head")
     with raises(BadInput, "average"):
@@ -155,3 +160,58 @@ def test_batches_of_pairs_cover_each_pass() -> None:
     resumed = data.batches(len(first) + 1)
     assert np.array_equal(next(resumed), data.epoch(1)[1])
     assert len(PairBatches(np.asarray([500, 500]), 100, 1).epoch(0)[0]) == 2
+
+
+def test_a_bert_learns_and_other_libraries_load_it(
+    options: SimilarOptions, teacher: Path, tmp_path: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    validation = write_pairs(tmp_path / "validation.parquet", 60, seed=1)
+    asked = replace(options, model=teacher, validation=(validation,), max_tokens=32)
+    result = finetune_similar(asked, quiet)
+    table = pq.read_table(validation).to_pydict()
+    assert result.score > 0.6
+    theirs = SentenceTransformer(str(options.output), device="cpu")
+    one, other = (
+        theirs.encode(table[name], normalize_embeddings=True) for name in ("sentence1", "sentence2")
+    )
+    rho = spearmanr((one * other).sum(1), table["score"]).statistic
+    assert rho == pytest.approx(result.score, abs=0.02)
+    found = find_model(ModelOptions(str(options.output)))
+    encoder = load_encoder(found, Placement("cpu", "float32"))
+    np.testing.assert_allclose(encoder.encode_texts(table["sentence1"]), one, atol=2e-3)
+    config = json.loads((options.output / "config.json").read_text())
+    assert (config["model_type"], config["architectures"]) == ("bert", ["BertModel"])
+
+
+def test_a_bert_resumes_and_learns_low_ranks(
+    options: SimilarOptions, teacher: Path, tmp_path: Path
+) -> None:
+    lora = replace(options, model=teacher, train="lora", steps=6, evaluate_every=6, max_tokens=32)
+    finetune_similar(lora, quiet)
+    before = load_file(teacher / "model.safetensors")
+    after = load_file(options.output / "model.safetensors")
+    same = [np.allclose(before[name], after[name], atol=1e-3) for name in after]
+    assert any(same)
+    assert not all(same)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "problem"), [("cls", "pools its tokens by cls"), ("max", "pools its tokens by max")]
+)
+def test_a_model_that_pools_in_another_way_is_refused(
+    options: SimilarOptions, teacher: Path, tmp_path: Path, pooling: str, problem: str
+) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(teacher, folder)
+    kind = "sentence_transformers.models"
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": f"{kind}.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{kind}.Pooling"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    mode = {"pooling_mode": pooling}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(mode))
+    with raises(BadInput, "model", folder, problem):
+        finetune_similar(replace(options, model=folder), quiet)
