@@ -25,8 +25,8 @@ from transforms.search.row_reader import RowReader
 from transforms.storage.column_types import common_schema
 
 Mask = npt.NDArray[np.bool_]
-#: Conditions whose masks are kept in memory.
-_CACHED_CONDITIONS = 4
+#: The fewest and the most conditions whose masks are kept, and the bytes that these may take.
+_FEWEST_KEPT, _MOST_KEPT, _KEPT_BYTES = 4, 256, 64_000_000
 _ID = "document_id"
 
 
@@ -49,8 +49,10 @@ class LiveRows:
         """Hold the segments of a snapshot; ``refs`` name their tombstones."""
         self._source, self._refs, self._segments, self._rows = source, refs, segments, rows
         self.dead = Once(self._dead_uncached)
-        self._segment_masks = Once(self._segment_masks_uncached, _CACHED_CONDITIONS)
-        self._mask = Once(self._mask_uncached, _CACHED_CONDITIONS)
+        # Each of both has a byte for each row.
+        kept = min(max(_KEPT_BYTES // max(2 * len(rows), 1), _FEWEST_KEPT), _MOST_KEPT)
+        self._segment_masks = Once(self._segment_masks_uncached, kept)
+        self._mask = Once(self._mask_uncached, kept)
 
     @property
     def columns(self) -> pa.Schema:

@@ -59,6 +59,13 @@ def test_other_conditions_are_kept_by_their_text_and_values(store: str) -> None:
     assert live.mask(("year = ?", [1])) is not live.mask(("year = ?", [True]))
 
 
+def test_the_masks_of_many_conditions_are_kept_if_there_are_few_rows(store: str) -> None:
+    live = Store.open(store).live
+    masks = [live.mask(f"year < {most}") for most in range(60)]
+    for most in (0, 30, 59):
+        assert live.mask(f"year < {most}") is masks[most]
+
+
 def test_dead_rows_meet_no_condition(store: str) -> None:
     found = Store.open(store)
     assert found.live.count() == found.live.count("true") == 3 * 40 - 4
