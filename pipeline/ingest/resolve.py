@@ -8,7 +8,7 @@ import apache_beam as beam
 from pipeline.ingest.options import EmbedOptions
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options
 from transforms.catalog.options import ColumnOptions, LabelColumn
-from transforms.encoder.placement import expected_rate, resolve_placement
+from transforms.encoder.placement import expected_rate, resolve_placement, with_precision
 from transforms.errors import BadInput
 from transforms.index.vector.selection import check_index_options
 from transforms.ingest.embed_passages import AlbertEmbeddingHandler, EmbedPassages
@@ -90,8 +90,9 @@ def resolve(options: EmbedOptions) -> ResolvedJob:
     Raises:
         BadInput: the model or the head can't be used, or an option does not fit them.
     """
-    model = find_model(options.model)
-    placement = resolve_placement(options.placement, model)
+    found = find_model(options.model)
+    placement = resolve_placement(options.placement, found)
+    model = with_precision(found, placement)
     tokenizer = load_tokenizer(model)
     identity = model.identity
     passages = PassageOptions(identity.max_tokens, options.stride, identity.passage_prompt)

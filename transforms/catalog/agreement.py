@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from transforms.catalog.segment import PartInfo, SegmentInfo
 from transforms.errors import Damaged
-from transforms.models.identity import ModelIdentity
+from transforms.models.identity import PRECISIONS, ModelIdentity
 from transforms.storage.remedies import BUILD_INDEX, BUILD_LEXICAL, ROLL_BACK
 from transforms.storage.schema import RESERVED
 
@@ -37,6 +37,8 @@ def check_identity(identity: ModelIdentity, where: str) -> None:
         raise _damaged(where, f"has vectors of width {identity.dim}", ROLL_BACK)
     if not 1 <= identity.max_tokens <= _MOST_TOKENS:
         raise _damaged(where, f"has passages of {identity.max_tokens} tokens", ROLL_BACK)
+    if identity.precision not in PRECISIONS:
+        raise _damaged(where, f"has vectors of precision {identity.precision!r}", ROLL_BACK)
 
 
 def check_snapshot(snapshot: "Snapshot", where: str) -> None:

@@ -122,6 +122,7 @@ class SegmentInfo:
         """Return the segment as JSON: equal content gives equal bytes."""
         lexical = None if self.lexical is None else self.lexical.to_dict()
         value = asdict(replace(self, parts=())) | {
+            "identity": self.identity.to_dict(),
             "metadata": encode_schema(self.metadata),
             "lexical": lexical,
             "parts": [part.to_dict() for part in self.parts],

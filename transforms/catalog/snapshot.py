@@ -83,7 +83,8 @@ class Content:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON value; without newer keys that are None, as earlier versions wrote it."""
         segments = [segment.to_dict() for segment in self.segments]
-        return _without_none(asdict(self) | {"segments": segments}, "weight")
+        value = asdict(self) | {"identity": self.identity.to_dict(), "segments": segments}
+        return _without_none(value, "weight")
 
     def digest(self, number: int) -> str:
         """Return the SHA-256 of this content as snapshot ``number``."""

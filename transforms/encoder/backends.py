@@ -1,7 +1,7 @@
 """Backends: implementations of the forward pass from a batch of token ids to token states.
 
-There are four: ``products``, ``fused``, ``packed`` and ``padded``. The first two differ only in
-their attention.
+There are five: ``int8``, ``products``, ``fused``, ``packed`` and ``padded``. ``products`` and
+``fused`` differ only in their attention.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ import torch
 
 from transforms.encoder.batching import Batch
 from transforms.encoder.cpu_attention import is_quicker_by_products
-from transforms.encoder.fused_layers import FusedNetwork, can_fuse
+from transforms.encoder.fused_layers import FusedLayer, FusedNetwork
+from transforms.encoder.int8_network import make_int8_network
+from transforms.encoder.layer_parts import can_fuse
 from transforms.encoder.network import PACKABLE, load_network, make_layout
 from transforms.models.resolve import Model
 
@@ -90,6 +92,8 @@ class PaddedBackend:
 
 def backends_for(model: Model, device: str, dtype: str) -> list[str]:
     """Return the names of the backends that may suit a model, the fastest first."""
+    if dtype == "int8":
+        return ["int8"]
     names = ["padded"]
     if model.model_type in PACKABLE:
         names.insert(0, "packed")
@@ -107,16 +111,21 @@ def load_backend(model: Model, device: str, dtype: str, name: str) -> Backend:
         model: what to load, and which of its layers is wanted.
         device: ``cpu`` or ``cuda``.
         dtype: the dtype of linear layers and attention.
-        name: ``products``, ``fused``, ``packed`` or ``padded``.
+        name: ``int8``, ``products``, ``fused``, ``packed`` or ``padded``.
 
     Raises:
         BadInput: weights are missing from the model's files.
     """
     layer = model.identity.layer
-    if name in ("products", "fused"):
+    if name in ("int8", "products", "fused"):
         plain = load_network(model, device, "float32", "packed")
-        network = FusedNetwork(plain, getattr(torch, dtype), by_products=name == "products")
-        return FusedBackend(network, layer)
+        if name == "int8":
+            return FusedBackend(make_int8_network(plain, is_quicker_by_products()), layer)
+        kind = getattr(torch, dtype)
+        by_products = name == "products"
+        return FusedBackend(
+            FusedNetwork(plain, lambda parts: FusedLayer.make(parts, kind, by_products)), layer
+        )
     if name == "packed":
         return PackedBackend(load_network(model, device, dtype, "packed"), layer)
     return PaddedBackend(load_network(model, device, dtype, "sdpa"), layer)

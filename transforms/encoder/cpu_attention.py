@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
+from transforms.encoder.network import Layout
 from transforms.runtime.devices import cpu_supports
 
 #: Factor of the queries, in addition to ``head_width ** -0.5``.
@@ -58,23 +59,36 @@ def attend_by_products(
         torch.bmm(query, key.transpose(1, 2), out=powers)
         torch.exp2(powers, out=powers)
         sums = powers[:, :length, :length].sum(-1, keepdim=True, dtype=torch.float32)
-        least, most = (float(edge) for edge in sums.aminmax())
-        if _SAFE[0] < least <= most < _SAFE[1]:
-            found = sums_of_values.view(rows, padded, width)
-            torch.bmm(powers, value, out=found)
-            found = found.view(-1, heads, padded, width)[..., :length, :]
-            torch.div(found, sums.view(-1, heads, length, 1), out=attended[piece])
-        else:
-            exact = torch.bmm(query, key.transpose(1, 2))[:, :length, :length].float()
-            weighed = torch.softmax(exact / LOG2_E, -1) @ value[:, :length].float()
-            attended[piece] = weighed.view(-1, heads, length, width)
+        found = sums_of_values.view(rows, padded, width)
+        torch.bmm(powers, value, out=found)
+        found = found.view(-1, heads, padded, width)[..., :length, :]
+        torch.div(found, sums.view(-1, heads, length, 1), out=attended[piece])
+        for place in _unsafe(sums.view(some.shape[1], -1)):
+            query, key, value = some[:, place]
+            exact = torch.bmm(query, key.transpose(1, 2)).float()
+            attended[piece][place] = torch.softmax(exact / LOG2_E, -1) @ value.float()
     return attended
+
+
+def _unsafe(sums: torch.Tensor) -> list[int]:
+    """Return the sequences that have a sum of powers outside of `_SAFE`, or one that is NaN."""
+    least, most = (float(edge) for edge in sums.aminmax())
+    if _SAFE[0] < least <= most < _SAFE[1]:
+        return []
+    safe = ((sums > _SAFE[0]) & (sums < _SAFE[1])).all(1)
+    return [place for place, each in enumerate(safe.tolist()) if not each]
 
 
 def workspace_size(sequences: int, heads: int, length: int, width: int) -> int:
     """Return how many elements the workspace of `attend_by_products` needs."""
     at_once = min(sequences, _most_at_once(heads, length))
     return sum(_sizes(at_once * heads, _padded(length), width))
+
+
+def attention_workspace(layout: Layout, heads: int, width: int) -> torch.Tensor:
+    """Return a workspace for all groups of a layout; ``width`` is that of a head."""
+    sizes = [workspace_size(count, heads, length, width) for _, count, length in layout.groups]
+    return torch.empty(max(sizes, default=0), dtype=torch.bfloat16)
 
 
 def _sizes(rows: int, padded: int, width: int) -> list[int]:

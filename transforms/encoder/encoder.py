@@ -72,7 +72,7 @@ class Encoder:
 
     @property
     def backend_name(self) -> str:
-        """The name of the backend: ``products``, ``fused``, ``packed`` or ``padded``."""
+        """The name of the backend: ``int8``, ``products``, ``fused``, ``packed`` or ``padded``."""
         return self._backend_name
 
     def encode_texts(self, texts: list[str], prompt: str = "") -> npt.NDArray[np.float32]:
@@ -212,16 +212,21 @@ class Encoder:
     def _exact_backend(self) -> Backend:
         with self._lock:
             if self._exact is None:
-                name = "fused" if self.backend_name == "products" else self.backend_name
+                own = self.backend_name in ("int8", "products")
+                name = "fused" if own else self.backend_name
                 self._exact = load_backend(self._source, self.device, "float32", name)
             return self._exact
 
     def _choose_backend(self) -> None:
-        """Choose the first backend, in the wanted dtype or float32, whose vectors are correct."""
+        """Choose the first backend, in the wanted dtype or float32, whose vectors are correct.
+
+        Nothing else replaces int8, in which a store may have its vectors.
+        """
         probes = probe_ids(self.tokenizer, self.identity.max_tokens)
         expected = reference_vectors(self._source, probes)
         reasons: list[str] = []
-        for dtype in dict.fromkeys([self.dtype, "float32"]):
+        wanted = self.dtype
+        for dtype in dict.fromkeys([wanted, wanted if wanted == "int8" else "float32"]):
             for name in backends_for(self._source, self.device, dtype):
                 if reasons:
                     _LOGGER.warning(
@@ -250,7 +255,11 @@ class Encoder:
             "model",
             self.identity.name,
             f"({self._source.model_type}) can't be embedded exactly: {'; '.join(reasons)}",
-            "Give another model" if self.device == "cpu" else "Give --device cpu",
+            "Give --dtype auto"
+            if wanted == "int8"
+            else "Give another model"
+            if self.device == "cpu"
+            else "Give --device cpu",
         )
 
 

@@ -6,24 +6,17 @@ in oneDNN's own layout. As in `network`, sequences lie end to end without paddin
 stream, the norms and the word vectors stay in float32, whatever dtype the products use.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional
 
-from transforms.encoder.cpu_attention import LOG2_E, attend_by_products, workspace_size
+from transforms.encoder.cpu_attention import LOG2_E, attend_by_products, attention_workspace
+from transforms.encoder.layer_parts import ACTIVATIONS, LayerParts, read_layers
 from transforms.encoder.network import Layout
 
-#: oneDNN's names of the activations that it can fuse into a product.
-_ACTIVATIONS = {
-    "gelu": ("gelu", "none"),
-    "gelu_new": ("gelu", "tanh"),
-    "gelu_pytorch_tanh": ("gelu", "tanh"),
-    "relu": ("relu", ""),
-}
 #: Batches are padded to a multiple of so many tokens. Those of more than `_MANY_TOKENS`, where
 #: padding costs less, are padded to a multiple of twice as many.
 _ROUNDED, _MANY_TOKENS = 32, 1_024
@@ -35,8 +28,20 @@ _MANY = 48
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 
+class Layer(Protocol):
+    """One layer of a fused network."""
+
+    def __call__(
+        self, states: torch.Tensor, layout: Layout, workspace: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the new states, float32 ``[tokens, hidden]``; the given ones are overwritten."""
+
+    def workspace(self, layout: Layout, width: int) -> torch.Tensor:
+        """Return a workspace for one batch, given the width of its states."""
+
+
 @dataclass(frozen=True)
-class _Layer:
+class FusedLayer:
     """One layer: four products, ``[tokens, in] -> [tokens, out]``, and two layer norms.
 
     Attributes:
@@ -46,6 +51,7 @@ class _Layer:
         shrink: the second feed-forward layer.
         attention_norm, output_norm: the norms after the two residual sums.
         heads: the number of attention heads.
+        dtype: the dtype of the products and of attention.
         by_products: whether attention is `attend_by_products`; ``mix`` then scales the queries.
     """
 
@@ -56,24 +62,39 @@ class _Layer:
     attention_norm: torch.nn.LayerNorm
     output_norm: torch.nn.LayerNorm
     heads: int
+    dtype: torch.dtype
     by_products: bool
 
+    @classmethod
+    def make(cls, parts: LayerParts, dtype: torch.dtype, by_products: bool) -> "FusedLayer":
+        """Convert the weights of a layer, which are in float32."""
+        return cls(
+            make_product(parts.mixing(by_products), dtype),
+            make_product([parts.output], dtype),
+            make_product([parts.expand], dtype, parts.activation),
+            make_product([parts.shrink], dtype),
+            parts.attention_norm,
+            parts.output_norm,
+            parts.heads,
+            dtype,
+            by_products,
+        )
+
     def __call__(
-        self, states: torch.Tensor, dtype: torch.dtype, layout: Layout, workspace: torch.Tensor
+        self, states: torch.Tensor, layout: Layout, workspace: torch.Tensor
     ) -> torch.Tensor:
         """Return the new states, float32 ``[tokens, hidden]``; the given ones are overwritten."""
-        attended = self.attend(self.mix(states.to(dtype)), layout, workspace)
+        attended = self.attend(self.mix(states.to(self.dtype)), layout, workspace)
         states = self.attention_norm(states.add_(self.output(attended)))
-        stretched = self.expand(states.to(dtype))
+        stretched = self.expand(states.to(self.dtype))
         normed: torch.Tensor = self.output_norm(states.add_(self.shrink(stretched)))
         return normed
 
-    def workspace(self, layout: Layout, width: int, dtype: torch.dtype) -> torch.Tensor:
+    def workspace(self, layout: Layout, width: int) -> torch.Tensor:
         """Return a workspace for `attend`; ``width`` is that of the states."""
-        groups = layout.groups if self.by_products else ()
-        head = width // self.heads
-        sizes = [workspace_size(count, self.heads, length, head) for _, count, length in groups]
-        return torch.empty(max(sizes, default=0), dtype=dtype)
+        if not self.by_products:
+            return torch.empty(0)
+        return attention_workspace(layout, self.heads, width // self.heads)
 
     def attend(self, mixed: torch.Tensor, layout: Layout, workspace: torch.Tensor) -> torch.Tensor:
         """Attend within each sequence: ``[tokens, 3 * hidden] -> [tokens, hidden]``."""
@@ -99,19 +120,17 @@ class _Layer:
 class FusedNetwork:
     """A loaded ALBERT or BERT with fused layers."""
 
-    def __init__(self, network: Any, dtype: torch.dtype, by_products: bool = False) -> None:
+    def __init__(self, network: Any, make: Callable[[LayerParts], Layer]) -> None:
         """Convert the weights of transformers' ``AlbertModel`` or ``BertModel`` in float32.
 
         Args:
             network: its embeddings and norms are shared, its linear layers are copied.
-            dtype: the dtype of the products and of attention.
-            by_products: whether attention is `attend_by_products` or torch's kernel.
+            make: converts one layer.
         """
         self.embed = network.embeddings
         mapping = getattr(network.encoder, "embedding_hidden_mapping_in", None)
         self._widen = make_product([mapping], torch.float32) if mapping is not None else None
-        self._dtype = dtype
-        self._layers = _layers(network, dtype, by_products)
+        self._layers = read_layers(network, make)
 
     def __call__(
         self, ids: torch.Tensor, positions: torch.Tensor, layout: Layout, layer: int = -1
@@ -134,87 +153,10 @@ class FusedNetwork:
             states = self._widen(states)
         last = layer if layer >= 0 else len(self._layers) + 1 + layer
         # One workspace for all groups and layers: many allocations would fragment the memory.
-        workspace = self._layers[0].workspace(layout, states.shape[1], self._dtype)
+        workspace = self._layers[0].workspace(layout, states.shape[1])
         for one in self._layers[:last]:
-            states = one(states, self._dtype, layout, workspace)
+            states = one(states, layout, workspace)
         return states[:tokens]
-
-
-def can_fuse(model_type: str, activation: str, device: str) -> bool:
-    """Return whether `FusedNetwork` supports such a model."""
-    return (
-        device == "cpu"
-        and model_type in _READERS
-        and activation in _ACTIVATIONS
-        and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-    )
-
-
-def _layers(network: Any, dtype: torch.dtype, by_products: bool) -> list[_Layer]:
-    """Return the layers in the order in which they run; shared layers are one object."""
-    config = network.config
-    read = _READERS[config.model_type]
-    made: dict[int, _Layer] = {}
-    order = []
-    for module in _modules(network):
-        if id(module) not in made:
-            made[id(module)] = read(module, config, dtype, by_products)
-        order.append(made[id(module)])
-    return order
-
-
-def _modules(network: Any) -> list[Any]:
-    if network.config.model_type == "bert":
-        return list(network.encoder.layer)
-    config, groups = network.config, network.encoder.albert_layer_groups
-    share = config.num_hidden_layers / config.num_hidden_groups
-    return [
-        module
-        for number in range(config.num_hidden_layers)
-        for module in groups[int(number / share)].albert_layers
-    ]
-
-
-def _read_albert(module: Any, config: Any, dtype: torch.dtype, by_products: bool) -> _Layer:
-    attention = module.attention
-    return _Layer(
-        _mix(attention, config, dtype, by_products),
-        make_product([attention.dense], dtype),
-        make_product([module.ffn], dtype, config.hidden_act),
-        make_product([module.ffn_output], dtype),
-        attention.LayerNorm,
-        module.full_layer_layer_norm,
-        config.num_attention_heads,
-        by_products,
-    )
-
-
-def _read_bert(module: Any, config: Any, dtype: torch.dtype, by_products: bool) -> _Layer:
-    own, output = module.attention.self, module.attention.output
-    return _Layer(
-        _mix(own, config, dtype, by_products),
-        make_product([output.dense], dtype),
-        make_product([module.intermediate.dense], dtype, config.hidden_act),
-        make_product([module.output.dense], dtype),
-        output.LayerNorm,
-        module.output.LayerNorm,
-        config.num_attention_heads,
-        by_products,
-    )
-
-
-def _mix(attention: Any, config: Any, dtype: torch.dtype, by_products: bool) -> Product:
-    """Join query, key and value into one product; scale the query for `attend_by_products`."""
-    query = attention.query
-    if by_products:
-        query = copy.deepcopy(query)
-        with torch.no_grad():
-            for each in (query.weight, query.bias):
-                each.mul_(LOG2_E * (config.hidden_size // config.num_attention_heads) ** -0.5)
-    return make_product([query, attention.key, attention.value], dtype)
-
-
-_READERS = {"albert": _read_albert, "bert": _read_bert}
 
 
 def make_product(linears: list[Any], dtype: torch.dtype, activation: str = "") -> Product:
@@ -222,7 +164,7 @@ def make_product(linears: list[Any], dtype: torch.dtype, activation: str = "") -
     weight = torch.cat([linear.weight.detach() for linear in linears]).to(dtype)
     bias = torch.cat([linear.bias.detach() for linear in linears]).to(dtype)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-    kind, algorithm = _ACTIVATIONS[activation] if activation else ("none", "")
+    kind, algorithm = ACTIVATIONS[activation] if activation else ("none", "")
 
     def multiply(states: torch.Tensor) -> torch.Tensor:
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(

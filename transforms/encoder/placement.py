@@ -2,10 +2,14 @@
 
 import logging
 import os
+from dataclasses import replace
 
+from transforms.encoder.layer_parts import can_fuse
+from transforms.errors import BadInput
+from transforms.models.identity import FLOAT, INT8
 from transforms.models.options import Placement
 from transforms.models.resolve import Model
-from transforms.runtime.devices import best_dtype, resolve_device
+from transforms.runtime.devices import best_dtype, resolve_device, supports_int8
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -13,17 +17,45 @@ _LOGGER = logging.getLogger(__name__)
 def resolve_placement(placement: Placement, model: Model) -> Placement:
     """Replace ``auto`` by what the model's config asks for, else by what is best on this machine.
 
+    For a model of a store with int8 passages, ``auto`` is int8. On a CPU without units for it,
+    int8 is replaced by float32.
+
     Raises:
-        BadInput: CUDA is requested but not available.
+        BadInput: CUDA is requested but not available, or int8 for a GPU or another family.
     """
     device = resolve_device(placement.device)
+    if placement.dtype == "int8":
+        return Placement(device, _int8_or_float32(model, device))
     if placement.dtype != "auto":
         return Placement(device, placement.dtype)
+    if model.identity.precision == INT8 and device == "cpu":
+        return Placement(device, _int8_or_float32(model, device))
     dtype = model.dtype or best_dtype(device)
     if dtype == "float32":
         reason = "its config asks for it" if model.dtype else f"this {device} has no fast bfloat16"
         _LOGGER.info("%s is embedded in float32: %s", model.identity.name, reason)
     return Placement(device, dtype)
+
+
+def _int8_or_float32(model: Model, device: str) -> str:
+    if device != "cpu":
+        raise BadInput("dtype", "int8", "is for CPUs", "Give --device cpu or another --dtype")
+    if not can_fuse(model.model_type, model.activation, device):
+        problem = f"is for ALBERT and BERT, not for {model.model_type!r}"
+        raise BadInput("dtype", "int8", problem, "Give --dtype auto")
+    if supports_int8():
+        return "int8"
+    _LOGGER.warning(
+        "%s is embedded in float32: this CPU has no units for int8 (AVX512-VNNI, AVX-VNNI or AMX)",
+        model.identity.name,
+    )
+    return "float32"
+
+
+def with_precision(model: Model, placement: Placement) -> Model:
+    """Return the model with the precision that its passages have in a resolved placement."""
+    precision = INT8 if placement.dtype == "int8" else FLOAT
+    return replace(model, identity=replace(model.identity, precision=precision))
 
 
 def expected_rate(model: Model, placement: Placement) -> float:

@@ -17,6 +17,7 @@ from transforms.errors import BadInput
 from transforms.ingest.part_tables import count_tokens
 from transforms.ingest.read_parts import reject_reasons
 from transforms.ingest.row_errors import naming_rows
+from transforms.models.identity import INT8
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.runtime.counters import COUNTERS
@@ -47,12 +48,26 @@ class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
                 "Put the model at the same place on every worker, or give a hub name",
             ) from error
         encoder = load_encoder(model, self._placement)
+        _check_precision(encoder, self._options)
         COUNTERS.add_load()
         return encoder
 
     def get_metrics_namespace(self) -> str:
         """Return the namespace in which Beam counts inferences and model loads."""
         return METRICS
+
+
+def _check_precision(encoder: Encoder, options: ModelOptions) -> None:
+    """Raise BadInput if the vectors of a run would not all have its precision."""
+    wanted = options.expected and options.expected.precision
+    if wanted and (wanted == INT8) != (encoder.dtype == "int8"):
+        raise BadInput(
+            "dtype",
+            encoder.dtype,
+            f"is what the worker {platform.node()} embeds in, but the run has the precision "
+            f"{wanted!r}",
+            "Give --dtype auto, or use workers that have the units of this machine's CPU",
+        )
 
 
 class AlbertEmbeddingHandler(_EncoderHandler):
@@ -78,7 +93,7 @@ class AlbertEmbeddingHandler(_EncoderHandler):
         Args:
             model: a folder, a hub name, or options for one.
             device: ``auto``, ``cpu`` or ``cuda``.
-            dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+            dtype: ``auto``, ``float32``, ``bfloat16``, ``float16`` or ``int8``.
             prompt: text before each text; the model's passage prompt by default.
             min_batch_size: the fewest texts in a batch of RunInference.
             max_batch_size: the most texts in a batch of RunInference.

@@ -3,12 +3,16 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+#: The precisions of passages: that of any floating-point dtype, and that of ``--dtype int8``.
+FLOAT, INT8 = PRECISIONS = ("float", "int8")
+
 
 @dataclass(frozen=True)
 class ModelIdentity:
     """The settings that determine a model's vectors; a store and a search must agree on them.
 
-    Only ``name`` and ``revision`` may differ: they say where the model was found.
+    Only ``name`` and ``revision`` may differ: they say where the model was found. The precision is
+    that of the passages: `FLOAT`, or `INT8` where products are made of bytes.
     """
 
     name: str
@@ -22,10 +26,16 @@ class ModelIdentity:
     query_prompt: str
     passage_prompt: str
     dim: int
+    precision: str = FLOAT
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        return asdict(self)
+        """Return the fields as plain JSON values, without the usual precision."""
+        # Names of segments are made from these, and older stores have no precision.
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name != "precision" or value != FLOAT
+        }
 
     def difference(self, other: "ModelIdentity") -> str:
         """Return the differences as ``field: ours, theirs``; "" if vectors are comparable."""

@@ -8,7 +8,8 @@ from transforms.models.identity import ModelIdentity
 #: The model that albeam contains; stores refer to it by this name, which any machine finds.
 DEFAULT_MODEL = "albeam-small"
 POOLINGS = ("mean", "cls", "max")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+FLOAT_DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = (*FLOAT_DTYPES, "int8")
 DEVICES = ("auto", "cpu", "cuda")
 DEFAULT_MAX_TOKENS = 256
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from transforms.errors import BadInput
 from transforms.models.config_bounds import check_sizes, check_values
-from transforms.models.identity import ModelIdentity
+from transforms.models.identity import FLOAT, ModelIdentity
 from transforms.models.model_files import check_files, read_object, refusal, refusing
-from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, DTYPES, ModelOptions
+from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, FLOAT_DTYPES, ModelOptions
 from transforms.models.plain_config import load_plain_config
 from transforms.models.sentence_transformers import first_given, read_settings
 from transforms.models.weights import read_weights
@@ -110,6 +110,7 @@ def _describe(options: ModelOptions, folder: str, revision: str | None) -> Model
             options.passage_prompt, prompts.get("document"), prompts.get("passage"), ""
         ),
         dim=int(config.hidden_size),
+        precision=FLOAT if options.expected is None else options.expected.precision,
     )
     if options.expected is not None and identity.difference(options.expected):
         raise BadInput(
@@ -134,7 +135,7 @@ def _describe(options: ModelOptions, folder: str, revision: str | None) -> Model
 def _dtype(config: Any, name: str) -> str:
     """Return what ``auto`` means for a model; "" if its config does not say."""
     found = getattr(config, "albeam_dtype", "")
-    if found not in ("", *DTYPES[1:]):
+    if found not in ("", *FLOAT_DTYPES[1:]):
         raise refusal(name, "config.json", f"has the albeam_dtype {str(found)[:80]}")
     return str(found)
 

@@ -1,6 +1,7 @@
 """The device and the dtype of computations."""
 
 import os
+from typing import Any
 
 import torch
 
@@ -15,9 +16,17 @@ def best_dtype(device: str) -> str:
 
 
 def cpu_supports(unit: str) -> bool:
-    """Return whether torch reports ``amx_tile`` or ``avx512_bf16``; False if it can't tell."""
+    """Return whether torch reports ``amx_tile``, ``avx512_bf16`` or ``vnni``; False if unknown."""
     check = getattr(torch.cpu, f"_is_{unit}_supported", None)
     return check is not None and bool(check())
+
+
+def supports_int8() -> bool:
+    """Return whether this CPU has units for products of bytes: AVX512-VNNI, AVX-VNNI or AMX."""
+    if cpu_supports("vnni") or cpu_supports("amx_tile"):
+        return True
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx_vnni"))
 
 
 def resolve_device(device: str) -> str:

@@ -17,7 +17,7 @@ from transforms.catalog.segment import SegmentInfo, check_metadata
 from transforms.catalog.snapshot import Content, SegmentRef, Snapshot, read_segment, read_snapshot
 from transforms.catalog.tombstones import read_tombstones
 from transforms.errors import BadInput, Conflict
-from transforms.models.identity import ModelIdentity
+from transforms.models.identity import INT8, ModelIdentity
 from transforms.transactions.change_set import EMPTY, ChangeSet
 from transforms.transactions.rebase import Work, rebase
 from transforms.transactions.removal import add_tombstones_to_all, require_snapshot
@@ -25,6 +25,14 @@ from transforms.transactions.removal import add_tombstones_to_all, require_snaps
 
 def check_identity(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
     """Raise BadInput if vectors of two models would be mixed; the error names both."""
+    if ours.precision != theirs.precision:
+        remedy = "--dtype int8" if theirs.precision == INT8 else "another --dtype, such as auto"
+        raise BadInput(
+            "dtype",
+            ours.precision,
+            f"does not fit {store}, whose vectors have the precision {theirs.precision!r}",
+            f"Give {remedy}, or use another store",
+        )
     difference = ours.difference(theirs)
     if difference:
         raise BadInput(

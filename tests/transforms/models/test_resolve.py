@@ -229,7 +229,7 @@ def test_a_layer_that_is_not_there_is_refused(folder: Path, layer: int) -> None:
         (lambda: ModelOptions("m", pooling="sum"), "pooling", "sum"),
         (lambda: ModelOptions("m", max_tokens=0), "max_tokens", 0),
         (lambda: Placement(device="tpu"), "device", "tpu"),
-        (lambda: Placement(dtype="int8"), "dtype", "int8"),
+        (lambda: Placement(dtype="int4"), "dtype", "int4"),
     ],
     ids=["pooling", "max_tokens", "device", "dtype"],
 )

@@ -1,0 +1,136 @@
+"""ALBERT's and BERT's layers with products of bytes, in which no text depends on its neighbours.
+
+Attention, norms, activations and the residual stream stay in floating point. Each of these steps
+takes the rows, or the sequences, one by one; what it computes for one does not depend on how many
+there are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from transforms.encoder.cpu_attention import attend_by_products, attention_workspace
+from transforms.encoder.int8_products import CENTRED, NEARLY_POSITIVE, Int8Product
+from transforms.encoder.layer_parts import ACTIVATIONS, LayerParts
+from transforms.encoder.network import Layout
+
+#: The largest size of each state before two products of a layer, float32 ``[hidden]`` each.
+Peaks = tuple[torch.Tensor, torch.Tensor]
+
+#: Bytes of the feed-forward states of some rows that are computed at once, so that they stay in a
+#: core's cache; and bounds of the number of these rows.
+_BYTES, _FEWEST, _MOST = 768 << 10, 64, 256
+
+
+@dataclass(frozen=True)
+class Int8Layer:
+    """One layer: four products of bytes and two layer norms.
+
+    Attributes:
+        mix: gives query, key and value at once.
+        output: the projection after attention.
+        expand, shrink: the feed-forward layers.
+        activate: the activation between these, in place.
+        attention_norm, output_norm: the norms after the two residual sums.
+        heads: the number of attention heads.
+        by_products: whether attention is `attend_by_products`; ``mix`` then scales the queries.
+    """
+
+    mix: Int8Product
+    output: Int8Product
+    expand: Int8Product
+    shrink: Int8Product
+    activate: Callable[[torch.Tensor], torch.Tensor]
+    attention_norm: torch.nn.LayerNorm
+    output_norm: torch.nn.LayerNorm
+    heads: int
+    by_products: bool
+
+    @classmethod
+    def make(cls, parts: LayerParts, by_products: bool, peaks: "Peaks | None") -> "Int8Layer":
+        """Convert the weights of a layer, which are in float32.
+
+        Args:
+            parts: the layer.
+            by_products: whether attention is `attend_by_products`.
+            peaks: the largest states before ``mix`` and before ``expand``.
+        """
+        before_mix, before_expand = peaks or (None, None)
+        return cls(
+            Int8Product(parts.mixing(by_products), CENTRED, before_mix),
+            Int8Product([parts.output], CENTRED),
+            Int8Product([parts.expand], CENTRED, before_expand),
+            Int8Product([parts.shrink], NEARLY_POSITIVE),
+            _activation(parts.activation),
+            parts.attention_norm,
+            parts.output_norm,
+            parts.heads,
+            by_products,
+        )
+
+    def __call__(
+        self, states: torch.Tensor, layout: Layout, workspace: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the new states, float32 ``[tokens, hidden]``; the given ones are overwritten."""
+        rows = _rows_at_once(len(self.expand.bias))
+        scratch = states.new_empty(min(rows, len(states)), states.shape[1])
+        kind = torch.bfloat16 if self.by_products else torch.float32
+        mixed = states.new_empty(len(states), len(self.mix.bias), dtype=kind)
+        for some, out in zip(torch.split(states, rows), torch.split(mixed, rows), strict=True):
+            out.copy_(self.mix(self.mix.quantize(some, scratch[: len(some)])))
+        attended = self._attend(mixed, layout, workspace)
+        for some, weighed in zip(
+            torch.split(states, rows), torch.split(attended, rows), strict=True
+        ):
+            self.output.add_to(some, self.output.quantize(weighed, weighed))
+            normed = self.attention_norm(some)
+            # From here on, the rows of `some` are free.
+            stretched = self.activate(self.expand(self.expand.quantize(normed, some)))
+            self.shrink.add_to(normed, self.shrink.quantize(stretched, stretched))
+            some.copy_(self.output_norm(normed))
+        return states
+
+    def workspace(self, layout: Layout, width: int) -> torch.Tensor:
+        """Return a workspace for attention; ``width`` is that of the states."""
+        if not self.by_products:
+            return torch.empty(0)
+        return attention_workspace(layout, self.heads, width // self.heads)
+
+    def _attend(self, mixed: torch.Tensor, layout: Layout, workspace: torch.Tensor) -> torch.Tensor:
+        """Attend within each sequence: ``[tokens, 3 * hidden] -> [tokens, hidden]``, in float32.
+
+        Which way is taken, and how the sums are ordered, depends on a sequence's length alone.
+        """
+        width = mixed.shape[1] // 3
+        head = width // self.heads
+        attended = mixed.new_empty(len(mixed), width, dtype=torch.float32)
+        last = 0
+        for first, sequences, length in layout.groups:
+            last = first + sequences * length
+            rows = mixed[first:last].view(sequences, length, 3, self.heads, head)
+            parts = rows.permute(2, 0, 3, 1, 4)
+            block = attended[first:last].view(sequences, length, self.heads, head).transpose(1, 2)
+            if self.by_products:
+                attend_by_products(parts, block, workspace)
+                continue
+            for place in range(sequences):
+                query, key, value = parts[:, place].contiguous()[:, None]
+                found = functional.scaled_dot_product_attention(query, key, value)
+                block[place].copy_(found[0])
+        attended[last:] = 0
+        return attended
+
+
+def _rows_at_once(width: int) -> int:
+    """Return a multiple of 32, given the width of the feed-forward states."""
+    return max(_FEWEST, min(_MOST, _BYTES // (4 * width) // 32 * 32))
+
+
+def _activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the activation, which overwrites its input."""
+    kind, _ = ACTIVATIONS[name]
+    # By hyperbolic tangents, a GELU takes thrice the time. The two forms differ by 0.0005 at most,
+    # a tenth of the smallest step between bytes.
+    return torch.relu_ if kind == "relu" else torch.ops.aten.gelu_
