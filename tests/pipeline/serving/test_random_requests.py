@@ -17,9 +17,9 @@ from pipeline.serving.http.metrics import Metrics
 from pipeline.serving.options import Limits, ServeOptions
 from transforms.search.store import Store
 
-_TEXTS = st.one_of(
-    st.text(max_size=20), st.sampled_from(["river", "doc-001", "main", "'", "?", "\0"])
-)
+_KNOWN = ["river", "doc-001", "main", "'", "?", "\0"]
+_TEXTS = st.one_of(st.text(max_size=20), st.sampled_from(_KNOWN))
+_NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False))
 _PLAIN = st.one_of(st.none(), st.booleans(), _NUMBERS, _TEXTS)
 _VALUES = st.recursive(
     _PLAIN,
@@ -117,8 +117,6 @@ def test_random_pages_are_pages(client: TestClient, opened: Store, query: dict[s
 def test_random_ids_are_not_there(
     client: TestClient, opened: Store, name: str, snapshot: str
 ) -> None:
-    from urllib.parse import quote
-
     path = quote(name.encode("utf-8", "replace"), safe="")
     given = {"snapshot": snapshot.encode("utf-8", "replace").decode()}
     check(client.get(f"/documents/x{path}"), opened.url)
