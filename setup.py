@@ -83,6 +83,8 @@ setup(
             *("networkx", "pandas", "scikit-learn", "scipy", "sympy"),
         ],
         "dev": [
+            # Tests ask the service with it, as the client of mcp does.
+            "httpx2>=2",
             "hypothesis>=6.100",
             "kafka-python>=3.0",
             "mypy>=1.18",

@@ -60,10 +60,10 @@ class Head:
         if self._network is not None:
             scores = self._network.scores(texts)
         else:
+            from transforms.search.question_encoder import full_encoder
             from transforms.tasks.prediction.documents import embedded_documents
 
-            # The encoder of questions has another one for passages.
-            full: Any = getattr(encoder, "full", lambda: encoder)()
+            full: Any = full_encoder(encoder)
             found = embedded_documents(texts, full, PassageOptions.stride)
             for row in sorted({*range(len(texts))} - {*found.rows.tolist()})[:1]:
                 raise BadInput("input", None, f"can't be embedded at place {row}", "Leave it out")

@@ -184,6 +184,33 @@ def test_workers_share_the_port_and_the_metrics_and_a_dead_one_is_replaced(tenan
         assert made.end() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
+WITHOUT = """
+import sys
+for name in ("torch", "transformers", "apache_beam", "sentencepiece"):
+    sys.modules[name] = None
+from starlette.testclient import TestClient
+from pipeline.serving.options import ServeOptions
+from pipeline.serving.serve import open_app
+with TestClient(open_app(ServeOptions({"main": sys.argv[1]})), "http://127.0.0.1") as client:
+    asked = [
+        client.post("/search", json={"question": ["river", "stone"] * 20}),
+        client.post("/search", json={"like": "doc-001"}),
+        client.post("/v1/embeddings", json={"input": ["river " * 40] * 30}),
+        client.get("/documents/doc-001"),
+        client.get("/?q=river"),
+    ]
+print([answer.status_code for answer in asked])
+"""
+
+
+def test_the_service_needs_neither_torch_nor_beam(tenants: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, str(tenants)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout.strip() == str([200] * 5), done.stderr
+
+
 def make_key(capsys: Output, file: Path, name: str, *words: str) -> str:
     capsys.readouterr()
     assert main(["serve", "--keys", str(file), "--add-key", name, *words]) == 0
