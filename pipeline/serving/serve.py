@@ -1,5 +1,6 @@
 """``albeam serve``: listen, open the stores, and serve until the end is asked for."""
 
+import logging
 import os
 import socket
 import tempfile
@@ -16,6 +17,7 @@ from transforms.errors import BadInput
 if TYPE_CHECKING:
     import uvicorn
 
+_LOGGER = logging.getLogger(__name__)
 #: Seconds beyond the limit of a request, in which requests in progress end.
 _GRACE = 5
 #: Connections that wait to be accepted.
@@ -75,7 +77,7 @@ def open_app(options: ServeOptions) -> Any:
     Raises:
         AlbeamError: something of it can't be used.
     """
-    from pipeline.serving.core.keys import Keys
+    from pipeline.serving.core.keys import Keys, check_keys
     from pipeline.serving.core.service import Service
     from pipeline.serving.http.app import make_app
     from pipeline.serving.http.logs import configure
@@ -85,6 +87,10 @@ def open_app(options: ServeOptions) -> Any:
     metrics = Metrics()
     keys = None if options.keys is None else Keys(options.keys)
     service = Service.open(options, metrics)
+    if keys is not None:
+        opened = {name: each.snapshots.current.store for name, each in service.stores.items()}
+        for problem in check_keys(keys, opened):
+            _LOGGER.warning(problem)
     return make_app(service, options, metrics, keys)
 
 

@@ -11,15 +11,17 @@ import logging
 import os
 import secrets
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.serving.core.requests import Access
 from transforms.catalog.manifest_json import convert, load
-from transforms.errors import BadInput, Damaged
+from transforms.errors import AlbeamError, BadInput, Damaged
 from transforms.search.condition import Condition, as_condition
 from transforms.search.condition_names import names_of
+from transforms.search.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 VERSION = 1
@@ -96,6 +98,21 @@ class Keys:
                     self._keys = ()
                     _LOGGER.error("no key is accepted: %s", error)
             return self._keys
+
+
+def check_keys(keys: Keys, stores: Mapping[str, Store]) -> list[str]:
+    """Return what is wrong with keys for some stores, a sentence each: such keys show nothing."""
+    found = []
+    for access in keys.every():
+        mine = [name for name in stores if access.store in (None, name)]
+        if not mine:
+            found.append(f"key {access.name}: no store of the name {access.store} is served")
+        for name in mine if access.where is not None else ():
+            try:
+                stores[name].live.mask(access.where)
+            except AlbeamError as error:
+                found.append(f"key {access.name}: shows nothing of {name}: {error}")
+    return found
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:

@@ -112,10 +112,6 @@ class ServedStore:
         counted = partial(count_rows, snapshot.store, where)
         return snapshot.number, *await self.stages.others.run(counted)
 
-    async def check(self, access: Access) -> None:
-        """Raise Broken if the condition of a key can't be evaluated."""
-        await self._within(self.snapshots.current, access)
-
     def _options(self, store: "Store", request: SearchRequest) -> tuple[RankOptions, RankOptions]:
         """Return the options of a search, and those of the candidates for the reranker."""
         mode = store.mode("dense" if request.like and request.mode is None else request.mode)

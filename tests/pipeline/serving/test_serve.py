@@ -184,6 +184,18 @@ def test_workers_share_the_port_and_the_metrics_and_a_dead_one_is_replaced(tenan
         assert made.end() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
+def test_models_beside_the_encoder_are_served(tenants: Path, pair_models: tuple[str, str]) -> None:
+    words = ("--reader", pair_models[0], "--reranker", pair_models[1], "--timeout", "1m")
+    with serving(str(tenants), *words, "--max-k", "20", "--follow", "1s") as made:
+        status, found = made.ask("/answer", {"question": "river", "k": 4, "rerank": 8})
+        assert (status, found["snapshot"]) == (200, 1)
+        assert found["answer"]["text"] in found["hit"]["text"]
+        body = {"query": "river", "documents": ["a river", "stone"]}
+        assert len(made.ask("/v1/rerank", body)[1]["results"]) == 2
+        assert made.ask("/search", {"question": "river", "k": 21})[0] == 400
+        assert made.end() == 0
+
+
 WITHOUT = """
 import sys
 for name in ("torch", "transformers", "apache_beam", "sentencepiece"):
@@ -226,8 +238,13 @@ def test_keys_open_what_they_are_made_for(tenants: Path, tmp_path: Path, capsys:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for key in (whole, mine, other):
         assert key not in file.read_text()
+    make_key(capsys, file, "lost", "--key-store", "elsewhere")
+    make_key(capsys, file, "odd", "--key-where", "owner = 'a'")
     words = (str(tenants), f"again={tenants}", "--keys", str(file), "--device", "cpu")
     with serving(*words) as made:
+        told = "".join(made.lines)
+        assert "key lost: no store of the name elsewhere is served" in told
+        assert "key odd: shows nothing of again" in told
         question = {"question": SECRET, "k": 60, "mode": "dense"}
 
         def count(key: str, **more: Any) -> Any:
