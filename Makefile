@@ -67,6 +67,7 @@ bench-tasks: $(BIN)/.installed ## fit and measure heads on real data, and predic
 	$(BIN)/python -m deploy.bench.tasks --texts $(or $(TEXTS),100000) --json bench-tasks.json
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt 'accelerate>=1.1'
 	$(BIN)/python -m deploy.bench.tasks_training --steps $(or $(STEPS),300) --json bench-training.json
+	$(BIN)/python -m deploy.bench.tagging --steps $(or $(STEPS),400) --json bench-tagging.json
 
 bench-reader: $(BIN)/.installed ## train a reader on SQuAD for forty minutes, and measure it; a second call continues: MINUTES=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.reader --work checkpoints/bench-reader --minutes $(or $(MINUTES),40) \

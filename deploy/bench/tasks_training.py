@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from pipeline.training import finetune_classify
-from pipeline.training.task_options import ClassifyOptions
+from pipeline.training.finetune_classify import finetune_classify
+from pipeline.training.task_options import ClassifyOptions, TaskOptions
 from pipeline.training.task_training import window_tokens
 from transforms.encoder.network import without_logs
 from transforms.models.options import ModelOptions, Placement
@@ -37,19 +37,20 @@ from transforms.training.student import resolve_training_placement
 from transforms.training.trainer import Trainer
 
 
-class _Clock:
+class Clock:
     """Counts the processor time and the tokens of training steps."""
 
     def __init__(self) -> None:
         self.seconds, self.tokens, self.steps = 0.0, 0, 0
 
     def rate(self) -> float:
+        """Return the tokens a second."""
         return self.tokens / self.seconds
 
 
-def train_albeam(options: ClassifyOptions) -> dict[str, float]:
-    """Train with albeam, and return its tokens a second and its steps."""
-    clock = _Clock()
+def train_albeam(train: Callable[[Any, Any], object], options: TaskOptions) -> dict[str, float]:
+    """Train with albeam's function for a task, and return its tokens a second and its steps."""
+    clock = Clock()
     validate, logits = Trainer.validate, HeadNetwork.logits
 
     def timed(self: Trainer, *given: Any) -> None:
@@ -79,7 +80,7 @@ def train_albeam(options: ClassifyOptions) -> dict[str, float]:
     for owner, name, new, _ in patched:
         setattr(owner, name, new)
     try:
-        finetune_classify.finetune_classify(options, lambda line: print(f"  {line}", flush=True))
+        train(options, lambda line: print(f"  {line}", flush=True))
     finally:
         for owner, name, _, old in patched:
             setattr(owner, name, old)
@@ -102,11 +103,34 @@ def train_transformers(options: ClassifyOptions, rows: int) -> dict[str, float]:
             options.model,
             num_labels=len(names),
             dtype=torch.float32,
-            hidden_dropout_prob=options.dropout,
-            attention_probs_dropout_prob=options.dropout,
-            classifier_dropout_prob=options.dropout,
+            **dropouts(options),
         )
-    clock = _Clock()
+    collator = transformers.DataCollatorWithPadding(tokenizer)
+    return run_trainer(options, rows, model, tokenizer, data, collator)
+
+
+def dropouts(options: TaskOptions) -> dict[str, float]:
+    """Return the names of a model's dropouts in its config, with their shares."""
+    names = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
+    return dict.fromkeys(names, options.dropout)
+
+
+def run_trainer(
+    options: TaskOptions, rows: int, model: Any, tokenizer: Any, data: Any, collator: Any
+) -> dict[str, float]:
+    """Train a model with the Trainer, as `train_albeam` does; write it to the output.
+
+    Args:
+        options: the options of albeam's training.
+        rows: rows of a step.
+        model: the model with its head.
+        tokenizer: its tokenizer.
+        data: the tokens and labels of each row.
+        collator: makes batches of these.
+    """
+    import transformers
+
+    clock = Clock()
     forward = model.forward
 
     def counted(**given: Any) -> Any:
@@ -133,12 +157,7 @@ def train_transformers(options: ClassifyOptions, rows: int) -> dict[str, float]:
         seed=options.seed,
         remove_unused_columns=False,
     )
-    trainer = transformers.Trainer(
-        model,
-        settings,
-        train_dataset=data,
-        data_collator=transformers.DataCollatorWithPadding(tokenizer),
-    )
+    trainer = transformers.Trainer(model, settings, train_dataset=data, data_collator=collator)
     before = time.process_time()
     trainer.train()
     clock.seconds = time.process_time() - before
@@ -150,6 +169,12 @@ def train_transformers(options: ClassifyOptions, rows: int) -> dict[str, float]:
         "steps": options.steps or 0,
         "tokens": clock.tokens,
     }
+
+
+def rows_of_step(row: dict[str, float], model: Path, texts: list[str], most: int) -> int:
+    """Return how many rows a step of albeam's batches has, so that both see as many tokens."""
+    lengths = cut_windows(load_tokenizer(model)[1], texts, most).lengths
+    return round(row["tokens"] / row["steps"] / float(lengths.mean()))
 
 
 def accuracy(folder: Path, names: list[str], test: Path, max_tokens: int) -> float:
@@ -200,11 +225,8 @@ def main() -> None:
             )
             most = window_tokens(options)
             if system == "albeam":
-                row = train_albeam(options)
-                # As many rows a step as albeam's batches have, so that both see as many tokens.
-                texts = _column(options.data[0], "text")
-                ids = cut_windows(load_tokenizer(model)[1], texts, most)
-                rows = round(row["tokens"] / row["steps"] / float(ids.lengths.mean()))
+                row = train_albeam(finetune_classify, options)
+                rows = rows_of_step(row, model, _column(options.data[0], "text"), most)
             else:
                 row = train_transformers(options, rows)
             row["accuracy"] = accuracy(options.output, names, folder / "test.parquet", most)
