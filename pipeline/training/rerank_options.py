@@ -57,8 +57,8 @@ class RerankOptions(TrainingOptions):
     held_out: int = 100
     max_tokens: int | None = None
     passage_tokens: int | None = None
-    optimizer: str = "muon"
-    rate: float = 1e-3
+    optimizer: str = "adamw"
+    rate: float = 2e-4
     dropout: float = 0.0
     batch_tokens: int = 2048
     evaluate_every: int = 500
