@@ -10,6 +10,7 @@ from transforms.errors import Damaged
 from transforms.index.vector import faiss_search
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.recut import StoredPassage, recut
+from transforms.models.identity import INT8
 from transforms.search.question_encoder import full_encoder
 from transforms.search.store import Store
 from transforms.storage import remedies
@@ -20,6 +21,9 @@ SAMPLE = 64
 LEAST_COSINE = 0.99
 #: A lower cosine may come from other tokens, so these are looked for.
 _SAME_COSINE = 0.9995
+#: The share of int8 vectors that are equal bit for bit if this CPU is of the kind that made them.
+#: All others are then damaged.
+_SAME_CPU = 0.5
 #: Allowed difference between the score of a passage in the index and its inner product.
 _TOLERANCE = 1e-3
 #: An approximate index may miss its recorded recall by this much on the sample.
@@ -68,14 +72,17 @@ def check_deeply(
     vectors = vectors_to_numpy(table.column("vector"))
     prompt = store.snapshot.identity.passage_prompt
     encoder = full_encoder(store.encoder)
-    cosines = _cosines(vectors, encoder.encode_texts(table.column("text").to_pylist(), prompt))
+    made = encoder.encode_texts(table.column("text").to_pylist(), prompt)
+    cosines, same = _cosines(vectors, made), _are_same(vectors, made)
+    exact = store.snapshot.identity.precision == INT8 and encoder.dtype == "int8"
     others = 0
     # A cosine that is NaN is low too.
-    for place in np.flatnonzero(~(cosines >= _SAME_COSINE)):
+    for place in np.flatnonzero(~(cosines >= _SAME_COSINE) | (exact & ~same)):
         again = _recut_vectors(store, int(chosen[place]))
         if len(again):
             others += 1
             cosines[place] = np.fmax(cosines[place], _cosines(vectors[[place]], again).max())
+            same[place] |= _are_same(vectors[[place]], again).any()
     damages = [
         Damaged(
             name,
@@ -87,6 +94,18 @@ def check_deeply(
         for name, cosine in zip(names, cosines, strict=True)
         if not cosine >= LEAST_COSINE
     ]
+    # On a CPU of another kind, hardly any vector has the same bits.
+    if exact and same.mean() >= _SAME_CPU:
+        damages += [
+            Damaged(
+                names[place],
+                None,
+                "the int8 vector of its text differs from the stored one, though those of "
+                f"{same.sum()} of {len(same)} passages are equal bit for bit",
+                remedies.NEW_STORE,
+            )
+            for place in np.flatnonzero(~same & (cosines >= LEAST_COSINE))
+        ]
     recall, index_damages = _check_index(store, chosen, vectors, names)
     return DeepReport(len(chosen), float(cosines.min()), recall, others), damages + index_damages
 
@@ -137,6 +156,16 @@ def _cosines(
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosines: npt.NDArray[np.float32] = (ours * theirs).sum(axis=1) / np.maximum(lengths, 1e-30)
     return cosines
+
+
+def _are_same(
+    stored: npt.NDArray[np.float32], made: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Return whether vectors are equal bit for bit, as float32 or as they are stored in float16."""
+    with np.errstate(over="ignore"):
+        narrow = made.astype(np.float16).astype(np.float32)
+    found: npt.NDArray[np.bool_] = (stored == made).all(axis=1) | (stored == narrow).all(axis=1)
+    return found
 
 
 def _check_index(
