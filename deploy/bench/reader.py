@@ -48,6 +48,7 @@ def train(data: Path, work: Path, model: str, minutes: float, changes: dict[str,
         epochs=_EPOCHS,
         held_out=0.01,
         patience=1_000,
+        evaluate_every=1_000,
         resume=(checkpoints / CHECKPOINT).exists(),
         **changes,
     )
@@ -86,7 +87,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=ReadOptions.rate)
     parser.add_argument("--optimizer", default=ReadOptions.optimizer)
     parser.add_argument("--batch-tokens", type=int, default=ReadOptions.batch_tokens)
-    parser.add_argument("--window-tokens", type=int, default=ReadOptions.window_tokens)
+    parser.add_argument("--window-tokens", type=int, default=128)
     parser.add_argument("--limit", type=int, help="dev questions to read (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()

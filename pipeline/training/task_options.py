@@ -154,10 +154,8 @@ class ReadOptions(TaskOptions):
     window_tokens: int | None = None
     held_out: float = 0.05
     epochs: float = 2.0
-    optimizer: str = "muon"
-    rate: float = 1e-3
+    rate: float = 5e-4
     dropout: float = 0.0
-    batch_tokens: int = 4096
     evaluate_every: int = 500
 
     def __post_init__(self) -> None:
