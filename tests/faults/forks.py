@@ -135,10 +135,11 @@ def while_searching(folder: Path, expected: list, seed: int, seconds: float) -> 
 
 def while_loading(folder: Path, expected: list, seed: int) -> None:
     """Fork while another thread imports what a model needs, and loads it."""
+    from transforms.search.question_encoder import full_encoder
     from transforms.search.store import Store
 
     store = Store.open(str(folder / "store"), dtype="float32")
-    loader = threading.Thread(target=lambda: store.encoder)
+    loader = threading.Thread(target=lambda: full_encoder(store.encoder))
     loader.start()
     time.sleep(random.Random(seed).uniform(0.0, 0.5))
     child = fork(lambda: check(store, expected, random.Random(seed)))
@@ -150,12 +151,13 @@ def _opened(folder: Path, expected: list, seed: int) -> tuple[Any, Any, list]:
     """A store that searched in all modes, a reranker, and what to rerank."""
     from tests.support.models import make_texts
     from transforms.models.options import Placement
+    from transforms.search.question_encoder import full_encoder
     from transforms.search.reranker import Reranker
     from transforms.search.store import Store
 
     store = Store.open(str(folder / "store"), dtype="float32")
     check(store, expected, random.Random(seed))
-    store.encoder.encode_texts(make_texts(200, seed=seed))
+    full_encoder(store.encoder).encode_texts(make_texts(200, seed=seed))
     ranker = Reranker(str(folder / "reranker"), Placement("cpu", "float32"))
     return store, ranker, [(text, text) for text in make_texts(4, seed=5)]
 
