@@ -186,6 +186,19 @@ def test_a_tagger_is_measured_on_words_and_on_spans(
     assert "place" in said
 
 
+def test_a_text_of_100_000_characters_is_measured(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens, tags = sentences(4_000, seed=4)
+    words = [word for some in tokens for word in some][:14_500]
+    known = [tag for some in tags for tag in some][:14_500]
+    assert len(" ".join(words)) > 90_000
+    file = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"tokens": [words], "tags": [known]}), file)
+    found = printed(capsys, "evaluate-task", str(made / "tagger"), str(file), *EXACT)
+    assert found["metrics"]["values"]["micro_f1"] > 0.25
+
+
 def test_rows_that_a_tagger_can_not_be_measured_on_are_refused(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

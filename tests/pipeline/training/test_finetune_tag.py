@@ -18,6 +18,7 @@ from pipeline.training.finetune_tag import finetune_tag
 from pipeline.training.task_options import TagOptions
 from tests.support.commands import printed
 from tests.support.models import WORDS, make_model
+from tests.support.raising import raises
 from tests.support.training import kill_at
 from transforms.errors import BadInput
 from transforms.models.options import Placement
@@ -215,3 +216,18 @@ def test_unknown_ways_are_refused(options: TagOptions, changes: dict[str, Any], 
     with pytest.raises(BadInput) as caught:
         replace(options, **changes)
     assert caught.value.option.startswith(named)
+
+
+def test_tags_of_the_validation_that_training_lacks_are_refused(
+    options: TagOptions, tmp_path: Path
+) -> None:
+    other = write_rows(tmp_path / "other.parquet", [(["music", "river"], ["O", "B-planet"])])
+    with raises(BadInput, "validation", other, "'B-planet'"):
+        finetune_tag(replace(options, validation=(other,)), quiet)
+    assert not options.output.exists()
+    spans = pa.table({"text": ["river", None], "spans": [[], []]})
+    kind = pa.list_(pa.struct({"start": pa.int64(), "end": pa.int64(), "type": pa.string()}))
+    nulls = tmp_path / "nulls.parquet"
+    pq.write_table(spans.set_column(1, "spans", pa.array([[], []], kind)), nulls)
+    with raises(BadInput, "data", nulls, "row 1"):
+        finetune_tag(replace(options, data=(nulls,), spans_column="spans"), quiet)

@@ -144,3 +144,16 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with raises(BadInput, "validation", problem="B-y"):
         later = write(tmp_path / "later.parquet", tokens=[["a"]], tags=[["B-y"]])
         read_tagged([later], "validation").codes(classes)
+
+
+def test_words_are_placed_as_by_a_comparison_of_all_windows() -> None:
+    tokenizer = Tokenizer(make_tokenizer().backend_tokenizer, 1)
+    text = " ".join([TEXT] * 40)
+    words = find_words(text)
+    for most, overlap in ((8, 4), (12, 6), (24, 0), (24, 11), (40, 20)):
+        windows = cut_windows(tokenizer, [text], most, overlap, offsets=True)
+        found = place_words(windows, [words])
+        pieces = windows.firsts[found.windows] + found.places - windows.prefix
+        last = windows.firsts + windows.lengths - windows.special - 1
+        edge = np.minimum(pieces - windows.firsts[:, None], last[:, None] - pieces)
+        assert np.array_equal(found.windows, edge.argmax(axis=0))

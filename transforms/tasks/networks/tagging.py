@@ -52,16 +52,31 @@ def place_words(windows: Windows, words: Sequence[Spans]) -> WordPlaces:
         inside = pieces < len(offsets)
         inside[inside] &= offsets[pieces[inside], 0] < spans[inside, 1]
         own = np.arange(firsts[text], firsts[text + 1])
-        # The distance of each piece to the nearer edge of each window; negative outside.
-        begin = windows.firsts[own][:, None]
-        edge = np.minimum(pieces - begin, begin + lengths[own][:, None] - 1 - pieces)
-        best = own[edge.argmax(axis=0)] if len(spans) else np.zeros(0, np.int64)
+        best = own[_farthest_from_edges(windows.firsts[own], lengths[own], pieces)]
         found_windows.append(np.where(inside, best, -1))
         found_places.append(pieces - windows.firsts[best] + windows.prefix)
     empty = np.zeros(0, np.int64)
     return WordPlaces(
         np.concatenate([empty, *found_windows]), np.concatenate([empty, *found_places])
     )
+
+
+def _farthest_from_edges(begins: Int64, lengths: Int64, pieces: Int64) -> Int64:
+    """Return for each piece of a text the window in which it is farthest from the edges.
+
+    Args:
+        begins: the first piece of each window, ascending.
+        lengths: the pieces of each window.
+        pieces: the pieces.
+    """
+    last = np.searchsorted(begins, pieces, side="right") - 1
+    # Only so many windows before the last one can have a piece.
+    step = int(np.diff(begins).min()) if len(begins) > 1 else int(lengths.max(initial=1))
+    count = -(-int(lengths.max(initial=1)) // max(step, 1))
+    chosen = np.maximum(last[None] - np.arange(count)[::-1, None], 0)
+    before, after = pieces - begins[chosen], begins[chosen] + lengths[chosen] - 1 - pieces
+    best: Int64 = chosen[np.minimum(before, after).argmax(axis=0), np.arange(len(pieces))]
+    return best
 
 
 @dataclass(frozen=True)
