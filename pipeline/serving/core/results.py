@@ -37,6 +37,11 @@ class SearchResult:
     results: list[Found]
     milliseconds: dict[str, float]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, and those of the results, as plain values."""
+        # `asdict` copies each value of each hit, which takes longer than to write them.
+        return vars(self) | {"results": [vars(each) for each in self.results]}
+
 
 def best_answer(result: SearchResult) -> dict[str, Any]:
     """Return the best span of the hits of the first question, and its hit; None without any."""

@@ -61,7 +61,7 @@ class ServedStore:
             hits = [await self._like(snapshot, request, candidates, access, clock)]
         else:
             hits = await self._ranked(snapshot, request.questions, candidates, clock)
-        every = [[asdict(hit) for hit in some] for some in hits]
+        every = [[dict(vars(hit)) for hit in some] for some in hits]
         if request.rerank is not None or request.read:
             with clock.stage("models"):
                 read = partial(self._read, request, options)
@@ -217,7 +217,7 @@ class ServedStore:
 
             last = options.offset + min(options.k, request.rerank)
             hits = rerank(hits, question, self.models.reranker)[options.offset : last]
-        found = [asdict(hit) for hit in hits]
+        found = [dict(vars(hit)) for hit in hits]
         if request.read:
             from transforms.search.reader import read_answers
 

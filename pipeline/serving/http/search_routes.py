@@ -21,7 +21,7 @@ router = APIRouter(route_class=StrictRoute, responses=PROBLEMS)
 async def search(body: SearchBody, context: Shared, access: Rights) -> Response:
     """Find the documents nearest to a question, to several questions, or to other documents."""
     found = await context.service.search(body.request(), body.store, access)
-    return reply(asdict(found))
+    return reply(found.to_dict())
 
 
 @router.post("/answer", response_model=BestAnswerReply, tags=["search"])

@@ -79,7 +79,7 @@ def make_tools(service: Service, scrub: Callable[[str], str], rights: Rights) ->
         request = _request(scrub, question, k, mode, where)
         with_rights = _access(scrub, rights, context)
         found = await _anticipated(scrub, service.search(request, store, with_rights))
-        return SearchReply.model_validate(_plain(asdict(found)))
+        return SearchReply.model_validate(_plain(found.to_dict()))
 
     if service.models.reads:
 
