@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline.training.options import PretrainOptions
 from pipeline.training.reports import reporter, resume, write_records
 from pipeline.training.timed_log import timed_log
@@ -175,8 +173,7 @@ def pretrain(options: PretrainOptions, log: Callable[[str], object] = print) -> 
     result = PretrainingResult.from_state(options.output, state, unigram)
     if options.model is not None and options.average < 1:
         network.mix(read_model(options.model)[1], options.average)
-        with torch.inference_mode():
-            found: dict[str, Any] = objective.evaluate(held_out)
+        found: dict[str, Any] = objective.evaluate(held_out)
         result = replace(result, **found)
 
     def write_extra(folder: Path) -> None:

@@ -171,6 +171,7 @@ class PretrainingObjective:
             loss = loss + more
         return loss, parts
 
+    @torch.inference_mode()
     def evaluate(self, batches: Sequence[PretrainingBatch]) -> dict[str, float]:
         """Measure held-out batches.
 
