@@ -140,7 +140,8 @@ def test_what_is_no_head_has_no_kind(made: Path, albert: Path, tmp_path: Path) -
 
 
 def test_a_dtype_that_a_classifier_lacks_is_refused(made: Path) -> None:
-    with raises(BadInput, "dtype", "float16"):
-        TextClassifier(str(made / "classifier"), Placement("cpu", "float16"))
+    for dtype in ("float16", "int8"):
+        with raises(BadInput, "dtype", dtype):
+            TextClassifier(str(made / "classifier"), Placement("cpu", dtype))
     classifier = TextClassifier(str(made / "classifier"), Placement("cpu", "float32"))
     assert classifier.scores([]).shape == (0, 2)

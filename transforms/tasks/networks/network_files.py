@@ -239,7 +239,7 @@ def load_network(folder: str, task: str, placement: Placement) -> tuple[NetworkS
 def _resolved(placement: Placement) -> Placement:
     from transforms.training.student import resolve_training_placement
 
-    if placement.dtype == "float16":
+    if placement.dtype not in ("auto", "float32", "bfloat16"):
         problem = "is no dtype of a network with a head"
         raise BadInput("dtype", placement.dtype, problem, "Give float32 or bfloat16")
     return resolve_training_placement(placement.device, placement.dtype)
