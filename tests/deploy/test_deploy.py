@@ -52,7 +52,7 @@ def test_a_dockerfile_is_clean_pinned_and_runs_as_no_root(path: Path) -> None:
     assert users[-1:] != ["0"]
 
 
-@pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*YAML, *DEPLOY.glob("serve/*.yaml")], ids=lambda path: path.name)
 def test_yaml_is_clean_and_says_whether_it_was_run(path: Path) -> None:
     pytest.importorskip("yamllint")
     rules = "{extends: default, rules: {line-length: {max: 110}}}"
