@@ -19,9 +19,9 @@ from transforms.encoder.network import Layout
 #: The largest size of each state before two products of a layer, float32 ``[hidden]`` each.
 Peaks = tuple[torch.Tensor, torch.Tensor]
 
-#: Bytes of the feed-forward states of some rows that are computed at once, so that they stay in a
-#: core's cache; and bounds of the number of these rows.
-_BYTES, _FEWEST, _MOST = 768 << 10, 64, 256
+#: Rows that go through the products before and after attention at once. Fewer would read the
+#: weights more often, more would leave the cache.
+_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,14 @@ class Int8Layer:
         self, states: torch.Tensor, layout: Layout, workspace: torch.Tensor
     ) -> torch.Tensor:
         """Return the new states, float32 ``[tokens, hidden]``; the given ones are overwritten."""
-        rows = _rows_at_once(len(self.expand.bias))
-        scratch = states.new_empty(min(rows, len(states)), states.shape[1])
+        scratch = states.new_empty(min(_ROWS, len(states)), states.shape[1])
         kind = torch.bfloat16 if self.by_products else torch.float32
         mixed = states.new_empty(len(states), len(self.mix.bias), dtype=kind)
-        for some, out in zip(torch.split(states, rows), torch.split(mixed, rows), strict=True):
+        for some, out in zip(torch.split(states, _ROWS), torch.split(mixed, _ROWS), strict=True):
             out.copy_(self.mix(self.mix.quantize(some, scratch[: len(some)])))
         attended = self._attend(mixed, layout, workspace)
         for some, weighed in zip(
-            torch.split(states, rows), torch.split(attended, rows), strict=True
+            torch.split(states, _ROWS), torch.split(attended, _ROWS), strict=True
         ):
             self.output.add_to(some, self.output.quantize(weighed, weighed))
             normed = self.attention_norm(some)
@@ -121,11 +120,6 @@ class Int8Layer:
                 block[place].copy_(found[0])
         attended[last:] = 0
         return attended
-
-
-def _rows_at_once(width: int) -> int:
-    """Return a multiple of 32, given the width of the feed-forward states."""
-    return max(_FEWEST, min(_MOST, _BYTES // (4 * width) // 32 * 32))
 
 
 def _activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
