@@ -106,9 +106,7 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL])
     parser.add_argument("--shape-only", nargs="*", default=[], metavar="MODEL")
-    parser.add_argument(
-        "--sample", type=int, default=2_000, help="questions"
-    )
+    parser.add_argument("--sample", type=int, default=2_000, help="questions")
     parser.add_argument("--texts", type=int, default=200, help="passages to time")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
