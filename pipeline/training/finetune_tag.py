@@ -18,6 +18,7 @@ from pipeline.training.task_training import (
     train_windows,
     write,
 )
+from transforms.errors import BadInput
 from transforms.tasks.data.augmentation import near_words
 from transforms.tasks.data.tag_augmentation import augment_tagged
 from transforms.tasks.data.tag_rows import TagRows, learn_tags, read_tagged
@@ -63,13 +64,17 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
     rows = read(options.data, "data")
     if rows.repaired:
         tell(f"{rows.repaired} tags I- that continue no entity are read as B-")
+    # Before rows are held out: all rows of a rare type may be among these.
+    classes = learn_tags(rows)
     if options.validation:
         asked = read(options.validation, "validation")
     else:
         groups = np.zeros(len(rows), np.int64)
         kept, held_out = split_rows(groups, options.held_out, options.seed)
+        if not len(held_out):
+            problem = "has one row only, so that none can be held out"
+            raise BadInput("data", rows.source, problem, "Add rows, or give --validation")
         rows, asked = rows.take(kept), rows.take(held_out)
-    classes = learn_tags(rows)
     codes = rows.codes(classes)
     asked.codes(classes)
     opened = open_network(options, "tag", classes)

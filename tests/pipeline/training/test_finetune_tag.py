@@ -231,3 +231,21 @@ def test_tags_of_the_validation_that_training_lacks_are_refused(
     pq.write_table(spans.set_column(1, "spans", pa.array([[], []], kind)), nulls)
     with raises(BadInput, "data", nulls, "row 1"):
         finetune_tag(replace(options, data=(nulls,), spans_column="spans"), quiet)
+
+
+def test_a_type_of_one_row_is_learnt_wherever_the_row_falls(
+    options: TagOptions, tmp_path: Path
+) -> None:
+    rows = [*sample(9, 0), (["music", "river"], ["O", "B-planet"])]
+    few = replace(options, data=(write_rows(tmp_path / "few.parquet", rows),), held_out=0.5)
+    for seed in range(3):
+        changed = replace(few, seed=seed, steps=1, work=tmp_path / f"work-{seed}")
+        finetune_tag(changed, quiet)
+        head = json.loads((options.output / "head.json").read_text())
+        assert "B-planet" in head["classes"]["names"]
+
+
+def test_one_row_can_not_be_held_out(options: TagOptions, tmp_path: Path) -> None:
+    one = write_rows(tmp_path / "one.parquet", [(["music", "river"], ["O", "B-place"])])
+    with raises(BadInput, "data", one, "one row only"):
+        finetune_tag(replace(options, data=(one,)), quiet)

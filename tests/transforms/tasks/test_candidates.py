@@ -57,6 +57,10 @@ def test_a_window_of_an_answer_is_the_answer_that_was_found() -> None:
     found = label_candidates([(pairs, np.arange(2), mined)], [set()])
     assert found.positives == [[5, 3], [4]]
     assert found.negatives == [[6, 1], [6]]
+    for number in range(30):
+        for group in draw_groups(found, 3, 0, 1, number):
+            # Neither the answer that was found nor the whole passage is drawn at random.
+            assert not {0, 3} & set(group.texts[1:]) or group.question == 1
 
 
 def test_corpora_do_not_share_negatives() -> None:

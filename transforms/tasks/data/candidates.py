@@ -45,6 +45,8 @@ class Candidates:
         relevant: how many passages answer it, found or not.
         pools: numbers of texts to draw further negatives from; a pool for each corpus.
         corpora: the corpus of each question.
+        known: the keys of all texts that answer each question, also of whole passages of which a
+            search found a part.
         keys: equal for texts that are the same but for case and white space, ``[texts]``.
     """
 
@@ -56,6 +58,7 @@ class Candidates:
     relevant: list[int]
     pools: list[Int64]
     corpora: list[int]
+    known: list[set[int]]
     keys: Int64
 
     def __len__(self) -> int:
@@ -125,7 +128,7 @@ def label_candidates(
         corpora: pairs, the numbers of some questions, and what was found for these questions.
         left_out: the passages of each corpus that are no negatives.
     """
-    joined = Candidates([], [], [], [], [], [], [], [], np.empty(0, np.int64))
+    joined = Candidates([], [], [], [], [], [], [], [], [], np.empty(0, np.int64))
     numbers: dict[str, int] = {}
     keys: list[int] = []
     for number, ((pairs, questions, mined), hidden) in enumerate(
@@ -153,6 +156,7 @@ def label_candidates(
             joined.ranked.append([first + text for text in ranked])
             joined.relevant.append(len(relevant))
             joined.corpora.append(number)
+            joined.known.append(known)
     joined_keys = np.asarray(keys, np.int64)
     return Candidates(**{**vars(joined), "keys": joined_keys})
 
@@ -211,8 +215,7 @@ def _draw(
 ) -> dict[int, None]:
     """Draw texts of a question's corpus that don't answer it."""
     pool = candidates.pools[candidates.corpora[question]]
-    answers = {int(candidates.keys[text]) for text in candidates.positives[question]}
-    taken = answers | {int(candidates.keys[text]) for text in drawn}
+    taken = candidates.known[question] | {int(candidates.keys[text]) for text in drawn}
     some: dict[int, None] = {}
     # Most draws are free. Only a small pool is searched whole.
     tries = pool[rng.integers(len(pool), size=4 * count)] if len(pool) else pool
