@@ -28,7 +28,9 @@ _EARLY_SECONDS = 10.0
 
 
 @contextmanager
-def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iterator[None]:
+def show_progress(
+    paths: SegmentPaths, parts: int, done: int, rows: int, last: str = "indexing"
+) -> Iterator[None]:
     """Show the progress of a job until the block ends.
 
     Parts are counted by their markers, on any runner. Passages and tokens are those of this
@@ -39,11 +41,12 @@ def show_progress(paths: SegmentPaths, parts: int, done: int, rows: int) -> Iter
         parts: number of parts of the segment.
         done: number of parts that are finished already.
         rows: number of input rows to embed, for an estimate before the first part is finished.
+        last: what the job does when all parts are finished.
     """
     # `run_pipeline` replaces sys.stderr later; this is the real one.
     stream = sys.stderr
     console = Console(file=stream)
-    line = ProgressLine(parts, done, rows, dataclasses.replace(COUNTERS))
+    line = ProgressLine(parts, done, rows, dataclasses.replace(COUNTERS), last)
     stop = threading.Event()
     period = _TERMINAL_SECONDS if console.is_terminal else _PLAIN_SECONDS
 
@@ -82,8 +85,10 @@ def _one_line(text: str) -> Text:
 class ProgressLine:
     """Text of the progress line, from counts and the time since the object was made."""
 
-    def __init__(self, parts: int, done: int, rows: int, before: Counters) -> None:
-        self.parts_done = done
+    def __init__(
+        self, parts: int, done: int, rows: int, before: Counters, last: str = "indexing"
+    ) -> None:
+        self.parts_done, self._last = done, last
         self._parts, self._done_before = parts, done
         self._rows, self._before = rows, before
         self._start = time.monotonic()
@@ -99,10 +104,10 @@ class ProgressLine:
             words.append(f"{passages:,} passages")
             words.append(f"{tokens / max(seconds, 1e-9):,.0f} tokens/s")
         elif self.parts_done < self._parts:
-            words.append("starting" if self.parts_done == self._done_before else "embedding")
+            words.append("starting" if self.parts_done == self._done_before else "working")
         share = self._share(now.rows - self._before.rows)
         if self.parts_done == self._parts:
-            words.append("indexing")
+            words.append(self._last)
         elif share and seconds >= _EARLY_SECONDS:
             words.append(f"{duration(seconds / share - seconds)} left")
         words.append(f"{duration(seconds)} so far")

@@ -67,6 +67,8 @@ def run(options: EvaluateTaskOptions) -> TaskEvaluation:
     if task not in _MEASURES:
         problem = f"has a head for the task {task[:40]!r}, which is not measured"
         remedy = f"Name a head for one of {', '.join(_MEASURES)}"
+        if task == "rerank":
+            remedy = "Measure it with albeam evaluate STORE QUESTIONS --rerank N --reranker HEAD"
         raise BadInput("head", options.head, problem, remedy)
     if options.store is not None and task != "vector":
         problem = "has vectors, and a network reads texts"

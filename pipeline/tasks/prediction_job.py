@@ -45,6 +45,6 @@ def write_predictions(
         predicted = source.predict(pipeline, paths, pending)
         _ = predicted | "WriteParts" >> write.with_resource_hints(**hints)
         rows = sum(plan.parts[number].rows for number in pending)
-        with show_progress(paths, len(plan.parts), len(done), rows):
+        with show_progress(paths, len(plan.parts), len(done), rows, "finishing"):
             run_pipeline(pipeline)
     return paths, complete_parts(paths, len(plan.parts), ()), len(done)

@@ -156,7 +156,8 @@ class Trainer:
         for batch in self.batches(state.step):
             state.seconds = before + time.monotonic() - started
             progress = schedule.progress(state.step, state.seconds)
-            if progress >= 1 or state.stale > schedule.patience or interrupted():
+            tired = state.stale >= max(1, schedule.patience)
+            if progress >= 1 or tired or interrupted():
                 break
             loss, detail = self.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]

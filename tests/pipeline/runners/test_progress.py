@@ -37,6 +37,14 @@ def test_the_line_has_parts_passages_speed_and_time_left() -> None:
     )
 
 
+def test_a_job_without_an_index_says_what_it_does_last() -> None:
+    line = ProgressLine(2, 0, 10, Counters(), "finishing")
+    line.parts_done = 1
+    assert line.text(Counters(), 5) == "1 of 2 parts, working, 5s so far"
+    line.parts_done = 2
+    assert line.text(Counters(), 6) == "2 of 2 parts, finishing, 6s so far"
+
+
 def test_a_resumed_run_counts_its_own_parts() -> None:
     line = ProgressLine(parts=4, done=3, rows=100, before=Counters())
     assert line.text(Counters(1, 50, 50, 5_000), 10) == (

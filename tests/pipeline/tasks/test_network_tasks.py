@@ -145,3 +145,11 @@ def test_a_dtype_that_a_classifier_lacks_is_refused(made: Path) -> None:
             TextClassifier(str(made / "classifier"), Placement("cpu", dtype))
     classifier = TextClassifier(str(made / "classifier"), Placement("cpu", "float32"))
     assert classifier.scores([]).shape == (0, 2)
+
+
+def test_a_reranker_is_measured_by_another_command(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "head.json").write_text('{"kind": "network", "task": "rerank"}')
+    assert main(["evaluate-task", str(tmp_path), str(made / "data.parquet")]) == 2
+    assert "albeam evaluate STORE QUESTIONS --rerank N" in capsys.readouterr().err
