@@ -8,9 +8,11 @@ from typing import Any
 from pipeline.bench.arguments import bench_arguments
 from pipeline.bench.commands import run_bench
 from pipeline.command_line.argument_parser import Parser, Version
-from pipeline.command_line.argument_types import whole_number
 from pipeline.command_line.exit_codes import EPILOG
-from pipeline.command_line.shared_arguments import model_argument, model_options, store_argument
+from pipeline.command_line.shared_arguments import store_argument
+from pipeline.compression.arguments import compress_arguments
+from pipeline.compression.commands import run_compress
+from pipeline.demo_command import demo_arguments, run_demo
 from pipeline.evaluation.arguments import compare_arguments, evaluate_arguments
 from pipeline.evaluation.commands import run_compare, run_evaluate
 from pipeline.ingest.arguments import embed_arguments, plan_arguments, watch_arguments
@@ -64,31 +66,6 @@ from pipeline.training.task_arguments import (
     similar_training_arguments,
     tag_training_arguments,
 )
-
-
-def demo_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``albeam demo``."""
-    parser.add_argument(
-        "--store", default="demo-store", help="folder of the store (default: demo-store)"
-    )
-    parser.add_argument(
-        "--corpus",
-        default="demo-corpus",
-        help="folder of the Parquet input that the demo writes (default: demo-corpus)",
-    )
-    model_argument(parser)
-    parser.add_argument(
-        "--limit", type=whole_number, metavar="N", help="embed only N documents (default: all)"
-    )
-
-
-def run_demo(arguments: Any) -> None:
-    """Run ``albeam demo``."""
-    from pipeline.demo import run
-
-    run(
-        model_options(arguments), arguments.corpus, arguments.store, arguments.limit, arguments.json
-    )
 
 
 def _never(_: Any) -> bool:
@@ -231,6 +208,12 @@ COMMANDS: dict[str, Command] = {
         "train a model to tell how similar two texts are",
         similar_training_arguments,
         run_finetune_similar,
+        resumes=True,
+    ),
+    "compress": Command(
+        "make a model smaller: fewer heads, inner units and layers",
+        compress_arguments,
+        run_compress,
         resumes=True,
     ),
     "bench": Command(

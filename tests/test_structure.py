@@ -36,6 +36,7 @@ TRANSFORMS: dict[str, set[str]] = {
         *("catalog", "encoder", "evaluation", "ingest", "models", "runtime", "storage"),
         *("training", "transactions"),
     },
+    "compression": {"training", "encoder"},
 }
 #: Which slices each slice of ``pipeline`` may import; any may import ``transforms``.
 PIPELINE: dict[str, set[str]] = {
@@ -47,13 +48,14 @@ PIPELINE: dict[str, set[str]] = {
     "evaluation": {"search", "command_line"},
     "training": {"command_line"},
     "tasks": {"runners", "command_line"},
+    "compression": {"training", "command_line"},
     "serving": {"command_line"},
     "bench": {"ingest", "command_line"},
 }
 #: Modules outside the packages, which may import any package.
 LOOSE = {
     *("transforms.errors", "pipeline.__main__", "pipeline.cli", "pipeline.parser"),
-    "pipeline.demo",
+    *("pipeline.demo", "pipeline.demo_command"),
 }
 #: Last words of the names of modules that a command of their slice imports, and that are not its
 #: logic.
@@ -73,6 +75,7 @@ OWNERS = {
     "sklearn": ("transforms/tasks/",),
     "torch": (
         *("transforms/encoder/", "transforms/training/", "transforms/tasks/"),
+        *("transforms/compression/", "pipeline/compression/"),
         *("transforms/runtime/devices",),
         *("transforms/runtime/cpu_pool", "transforms/index/vector/kmeans"),
         *("transforms/search/cross_encoders", "pipeline/bench/"),

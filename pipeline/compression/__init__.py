@@ -1,0 +1,1 @@
+"""``albeam compress`` and its kin."""

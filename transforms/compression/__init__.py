@@ -1,0 +1,1 @@
+"""Smaller models: pruning, and what it costs in quality."""
