@@ -61,11 +61,17 @@ setup(
         # A service over HTTP; mcp is the protocol that language models use.
         "serve": [
             "fastapi>=0.120",
+            "httptools>=0.6",
             "mcp>=2",
+            "orjson>=3.10",
             "prometheus-client>=0.22",
             "pydantic>=2.10",
             "uvicorn>=0.35",
+            "uvloop>=0.21",
         ],
+        # What albeam export writes, and the engines that run it.
+        "onnx": ["onnx>=1.19", "onnxruntime>=1.23", "onnxscript>=0.5"],
+        "openvino": ["onnx>=1.19", "openvino>=2025.3"],
         "tasks": ["nervaluate>=1.2", "scikit-learn>=1.7", "scipy>=1.14", "threadpoolctl>=3.1"],
         # The peers of `albeam bench`; one that is missing is a row that says so.
         "bench": [

@@ -36,7 +36,7 @@ TRANSFORMS: dict[str, set[str]] = {
         *("catalog", "encoder", "evaluation", "ingest", "models", "runtime", "storage"),
         *("training", "transactions"),
     },
-    "compression": {"training", "encoder"},
+    "compression": {"training", "encoder", "models"},
 }
 #: Which slices each slice of ``pipeline`` may import; any may import ``transforms``.
 PIPELINE: dict[str, set[str]] = {

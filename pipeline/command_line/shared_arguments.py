@@ -12,6 +12,7 @@ from transforms.models.options import (
     DEFAULT_MODEL,
     DEVICES,
     DTYPES,
+    ENGINES,
     ModelOptions,
     Placement,
 )
@@ -69,6 +70,17 @@ def placement_arguments(parser: Container) -> None:
         choices=DTYPES,
         default=Placement.dtype,
         help="dtype of the model's linear layers (default: %(default)s)",
+    )
+
+
+def engine_argument(parser: Container) -> None:
+    """Add the engine that computes the vectors of passages."""
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=Placement.engine,
+        help="what computes the vectors: torch, or onnx or openvino with a folder of albeam export "
+        "as --model (default: %(default)s: onnx for such a folder, else torch)",
     )
 
 

@@ -5,6 +5,7 @@ import argparse
 from pipeline.command_line.argument_types import seconds, whole_number
 from pipeline.command_line.shared_arguments import (
     Container,
+    engine_argument,
     lexical_arguments,
     model_arguments,
     placement_arguments,
@@ -128,6 +129,7 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     vectors.add_argument("--recall-questions", help=argparse.SUPPRESS)
     _part_argument(parser)
     placement_arguments(parser)
+    engine_argument(parser)
     runner_argument(parser)
 
 
@@ -163,6 +165,7 @@ def _running_arguments(parser: argparse.ArgumentParser) -> Container:
     """Add the options of the run itself, and return their group."""
     running = parser.add_argument_group("running")
     placement_arguments(running)
+    engine_argument(running)
     _part_argument(running)
     return running
 

@@ -72,7 +72,7 @@ def _embed_options(arguments: Any) -> EmbedOptions:
             parse_names("exclude_columns", arguments.exclude_columns),
         ),
         stride=arguments.stride,
-        placement=Placement(arguments.device, arguments.dtype),
+        placement=Placement(arguments.device, arguments.dtype, arguments.engine),
         vector_dtype=arguments.vector_dtype,
         index=index_options(arguments),
         rows_per_part=arguments.rows_per_part,

@@ -13,7 +13,7 @@ from transforms.catalog.leases import renew_claims
 from transforms.catalog.parts import rejected_ids
 from transforms.catalog.segment import SegmentInfo
 from transforms.catalog.snapshot import snapshot_of
-from transforms.encoder.encoder import load_encoder
+from transforms.encoder.load import load_passage_encoder
 from transforms.index.lexical.build import choose_language
 from transforms.index.vector.index_files import write_questions
 from transforms.index.vector.plan import IndexContext, reusable_indexes
@@ -76,6 +76,6 @@ def _index_context(job: ResolvedJob, difference: Difference) -> IndexContext:
     if job.options.recall_questions is None:
         return IndexContext(reusable)
     questions = recall_questions(job.options.recall_questions)
-    encoder = load_encoder(job.model, job.placement)
+    encoder = load_passage_encoder(job.model, job.placement)
     vectors = encoder.encode_texts(questions, job.identity.query_prompt)
     return IndexContext(reusable, write_questions(difference.paths, vectors))

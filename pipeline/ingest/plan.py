@@ -12,7 +12,7 @@ from pipeline.ingest.options import PlanOptions
 from pipeline.ingest.resolve import new_pipeline, resolve
 from transforms.catalog.parts import PartFormat
 from transforms.catalog.plan import Plan
-from transforms.encoder.encoder import load_encoder
+from transforms.encoder.load import load_passage_encoder
 from transforms.index.vector.faiss_factory import kind_of
 from transforms.index.vector.faiss_search import EXACT
 from transforms.index.vector.plan import max_shard_rows
@@ -110,7 +110,7 @@ def run(options: PlanOptions) -> PlanReport:
     listing = input_files.find_inputs(job.inputs)
     survey = survey_input(list(listing.files), embed.columns)
     form = PartFormat(identity, embed.vector_dtype, survey.schema)
-    encoder = load_encoder(job.model, job.placement)
+    encoder = load_passage_encoder(job.model, job.placement)
     sample = take_sample(survey, job.tokenizer, job.passages, encoder, form, _SECONDS)
     plan = plan_parts(survey, embed.rows_per_part, job.rate)
     rows = options.rows or survey.rows

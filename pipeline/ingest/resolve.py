@@ -59,7 +59,8 @@ class ResolvedJob:
     @property
     def pinned_model(self) -> ModelOptions:
         """Options by which workers find this very model, or fail."""
-        return options_for(self.identity)
+        exported = self.model.exported is not None
+        return options_for(self.identity, self.model.folder if exported else None)
 
     @property
     def rate(self) -> float:
@@ -72,7 +73,9 @@ class ResolvedJob:
         Each worker resolves ``auto`` for itself.
         """
         wanted = self.options.placement
-        handler = AlbertEmbeddingHandler(self.pinned_model, wanted.device, wanted.dtype)
+        handler = AlbertEmbeddingHandler(
+            self.pinned_model, wanted.device, wanted.dtype, engine=wanted.engine
+        )
         embed, labels = EmbedPassages(handler.for_tables()), self.labels()
         return embed if labels is None else "Embed" >> embed | "Label" >> labels
 

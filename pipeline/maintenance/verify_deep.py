@@ -10,7 +10,7 @@ from transforms.errors import Damaged
 from transforms.index.vector import faiss_search
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.recut import StoredPassage, recut
-from transforms.models.identity import INT8
+from transforms.models.identity import INT8, ONNX_INT8
 from transforms.search.question_encoder import full_encoder
 from transforms.search.store import Store
 from transforms.storage import remedies
@@ -19,6 +19,8 @@ from transforms.storage.vectors import vectors_to_numpy
 SAMPLE = 64
 #: Either embedding may have used bfloat16, which changes the vectors of some models by this much.
 LEAST_COSINE = 0.99
+#: Vectors of an exported int8 file are compared with those of the float weights.
+_LEAST_OF_ONNX_INT8 = 0.9
 #: A lower cosine may come from other tokens, so these are looked for.
 _SAME_COSINE = 0.9995
 #: The share of int8 vectors that are equal bit for bit if this CPU is of the kind that made them.
@@ -74,7 +76,9 @@ def check_deeply(
     encoder = full_encoder(store.encoder)
     made = encoder.encode_texts(table.column("text").to_pylist(), prompt)
     cosines, same = _cosines(vectors, made), _are_same(vectors, made)
-    exact = store.snapshot.identity.precision == INT8 and encoder.dtype == "int8"
+    precision = store.snapshot.identity.precision
+    least = _LEAST_OF_ONNX_INT8 if precision == ONNX_INT8 else LEAST_COSINE
+    exact = precision == INT8 and encoder.dtype == "int8"
     others = 0
     # A cosine that is NaN is low too.
     for place in np.flatnonzero(~(cosines >= _SAME_COSINE) | (exact & ~same)):
@@ -87,12 +91,11 @@ def check_deeply(
         Damaged(
             name,
             None,
-            f"the vector of its text has cosine {cosine:.4f} with the stored one, below "
-            f"{LEAST_COSINE}",
+            f"the vector of its text has cosine {cosine:.4f} with the stored one, below {least}",
             remedies.NEW_STORE,
         )
         for name, cosine in zip(names, cosines, strict=True)
-        if not cosine >= LEAST_COSINE
+        if not cosine >= least
     ]
     # On a CPU of another kind, hardly any vector has the same bits.
     if exact and same.mean() >= _SAME_CPU:
@@ -104,7 +107,7 @@ def check_deeply(
                 f"{same.sum()} of {len(same)} passages are equal bit for bit",
                 remedies.NEW_STORE,
             )
-            for place in np.flatnonzero(~same & (cosines >= LEAST_COSINE))
+            for place in np.flatnonzero(~same & (cosines >= least))
         ]
     recall, index_damages = _check_index(store, chosen, vectors, names)
     return DeepReport(len(chosen), float(cosines.min()), recall, others), damages + index_damages

@@ -22,7 +22,8 @@ from transforms.encoder.encoding import NON_FINITE, Encoding, checked_vectors, f
 from transforms.encoder.network import pool
 from transforms.encoder.out_of_memory import is_out_of_memory, release_memory
 from transforms.encoder.placement import resolve_placement
-from transforms.encoder.reference import MIN_COSINE, probe_ids, reference_vectors, smallest_cosine
+from transforms.encoder.probes import MIN_COSINE, probe_ids, smallest_cosine
+from transforms.encoder.reference import reference_vectors
 from transforms.errors import BadInput
 from transforms.models.model_files import refusing
 from transforms.models.options import Placement
@@ -267,8 +268,12 @@ def load_encoder(model: Model, placement: Placement) -> Encoder:
     """Load a model that is ready to embed.
 
     Raises:
-        BadInput: the weights are incomplete, the tokenizer is another model's, CUDA is missing, or
-            no backend reproduces the plain model's vectors.
+        BadInput: the weights are incomplete, the tokenizer is another model's, CUDA is missing, no
+            backend reproduces the plain model's vectors, or the model has an exported file instead
+            of weights.
     """
+    if model.exported is not None:
+        problem = "has no weights: albeam export wrote it, and this needs torch"
+        raise BadInput("model", model.folder, problem, f"Give {model.identity.name}")
     with refusing(model.identity.name, "can't be loaded"), loading():
         return Encoder(model, placement)

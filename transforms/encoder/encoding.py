@@ -1,6 +1,6 @@
 """What encoders have in common, with torch or without: their results and their methods."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,6 +52,20 @@ class TextEncoder(Protocol):
 
     def encode(self, tokens: pa.ListArray) -> Encoding:
         """Return the vectors of framed token ids, ``list<int32>`` without empty rows."""
+
+
+class PassageEncoder(TextEncoder, Protocol):
+    """A loaded model that embeds the passages of a run, and tells how far it is."""
+
+    def encode(
+        self, tokens: pa.ListArray, progress: Callable[[int, int], None] | None = None
+    ) -> Encoding:
+        """Return the vectors as `TextEncoder` does.
+
+        Args:
+            tokens: ``list<int32>`` without nulls and without empty rows.
+            progress: called after each batch with its numbers of rows and tokens.
+        """
 
 
 def frame_texts(

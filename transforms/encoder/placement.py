@@ -4,6 +4,7 @@ import logging
 import os
 from dataclasses import replace
 
+from transforms.encoder.engines.placement import check_engine, place_exported
 from transforms.encoder.layer_parts import can_fuse
 from transforms.errors import BadInput
 from transforms.models.identity import FLOAT, INT8
@@ -21,8 +22,12 @@ def resolve_placement(placement: Placement, model: Model) -> Placement:
     int8 is replaced by float32.
 
     Raises:
-        BadInput: CUDA is requested but not available, or int8 for a GPU or another family.
+        BadInput: CUDA is requested but not available, int8 for a GPU or another family, or an
+            engine that does not run the model.
     """
+    if model.exported is not None:
+        return place_exported(placement, model)
+    check_engine(placement, model)
     device = resolve_device(placement.device)
     if placement.dtype == "int8":
         return Placement(device, _int8_or_float32(model, device))
@@ -54,6 +59,8 @@ def _int8_or_float32(model: Model, device: str) -> str:
 
 def with_precision(model: Model, placement: Placement) -> Model:
     """Return the model with the precision that its passages have in a resolved placement."""
+    if model.exported is not None:
+        return model
     precision = INT8 if placement.dtype == "int8" else FLOAT
     return replace(model, identity=replace(model.identity, precision=precision))
 

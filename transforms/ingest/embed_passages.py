@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from transforms.encoder.encoder import Encoder, load_encoder
+from transforms.encoder.encoding import PassageEncoder
+from transforms.encoder.load import load_passage_encoder
 from transforms.errors import BadInput
 from transforms.ingest.part_tables import count_tokens
 from transforms.ingest.read_parts import reject_reasons
@@ -26,13 +27,13 @@ from transforms.storage.schema import METRICS, REJECT, TOKENS, VECTOR
 from transforms.storage.vectors import vectors_to_arrow
 
 
-class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
+class _EncoderHandler(ModelHandler[Any, Any, PassageEncoder]):
     def __init__(self, model: ModelOptions, placement: Placement) -> None:
         super().__init__()
         self._options = model
         self._placement = placement
 
-    def load_model(self) -> Encoder:
+    def load_model(self) -> PassageEncoder:
         """Load the encoder, once in each worker process; its threads share it.
 
         Raises:
@@ -47,8 +48,9 @@ class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
                 f"can't be loaded on the worker {platform.node()}: {error}",
                 "Put the model at the same place on every worker, or give a hub name",
             ) from error
-        encoder = load_encoder(model, self._placement)
-        _check_precision(encoder, self._options)
+        encoder = load_passage_encoder(model, self._placement)
+        if model.exported is None:
+            _check_precision(encoder, self._options)
         COUNTERS.add_load()
         return encoder
 
@@ -57,7 +59,7 @@ class _EncoderHandler(ModelHandler[Any, Any, Encoder]):
         return METRICS
 
 
-def _check_precision(encoder: Encoder, options: ModelOptions) -> None:
+def _check_precision(encoder: PassageEncoder, options: ModelOptions) -> None:
     """Raise BadInput if the vectors of a run would not all have its precision."""
     wanted = options.expected and options.expected.precision
     if wanted and (wanted == INT8) != (encoder.dtype == "int8"):
@@ -87,6 +89,7 @@ class AlbertEmbeddingHandler(_EncoderHandler):
         prompt: str | None = None,
         min_batch_size: int = 1,
         max_batch_size: int = 256,
+        engine: str = "auto",
     ) -> None:
         """Describe a model; `load_model` loads it.
 
@@ -97,16 +100,17 @@ class AlbertEmbeddingHandler(_EncoderHandler):
             prompt: text before each text; the model's passage prompt by default.
             min_batch_size: the fewest texts in a batch of RunInference.
             max_batch_size: the most texts in a batch of RunInference.
+            engine: ``auto``, ``torch``, ``onnx`` or ``openvino``.
         """
         options = model if isinstance(model, ModelOptions) else ModelOptions(model)
-        super().__init__(options, Placement(device, dtype))
+        super().__init__(options, Placement(device, dtype, engine))
         self._prompt = prompt
         self._batching = {"min_batch_size": min_batch_size, "max_batch_size": max_batch_size}
 
     def run_inference(
         self,
         batch: Sequence[str | None],
-        model: Encoder,
+        model: PassageEncoder,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> Iterable[PredictionResult]:
         """Embed a batch of texts.
@@ -149,7 +153,7 @@ class AlbertTableHandler(_EncoderHandler):
     def run_inference(
         self,
         batch: pa.Table,
-        model: Encoder,
+        model: PassageEncoder,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> Iterable[pa.Table]:
         """Embed the rows of a table; see `embed_passages`."""
@@ -172,7 +176,7 @@ class AlbertTableHandler(_EncoderHandler):
         return int(batch.nbytes)
 
 
-def embed_passages(table: pa.Table, encoder: Encoder) -> pa.Table:
+def embed_passages(table: pa.Table, encoder: PassageEncoder) -> pa.Table:
     """Add the column ``vector: fixed_size_list<float32>[dim]`` to a table of passages.
 
     Args:

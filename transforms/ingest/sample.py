@@ -13,7 +13,7 @@ from transforms.catalog.layout import SegmentPaths
 from transforms.catalog.parts import PartFormat
 from transforms.catalog.plan import Slice
 from transforms.catalog.segment import PartInfo
-from transforms.encoder.encoder import Encoder
+from transforms.encoder.encoding import PassageEncoder
 from transforms.ingest.embed_passages import embed_passages
 from transforms.ingest.options import PassageOptions
 from transforms.ingest.part_tables import Chunk, count_tokens, mark_chunk
@@ -53,7 +53,7 @@ def take_sample(
     survey: Survey,
     tokenizer: Tokenizer,
     options: PassageOptions,
-    encoder: Encoder,
+    encoder: PassageEncoder,
     form: PartFormat,
     seconds: float,
 ) -> Sample:
@@ -90,7 +90,9 @@ def even_slices(survey: Survey) -> Iterator[Slice]:
         yield replace(piece, stop=min(piece.stop, _ROWS // count))
 
 
-def _embed(table: pa.Table, encoder: Encoder, seconds: float) -> tuple[list[pa.Table], float]:
+def _embed(
+    table: pa.Table, encoder: PassageEncoder, seconds: float
+) -> tuple[list[pa.Table], float]:
     """Embed chunks for some seconds; return them and the time they took without the warm-up."""
     chunks = [embed_passages(table.slice(0, _PASSAGES_AT_ONCE), encoder)]
     # The first call was the warm-up: it compiles and allocates.

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-#: The precisions of passages: that of any floating-point dtype, and that of ``--dtype int8``.
-FLOAT, INT8 = PRECISIONS = ("float", "int8")
+#: The precisions of passages: that of any floating-point dtype, that of ``--dtype int8``, and that
+#: of a file of ``albeam export --int8``.
+FLOAT, INT8, ONNX_INT8 = PRECISIONS = ("float", "int8", "onnx-int8")
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,7 @@ class ModelIdentity:
     """The settings that determine a model's vectors; a store and a search must agree on them.
 
     Only ``name`` and ``revision`` may differ: they say where the model was found. The precision is
-    that of the passages: `FLOAT`, or `INT8` where products are made of bytes.
+    that of the passages: `FLOAT`, or `INT8` or `ONNX_INT8` where products are made of bytes.
     """
 
     name: str

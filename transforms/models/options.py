@@ -11,6 +11,8 @@ POOLINGS = ("mean", "cls", "max")
 FLOAT_DTYPES = ("auto", "float32", "bfloat16", "float16")
 DTYPES = (*FLOAT_DTYPES, "int8")
 DEVICES = ("auto", "cpu", "cuda")
+#: What computes vectors; all but torch run the folders of albeam export.
+ENGINES = ("auto", "torch", "onnx", "openvino")
 DEFAULT_MAX_TOKENS = 256
 
 
@@ -48,12 +50,17 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class Placement:
-    """The device and the dtype of a model: one of `DEVICES` and one of `DTYPES`."""
+    """The device, the dtype and the engine of a model: each one of `DEVICES`, `DTYPES`, `ENGINES`.
+
+    The engine ``auto`` is torch, or ONNX Runtime for a folder that albeam export wrote.
+    """
 
     device: str = "auto"
     dtype: str = "auto"
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
-        """Raise BadInput for an unknown device or dtype."""
+        """Raise BadInput for an unknown device, dtype or engine."""
         check_choice("device", self.device, DEVICES)
         check_choice("dtype", self.dtype, DTYPES)
+        check_choice("engine", self.engine, ENGINES)

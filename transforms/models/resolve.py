@@ -4,17 +4,18 @@ This module does not import torch: a command checks a model before it loads the 
 or a BERT it does not import transformers either.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transforms.errors import BadInput
 from transforms.models.config_bounds import check_sizes, check_values
+from transforms.models.exported import Exported, check_exported, read_exported
+from transforms.models.file_digests import hash_files, tokenizer_files, weights_files
 from transforms.models.identity import FLOAT, ModelIdentity
 from transforms.models.model_files import check_files, read_object, refusal, refusing
 from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, FLOAT_DTYPES, ModelOptions
-from transforms.models.plain_config import load_plain_config
+from transforms.models.plain_config import load_plain_config, plain_config
 from transforms.models.sentence_transformers import first_given, read_settings
 from transforms.models.weights import read_weights
 from transforms.runtime.extras import check_installed
@@ -45,6 +46,7 @@ class Model:
         activation: transformers' name of the feed-forward activation; "" if the config has none.
         dtype: the dtype that ``auto`` means, from ``albeam_dtype`` in the config; "" if absent.
         notice: a sentence for the user if an option was reduced, or "".
+        exported: what the folder says if albeam export wrote it.
     """
 
     folder: str
@@ -56,6 +58,7 @@ class Model:
     activation: str = ""
     dtype: str = ""
     notice: str = ""
+    exported: Exported | None = None
 
 
 def find_model(options: ModelOptions) -> Model:
@@ -72,6 +75,9 @@ def find_model(options: ModelOptions) -> Model:
 
 def _describe(options: ModelOptions, folder: str, revision: str | None) -> Model:
     name = options.model
+    exported = read_exported(folder, name)
+    if exported is not None:
+        return _describe_exported(options, folder, exported)
     config: Any = load_plain_config(folder, name) or load_config(folder, name)
     sentence = read_settings(folder)
     layers = int(config.num_hidden_layers)
@@ -83,15 +89,7 @@ def _describe(options: ModelOptions, folder: str, revision: str | None) -> Model
             f"Give 0 (embeddings) to {layers}, or -1 (last) to {-layers - 1}",
         )
     layer = options.layer if options.layer < 0 else options.layer - layers - 1
-    positions = usable_positions(config)
-    asked = options.max_tokens or sentence.get("max_tokens") or DEFAULT_MAX_TOKENS
-    max_tokens = min(asked, positions)
-    notice = (
-        f"--max-tokens {asked} is more than the {positions} positions of {options.model}; "
-        f"{max_tokens} is used."
-        if options.max_tokens and asked > positions
-        else ""
-    )
+    max_tokens, notice = _max_tokens(options, config, sentence.get("max_tokens"))
     prompts = sentence.get("prompts", {})
     normalize = options.normalize
     if normalize is None:
@@ -99,8 +97,8 @@ def _describe(options: ModelOptions, folder: str, revision: str | None) -> Model
     identity = ModelIdentity(
         name=folder if revision is None and options.model != DEFAULT_MODEL else options.model,
         revision=revision,
-        weights_sha256=_hash_files(_weights_files(folder)),
-        tokenizer_sha256=_hash_files(_tokenizer_files(folder, options.model)),
+        weights_sha256=hash_files(weights_files(folder)),
+        tokenizer_sha256=hash_files(tokenizer_files(folder, options.model)),
         pooling=options.pooling or str(sentence.get("pooling", "mean")),
         layer=layer,
         normalize=normalize,
@@ -112,6 +110,58 @@ def _describe(options: ModelOptions, folder: str, revision: str | None) -> Model
         dim=int(config.hidden_size),
         precision=FLOAT if options.expected is None else options.expected.precision,
     )
+    return _model(options, folder, identity, config, notice)
+
+
+def _describe_exported(options: ModelOptions, folder: str, exported: Exported) -> Model:
+    """Return an exported model; its identity is that of the weights it was made from."""
+    name = options.model
+    check_files(folder, name)
+    found = read_object(folder, "config.json", name)
+    check_values(found, name)
+    config: Any = plain_config(found) or read_config(folder, name)
+    tokenizer = hash_files(tokenizer_files(folder, name))
+    check_exported(exported, options, tokenizer, config)
+    max_tokens, notice = _max_tokens(options, config, exported.max_tokens)
+    identity = ModelIdentity(
+        name=exported.model,
+        revision=exported.revision,
+        weights_sha256=exported.weights_sha256,
+        tokenizer_sha256=tokenizer,
+        pooling=exported.pooling,
+        layer=exported.layer,
+        normalize=exported.normalize,
+        max_tokens=max_tokens,
+        query_prompt=first_given(options.query_prompt, exported.query_prompt),
+        passage_prompt=first_given(options.passage_prompt, exported.passage_prompt),
+        dim=exported.dim,
+        precision=exported.precision,
+    )
+    return _model(options, folder, identity, config, notice, exported)
+
+
+def _max_tokens(options: ModelOptions, config: Any, own: int | None) -> tuple[int, str]:
+    """Return the tokens of a passage, and a notice if the model has room for fewer than asked."""
+    positions = usable_positions(config)
+    asked = options.max_tokens or own or DEFAULT_MAX_TOKENS
+    used = min(asked, positions)
+    if not options.max_tokens or asked <= positions:
+        return used, ""
+    return used, (
+        f"--max-tokens {asked} is more than the {positions} positions of {options.model}; "
+        f"{used} is used."
+    )
+
+
+def _model(
+    options: ModelOptions,
+    folder: str,
+    identity: ModelIdentity,
+    config: Any,
+    notice: str,
+    exported: Exported | None = None,
+) -> Model:
+    """Return a model, which must be the expected one."""
     if options.expected is not None and identity.difference(options.expected):
         raise BadInput(
             "model",
@@ -122,13 +172,14 @@ def _describe(options: ModelOptions, folder: str, revision: str | None) -> Model
     return Model(
         folder=folder,
         identity=identity,
-        layers=layers,
+        layers=int(config.num_hidden_layers),
         hidden_size=int(config.hidden_size),
         intermediate_size=int(getattr(config, "intermediate_size", 4 * config.hidden_size)),
         model_type=str(config.model_type),
         activation=str(getattr(config, "hidden_act", "")),
         dtype=_dtype(config, options.model),
         notice=notice,
+        exported=exported,
     )
 
 
@@ -243,26 +294,3 @@ def usable_positions(config: Any) -> int:
     if config.model_type in _OFFSET_POSITIONS:
         positions -= int(config.pad_token_id) + 1
     return positions
-
-
-def _weights_files(folder: str) -> list[Path]:
-    return [path for path in sorted(Path(folder).glob("*.safetensors")) if path.is_file()]
-
-
-def _tokenizer_files(folder: str, name: str) -> list[Path]:
-    for names in (["tokenizer.json"], ["spiece.model"], ["sentencepiece.bpe.model"], ["vocab.txt"]):
-        files = [Path(folder) / file for file in names]
-        if all(file.is_file() for file in files):
-            return files
-    raise BadInput("model", name, "has no tokenizer.json", "Save its tokenizer in its folder")
-
-
-def _hash_files(files: list[Path]) -> str:
-    """Return the SHA-256 of one file, or of the digests of several files in the given order."""
-    digests = []
-    for path in files:
-        with open(path, "rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return (
-        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    )

@@ -8,6 +8,10 @@ from transforms.errors import BadInput
 #: The extras that bring a library, by the name of its module, with the library's own name.
 _EXTRAS = {
     "apache_beam": ("Apache Beam", "cpu"),
+    "onnx": ("onnx", "onnx"),
+    "onnxruntime": ("ONNX Runtime", "onnx"),
+    "onnxscript": ("onnxscript", "onnx"),
+    "openvino": ("OpenVINO", "openvino"),
     "sentencepiece": ("sentencepiece", "cpu"),
     "torch": ("PyTorch", "cpu"),
     "transformers": ("transformers", "cpu"),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.encoder.encoding import Encoding, TextEncoder, checked_vectors, frame_texts
+from transforms.encoder.engines.encoder import load_engine_encoder
 from transforms.encoder.light.encoder import LightEncoder, load_light_encoder
 from transforms.models.identity import ModelIdentity
 from transforms.models.options import Placement
@@ -109,6 +110,8 @@ def load_question_encoder(model: Model, placement: Placement) -> TextEncoder:
         BadInput: what `transforms.encoder.encoder.load_encoder` raises, or torch is needed and not
             installed.
     """
+    if model.exported is not None:
+        return load_engine_encoder(model, placement)
     if placement.device == "cuda":
         check_installed("torch", "device", placement.device)
     elif placement.dtype not in ("auto", "float32"):

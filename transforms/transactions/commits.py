@@ -17,16 +17,23 @@ from transforms.catalog.segment import SegmentInfo, check_metadata
 from transforms.catalog.snapshot import Content, SegmentRef, Snapshot, read_segment, read_snapshot
 from transforms.catalog.tombstones import read_tombstones
 from transforms.errors import BadInput, Conflict
-from transforms.models.identity import INT8, ModelIdentity
+from transforms.models.identity import FLOAT, INT8, ONNX_INT8, ModelIdentity
 from transforms.transactions.change_set import EMPTY, ChangeSet
 from transforms.transactions.rebase import Work, rebase
 from transforms.transactions.removal import add_tombstones_to_all, require_snapshot
+
+#: What to give for a store of each precision.
+_PRECISIONS = {
+    FLOAT: "another --dtype, such as auto",
+    INT8: "--dtype int8",
+    ONNX_INT8: "--model FOLDER, as albeam export --int8 wrote it",
+}
 
 
 def check_identity(store: str, theirs: ModelIdentity, ours: ModelIdentity) -> None:
     """Raise BadInput if vectors of two models would be mixed; the error names both."""
     if ours.precision != theirs.precision:
-        remedy = "--dtype int8" if theirs.precision == INT8 else "another --dtype, such as auto"
+        remedy = _PRECISIONS[theirs.precision]
         raise BadInput(
             "dtype",
             ours.precision,

@@ -21,7 +21,8 @@ from transforms.encoder.int8_products import (
     quantize_rows,
 )
 from transforms.encoder.network import pool
-from transforms.encoder.reference import reference_vectors, smallest_cosine
+from transforms.encoder.probes import smallest_cosine
+from transforms.encoder.reference import reference_vectors
 from transforms.models.options import ModelOptions
 from transforms.models.resolve import Model, find_model
 from transforms.runtime.devices import supports_int8

@@ -11,7 +11,7 @@ from tests.support.models import make_model, make_texts
 from transforms.encoder.encoder import Encoder, load_encoder
 from transforms.encoder.encoding import TextEncoder
 from transforms.encoder.light.encoder import LightEncoder, load_light_encoder
-from transforms.encoder.reference import smallest_cosine
+from transforms.encoder.probes import smallest_cosine
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import Model, find_model

@@ -13,7 +13,7 @@ from transforms.compression.onnx_export.networks import ExportedNetwork
 from transforms.errors import BadInput
 from transforms.models.model_files import refusing
 
-#: The version of ONNX's operators. It has all that encoders need, and engines of some years know it.
+#: The version of ONNX's operators: it has all that encoders need, and older engines know it too.
 OPSET = 20
 #: A message of protobuf has at most 2 GiB; the graph itself takes some of it.
 _MOST_BYTES = (1 << 31) - (64 << 20)

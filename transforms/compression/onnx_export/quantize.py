@@ -9,6 +9,10 @@ from typing import Any
 def quantize(model: Any) -> Any:
     """Return a ``ModelProto`` whose products with weights are made of bytes.
 
+    The products that narrow what an activation function gave stay in float. A few large values
+    there leave too few steps for the others: with these products in bytes, the first percentile of
+    the cosines of `albeam-small` on SQuAD was 0.972, and it is 0.988 without.
+
     Activations are quantized while it runs, with a scale for each batch. So a vector depends a
     little on the texts that it is computed with.
     """
@@ -27,8 +31,20 @@ def quantize(model: Any) -> Any:
                 file,
                 per_channel=True,
                 weight_type=QuantType.QInt8,
-                op_types_to_quantize=["MatMul", "Gemm"],
+                op_types_to_quantize=["MatMul"],
+                nodes_to_exclude=_narrowing(model.graph),
             )
         finally:
             logger.setLevel(level)
         return onnx.load(file)
+
+
+def _narrowing(graph: Any) -> list[str]:
+    """Return the names of the products with weights that have more rows than columns."""
+    weights = {each.name: list(each.dims) for each in graph.initializer}
+    found = []
+    for node in graph.node:
+        shape = weights.get(node.input[1], ()) if node.op_type == "MatMul" else ()
+        if len(shape) == 2 and shape[0] > shape[1]:
+            found.append(node.name)
+    return found

@@ -20,7 +20,8 @@ from transformers import (
 
 from tests.support.models import make_model, make_texts, make_tokenizer
 from transforms.encoder.light.encoder import LightEncoder, load_light_encoder
-from transforms.encoder.reference import reference_vectors, smallest_cosine
+from transforms.encoder.probes import smallest_cosine
+from transforms.encoder.reference import reference_vectors
 from transforms.errors import BadInput
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.models.resolve import Model, find_model
