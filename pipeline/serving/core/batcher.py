@@ -70,6 +70,7 @@ class Batcher(Generic[T, R]):
         self._free = rules.threads
         self._waiting: deque[_Item[T]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -82,7 +83,10 @@ class Batcher(Generic[T, R]):
         rules = self._rules
         size, key = rules.size(item), rules.key(item)
         self._waiting.append(_Item(item, size, key, time.monotonic(), result))
-        self._start()
+        if not self._due:
+            # What other requests add in this turn of the loop goes along, as after a common batch.
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._start)
         return await result
 
     def close(self) -> None:
@@ -91,6 +95,7 @@ class Batcher(Generic[T, R]):
 
     def _start(self) -> None:
         """Give batches to the free threads."""
+        self._due = False
         loop = asyncio.get_running_loop()
         while self._free and (batch := self._take()):
             self._free -= 1

@@ -20,15 +20,11 @@ from pipeline.serving.core.token_ids import Input, check_ids, count_tokens
 from transforms.errors import AlbeamError, BadInput
 from transforms.search.condition import Condition
 from transforms.search.options import RankOptions, check_fusion
-from transforms.search.question_check import check_questions
 from transforms.search.results import Hit
 from transforms.search.snapshot_reader import check_texts
 
 if TYPE_CHECKING:
     from transforms.search.store import Store
-
-#: Questions that are checked without another thread.
-_FEW_CHARACTERS = 1_000
 
 
 class ServedStore:
@@ -57,10 +53,11 @@ class ServedStore:
             where = await self._visible(snapshot, request, access)
         options = replace(options, where=where)
         candidates = replace(candidates, where=where)
+        notes: list[list[str]] = [[]]
         if request.like:
             hits = [await self._like(snapshot, request, candidates, access, clock)]
         else:
-            hits = await self._ranked(snapshot, request.questions, candidates, clock)
+            hits, notes = await self._ranked(snapshot, request.questions, candidates, clock)
         every = [[dict(vars(hit)) for hit in some] for some in hits]
         if request.rerank is not None or request.read:
             with clock.stage("models"):
@@ -68,7 +65,6 @@ class ServedStore:
                 jobs = zip(request.questions, hits, strict=True)
                 every = [await self.stages.models.run(partial(read, *each)) for each in jobs]
         texts = request.questions or ("",)
-        notes = await self._notes(store, request.questions, options.mode)
         return SearchResult(
             self.name,
             snapshot.number,
@@ -168,17 +164,21 @@ class ServedStore:
         questions: Sequence[str],
         options: RankOptions,
         clock: "_Clock",
-    ) -> list[list[Hit]]:
+    ) -> tuple[list[list[Hit]], list[list[str]]]:
+        """Return the hits of each question, and the notes on it."""
         vectors: Sequence[Vector | None] = [None] * len(questions)
+        notes: list[list[str]] = [[] for _ in questions]
         if options.mode != "lexical":
             with clock.stage("encode"):
                 prompt = snapshot.store.snapshot.identity.query_prompt
                 jobs = (self.stages.questions.run(Text(snapshot, q, prompt)) for q in questions)
-                vectors = await asyncio.gather(*jobs)
+                embedded = await asyncio.gather(*jobs)
+            vectors = [each.vector for each in embedded]
+            notes = [each.notes for each in embedded]
         asked = [
             Question(snapshot, options, *each) for each in zip(questions, vectors, strict=True)
         ]
-        return await self._hits(asked, clock)
+        return await self._hits(asked, clock), notes
 
     async def _hits(self, asked: Sequence[Question], clock: "_Clock") -> list[list[Hit]]:
         with clock.stage("search"):
@@ -225,17 +225,6 @@ class ServedStore:
             for row, answer in zip(found, answers, strict=True):
                 row["answer"] = None if answer is None else asdict(answer)
         return found
-
-    async def _notes(self, store: "Store", questions: Sequence[str], mode: str) -> list[list[str]]:
-        if not questions or mode == "lexical":
-            return [[]] * max(len(questions), 1)
-        identity, tokenizer = store.snapshot.identity, store.encoder.tokenizer
-
-        def check() -> list[list[str]]:
-            return [check_questions([text], tokenizer, identity).notes() for text in questions]
-
-        few = sum(map(len, questions)) <= _FEW_CHARACTERS
-        return check() if few else list(await self.stages.others.run(check))
 
 
 class _Clock:

@@ -20,6 +20,7 @@ from pipeline.serving.core.token_ids import embed_ids
 from pipeline.serving.options import Limits
 from transforms.search.condition import Condition
 from transforms.search.options import RankOptions
+from transforms.search.question_check import check_questions
 from transforms.search.ranking import Ranked
 from transforms.search.results import Hit
 
@@ -37,6 +38,14 @@ class Text:
     snapshot: ServedSnapshot
     text: str | Sequence[int]
     prompt: str
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A question's vector, and what the client should know of how the model reads it."""
+
+    vector: Vector
+    notes: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +85,9 @@ class Stages:
         together = limits.batch_tokens, limits.batch_seconds, 1, tokens, _of_text
         questions = BatchRules(*together, coming=lambda: admission.inside)
         self.filters: Batcher[Filter, int] = self._batcher("filter", _evaluate, BatchRules(1, 0, 2))
-        self.questions: Batcher[Text, Vector] = self._batcher("encode", _embed, questions)
+        self.questions: Batcher[Text, Embedded] = self._batcher(
+            "encode", _embed_questions, questions
+        )
         # Many texts of one request would hold the questions of others.
         self.texts: Batcher[Text, Vector] = self._batcher("embed", _embed, BatchRules(*together))
         ranks = BatchRules(_RANKED, 0, 2, key=_of_question)
@@ -142,6 +153,18 @@ def _embed(texts: Sequence[Text]) -> list[Vector]:
     if isinstance(given[0], str):
         return list(encoder.encode_texts(given, texts[0].prompt))
     return list(embed_ids(encoder, given))
+
+
+def _embed_questions(questions: Sequence[Text]) -> list[Embedded]:
+    store = questions[0].snapshot.store
+    texts = [str(each.text) for each in questions]
+
+    def notes(some: Sequence[str]) -> list[str]:
+        return check_questions(some, store.encoder.tokenizer, store.snapshot.identity).notes()
+
+    # Each check takes about as long for one as for all, and mostly finds nothing.
+    of_each = [notes([text]) for text in texts] if notes(texts) else [[] for _ in texts]
+    return [Embedded(*each) for each in zip(_embed(questions), of_each, strict=True)]
 
 
 def _rank(questions: Sequence[Question]) -> list[Ranked]:

@@ -1,11 +1,13 @@
 """What the routes share: the service, and the rights of the client of a request."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Annotated, Any
 
 import msgspec
+import orjson
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
@@ -50,7 +52,12 @@ def context_of(request: Request) -> Context:
     return context
 
 
-def access_of(request: Request) -> Access:
+# FastAPI calls a plain function in another thread, for each request.
+async def _shared(request: Request) -> Context:
+    return context_of(request)
+
+
+async def access_of(request: Request) -> Access:
     """Return the rights of a client by the key in its headers; raises NoKey."""
     return find_access(request, presented_key(request.headers))
 
@@ -89,8 +96,18 @@ def presented_key(headers: Mapping[str, str]) -> str:
 
 
 def reply(value: Any) -> Response:
-    """Return an answer in JSON."""
-    return Response(json_text(value), media_type="application/json")
+    """Return an answer in JSON, with values as `json_text` writes them."""
+    try:
+        content: bytes | str = orjson.dumps(value, _as_text, orjson.OPT_PASSTHROUGH_DATETIME)
+    except TypeError:
+        # An integer of more than 64 bits, or a text that is no Unicode.
+        content = json_text(value, ascii=True)
+    return Response(content, media_type="application/json")
+
+
+def _as_text(value: Any) -> Any:
+    """Return what JSON lacks; a NaN is null already."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 class StrictRequest(Request):
@@ -120,5 +137,5 @@ class StrictRoute(APIRoute):
         return strict
 
 
-Shared = Annotated[Context, Depends(context_of)]
+Shared = Annotated[Context, Depends(_shared)]
 Rights = Annotated[Access, Depends(access_of)]

@@ -40,6 +40,7 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
+_ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _GONE = 499
 
@@ -184,10 +185,8 @@ class _Reply:
             self.status = message["status"]
             headers = list(message.get("headers", []))
             known = {name.lower() for name, _ in headers}
-            more = HEADERS | {"x-request-id": self._request_id}
-            for name, value in more.items():
-                if name.encode() not in known:
-                    headers.append((name.encode(), value.encode()))
+            headers += [each for each in _ENCODED if each[0] not in known]
+            headers.append((b"x-request-id", self._request_id.encode()))
             message["headers"] = headers
         elif message["type"] == "http.response.body" and not message.get("more_body"):
             self.ended = True

@@ -9,7 +9,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from pipeline.serving.core.requests import Access
 from pipeline.serving.core.service import ANYONE
-from pipeline.serving.http.context import Context, access_of, known_access, presented_key
+from pipeline.serving.http.context import Context, find_access, known_access, presented_key
 from pipeline.serving.http.problems import problem_of, request_id_of
 from pipeline.serving.tools.server import make_tools
 from transforms.errors import AlbeamError
@@ -56,7 +56,7 @@ class _Keyed:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope)
         try:
-            access_of(request)
+            find_access(request, presented_key(request.headers))
         except AlbeamError as error:
             response = problem_of(error, self._context.scrub, request_id_of(request))
             await response(scope, receive, send)
