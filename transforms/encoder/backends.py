@@ -16,6 +16,7 @@ from transforms.encoder.fused_layers import FusedLayer, FusedNetwork
 from transforms.encoder.int8_network import make_int8_network
 from transforms.encoder.layer_parts import can_fuse
 from transforms.encoder.network import PACKABLE, load_network, make_layout
+from transforms.encoder.transfers import to_device
 from transforms.models.resolve import Model
 
 
@@ -58,8 +59,8 @@ class PackedBackend:
         """Run one forward pass on ``[1, total_tokens]``."""
         device = self.network.device
         output = self.network(
-            input_ids=torch.from_numpy(batch.ids)[None].to(device),
-            position_ids=torch.from_numpy(batch.positions)[None].to(device),
+            input_ids=to_device(batch.ids, device)[None],
+            position_ids=to_device(batch.positions, device)[None],
             layout=make_layout(batch.lengths, device),
             **_output_options(self.layer),
         )
@@ -81,13 +82,14 @@ class PaddedBackend:
         sequence = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
         padded[sequence, batch.positions] = batch.ids
         mask[sequence, batch.positions] = 1
-        attention_mask = torch.from_numpy(mask).to(device)
+        # Selection by places does not wait for the device, as selection by a mask would.
+        places = to_device(sequence * padded.shape[1] + batch.positions, device)
         output = self.network(
-            input_ids=torch.from_numpy(padded).to(device),
-            attention_mask=attention_mask,
+            input_ids=to_device(padded, device),
+            attention_mask=to_device(mask, device),
             **_output_options(self.layer),
         )
-        return _states(output, self.layer)[attention_mask.bool()]
+        return _states(output, self.layer).flatten(0, 1)[places]
 
 
 def backends_for(model: Model, device: str, dtype: str) -> list[str]:

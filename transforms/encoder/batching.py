@@ -18,6 +18,9 @@ _TOKENS_PER_BATCH = {"cpu": 4_096, "cuda": 131_072}
 #: Size of a batch's widest states on a CPU. Larger ones leave the cache, and their memory is
 #: returned to the system each time.
 _BYTES_PER_BATCH = 6 << 20
+#: The most sequences of a batch: attention kernels number them in a dimension of CUDA's grids that
+#: ends there.
+_MOST_SEQUENCES = 65_535
 #: How many batches must fit before a larger one is tried: at first, and at most.
 _PATIENCE = 64, 4_096
 
@@ -106,7 +109,8 @@ def cut_batches(
 ) -> Iterator[npt.NDArray[np.int64]]:
     """Cut rows, in their order, into batches of at most ``limit`` tokens.
 
-    A row that is longer than the limit gets a batch of its own.
+    A row that is longer than the limit gets a batch of its own. No batch has more rows than CUDA's
+    attention can number.
 
     Args:
         order: the rows, ``[rows]``, longest first.
@@ -117,7 +121,8 @@ def cut_batches(
     first, total = 0, 0
     for place, row in enumerate(order):
         width = max(1, int(lengths[order[first] if padded else row]))
-        if place > first and total + width > limit():
+        full = place - first >= _MOST_SEQUENCES
+        if place > first and (full or total + width > limit()):
             yield order[first:place]
             first, total = place, 0
             width = max(1, int(lengths[row]))

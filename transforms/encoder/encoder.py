@@ -24,6 +24,7 @@ from transforms.encoder.out_of_memory import is_out_of_memory, release_memory
 from transforms.encoder.placement import resolve_placement
 from transforms.encoder.probes import MIN_COSINE, probe_ids, smallest_cosine
 from transforms.encoder.reference import reference_vectors
+from transforms.encoder.transfers import Fetched, fetch, overlap, to_device
 from transforms.errors import BadInput
 from transforms.models.model_files import refusing
 from transforms.models.options import Placement
@@ -49,6 +50,7 @@ class Encoder:
     Attributes:
         cores: the threads that batches are spread over.
         backend: the forward pass in use.
+        overlaps: whether a batch begins before the one before it has ended, as on a GPU.
     """
 
     backend: Backend
@@ -63,7 +65,7 @@ class Encoder:
         self._lock, self._process = Lock(), os.getpid()
         self._exact: Backend | None = None
         self._most = tokens_per_batch(self.device, self.dtype, model.intermediate_size)
-        self.cores = Cores(self.device)
+        self.cores, self.overlaps = Cores(self.device), self.device != "cpu"
         self._choose_backend()
 
     @property
@@ -105,13 +107,24 @@ class Encoder:
         order = np.argsort(-lengths, kind="stable")
         encoding = Encoding(np.full((len(tokens), self.identity.dim), np.nan, np.float32))
 
-        def fill(rows: npt.NDArray[np.int64]) -> None:
-            self._fill(encoding, tokens, lengths, rows)
+        def done(rows: npt.NDArray[np.int64]) -> None:
             if progress is not None:
                 progress(len(rows), int(lengths[rows].sum()))
 
-        small = int(lengths.sum()) <= _FEW_TOKENS
-        self.cores.each(fill, self._batches(order, lengths), small)
+        def fill(rows: npt.NDArray[np.int64]) -> None:
+            self._fill(encoding, tokens, lengths, rows)
+            done(rows)
+
+        def end(rows: npt.NDArray[np.int64], fetched: Fetched) -> None:
+            encoding.vectors[rows] = fetched.wait()
+            self._budget.fit(count_batch_tokens(lengths[rows], self._padded))
+            done(rows)
+
+        batches = self._batches(order, lengths)
+        if self.overlaps:
+            overlap(batches, lambda rows: self._begin(tokens, rows), end, fill)
+        else:
+            self.cores.each(fill, batches, int(lengths.sum()) <= _FEW_TOKENS)
         for row in [row for row, reason in encoding.failed.items() if reason == _NO_MEMORY]:
             # At that time the batches of the other cores held the memory.
             del encoding.failed[row]
@@ -155,14 +168,22 @@ class Encoder:
         exact: bool = False,
     ) -> bool:
         """Embed the sequences of one batch; return False if memory runs out."""
+        fetched = self._begin(tokens, rows, exact=exact)
+        if fetched is not None:
+            encoding.vectors[rows] = fetched.wait()
+        return fetched is not None
+
+    def _begin(
+        self, tokens: pa.ListArray, rows: npt.NDArray[np.int64], *, exact: bool = False
+    ) -> Fetched | None:
+        """Begin to embed the sequences of one batch; return None if memory runs out."""
         try:
             backend = self._exact_backend() if exact else self.backend
-            encoding.vectors[rows] = self._forward(backend, Batch.take(tokens, rows))
+            return self._forward(backend, Batch.take(tokens, rows))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            return False
-        return True
+            return None
 
     def _batches(
         self,
@@ -201,14 +222,14 @@ class Encoder:
             if not np.isfinite(encoding.vectors[row]).all():
                 encoding.failed[int(row)] = NON_FINITE
 
-    def _forward(self, backend: Backend, batch: Batch) -> npt.NDArray[np.float32]:
+    def _forward(self, backend: Backend, batch: Batch) -> Fetched:
         with torch.inference_mode():
             states = backend(batch)
-            lengths = torch.from_numpy(batch.lengths).to(states.device)
+            lengths = to_device(batch.lengths, states.device)
             vectors = pool(states.float(), lengths, self.identity.pooling)
             if self.identity.normalize:
                 vectors = functional.normalize(vectors, dim=1)
-            return vectors.cpu().numpy()
+            return fetch(vectors)
 
     def _exact_backend(self) -> Backend:
         with self._lock:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from transforms.encoder.transfers import to_device
 from transforms.errors import BadInput
 from transforms.models.resolve import Model, read_config
 from transforms.runtime.forks import loading
@@ -22,6 +23,8 @@ from transforms.runtime.forks import loading
 #: Families that can run packed. Others offset their positions or use local masks.
 PACKABLE = frozenset({"albert", "bert"})
 _ATTENTION = "albeam_packed"
+#: The widest head that flash attention has kernels for.
+_WIDEST_FLASH_HEAD = 256
 #: The linear layers that map factorized word vectors to the layers' width (ALBERT, ELECTRA).
 _MAPPINGS = ("embedding_hidden_mapping_in", "embeddings_project")
 
@@ -51,7 +54,8 @@ def pool(states: torch.Tensor, lengths: torch.Tensor, pooling: str) -> torch.Ten
     """
     if pooling == "cls":
         return states[torch.cumsum(lengths, 0) - lengths]
-    return torch.segment_reduce(states, pooling, lengths=lengths, axis=0)
+    # The check of the lengths would wait for the device; a batch's lengths are right.
+    return torch.segment_reduce(states, pooling, lengths=lengths, axis=0, unsafe=True)
 
 
 def packed_attention(
@@ -117,7 +121,7 @@ def make_layout(lengths: npt.NDArray[np.int64], device: torch.device) -> Layout:
     )
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return Layout(
-        bounds=torch.from_numpy(bounds).to(device),
+        bounds=to_device(bounds, device),
         groups=groups,
         longest=int(lengths.max()),
     )
@@ -235,5 +239,8 @@ def _has_varlen(query: torch.Tensor) -> bool:
         query.is_cuda
         and query.dtype in (torch.float16, torch.bfloat16)
         and query.shape[-1] % 8 == 0
+        and query.shape[-1] <= _WIDEST_FLASH_HEAD
+        and bool(torch.backends.cuda.flash_sdp_enabled())  # type: ignore[no-untyped-call]
+        and torch.backends.cuda.is_flash_attention_available()
         and torch.cuda.get_device_capability(query.device) >= (8, 0)
     )

@@ -4,14 +4,17 @@ import torch
 
 from transforms.runtime.heap import trim_heap
 
-#: Messages of torch's allocators, cuBLAS and oneDNN.
+#: Messages of torch's allocators, CUDA's libraries and oneDNN.
 _MESSAGES = (
     "can't allocate memory",
     "bad_alloc",
     "could not create a memory",
     "could not create a primitive",
     "cuda error: out of memory",
+    # The driver's own words, with expandable segments.
+    "cuda driver error: out of memory",
     "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
 )
 #: oneDNN's message about a product that it does not support.
 _UNSUPPORTED = "could not create a primitive descriptor"

@@ -11,7 +11,11 @@ from transforms.errors import BadInput
 def best_dtype(device: str) -> str:
     """Return the narrowest dtype in which ``cpu`` or ``cuda`` is fast and exact enough here."""
     if device == "cuda":
-        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
+        capability = torch.cuda.get_device_capability()
+        if capability >= (8, 0):
+            return "bfloat16"
+        # Before 7.0 there are no tensor cores, and float16 may be slower than float32.
+        return "float16" if capability >= (7, 0) else "float32"
     return "bfloat16" if cpu_supports("amx_tile") or cpu_supports("avx512_bf16") else "float32"
 
 

@@ -16,6 +16,7 @@ import torch
 from transforms.encoder.answer_spans import question_room
 from transforms.encoder.batching import batches_by_length
 from transforms.encoder.network import cast_input, without_logs
+from transforms.encoder.out_of_memory import is_out_of_memory, release_memory
 from transforms.errors import BadInput
 from transforms.models.model_files import refusing
 from transforms.models.options import ModelOptions, Placement
@@ -88,15 +89,33 @@ class PairModel:
         names = [name for name in self.tokenizer.model_input_names if name in framed]
         found = [np.zeros(0, np.float32)] * len(ids)
         lengths = np.array([len(row) for row in ids], np.int64)
-        for rows in batches_by_length(lengths, _TOKENS_PER_BATCH[self.device]):
+        waiting = batches_by_length(lengths, _TOKENS_PER_BATCH[self.device])[::-1]
+        while waiting:
+            rows = waiting.pop()
             batch = {name: [framed[name][row] for row in rows] for name in names}
-            padded = self.tokenizer.pad(batch, padding_side="right", return_tensors="pt")
+            stacked = self._stacked(batch, outputs, alone=len(rows) == 1)
+            if stacked is None:
+                release_memory(self.device)
+                waiting += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+                continue
+            for row, values in zip(rows, stacked, strict=True):
+                found[int(row)] = values
+        return found
+
+    def _stacked(
+        self, batch: dict[str, Any], outputs: Sequence[str], *, alone: bool
+    ) -> npt.NDArray[np.float32] | None:
+        """Return the outputs of a batch; None if memory ran out for several rows."""
+        padded = self.tokenizer.pad(batch, padding_side="right", return_tensors="pt")
+        try:
             with torch.inference_mode():
                 given = self.network(**padded.to(self.device))
                 stacked = torch.stack([getattr(given, name) for name in outputs], dim=1)
-            for row, values in zip(rows, stacked.float().cpu().numpy(), strict=True):
-                found[int(row)] = values
-        return found
+                return stacked.float().cpu().numpy()
+        except (MemoryError, RuntimeError) as error:
+            if alone or not is_out_of_memory(error):
+                raise
+            return None
 
     def _cut(self, question: str) -> str:
         """Cut a question, so that half of the tokens are left for the passage."""

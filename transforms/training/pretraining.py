@@ -19,7 +19,7 @@ from transforms.errors import BadInput
 from transforms.models.model_files import refusing
 from transforms.models.options import Placement
 from transforms.training.pretraining_data import PretrainingBatch
-from transforms.training.student import autocast
+from transforms.training.student import autocast, training_attention
 
 #: How the names of the weights begin that an encoder alone lacks.
 HEAD = ("predictions.", "sop_classifier.", "albert.pooler.")
@@ -64,8 +64,7 @@ class PretrainingNetwork:
         config = copy.deepcopy(config)
         config.num_labels = 2  # the head of a classifier may have had another number
         self.config = copy.deepcopy(config)
-        # Its backward pass is the fastest on a CPU.
-        config._attn_implementation = "eager"
+        config._attn_implementation = training_attention(placement.device)
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
         config.classifier_dropout_prob = dropout
         with torch.random.fork_rng([]):

@@ -33,6 +33,11 @@ def resolve_training_placement(device: str, precision: str) -> Placement:
     return Placement(device, precision)
 
 
+def training_attention(device: str) -> str:
+    """Return transformers' attention with the fastest backward pass on a device."""
+    return "eager" if device == "cpu" else "sdpa"
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
     """Return a context in which matrix products have a precision."""
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
@@ -69,8 +74,7 @@ class Student:
             BadInput: the weights are not those that the config asks for.
         """
         config = copy.deepcopy(config)
-        # Its backward pass is the fastest on a CPU.
-        config._attn_implementation = "eager"
+        config._attn_implementation = training_attention(placement.device)
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
         network: Any = BertModel if isinstance(config, BertConfig) else AlbertModel
         model: Any = network(config, add_pooling_layer=False)
@@ -107,6 +111,12 @@ class Student:
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """Copy the weights, by name."""
         return {n: t.detach().float().cpu().numpy() for n, t in self.model.state_dict().items()}
+
+    def mix(self, others: Mapping[str, npt.NDArray[Any]], share: float) -> None:
+        """Replace the weights by their mean with others; ``share`` is the part of the own ones."""
+        mixed = {n: share * own + (1 - share) * others[n] for n, own in self.weights().items()}
+        tensors = {name: torch.from_numpy(np.asarray(a, np.float32)) for name, a in mixed.items()}
+        self.model.load_state_dict(tensors)
 
     def distillation_loss(
         self, batch: DistillationBatch, weights: LossWeights

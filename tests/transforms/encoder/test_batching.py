@@ -112,3 +112,9 @@ def test_packed_batches_count_no_padding(sizes: list[int], budget: int) -> None:
         assert len(batch) == 1 or lengths[batch].sum() <= budget
     for batch, following in pairwise(batches):
         assert lengths[batch].sum() + lengths[following[0]] > budget
+
+
+def test_no_batch_has_more_sequences_than_cuda_s_attention_can_number() -> None:
+    lengths = np.ones(140_000, np.int64)
+    batches = list(cut_batches(np.arange(len(lengths)), lengths, lambda: 131_072, padded=False))
+    assert [len(batch) for batch in batches] == [65_535, 65_535, 8_930]

@@ -274,6 +274,8 @@ NO_MEMORY = (
     RuntimeError("could not create a primitive"),
     RuntimeError("CUDA error: out of memory"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA driver error: out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
 )
 
 
@@ -296,6 +298,23 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(
         # Batches that come later are made to the new measure.
         failed = [calls > 200 for calls in encoder.backend.calls]
         assert not any(failed[failed.index(False) :])
+
+
+def test_batches_that_overlap_as_on_a_gpu_give_the_same_vectors(albert: Path) -> None:
+    encoder = load_encoder(find_model(ModelOptions(str(albert))), Placement("cpu", "float32"))
+    ids = framed(encoder, make_texts(40, seed=4))
+    expected = embed(encoder, ids)
+    encoder.overlaps, done = True, []
+    encoder.backend = Failing(encoder.backend, most_tokens=200)
+    encoder._budget = Budget(400)
+    found = encoder.encode(
+        pa.array(ids, pa.list_(pa.int32())), lambda rows, tokens: done.append((rows, tokens))
+    )
+    assert not found.failed
+    np.testing.assert_allclose(found.vectors, expected, atol=2e-6)
+    assert encoder.budget <= 200
+    assert min(encoder.backend.calls) <= 200 < max(encoder.backend.calls)
+    assert tuple(map(sum, zip(*done, strict=True))) == (40, sum(map(len, ids)))
 
 
 def test_what_the_failed_batch_held_is_free_when_its_halves_are_tried(albert: Path) -> None:

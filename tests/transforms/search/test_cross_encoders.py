@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -407,3 +408,34 @@ def test_bad_options_are_one_line_and_exit_code_2(
     printed = capsys.readouterr().err.strip()
     assert message in printed
     assert len(printed.splitlines()) == 1
+
+
+class Small:
+    """A network that has memory for few rows."""
+
+    def __init__(self, network: Any, most: int, error: Exception) -> None:
+        self.network, self.most, self.error = network, most, error
+        self.sizes: list[int] = []
+
+    def __call__(self, **given: Any) -> Any:
+        rows = len(given["input_ids"])
+        self.sizes.append(rows)
+        if rows > self.most:
+            raise self.error
+        return self.network(**given)
+
+
+def test_a_batch_without_memory_is_halved(ranker: Path) -> None:
+    model = Reranker(str(ranker), EXACT)
+    expected = model.scores(PAIRS)
+    model.network = small = Small(model.network, 1, torch.OutOfMemoryError("CUDA out of memory"))
+    np.testing.assert_allclose(model.scores(PAIRS), expected, atol=1e-5)
+    assert max(small.sizes) == len(PAIRS)
+    assert small.sizes.count(1) == len(PAIRS)
+    model.network = Small(small.network, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(torch.OutOfMemoryError):
+        model.scores(PAIRS)
+    model.network = broken = Small(small.network, 0, RuntimeError("CUDA error: illegal access"))
+    with pytest.raises(RuntimeError, match="illegal"):
+        model.scores(PAIRS)
+    assert len(broken.sizes) == 1

@@ -3,7 +3,9 @@
 `transforms.index.vector.kmeans` finds centres and lists where it is faster than FAISS.
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import faiss
@@ -27,20 +29,25 @@ if TYPE_CHECKING:
     from transforms.index.vector.kmeans import Centres
 
 
+_LOGGER = logging.getLogger(__name__)
+
+
 def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> Any:
     """Return an empty index that is trained on a sample ``[n, dim]``.
 
-    If ``gpu`` is true, it is trained on the GPUs that FAISS sees.
+    If ``gpu`` is true, it is trained on the GPUs that FAISS sees, and on the CPU if that fails.
 
     Raises:
         BadInput: FAISS can't train on these vectors.
     """
     index = empty_index(factory, dim)
-    if gpu and count_lists(index) and gpus():
-        make: Any = faiss
-        lists = make.extract_index_ivf(index)
-        # Transforms may change the width, so that the lists' width differs from the index's.
-        lists.clustering_index = make.index_cpu_to_all_gpus(make.IndexFlatIP(lists.d))
+    if gpu and count_lists(index) and gpus() and not index.is_trained:
+        try:
+            with _clustering_on_gpus(index):
+                train_quietly(index, sample)
+        except RuntimeError as error:
+            _LOGGER.warning("the index is trained on the CPU: the GPU failed (%s)", reason(error))
+            index = empty_index(factory, dim)
     if not index.is_trained:
         try:
             train_quietly(index, sample)
@@ -48,6 +55,22 @@ def train_index(factory: str, dim: int, sample: Vectors, gpu: bool = False) -> A
             problem = f"can't be trained on {len(sample)} rows ({reason(error)})"
             raise BadInput("index", factory, problem, "Give --index flat") from error
     return index
+
+
+@contextmanager
+def _clustering_on_gpus(index: Any) -> Iterator[None]:
+    """Let an inverted file's centres be found on the GPUs, and free their memory afterwards."""
+    make: Any = faiss
+    lists = make.extract_index_ivf(index)
+    # Transforms may change the width, so that the lists' width differs from the index's.
+    clustering = make.index_cpu_to_all_gpus(make.IndexFlatIP(lists.d))
+    lists.clustering_index = clustering
+    try:
+        yield
+    finally:
+        # The assignment took it from Python, and an inverted file never frees it.
+        lists.clustering_index = None
+        clustering.this.own(True)
 
 
 def train_quietly(index: Any, sample: Vectors) -> None:

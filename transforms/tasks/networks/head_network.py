@@ -22,7 +22,7 @@ from transforms.models.tokenizer import Tokenizer, load_fast_tokenizer
 from transforms.tasks.data.labels import Classes
 from transforms.tasks.networks.batches import WindowBatch
 from transforms.training.inputs import check_model
-from transforms.training.student import autocast
+from transforms.training.student import autocast, training_attention
 
 #: transformers' class of each task's head.
 _HEADS = {
@@ -94,8 +94,7 @@ class HeadNetwork:
                 folder,
                 config=config,
                 dtype=torch.float32,
-                # Its backward pass is the fastest on a CPU.
-                attn_implementation="eager",
+                attn_implementation=training_attention(placement.device),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,

@@ -1,5 +1,6 @@
 """Training of an index: reuse of older ones, drift, GPUs."""
 
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,39 @@ def test_centres_are_trained_where_faiss_sees_a_gpu_by_their_own_width(
     made = faiss_training.train_index(factory, DIM, make_vectors(400, 1), gpu=True)
     assert made.is_trained
     assert widths == [DIM if factory.startswith("IVF") else 4]
+
+
+def test_memory_on_the_gpus_is_freed_after_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def to_gpus(index: Any) -> Any:
+        made.append(index)
+        return index
+
+    monkeypatch.setattr(faiss_training, "gpus", lambda: 1)
+    monkeypatch.setattr(faiss_training.faiss, "index_cpu_to_all_gpus", to_gpus, raising=False)
+    index = faiss_training.train_index("IVF4,Flat", DIM, make_vectors(400, 1), gpu=True)
+    assert made[0].thisown
+    assert index.clustering_index is None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_index_is_trained_on_the_cpu_if_the_gpu_fails(
+    late: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def to_gpus(index: Any) -> Any:
+        if late:
+            # Vectors of another width can't be searched, as on a GPU without memory.
+            return faiss_training.faiss.IndexFlatIP(index.d + 1)
+        raise RuntimeError("Error in somewhere: GPU out of memory")
+
+    monkeypatch.setattr(faiss_training, "gpus", lambda: 1)
+    monkeypatch.setattr(faiss_training.faiss, "index_cpu_to_all_gpus", to_gpus, raising=False)
+    with caplog.at_level(logging.WARNING):
+        made = faiss_training.train_index("IVF4,Flat", DIM, make_vectors(400, 1), gpu=True)
+    assert made.is_trained
+    assert made.clustering_index is None
+    assert "trained on the CPU" in caplog.text
 
 
 def test_a_gpu_that_is_not_there_is_not_asked() -> None:
