@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from transforms.errors import BadInput
 from transforms.models.identity import FLOAT, ONNX_INT8
 from transforms.models.model_files import inner_path, read_object, refusal
@@ -65,6 +63,9 @@ def read_exported(folder: str, name: str) -> Exported | None:
     value = read_object(folder, DESCRIPTION, name)
     if not value:
         return None
+    # Models of torch are read where msgspec is missing.
+    import msgspec
+
     try:
         found = msgspec.convert(value, Exported, strict=True)
     except msgspec.ValidationError as error:
