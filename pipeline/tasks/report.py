@@ -29,7 +29,7 @@ def print_head(summary: Any, as_json: bool) -> None:
     if as_json:
         print_json(asdict(summary))
         return
-    by = "cross-validation" if summary.log_losses else "as given"
+    by = "cross-validation" if summary.log_losses else "the default, or as given"
     print_pairs(
         [
             ("head", summary.output),

@@ -130,17 +130,18 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
     if not resume(trainer, options, tell):
         trainer.validate(None, {})
     state = trainer.run()
-    share = options.average
-    averaged = {n: share * a + (1 - share) * weights[n] for n, a in student.weights().items()}
+    result = TrainingResult.from_state(options.output, state)
+    if options.average < 1:
+        student.mix(weights, options.average)
+        result = result.measured(trainer.measure())
     write_model(
         options.output,
         config,
-        averaged,
+        student.weights(),
         tokenizer,
         max_tokens,
         write_extra=lambda folder: write_records(folder, "finetune", state.history),
     )
-    result = TrainingResult.from_state(options.output, state)
     tell(str(result))
     return result
 

@@ -92,16 +92,19 @@ def finetune_similar(
     if not resume(trainer, options, tell):
         trainer.validate(None, {})
     state = trainer.run()
-    share = options.average
-    averaged = {n: share * a + (1 - share) * weights[n] for n, a in student.weights().items()}
     result = TrainingResult.from_state(options.output, state)
+    if options.average < 1:
+        student.mix(weights, options.average)
+        result = result.measured(trainer.measure())
     card = _card(options, result, state, (len(pairs), len(asked)))
 
     def write_extra(folder: Path) -> None:
         write_records(folder, "finetune", state.history)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
-    write_model(options.output, config, averaged, tokenizer, max_tokens, write_extra=write_extra)
+    write_model(
+        options.output, config, student.weights(), tokenizer, max_tokens, write_extra=write_extra
+    )
     tell(str(result))
     return result
 

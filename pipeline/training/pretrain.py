@@ -173,7 +173,7 @@ def pretrain(options: PretrainOptions, log: Callable[[str], object] = print) -> 
     result = PretrainingResult.from_state(options.output, state, unigram)
     if options.model is not None and options.average < 1:
         network.mix(read_model(options.model)[1], options.average)
-        found: dict[str, Any] = objective.evaluate(held_out)
+        found: dict[str, Any] = trainer.measure()
         result = replace(result, **found)
 
     def write_extra(folder: Path) -> None:

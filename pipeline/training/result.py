@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from transforms.training.checkpoints import State
@@ -35,6 +35,10 @@ class TrainingResult:
         best = next((each for each in state.history if each["step"] == state.best_step), {})
         metrics = {name: value for name, value in best.items() if name not in ("step", "loss")}
         return cls(str(output), state.step, state.best_step, state.best, state.seconds, metrics)
+
+    def measured(self, metrics: Mapping[str, float]) -> TrainingResult:
+        """Return the result with the metrics of other weights, which are written instead."""
+        return replace(self, score=metrics["score"], metrics=metrics)
 
     def __str__(self) -> str:
         """Return the result as one line."""

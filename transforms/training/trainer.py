@@ -196,13 +196,17 @@ class Trainer:
                 f"Train with a lower rate; the last checkpoint in {self.folder} is intact",
             )
 
-    def validate(self, loss: float | None, parts: Mapping[str, float]) -> None:
-        """Evaluate the model, keep its weights if they are the best so far, and report."""
+    def measure(self) -> dict[str, float]:
+        """Return the metrics of the model as it is."""
         self.model.eval()
         with torch.inference_mode():
             metrics = self.evaluate()
         self.model.train()
-        state = self.state
+        return metrics
+
+    def validate(self, loss: float | None, parts: Mapping[str, float]) -> None:
+        """Evaluate the model, keep its weights if they are the best so far, and report."""
+        metrics, state = self.measure(), self.state
         if metrics["score"] > state.best:
             state.best, state.best_step, state.stale = metrics["score"], state.step, 0
             self.best = {n: t.detach().cpu().clone() for n, t in self.model.state_dict().items()}

@@ -65,7 +65,10 @@ def quiet(_: str) -> None:
     pass
 
 
-def test_an_encoder_learns_the_order_of_the_scores(options: SimilarOptions, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("average", "gain"), [(1.0, 0.03), (0.2, 0.0)])
+def test_an_encoder_learns_the_order_of_the_scores(
+    options: SimilarOptions, tmp_path: Path, average: float, gain: float
+) -> None:
     from sentence_transformers import SentenceTransformer
 
     validation = write_pairs(tmp_path / "validation.parquet", 80, seed=9)
@@ -77,10 +80,14 @@ def test_an_encoder_learns_the_order_of_the_scores(options: SimilarOptions, tmp_
         unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (one, other)]
         return float(spearmanr((unit[0] * unit[1]).sum(1), rows["score"]).statistic)
 
-    result = finetune_similar(replace(options, validation=(validation,)), quiet)
-    assert measured(options.output) == pytest.approx(result.score, abs=5e-3)
-    assert result.metrics["spearman"] == result.score > measured(options.model) + 0.03
-    assert "sentence_transformers" in (options.output / "README.md").read_text()
+    changed = replace(options, validation=(validation,), average=average)
+    result = finetune_similar(changed, quiet)
+    assert measured(options.output) == pytest.approx(result.score, abs=1e-2)
+    assert result.metrics["spearman"] == result.score > measured(options.model) + gain
+    card = (options.output / "README.md").read_text()
+    assert "sentence_transformers" in card
+    # The score is that of the weights that are written, which may be mixed.
+    assert f"| spearman | {result.score:.4f} |" in card
     assert (options.output / "history.jsonl").exists()
 
 
