@@ -6,6 +6,7 @@ heads share the hidden size among them: fewer heads are wider.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,7 @@ def _inner(inner: int, prune: int | float | None) -> int:
     else:
         exact = inner * (1 - prune)
         step = _STEP if inner > _STEP else 1
-        left = max(step, round(exact / step) * step)
+        left = max(step, math.floor(exact / step + 0.5) * step)
     if left < 1 or left >= inner:
         raise BadInput(
             "prune_inner",
