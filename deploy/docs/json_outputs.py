@@ -59,10 +59,11 @@ _BENCH = (
         "rows",
         "array of object",
         "a row for each shape, corpus and system: `system`, `shape`, `corpus`, "
-        "`tokens_per_second`, `peak_share`, `padding`, `dtype`, `least_cosine`, `texts`, "
-        "`tokens`, `rounds`, `rates`, `note`; some have `startup_seconds`, `bare_rates` and "
+        "`tokens_per_second`, `peak_share`, `padding`, `dtype`, `least_cosine`, "
+        "`ndcg_at_10`, `texts`, `tokens`, `rounds`, `rates`, `note`; some have `startup_seconds`, `bare_rates` and "
         "`e2e_share`",
     ),
+    Key("sample", "object", "`passages` and `questions` of `ndcg_at_10`; if measured"),
     Key("tokenizer", "object", "`tokens_per_second`, `again_tokens_per_second`; if measured"),
     Key("memory", "object", "`rows`, `peak_bytes`, `ratio`; if measured"),
     Key("store", "object", "what a sync and opening a store cost; if measured"),
@@ -139,5 +140,8 @@ OUTPUTS: dict[str, Output] = {
     ),
     "finetune rerank": Output("Progress goes to stderr.", _TRAINED),
     "finetune similar": Output("Progress goes to stderr.", _TRAINED),
+    "compress": Output(
+        "Progress goes to stderr.", ("pipeline/compression/summary.py", "CompressSummary")
+    ),
     "bench": Output("`--json FILE` writes the same to a file.", None, _BENCH),
 }

@@ -55,10 +55,24 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
         f"{QUICK.rounds}; fewer if the time is short)",
     )
     parser.add_argument(
+        "--questions",
+        type=whole_number,
+        metavar="N",
+        help="also measure the nDCG@10 of each system with so many questions of the data; takes "
+        "time",
+    )
+    parser.add_argument(
+        "--passages",
+        type=whole_number,
+        metavar="N",
+        help="passages that are ranked for these questions (default: all)",
+    )
+    parser.add_argument(
         "--data",
         default=os.environ.get("ALBEAM_DATA") or "../shared/data",
         metavar="FOLDER",
-        help="folder with squad_dev/passages.parquet; without that file, texts are generated "
+        help="folder with squad_dev/passages.parquet and, for --questions, "
+        "squad_dev/questions.parquet; without the passages, texts are generated "
         "(default: $ALBEAM_DATA, else ../shared/data)",
     )
     parser.add_argument(

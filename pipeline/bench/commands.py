@@ -7,9 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.bench.options import CORPORA, SHAPES, BenchOptions, StoreOptions, quick
+from pipeline.bench.options import (
+    CORPORA,
+    SHAPES,
+    BenchOptions,
+    SampleOptions,
+    StoreOptions,
+    quick,
+)
 from pipeline.command_line.console import print_json
 from pipeline.command_line.screen import printable
+from transforms.errors import BadInput
 
 
 def run_bench(arguments: Any) -> None:
@@ -27,10 +35,15 @@ def run_bench(arguments: Any) -> None:
 
 
 def _options(arguments: Any) -> BenchOptions:
+    if arguments.passages is not None and arguments.questions is None:
+        problem = "is of use with questions alone"
+        raise BadInput("passages", arguments.passages, problem, "Give --questions too")
+    asked = arguments.questions
     options = BenchOptions(
         systems=_names(arguments.systems),
         device=arguments.device,
         data=Path(arguments.data),
+        sample=None if asked is None else SampleOptions(asked, arguments.passages),
     )
     options = quick(options) if arguments.quick else options
     shapes, corpora = _names(arguments.shapes), _names(arguments.corpora)

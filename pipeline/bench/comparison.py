@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from pipeline.bench.options import Effort
+from pipeline.bench.quality import Sample, ndcg
 from pipeline.bench.systems.albeam import EndToEnd
 from pipeline.bench.systems.system import System, Vectors
 from pipeline.bench.targets import ratio
@@ -30,6 +30,7 @@ class Case:
         tokens: the tokens of the texts.
         compared: numbers of the texts whose vectors are compared.
         expected: the vectors of those texts; None if there are none to compare.
+        sample: the questions that each system answers; None for none.
     """
 
     shape: str
@@ -38,6 +39,7 @@ class Case:
     tokens: int
     compared: list[int]
     expected: Vectors | None
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,8 @@ def compare(
     where = f"{case.shape} on {len(case.texts)} texts of {case.corpus}"
     failed: dict[str, str] = {}
     for system in systems:
-        missing = [name for name in system.packages if find_spec(name) is None]
-        if missing:
-            failed[system.name] = (
-                f"not installed: {', '.join(missing)}; pip install 'albeam[bench]'"
-            )
+        if (reason := system.lacking()) is not None:
+            failed[system.name] = reason
             continue
         notify(f"{where}: preparing {system.name}")
         _attempt(system, failed, partial(system.prepare, case.texts))
@@ -99,6 +98,17 @@ def compare(
             _attempt(system, failed, once)
         if 2 * time.monotonic() - started > deadline:
             break
+    if (sample := case.sample) is not None:
+        for system in systems:
+            if system.name in failed or system.starts:
+                continue
+            notify(f"{where}: questions: {system.name}")
+
+            def answer(system: System = system, sample: Sample = sample) -> None:
+                value = ndcg(sample, system.setup.model.identity, system.run)
+                facts[system.name]["ndcg_at_10"] = value
+
+            _attempt(system, failed, answer)
     rows = [_row(case, s, timings[s.name], facts[s.name], failed.get(s.name)) for s in systems]
     peak = next((row for row in rows if row["system"] == "linear-peak"), None)
     for row in rows:
@@ -166,6 +176,7 @@ def _row(
         "padding": facts.get("padding"),
         "dtype": system.dtype,
         "least_cosine": facts.get("least_cosine"),
+        "ndcg_at_10": facts.get("ndcg_at_10"),
         "texts": len(case.texts),
         "tokens": case.tokens,
         "rounds": len(timings),

@@ -15,6 +15,8 @@ from transforms.models.tokenizer import Tokenizer
 
 #: The file of real paragraphs in a folder of data.
 REAL = "squad_dev/passages.parquet"
+#: The file of their questions.
+QUESTIONS = "squad_dev/questions.parquet"
 
 _WORDS = (
     *("river", "stone", "window", "music", "garden", "winter", "market", "engine", "paper"),

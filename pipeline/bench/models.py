@@ -7,6 +7,8 @@ from pathlib import Path
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 from transforms.models.resolve import find_model
 
+#: The shapes whose weights are random.
+RANDOM = ("albert-base",)
 #: ALBERT-base in its second version, except for the vocabulary, which is the tokenizer's.
 BASE = {
     "hidden_size": 768,

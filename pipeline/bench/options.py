@@ -10,7 +10,7 @@ CORPORA = ("squad", "skewed")
 SHAPES = ("albert-base", "albeam-small")
 #: The systems, in the order of a round.
 SYSTEMS = (
-    *("albeam", "albeam-float32", "linear-peak", "albeam-e2e"),
+    *("albeam", "albeam-float32", "albeam-int8", "linear-peak", "albeam-e2e", "albeam-int8-e2e"),
     *("sentence-transformers", "sentence-transformers-best", "beam"),
     *("openvino-bf16", "onnxruntime", "matrix-peak"),
 )
@@ -92,6 +92,24 @@ class StoreOptions:
 
 
 @dataclass(frozen=True)
+class SampleOptions:
+    """The questions that all systems answer with their own vectors.
+
+    Attributes:
+        questions: how many are drawn.
+        passages: how many are ranked, those that answer the questions among them; None for all.
+    """
+
+    questions: int
+    passages: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise BadInput if nothing would be ranked."""
+        check_at_least("questions", self.questions, 1)
+        check_at_least("passages", self.passages, 1)
+
+
+@dataclass(frozen=True)
 class BenchOptions:
     """The options of ``albeam bench``.
 
@@ -103,6 +121,8 @@ class BenchOptions:
         data: a folder with ``squad_dev/passages.parquet``; None for generated texts.
         memory: the memory test; None to leave it out.
         store: the test of stores; None to leave it out.
+        sample: the questions for the nDCG@10 of each system; None to leave it out. A shape with
+            random weights has none.
         folders: model folders by shape, instead of those of `model_folder`.
     """
 
@@ -113,6 +133,7 @@ class BenchOptions:
     data: Path | None = None
     memory: MemoryOptions | None = MemoryOptions()
     store: StoreOptions | None = StoreOptions()
+    sample: SampleOptions | None = None
     folders: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,17 @@ from pipeline.command_line.console import format_number, print_table, say
 
 def print_bench(report: dict[str, Any]) -> None:
     """Print the rows, the targets and the other figures of a report."""
-    names = ("shape", "corpus", "system", "dtype", "tokens/s", "of peak", "padding", "cosine")
+    names = (
+        "shape",
+        "corpus",
+        "system",
+        "dtype",
+        "tokens/s",
+        "of peak",
+        "padding",
+        "cosine",
+        "nDCG@10",
+    )
     rows = [
         (
             *(row["shape"], row["corpus"], row["system"], row["dtype"]),
@@ -15,6 +25,7 @@ def print_bench(report: dict[str, Any]) -> None:
             format_number(row["peak_share"], ".2f"),
             format_number(row["padding"], ".1%"),
             format_number(row["least_cosine"], ".6f"),
+            format_number(row["ndcg_at_10"], ".4f"),
             row["note"],
         )
         for row in report["rows"]

@@ -11,6 +11,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from pipeline.bench.comparison import Case, compare
 from pipeline.bench.corpora import REAL, framed_ids, make_corpus, neighbours
 from pipeline.bench.machine import describe_machine, thread_count
 from pipeline.bench.memory import measure_memory
-from pipeline.bench.models import model_folder
+from pipeline.bench.models import RANDOM, model_folder
 from pipeline.bench.options import BenchOptions
+from pipeline.bench.quality import take_sample
 from pipeline.bench.store import measure_store
-from pipeline.bench.systems.albeam import Albeam, AlbeamFloat32, EndToEnd
+from pipeline.bench.systems.albeam import Albeam, AlbeamFloat32, AlbeamInt8, EndToEnd
 from pipeline.bench.systems.converted import OnnxRuntime, OpenVino
 from pipeline.bench.systems.peaks import LinearPeak, MatrixPeak
 from pipeline.bench.systems.sentence_transformers import (
@@ -42,6 +44,8 @@ from transforms.models.tokenizer import load_tokenizer
 _COMPARED = 6
 #: The assumed time of the slowest system, as a multiple of albeam's in float32.
 _SLOWEST = 2.5
+#: Systems that take the settings or the encoder of another one.
+_USES = {"beam": "sentence-transformers-best", "albeam-int8-e2e": "albeam-int8"}
 
 
 def run(options: BenchOptions, notify: Callable[[str], object] = lambda _: None) -> dict[str, Any]:
@@ -52,8 +56,8 @@ def run(options: BenchOptions, notify: Callable[[str], object] = lambda _: None)
         notify: receives the current step.
 
     Returns:
-        ``machine``, ``rows``, ``targets`` and, where measured, ``tokenizer``, ``memory`` and
-        ``store``.
+        ``machine``, ``rows``, ``targets`` and, where measured, ``sample``, ``tokenizer``,
+        ``memory`` and ``store``.
     """
     _silence_libraries()
     real = options.data is not None and (options.data / REAL).is_file()
@@ -62,6 +66,10 @@ def run(options: BenchOptions, notify: Callable[[str], object] = lambda _: None)
         "rows": [],
         "corpora": {"squad": "SQuAD" if real else "made up", "skewed": "made up"},
     }
+    sample, answered = None, set[str]()
+    if options.sample is not None:
+        sample = take_sample(options.data or Path(), options.sample)
+        report["sample"] = sample.facts()
     started, left = time.monotonic(), len(options.pairs)
     with tempfile.TemporaryDirectory(prefix="albeam-bench-") as work:
         for shape in dict.fromkeys(shape for shape, _ in options.pairs):
@@ -77,6 +85,10 @@ def run(options: BenchOptions, notify: Callable[[str], object] = lambda _: None)
                 deadline = now + (started + options.effort.limit - now) / left
                 left -= 1
                 case = _make_case(shape, corpus, model, systems[0], options)
+                # Random weights answer no questions. A second corpus would give the same figures.
+                if shape not in RANDOM and shape not in answered:
+                    case = replace(case, sample=sample)
+                    answered.add(shape)
                 report["rows"] += compare(case, systems, options.effort, deadline, notify)
         if options.pairs and not options.systems:
             notify("tokenizer")
@@ -103,12 +115,15 @@ def _set_up(model: Model, placement: Placement, work: Path, options: BenchOption
 def _choose_systems(setup: Setup, wanted: Sequence[str]) -> list[System]:
     """Return the systems in the order of a round; albeam is always the first."""
     albeam = Albeam(setup)
+    int8 = AlbeamInt8(setup)
     best = SentenceTransformersBest(setup)
     systems: list[System] = [
         albeam,
         AlbeamFloat32(setup),
+        int8,
         LinearPeak(albeam),
         EndToEnd(albeam),
+        EndToEnd(int8),
         SentenceTransformers(setup),
         best,
         BeamEmbeddings(best),
@@ -116,8 +131,8 @@ def _choose_systems(setup: Setup, wanted: Sequence[str]) -> list[System]:
         OnnxRuntime(setup),
         MatrixPeak(albeam),
     ]
-    # beam uses the settings that are the fastest for sentence-transformers.
-    needed = {"albeam", *wanted, *(["sentence-transformers-best"] if "beam" in wanted else [])}
+    needed = {"albeam", *wanted}
+    needed |= {_USES[name] for name in wanted if name in _USES}
     cuda = setup.placement.device == "cuda"
     return [
         system

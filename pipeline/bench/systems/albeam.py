@@ -17,6 +17,7 @@ from pipeline.ingest.options import EmbedOptions
 from transforms.encoder.encoder import Encoder, load_encoder
 from transforms.ingest.passages import forget_tokenizer
 from transforms.models.options import ModelOptions, Placement
+from transforms.runtime.devices import supports_int8
 
 
 class Albeam(System):
@@ -27,7 +28,7 @@ class Albeam(System):
     def prepare(self, texts: Sequence[str]) -> None:  # noqa: ARG002
         """Load the encoder once; it checks itself."""
         if not hasattr(self, "encoder"):
-            self.encoder: Encoder = load_encoder(self.setup.model, self._placement())
+            self.encoder: Encoder = load_encoder(self.setup.model, self.placement())
         self.dtype = self.encoder.dtype
         self._positions: int | None = None
 
@@ -43,7 +44,8 @@ class Albeam(System):
         """Return the positions that passed the word embeddings."""
         return self._positions
 
-    def _placement(self) -> Placement:
+    def placement(self) -> Placement:
+        """Return where it computes, and in which dtype."""
         return self.setup.placement
 
 
@@ -52,8 +54,27 @@ class AlbeamFloat32(Albeam):
 
     name = "albeam-float32"
 
-    def _placement(self) -> Placement:
+    def placement(self) -> Placement:
+        """Return where it computes, and in which dtype."""
         return Placement(self.setup.placement.device, "float32")
+
+
+class AlbeamInt8(Albeam):
+    """The encoder with products of bytes."""
+
+    name = "albeam-int8"
+
+    def lacking(self) -> str | None:
+        """Return why it can't run: without the units, the encoder would be in float32."""
+        if self.setup.placement.device != "cpu":
+            return "int8 is for CPUs"
+        if not supports_int8():
+            return "this CPU has no units for int8 (AVX512-VNNI, AVX-VNNI or AMX)"
+        return None
+
+    def placement(self) -> Placement:
+        """Return where it computes, and in which dtype."""
+        return Placement(self.setup.placement.device, "int8")
 
 
 class EndToEnd(System):
@@ -63,13 +84,17 @@ class EndToEnd(System):
     subtracted. The bare encoder is timed on the same passages in the same round.
     """
 
-    name = "albeam-e2e"
     note = "start-up subtracted: a run on two texts"
     starts = True
 
     def __init__(self, albeam: Albeam) -> None:
         super().__init__(albeam.setup)
+        self.name = f"{albeam.name}-e2e"
         self._albeam = albeam
+
+    def lacking(self) -> str | None:
+        """Return what the encoder lacks."""
+        return self._albeam.lacking()
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Take the encoder's dtype, and cut the texts as a run does."""
@@ -120,7 +145,7 @@ class EndToEnd(System):
                 inputs=(str(source),),
                 store=str(self.setup.work / "store"),
                 model=ModelOptions(self.setup.model.identity.name),
-                placement=self.setup.placement,
+                placement=self._albeam.placement(),
             )
         )
         self._tokens = summary.tokens

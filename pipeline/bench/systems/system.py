@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ class System:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+
+    def lacking(self) -> str | None:
+        """Return why this machine or environment can't run the system; None if it can."""
+        missing = [name for name in self.packages if find_spec(name) is None]
+        if missing:
+            return f"not installed: {', '.join(missing)}; pip install 'albeam[bench]'"
+        return None
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Load, and choose settings for these texts; this is not timed."""
