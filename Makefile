@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-tasks bench-reader bench-reranker bench-index bench-hybrid reference faults fuzz model clean
+.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-tasks bench-reader bench-reranker bench-index bench-hybrid bench-serve reference faults fuzz model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each
 
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N
 	$(BIN)/python -m deploy.bench.search_latency --rows $(or $(ROWS),1000000) --json bench-hybrid.json
+
+bench-serve: $(BIN)/.installed ## load albeam serve, also with a million passages, and by turns with sentence-transformers: SOAK=MINUTES SECONDS=N ALBEAM_DATA=FOLDER
+	$(BIN)/python -m deploy.bench.serve --seconds $(or $(SECONDS),30) --soak $(or $(SOAK),0) --json bench-serve.json
 
 bench-tasks: $(BIN)/.installed ## fit and measure heads on real data, and predict in bulk; train beside the Trainer of transformers: TEXTS=N STEPS=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.tasks --texts $(or $(TEXTS),100000) --json bench-tasks.json
