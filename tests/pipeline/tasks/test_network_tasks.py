@@ -153,3 +153,34 @@ def test_a_reranker_is_measured_by_another_command(
     (tmp_path / "head.json").write_text('{"kind": "network", "task": "rerank"}')
     assert main(["evaluate-task", str(tmp_path), str(made / "data.parquet")]) == 2
     assert "albeam evaluate STORE QUESTIONS --rerank N" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("weight", ["albert.pooler.weight", "ffn.weight", "classifier.bias"])
+def test_weights_that_are_missing_or_of_another_shape_are_not_replaced_by_random_ones(
+    made: Path, tmp_path: Path, weight: str
+) -> None:
+    folder = tmp_path / "classifier"
+    shutil.copytree(made / "classifier", folder)
+    weights = load_file(folder / "model.safetensors")
+    [name, *_] = [each for each in weights if each.endswith(weight)]
+    narrow = {**weights, name: weights[name][:1].copy()}
+    del weights[name]
+    for some in (weights, narrow):
+        save_file(some, folder / "model.safetensors", {"format": "pt"})
+        with raises(BadInput, "head", folder, name):
+            TextClassifier(str(folder), Placement("cpu", "float32"))
+
+
+def test_an_encoder_whose_weights_do_not_fit_its_config_is_not_trained(
+    made: Path, albert: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(albert, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["intermediate_size"] += 8
+    (folder / "config.json").write_text(json.dumps(config))
+    options = ClassifyOptions(
+        model=folder, data=(made / "data.parquet",), output=tmp_path / "o", work=tmp_path / "w"
+    )
+    with raises(BadInput, "model", folder, "ffn"):
+        finetune_classify(options, lambda _: None)

@@ -46,6 +46,7 @@ class HeadNetwork:
         *,
         dropout: float = 0.0,
         seed: int = 0,
+        trained: bool = False,
     ) -> None:
         """Load an encoder and put a head on it.
 
@@ -58,9 +59,11 @@ class HeadNetwork:
             placement: what `resolve_training_placement` returned.
             dropout: the share of activations and attentions that a training step drops.
             seed: the seed of a random head.
+            trained: whether the folder must have the head.
 
         Raises:
-            BadInput: the folder has no such encoder, or files that can't be used.
+            BadInput: the folder has no such encoder, files that can't be used, or weights that are
+                not those of its config.
         """
         name = str(folder)
         if not (folder / "config.json").is_file():
@@ -90,7 +93,7 @@ class HeadNetwork:
             torch.random.fork_rng([]),
         ):
             torch.manual_seed(seed)
-            self.model: Any = _HEADS[task].from_pretrained(
+            loaded: tuple[Any, dict[str, Any]] = _HEADS[task].from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
@@ -98,8 +101,17 @@ class HeadNetwork:
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
+                # Only the head may differ: see below.
                 ignore_mismatched_sizes=True,
+                output_loading_info=True,
             )
+        self.model, info = loaded
+        random = {*info["missing_keys"], *(each[0] for each in info["mismatched_keys"])}
+        for weight in sorted(random):
+            if trained or not weight.startswith(self.head_names()):
+                problem = f"lacks the weights {weight}, or they have another shape than its config"
+                remedy = "Restore the model.safetensors that belongs to the config"
+                raise BadInput("model", name, problem, remedy)
         self.task, self.classes, self.config = task, classes, config
         self.device = torch.device(placement.device)
         self.precision: torch.dtype = getattr(torch, placement.dtype)

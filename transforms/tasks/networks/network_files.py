@@ -207,7 +207,7 @@ def load_reader(folder: str, placement: Placement) -> tuple[ReaderSettings, Any,
     resolved = _resolved(placement)
     with _naming_head(folder, "read"):
         settings = read_reader(folder)
-        network = HeadNetwork(Path(folder), "read", EDGES, resolved)
+        network = HeadNetwork(Path(folder), "read", EDGES, resolved, trained=True)
         network.model.eval()
         fast, tokenizer = load_tokenizer(Path(folder))
         frame_pairs(fast, folder)
@@ -231,7 +231,7 @@ def load_network(folder: str, task: str, placement: Placement) -> tuple[NetworkS
     resolved = _resolved(placement)
     with _naming_head(folder, task):
         settings = read_network(folder, task)
-        network = HeadNetwork(Path(folder), task, settings.classes, resolved)
+        network = HeadNetwork(Path(folder), task, settings.classes, resolved, trained=True)
         network.model.eval()
         return settings, network, load_tokenizer(Path(folder))[1]
 
