@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-answers bench-tasks bench-reader bench-reranker bench-index bench-hybrid bench-serve reference faults fuzz model clean
+.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-peers bench-answers bench-tasks bench-reader bench-reranker bench-index bench-hybrid bench-serve gpu reference faults fuzz model clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,11 @@ bench: $(BIN)/.installed ## measure tokens per second of albeam and other system
 		--editable '.[$(EXTRAS),bench]'
 	$(BIN)/albeam bench $(if $(QUICK),--quick) --json bench.json
 
+bench-peers: $(BIN)/.installed ## make the environments of those systems that need other versions, in .venv-peers: gigabytes, minutes
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+		--editable '.[$(EXTRAS),bench]'
+	$(BIN)/python -m deploy.bench.peer_environments
+
 bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each mode, and with bm25s: ALBEAM_DATA=FOLDER
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'
 	$(BIN)/python -m deploy.bench.retrieval_quality --json bench-answers.json
@@ -84,6 +89,9 @@ bench-index: $(BIN)/.installed ## build indexes, also with plain FAISS, and of r
 	$(BIN)/python -m deploy.bench.index_build --rows $(or $(ROWS),1000000) \
 		$(if $(THEN),--then $(THEN)) --json bench-index.json
 	$(if $(ALBEAM_DATA),$(BIN)/python -m deploy.bench.index_recall --data $(ALBEAM_DATA) --json bench-real.json)
+
+gpu: ## check and measure on a GPU, at most ten minutes: needs CUDA, torch, transformers, pyarrow alone
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m deploy.bench.gpu --output gpu.json
 
 reference: $(BIN)/.installed ## compare a whole real corpus with plain transformers and brute force
 	$(BIN)/python -m tests.faults.reference

@@ -1,0 +1,1 @@
+"""The checks and measurements for a machine with a GPU."""
