@@ -11,7 +11,8 @@ from pipeline.command_line.argument_parser import Parser, Version
 from pipeline.command_line.exit_codes import EPILOG
 from pipeline.command_line.shared_arguments import store_argument
 from pipeline.compression.arguments import compress_arguments
-from pipeline.compression.commands import run_compress
+from pipeline.compression.commands import run_compress, run_export
+from pipeline.compression.export_arguments import export_arguments
 from pipeline.demo_command import demo_arguments, run_demo
 from pipeline.evaluation.arguments import compare_arguments, evaluate_arguments
 from pipeline.evaluation.commands import run_compare, run_evaluate
@@ -215,6 +216,11 @@ COMMANDS: dict[str, Command] = {
         compress_arguments,
         run_compress,
         resumes=True,
+    ),
+    "export": Command(
+        "write a model as an ONNX file, which ONNX Runtime and OpenVINO run",
+        export_arguments,
+        run_export,
     ),
     "bench": Command(
         "measure albeam's tokens per second, and those of other systems",

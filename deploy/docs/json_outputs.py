@@ -143,5 +143,6 @@ OUTPUTS: dict[str, Output] = {
     "compress": Output(
         "Progress goes to stderr.", ("pipeline/compression/summary.py", "CompressSummary")
     ),
+    "export": Output("", ("transforms/compression/onnx_export/summary.py", "ExportSummary")),
     "bench": Output("`--json FILE` writes the same to a file.", None, _BENCH),
 }

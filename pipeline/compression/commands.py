@@ -1,4 +1,4 @@
-"""``albeam compress``: from parsed arguments to options."""
+"""``albeam compress`` and ``export``: from parsed arguments to options."""
 
 import sys
 from dataclasses import asdict, fields
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.command_line.console import print_json, tell
+from pipeline.command_line.shared_arguments import model_options
 from pipeline.compression.options import CompressOptions
+from transforms.compression.onnx_export.options import ExportOptions
 from transforms.compression.options import Pruning
 from transforms.models.options import DEFAULT_MODEL, ModelOptions
 
@@ -39,3 +41,25 @@ def run_compress(arguments: Any) -> None:
         print_json(asdict(summary))
     else:
         print_compression(summary)
+
+
+def run_export(arguments: Any) -> None:
+    """Write a model as an ONNX file."""
+    options = ExportOptions(
+        model_options(arguments),
+        arguments.output.absolute(),
+        arguments.format,
+        arguments.int8,
+        tuple(arguments.texts),
+    )
+    from pipeline.compression.export_libraries import check_libraries
+
+    check_libraries(options)
+    from pipeline.compression.export import run
+    from pipeline.compression.export_report import print_export
+
+    summary = run(options)
+    if arguments.json:
+        print_json(asdict(summary))
+    else:
+        print_export(summary)

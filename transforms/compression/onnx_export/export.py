@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from transforms.compression.onnx_export.networks import (
 )
 from transforms.compression.onnx_export.options import ExportOptions
 from transforms.compression.onnx_export.quantize import quantize
+from transforms.compression.onnx_export.summary import ExportSummary
 from transforms.encoder.engines.onnx_file import WEIGHTS_KEY
 from transforms.encoder.probes import MIN_COSINE, probe_ids
 from transforms.encoder.reference import reference_vectors
-from transforms.errors import AlbeamError
+from transforms.errors import AlbeamError, BadInput
 from transforms.models.exported import DESCRIPTION, EMBED, FILE, PROBES, VERSION, Exported
 from transforms.models.identity import FLOAT, ONNX_INT8
 from transforms.models.model_files import inner_path
@@ -34,40 +34,12 @@ from transforms.models.tokenizer import load_tokenizer
 from transforms.models.weights import weight_files
 from transforms.training.export import replace_folder, write_json
 
-#: Logits may differ by this much, relative to the largest of them.
+Arrays = list[npt.NDArray[np.float32]]
+
+#: Logits of a head in float32 may differ by this much.
 _MOST_DIFFERENCE = 1e-4
 _COPIED = (".json", ".txt", ".model", ".jinja")
 _LEFT = (DESCRIPTION, "model.safetensors.index.json")
-
-
-@dataclass(frozen=True)
-class ExportSummary:
-    """What an export wrote, and what it costs.
-
-    Attributes:
-        output: the folder.
-        model: the source model.
-        task: ``embed``, or what the head does: ``classify``, ``tag``, ``read`` or ``rerank``.
-        opset: the version of ONNX's operators.
-        precision: ``float``, or ``onnx-int8`` with ``--int8``.
-        bytes, source_bytes: the size of the ONNX file, and that of the source's weights.
-        texts: texts on which the rest was measured.
-        least_cosine, mean_cosine: cosines of vectors to those of the source in float32; of a head,
-            those of all logits of a text.
-        largest_difference: the largest difference of a component or of a logit.
-    """
-
-    output: str
-    model: str
-    task: str
-    opset: int
-    precision: str
-    bytes: int
-    source_bytes: int
-    texts: int
-    least_cosine: float
-    mean_cosine: float
-    largest_difference: float
 
 
 def export(options: ExportOptions, texts: Sequence[str] = ()) -> ExportSummary:
@@ -82,6 +54,9 @@ def export(options: ExportOptions, texts: Sequence[str] = ()) -> ExportSummary:
         AlbeamError: the file does not give what the model gives.
     """
     model, name = find_model(options.model), options.model.model
+    if model.exported is not None:
+        problem, remedy = "was exported already", f"Give {model.identity.name}"
+        raise BadInput("model", name, problem, remedy)
     task = find_task(model.folder, name)
     network = load_encoder_network(model) if task == EMBED else load_head(model.folder, name, task)
     graph = export_graph(network, name)
@@ -113,9 +88,6 @@ def export(options: ExportOptions, texts: Sequence[str] = ()) -> ExportSummary:
     )
 
 
-Arrays = list[npt.NDArray[np.float32]]
-
-
 def _expected(model: Model, network: ExportedNetwork, task: str, ids: list[list[int]]) -> Arrays:
     """Return what the unmodified model gives for each text: its vector, or all its logits."""
     if task == EMBED:
@@ -143,6 +115,8 @@ def _inputs(network: ExportedNetwork, row: list[int]) -> dict[str, torch.Tensor]
 def _outputs(content: bytes, network: ExportedNetwork, ids: list[list[int]]) -> Arrays:
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    # Its other threads spin while they wait, and a single text gives them little to do.
+    settings.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
     found = []
     for row in ids:

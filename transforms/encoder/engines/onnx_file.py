@@ -78,11 +78,10 @@ def _tensors(message: Any) -> Iterator[Any]:
     """Yield all tensors of a message of ONNX, however deep they lie."""
     pending = [message]
     while pending:
-        for _, value in pending.pop().ListFields():
-            several = hasattr(value, "__iter__") and not isinstance(value, str | bytes)
-            for each in value if several else [value]:
-                if not hasattr(each, "ListFields"):
-                    break
+        for field, value in pending.pop().ListFields():
+            if field.message_type is None:
+                continue
+            for each in [value] if hasattr(value, "ListFields") else value:
                 if each.DESCRIPTOR.name == "TensorProto":
                     yield each
                 else:
