@@ -44,6 +44,22 @@ def albert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, albert: Path) -> Path:
+    """Folder of the tiny ALBERT as albeam export writes it; a test must not change it."""
+    from tests.support.exports import export_model
+
+    return export_model(albert, tmp_path_factory.mktemp("exported") / "albert")
+
+
+@pytest.fixture(scope="session")
+def exported_int8(tmp_path_factory: pytest.TempPathFactory, albert: Path) -> Path:
+    """Folder of the tiny ALBERT as albeam export --int8 writes it; a test must not change it."""
+    from tests.support.exports import export_model
+
+    return export_model(albert, tmp_path_factory.mktemp("exported") / "int8", int8=True)
+
+
+@pytest.fixture(scope="session")
 def texts() -> list[str]:
     """Two hundred documents, some longer than a passage."""
     return make_texts(200)
