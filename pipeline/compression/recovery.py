@@ -105,7 +105,7 @@ def recover(
         seed=options.seed,
     )
     resume(trainer, options, tell)
-    if not trainer.state.step:
+    if not trainer.state.history:
         # So that the first weights stay if no step is better.
         trainer.validate(None, {})
     state = trainer.run()
