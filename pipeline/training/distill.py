@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.training.options import DistillOptions
-from pipeline.training.reports import reporter, resume, write_records
+from pipeline.training.reports import reporter, resume, shown_settings, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import (
@@ -20,7 +20,9 @@ from pipeline.training.work_folder import (
     read_texts,
 )
 from transforms.errors import BadInput
+from transforms.tasks.networks.cards import model_card
 from transforms.training.adapters import choose_weights
+from transforms.training.checkpoints import State
 from transforms.training.contrastive import load_tokenizer
 from transforms.training.distillation_data import (
     PART_ROWS,
@@ -46,6 +48,11 @@ from transforms.training.vocabulary import albert_tokenizer, pieces, train_vocab
 
 #: One order of the texts, so that the teacher's vectors serve every --seed.
 _ORDER = 17
+_USAGE = """\
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{folder}")
+vectors = model.encode(["a text", "another text"])"""
 
 
 @dataclass(frozen=True)
@@ -131,17 +138,45 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
     )
     resume(trainer, options, tell)
     state = trainer.run()
+    result = TrainingResult.from_state(options.output, state)
+
+    def write_extra(folder: Path) -> None:
+        write_records(folder, "distill", state.history)
+        card = _card(options, result, state, len(texts))
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
     write_model(
         options.output,
         start.config,
         student.weights(),
         start.tokenizer,
         options.max_tokens,
-        write_extra=lambda folder: write_records(folder, "distill", state.history),
+        write_extra=write_extra,
     )
-    result = TrainingResult.from_state(options.output, state)
     tell(str(result))
     return result
+
+
+def _card(options: DistillOptions, result: TrainingResult, state: State, texts: int) -> str:
+    """Return the model card."""
+    return model_card(
+        options.output.name,
+        "A sentence encoder whose vectors are near those of its teacher. `albeam distill` trained "
+        "it. The score is the mean cosine of both on texts that were held out.",
+        data={
+            "files": ", ".join(path.name for path in options.texts),
+            "different texts": texts,
+            "of these held out": options.held_out,
+        },
+        settings={
+            "teacher": options.teacher.name,
+            "start": "the teacher's layers" if options.student is None else options.student.name,
+            **shown_settings(options, state),
+        },
+        metrics=result.metrics,
+        usage=_USAGE.format(folder=options.output.name),
+        limits=("What its teacher gets wrong, it gets wrong too.",),
+    )
 
 
 def _settings(options: DistillOptions, corpus: str) -> dict[str, object]:

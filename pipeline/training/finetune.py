@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from pipeline.training.options import FinetuneOptions
-from pipeline.training.reports import reporter, resume, write_records
+from pipeline.training.reports import reporter, resume, shown_settings, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import fingerprint, prepare_work_folder
 from transforms.errors import BadInput
+from transforms.tasks.networks.cards import model_card
 from transforms.training.adapters import choose_weights
+from transforms.training.checkpoints import State
 from transforms.training.contrastive import (
     ContrastiveObjective,
     TokenizedPairs,
@@ -34,6 +37,11 @@ from transforms.training.trainer import Trainer
 
 #: Questions of a corpus that an evaluation asks, at most.
 _QUESTIONS = 200
+_USAGE = """\
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{folder}")
+vectors = model.encode(["a text", "another text"])"""
 
 
 def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> TrainingResult:
@@ -134,16 +142,37 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
     if options.average < 1:
         student.mix(weights, options.average)
         result = result.measured(trainer.measure())
+
+    def write_extra(folder: Path) -> None:
+        write_records(folder, "finetune", state.history)
+        (folder / "README.md").write_text(_card(options, result, state), encoding="utf-8")
+
     write_model(
-        options.output,
-        config,
-        student.weights(),
-        tokenizer,
-        max_tokens,
-        write_extra=lambda folder: write_records(folder, "finetune", state.history),
+        options.output, config, student.weights(), tokenizer, max_tokens, write_extra=write_extra
     )
     tell(str(result))
     return result
+
+
+def _card(options: FinetuneOptions, result: TrainingResult, state: State) -> str:
+    """Return the model card."""
+    return model_card(
+        options.output.name,
+        "A sentence encoder that finds the passages that answer questions, for `albeam embed`. "
+        "`albeam finetune retrieve` trained it.",
+        data={
+            "passages": ", ".join(passages.name for passages, _ in options.pairs),
+            "questions": ", ".join(questions.name for _, questions in options.pairs),
+            "distillation": "none" if options.distilled is None else options.distilled.name,
+        },
+        settings={
+            "model": options.model.name,
+            **shown_settings(options, state),
+            "average": options.average,
+        },
+        metrics=result.metrics,
+        usage=_USAGE.format(folder=options.output.name),
+    )
 
 
 def _settings(options: FinetuneOptions, distillation: DistillationData | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.training.reports import write_records
+from pipeline.training.reports import shown_settings, write_records
 from pipeline.training.rerank_options import RerankOptions
 from pipeline.training.result import TrainingResult
 from pipeline.training.store_mining import StoreSearch
@@ -227,9 +227,6 @@ def _write(
     result: TrainingResult,
     counts: tuple[int, int],
 ) -> None:
-    unused = set() if options.train == "lora" else {"lora_rank"}
-    unused |= {"epochs"} if options.steps is not None else set()
-    settings = {"model": options.model.name, **options.settings(), "negatives": options.source}
     card = model_card(
         options.output.name,
         _ABOUT.format(folder=options.output.name),
@@ -240,9 +237,9 @@ def _write(
             "validation questions": counts[1],
         },
         settings={
-            **{name: v for name, v in settings.items() if name not in unused and v is not None},
-            "steps taken": state.step,
-            "step of the weights": state.best_step,
+            "model": options.model.name,
+            "negatives": options.source,
+            **shown_settings(options, state),
         },
         metrics=result.metrics,
         usage=_USAGE.format(folder=options.output.name),

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.training.reports import reporter, resume, write_records
+from pipeline.training.reports import reporter, resume, shown_settings, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import SimilarOptions
 from pipeline.training.task_training import (
     begin,
     file_names,
     prepare,
-    shown_settings,
     split_rows,
 )
 from transforms.errors import BadInput
@@ -142,7 +141,11 @@ def _card(
             "pairs": counts[0],
             "validation pairs": counts[1],
         },
-        settings={**shown_settings(options, state), "average": options.average},
+        settings={
+            "model": options.model.name,
+            **shown_settings(options, state),
+            "average": options.average,
+        },
         metrics=result.metrics,
         usage=_USAGE.format(folder=options.output.name),
         limits=("It may find passages for questions less well than before.",),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.training.options import PretrainOptions
-from pipeline.training.reports import reporter, resume, write_records
+from pipeline.training.reports import reporter, resume, shown_settings, write_records
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import (
     fingerprint,
@@ -178,7 +178,7 @@ def pretrain(options: PretrainOptions, log: Callable[[str], object] = print) -> 
 
     def write_extra(folder: Path) -> None:
         write_records(folder, "pretrain", state.history)
-        card = _card(options, result, len(texts), int(counts.sum()))
+        card = _card(options, result, state, (len(texts), int(counts.sum())))
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     write_model(
@@ -205,7 +205,9 @@ def _settings(options: PretrainOptions, corpus: str) -> dict[str, object]:
     return {"texts": corpus, **start, **options.settings()}
 
 
-def _card(options: PretrainOptions, result: PretrainingResult, texts: int, tokens: int) -> str:
+def _card(
+    options: PretrainOptions, result: PretrainingResult, state: State, counts: tuple[int, int]
+) -> str:
     """Return the model card."""
     metrics = {
         "share of masked tokens that it guesses": result.masked_accuracy,
@@ -220,16 +222,14 @@ def _card(options: PretrainOptions, result: PretrainingResult, texts: int, token
         "segments. `albeam pretrain` trained it on texts without labels.",
         data={
             "files": ", ".join(path.name for path in options.texts),
-            "different texts": texts,
+            "different texts": counts[0],
             "of these held out": options.held_out,
-            "tokens for training": tokens,
+            "tokens for training": counts[1],
         },
         settings={
             "start": "random weights" if options.model is None else options.model.name,
-            **{name: value for name, value in options.settings().items() if value is not None},
+            **shown_settings(options, state),
             **({"average": options.average} if options.average < 1 else {}),
-            "steps taken": result.steps,
-            "step of the weights": result.best_step,
         },
         metrics=metrics,
         usage=_USAGE.format(folder=options.output.name),

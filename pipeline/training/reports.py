@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.training.options import TrainingOptions
 from transforms.evaluation.plots import training_curves
+from transforms.training.checkpoints import State
 from transforms.training.records import event_writer, write_history
 from transforms.training.trainer import Progress, Trainer
 
@@ -37,3 +38,19 @@ def write_records(folder: Path, name: str, history: Sequence[Mapping[str, float]
     """Write the curves of a training, as ``NAME.svg``, and its history."""
     (folder / f"{name}.svg").write_text(training_curves(history), encoding="utf-8")
     write_history(folder, history)
+
+
+def shown_settings(options: TrainingOptions, state: State) -> dict[str, object]:
+    """Return the settings that a model card lists, without those that decided nothing."""
+    unused = set() if options.train == "lora" else {"lora_rank"}
+    unused |= {"epochs"} if options.steps is not None else set()
+    unused |= {"held_out"} if getattr(options, "validation", ()) else set()
+    return {
+        **{
+            name: ", ".join(value) if isinstance(value, tuple) else value
+            for name, value in options.settings().items()
+            if name not in unused and value is not None and value != ()
+        },
+        "steps taken": state.step,
+        "step of the weights": state.best_step,
+    }

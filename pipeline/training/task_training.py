@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.training.options import TrainingOptions
-from pipeline.training.reports import reporter, resume, write_records
+from pipeline.training.reports import reporter, resume, shown_settings, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import TaskOptions
 from pipeline.training.timed_log import timed_log
@@ -225,7 +225,7 @@ def write(
         options.output.name,
         card.about,
         data=card.data,
-        settings=shown_settings(options, state),
+        settings={"model": options.model.name, **shown_settings(options, state)},
         metrics=result.metrics,
         usage=card.usage,
     )
@@ -250,22 +250,6 @@ def write(
         lambda folder: write_records(folder, "finetune", state.history),
     )
     return result
-
-
-def shown_settings(options: TaskOptions, state: State) -> dict[str, object]:
-    """Return the settings that a model card lists."""
-    unused = set() if options.train == "lora" else {"lora_rank"}
-    unused |= {"epochs"} if options.steps is not None else set()
-    return {
-        "model": options.model.name,
-        **{
-            name: ", ".join(value) if isinstance(value, tuple) else value
-            for name, value in options.settings().items()
-            if name not in unused and value is not None and value != ()
-        },
-        "steps taken": state.step,
-        "step of the weights": state.best_step,
-    }
 
 
 def check_files(options: TaskOptions) -> None:

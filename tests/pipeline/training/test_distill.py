@@ -53,6 +53,9 @@ def test_distill_learns_and_writes_a_loadable_model(
     assert seen[-1]["score"] > 0.85
     records = (options.output / "history.jsonl").read_text().splitlines()
     assert [json.loads(record) for record in records] == seen
+    card = (options.output / "README.md").read_text()
+    assert f"| score | {result.score:.4f} |" in card
+    assert "lora_rank" not in card
     drawn = ElementTree.parse(options.output / "distill.svg").getroot()
     titles = [text.text or "" for text in drawn.iter(f"{SVG}text") if text.get("class") == "title"]
     assert [title.partition(":")[0] for title in titles] == ["loss", "score", "cosine", "words"]

@@ -41,6 +41,7 @@ def test_finetune_learns_resumes_and_keeps_the_geometry(
     assert seen[-2]["contrastive"] < 0.9 * seen[1]["contrastive"]
     assert seen[-1]["teacher"] > seen[0]["teacher"] - 0.1
     assert (tuning.output / "finetune.svg").read_text().startswith("<svg ")
+    assert "| questions | " in (tuning.output / "README.md").read_text()
     short = replace(tuning, epochs=2)
     whole = replace(short, output=tmp_path / "whole", work=tmp_path / "whole.work")
     finetune(whole)

@@ -88,6 +88,7 @@ def test_an_encoder_learns_the_order_of_the_scores(
     assert "sentence_transformers" in card
     # The score is that of the weights that are written, which may be mixed.
     assert f"| spearman | {result.score:.4f} |" in card
+    assert "held_out" not in card
     assert (options.output / "history.jsonl").exists()
 
 
