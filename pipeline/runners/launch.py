@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.runners.runner import PipelineState
 
 from pipeline.command_line.runner_names import DIRECT
-from pipeline.runners import dataflow, flink, prism
+from pipeline.runners import dataflow, flink, gpus, prism
 from transforms import errors
 from transforms.errors import AlbeamError, BadInput
 from transforms.storage.disk_space import met_full_disk
@@ -67,6 +67,7 @@ def pipeline_options(
         flink.set_defaults(options)
     if runner == "dataflow":
         dataflow.set_defaults(options)
+    gpus.set_defaults(runner, options)
     return options
 
 
@@ -146,17 +147,25 @@ def make_pipeline(runner: str, options: PipelineOptions) -> beam.Pipeline:
 
 
 def _environment(options: PipelineOptions) -> Any:
-    """Return the environment of workers that do not print Beam's logs; None is Beam's default."""
-    direct = options.view_as(DirectOptions)
+    """Return the environment of workers with GPUs, or that do not print Beam's logs.
+
+    None is Beam's default.
+    """
+    direct, devices = options.view_as(DirectOptions), options.view_as(gpus.DeviceOptions).devices
     verbose = logging.getLogger("apache_beam").isEnabledFor(logging.INFO)
-    if direct.direct_running_mode != "multi_processing" or verbose:
+    if direct.direct_running_mode != "multi_processing" or (verbose and devices is None):
         return None
     from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
     # With the user's mode the runner would replace this command by its own.
     direct.direct_running_mode = "in_memory"
-    worker = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main"
-    return SubprocessSDKEnvironment.from_command_string(f"{worker} 2>/dev/null")
+    module = "apache_beam.runners.worker.sdk_worker_main"
+    if devices is not None:
+        module = f"pipeline.runners.gpu_worker {devices}"
+    worker = f"{shlex.quote(sys.executable)} -m {module}"
+    return SubprocessSDKEnvironment.from_command_string(
+        worker if verbose else f"{worker} 2>/dev/null"
+    )
 
 
 def _without_stderr() -> Any:

@@ -4,6 +4,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from pipeline.runners.gpus import DEVICES, parse_devices, pin_worker
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Get the services of the runner, as Beam's container contract says, and run the worker."""
@@ -13,6 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--provision_endpoint", required=True, help="address of the runner's provision service"
     )
     arguments, _ = parser.parse_known_args(argv)
+
+    if os.environ.get(DEVICES):
+        pin_worker(os.environ, parse_devices(os.environ[DEVICES]), arguments.id)
 
     import grpc
     from apache_beam.portability.api import beam_provision_api_pb2 as messages

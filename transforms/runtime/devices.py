@@ -47,6 +47,11 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def gpu_count() -> int:
+    """Return how many GPUs torch sees."""
+    return torch.cuda.device_count()
+
+
 def check_process(device: str, loaded_in: int) -> None:
     """Raise BadInput if a model on a GPU was loaded in another process, which then forked.
 
