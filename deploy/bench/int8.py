@@ -1,61 +1,55 @@
 """Compare int8 with float32 and bfloat16: speed by turns, nDCG@10, and cosines to float32.
 
-`python -m deploy.bench.int8 --corpus FOLDER --models M…` embeds the passages of a corpus and a
+`python -m deploy.bench.int8 --data FOLDER --models M…` embeds the passages of ``squad_dev`` and a
 sample of its questions with each dtype, and ranks all passages. Speed is counted in seconds of this
-process's processor time, of one thread, without tokenization; turns alternate. ``--shape-only``
-skips the quality of a model with random weights. ``--json FILE`` writes the figures. The exit code
-is 1 if a target is missed.
+process's processor time, of one thread, without tokenization and with it; turns alternate.
+``--shape-only`` skips the quality of a model with random weights. ``--json FILE`` writes the
+figures. The exit code is 1 if a target is missed.
 """
 
 import argparse
 import json
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
+from pipeline.bench.options import SampleOptions
+from pipeline.bench.quality import Sample, Vectors, ndcg, take_sample
 from transforms.encoder.encoder import Encoder, load_encoder
-from transforms.evaluation.metrics import measure
-from transforms.evaluation.questions import Question, load_questions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions, Placement
-from transforms.models.resolve import find_model
+from transforms.models.resolve import Model, find_model
+from transforms.models.tokenizer import load_tokenizer
 
 DTYPES = ("float32", "bfloat16", "int8")
 #: The most that int8 may lose of nDCG@10, and its least cosine to float32 at the first percentile.
 _MOST_LOSS, _LEAST_COSINE = 0.003, 0.99
-_DEPTH = 10
 
 
-def quality(
-    encoders: dict[str, Encoder], corpus: Path, asked: list[Question]
-) -> dict[str, dict[str, float]]:
+def quality(encoders: dict[str, Encoder], sample: Sample) -> dict[str, dict[str, float]]:
     """Return nDCG@10 and the first percentile of the cosines to float32, for each dtype."""
-    passages = pq.read_table(corpus / "passages.parquet", columns=["id", "text"]).to_pydict()
-    texts = [question.question for question in asked]
     found: dict[str, dict[str, float]] = {}
-    exact: npt.NDArray[np.float32] | None = None
+    exact: Vectors | None = None
     for dtype, encoder in encoders.items():
-        vectors = encoder.encode_texts(passages["text"], encoder.identity.passage_prompt)
-        questions = encoder.encode_texts(texts, encoder.identity.query_prompt)
-        scores = questions @ vectors.T
-        runs = {
-            question.question_id: [
-                (passages["id"][place], float(row[place]))
-                for place in np.argsort(-row, kind="stable")[:_DEPTH]
-            ]
-            for question, row in zip(asked, scores, strict=True)
-        }
-        exact = vectors if exact is None else exact
-        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(exact, axis=1)
-        cosines = (vectors * exact).sum(1) / lengths
+        vectors: list[Vectors] = []
+
+        def embed(texts: Sequence[str], encoder: Encoder = encoder, kept: Any = vectors) -> Vectors:
+            kept.append(encoder.encode_texts(list(texts)))
+            return kept[-1]
+
+        value = ndcg(sample, encoder.identity, embed)
+        assert value is not None
+        passages = vectors[0]
+        exact = passages if exact is None else exact
+        lengths = np.linalg.norm(passages, axis=1) * np.linalg.norm(exact, axis=1)
+        cosines = (passages * exact).sum(1) / lengths
         found[dtype] = {
-            "ndcg@10": measure(asked, runs, _DEPTH)["ndcg@10"],
+            "ndcg@10": value,
             "cosine_p1": float(np.percentile(cosines, 1)),
             "least_cosine": float(cosines.min()),
         }
@@ -63,26 +57,44 @@ def quality(
 
 
 def speed(
-    encoders: dict[str, Encoder], texts: list[str], turns: int
+    model: Model, encoders: dict[str, Encoder], texts: list[str], turns: int
 ) -> dict[str, dict[str, float]]:
-    """Return tokens per second of processor time, and its ratio to bfloat16, for each dtype."""
+    """Return tokens per second of processor time, and its ratio to bfloat16, for each dtype.
+
+    Both are measured of tokens, and of texts: ``with_tokenization``, by a tokenizer that knows no
+    word yet.
+    """
     some = next(iter(encoders.values()))
     ids = some.tokenizer.encode_framed(texts, some.identity.max_tokens)
     tokens, count = pa.array(ids, pa.list_(pa.int32())), sum(map(len, ids))
-    taken: dict[str, list[float]] = {dtype: [] for dtype in encoders}
+    taken: dict[str, dict[str, list[float]]] = {
+        kind: {dtype: [] for dtype in encoders} for kind in ("", "_with_tokenization")
+    }
     for turn in range(turns + 1):
-        for dtype, encoder in encoders.items():
-            started = time.process_time()
-            encoder.encode(tokens)
-            # The first turn makes oneDNN generate its code.
-            if turn:
-                taken[dtype].append(time.process_time() - started)
+        for kind, times in taken.items():
+            for dtype, encoder in encoders.items():
+                tokenizer = load_tokenizer(model) if kind else None
+                started = time.process_time()
+                if tokenizer is not None:
+                    ids = tokenizer.encode_framed(texts, encoder.identity.max_tokens)
+                    tokens = pa.array(ids, pa.list_(pa.int32()))
+                encoder.encode(tokens)
+                # The first turn makes oneDNN generate its code.
+                if turn:
+                    times[dtype].append(time.process_time() - started)
     return {
         dtype: {
-            "tokens_per_second": count / float(np.median(seconds)),
-            "ratio_to_bfloat16": float(np.median(np.divide(taken["bfloat16"], seconds))),
+            f"{name}{kind}": value
+            for kind, times in taken.items()
+            for name, value in (
+                ("tokens_per_second", count / float(np.median(times[dtype]))),
+                (
+                    "ratio_to_bfloat16",
+                    float(np.median(np.divide(times["bfloat16"], times[dtype]))),
+                ),
+            )
         }
-        for dtype, seconds in taken.items()
+        for dtype in encoders
     }
 
 
@@ -100,10 +112,10 @@ def misses(found: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     return lines
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Read the arguments, measure and print; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder with squad_dev")
     parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL])
     parser.add_argument("--shape-only", nargs="*", default=[], metavar="MODEL")
     parser.add_argument("--sample", type=int, default=2_000, help="questions")
@@ -111,20 +123,17 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    chance = random.Random(options.seed)
-    asked = load_questions(str(options.corpus / "questions.parquet"))
-    asked = chance.sample(asked, min(options.sample, len(asked)))
-    texts = pq.read_table(options.corpus / "passages.parquet", columns=["text"])["text"].to_pylist()
-    texts = chance.sample(texts, min(options.texts, len(texts)))
+    sample = take_sample(options.data, SampleOptions(options.sample), options.seed)
+    texts = random.Random(options.seed).sample(sample.texts, min(options.texts, len(sample.texts)))
     found: dict[str, Any] = {}
     for name in [*options.models, *options.shape_only]:
         model = find_model(ModelOptions(name))
         encoders = {dtype: load_encoder(model, Placement("cpu", dtype)) for dtype in DTYPES}
-        rows = speed(encoders, texts, options.turns)
+        rows = speed(model, encoders, texts, options.turns)
         if name not in options.shape_only:
-            rates = quality(encoders, options.corpus, asked)
+            rates = quality(encoders, sample)
             rows = {dtype: row | rates[dtype] for dtype, row in rows.items()}
         found[name] = rows
         for dtype, row in rows.items():
