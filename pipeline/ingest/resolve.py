@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import apache_beam as beam
 
 from pipeline.ingest.options import EmbedOptions
+from pipeline.runners.gpus import keep_busy
 from pipeline.runners.launch import check_reachable, make_pipeline, pipeline_options
 from transforms.catalog.options import ColumnOptions, LabelColumn
 from transforms.encoder.placement import expected_rate, resolve_placement, with_precision
@@ -18,6 +19,7 @@ from transforms.models.identity import ModelIdentity
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import Model, find_model, options_for
 from transforms.models.tokenizer import Tokenizer, load_tokenizer
+from transforms.runtime.devices import resolve_device
 from transforms.storage import filesystem
 from transforms.tasks.prediction.label_column import LabelPassages, find_label
 
@@ -142,4 +144,6 @@ def new_pipeline(options: EmbedOptions, streaming: bool = False) -> beam.Pipelin
         BadInput: the runner does not exist, or its engine does not answer.
     """
     beam_options = pipeline_options(options.runner, options.beam_args, streaming=streaming)
+    if options.placement.device != "cpu" and resolve_device(options.placement.device) == "cuda":
+        keep_busy(options.runner, beam_options)
     return make_pipeline(options.runner, beam_options)

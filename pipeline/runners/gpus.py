@@ -13,6 +13,10 @@ from transforms.errors import BadInput
 #: The variables by which CUDA limits a process to some GPUs, and by which Flink's workers get the
 #: GPUs of the job.
 VISIBLE, DEVICES = "CUDA_VISIBLE_DEVICES", "ALBEAM_DEVICES"
+#: Beam's defaults, and the threads that keep a GPU busy: one reads and tokenizes, one computes, one
+#: writes.
+_ALONE = "in_memory", 1
+_THREADS = 3
 
 
 class DeviceOptions(PipelineOptions):
@@ -66,6 +70,17 @@ def set_defaults(runner: str, options: PipelineOptions) -> None:
             "is for --runner direct, and for Flink with --workers PROCESS",
             f"Start a worker or a worker pool for each GPU, with {VISIBLE} set to its number",
         )
+
+
+def keep_busy(runner: str, options: PipelineOptions) -> None:
+    """Let the direct runner use threads for a GPU, unless the user chose its workers.
+
+    Some of them read, tokenize and write while another computes. They share one loaded model.
+    """
+    direct = options.view_as(DirectOptions)
+    if runner == DIRECT and (direct.direct_running_mode, direct.direct_num_workers) == _ALONE:
+        direct.direct_running_mode = "multi_threading"
+        direct.direct_num_workers = _THREADS
 
 
 def _check_count(text: str, devices: Sequence[int]) -> None:

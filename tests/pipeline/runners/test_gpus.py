@@ -9,11 +9,14 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PortableOptions
 
+from pipeline.ingest.options import EmbedOptions
+from pipeline.ingest.resolve import new_pipeline
 from pipeline.runners import gpus
 from pipeline.runners.gpus import DEVICES, VISIBLE, parse_devices, pin_worker
 from pipeline.runners.launch import make_pipeline, pipeline_options, run_pipeline
 from tests.support.raising import raises
 from transforms.errors import BadInput
+from transforms.models.options import ModelOptions
 
 
 @pytest.fixture
@@ -63,6 +66,31 @@ def test_the_direct_runner_gets_a_process_for_each_gpu() -> None:
     assert pipeline_options("direct", more).view_as(DirectOptions).direct_num_workers == 4
     plain = pipeline_options("direct", ()).view_as(DirectOptions)
     assert (plain.direct_running_mode, plain.direct_num_workers) == ("in_memory", 1)
+
+
+def test_threads_keep_a_gpu_busy_unless_the_user_chose_workers() -> None:
+    options = pipeline_options("direct", ())
+    gpus.keep_busy("direct", options)
+    direct = options.view_as(DirectOptions)
+    assert (direct.direct_running_mode, direct.direct_num_workers) == ("multi_threading", 3)
+    for given in ("--direct-num-workers=2", "--direct-running-mode=multi_processing"):
+        chosen = pipeline_options("direct", (given,))
+        before = chosen.get_all_options()
+        gpus.keep_busy("direct", chosen)
+        assert chosen.get_all_options() == before
+    options = pipeline_options("prism", ())
+    gpus.keep_busy("prism", options)
+    assert options.view_as(DirectOptions).direct_num_workers == 1
+
+
+@pytest.mark.parametrize(("device", "mode"), [("cuda", "multi_threading"), ("cpu", "in_memory")])
+def test_a_job_on_a_gpu_runs_in_threads(
+    device: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.ingest.resolve.resolve_device", lambda _: device)
+    options = EmbedOptions(("corpus",), "store", ModelOptions("albeam-small"))
+    direct = new_pipeline(options).options.view_as(DirectOptions)
+    assert direct.direct_running_mode == mode
 
 
 @pytest.mark.parametrize(("count", "known"), [(1, "0 to 0"), (0, "none")])
