@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from pipeline.bench.options import CORPORA, QUICK, SHAPES, SYSTEMS, BenchOptions, Effort
+from pipeline.bench.options import CORPORA, PEERS, QUICK, SHAPES, SYSTEMS, BenchOptions, Effort
 from pipeline.command_line.argument_types import whole_number
 from transforms.models.options import DEVICES
 
@@ -74,6 +74,12 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with squad_dev/passages.parquet and, for --questions, "
         "squad_dev/questions.parquet; without the passages, texts are generated "
         "(default: $ALBEAM_DATA, else ../shared/data)",
+    )
+    parser.add_argument(
+        "--peers",
+        default=PEERS,
+        metavar="FOLDER",
+        help="environments of peers, made by make bench-peers (default: %(default)s)",
     )
     parser.add_argument(
         "--device",

@@ -43,6 +43,7 @@ def _options(arguments: Any) -> BenchOptions:
         systems=_names(arguments.systems),
         device=arguments.device,
         data=Path(arguments.data),
+        peers=Path(arguments.peers),
         sample=None if asked is None else SampleOptions(asked, arguments.passages),
     )
     options = quick(options) if arguments.quick else options

@@ -12,8 +12,12 @@ SHAPES = ("albert-base", "albeam-small")
 SYSTEMS = (
     *("albeam", "albeam-float32", "albeam-int8", "linear-peak", "albeam-e2e", "albeam-int8-e2e"),
     *("sentence-transformers", "sentence-transformers-best", "beam"),
-    *("openvino-bf16", "onnxruntime", "matrix-peak"),
+    *("openvino-bf16", "onnxruntime"),
+    *("sentence-transformers-openvino-int8", "sentence-transformers-onnx-int8", "fastembed"),
+    "matrix-peak",
 )
+#: The folder with an environment for each peer that needs other versions of libraries.
+PEERS = ".venv-peers"
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class BenchOptions:
         store: the test of stores; None to leave it out.
         sample: the questions for the nDCG@10 of each system; None to leave it out. A shape with
             random weights has none.
+        peers: a folder with an environment for each peer that needs one.
         folders: model folders by shape, instead of those of `model_folder`.
     """
 
@@ -134,6 +139,7 @@ class BenchOptions:
     memory: MemoryOptions | None = MemoryOptions()
     store: StoreOptions | None = StoreOptions()
     sample: SampleOptions | None = None
+    peers: Path = Path(PEERS)
     folders: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

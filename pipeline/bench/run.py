@@ -25,6 +25,7 @@ from pipeline.bench.quality import take_sample
 from pipeline.bench.store import measure_store
 from pipeline.bench.systems.albeam import Albeam, AlbeamFloat32, AlbeamInt8, EndToEnd
 from pipeline.bench.systems.converted import OnnxRuntime, OpenVino
+from pipeline.bench.systems.own_process import FastEmbed, OnnxInt8, OpenVinoInt8
 from pipeline.bench.systems.peaks import LinearPeak, MatrixPeak
 from pipeline.bench.systems.sentence_transformers import (
     BeamEmbeddings,
@@ -90,6 +91,8 @@ def run(options: BenchOptions, notify: Callable[[str], object] = lambda _: None)
                     case = replace(case, sample=sample)
                     answered.add(shape)
                 report["rows"] += compare(case, systems, options.effort, deadline, notify)
+            for system in systems:
+                system.close()
         if options.pairs and not options.systems:
             notify("tokenizer")
             texts = make_corpus("squad", max(16 * options.effort.fewest, 2048), options.data)
@@ -109,7 +112,7 @@ def _set_up(model: Model, placement: Placement, work: Path, options: BenchOption
     times = 16 if placement.device == "cuda" else 1
     sizes = tuple(times * size for size in options.effort.batch_sizes)
     tried = max(times * options.effort.tried, thread_count() * min(sizes))
-    return Setup(model, placement, work, sizes, tried)
+    return Setup(model, placement, work, sizes, tried, options.peers)
 
 
 def _choose_systems(setup: Setup, wanted: Sequence[str]) -> list[System]:
@@ -129,6 +132,9 @@ def _choose_systems(setup: Setup, wanted: Sequence[str]) -> list[System]:
         BeamEmbeddings(best),
         OpenVino(setup),
         OnnxRuntime(setup),
+        OpenVinoInt8(setup),
+        OnnxInt8(setup),
+        FastEmbed(setup),
         MatrixPeak(albeam),
     ]
     needed = {"albeam", *wanted}

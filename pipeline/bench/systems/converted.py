@@ -154,6 +154,20 @@ class OnnxRuntime(Converted):
         return embed
 
 
+def export_states(folder: str, file: str) -> None:
+    """Write a network without pooling as ONNX, in one file."""
+    _export(_States(folder), file)
+
+
+class _States(PooledNetwork):
+    """The network alone, from ids and mask to the states of the last layer."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        found = self.network(input_ids=input_ids, attention_mask=attention_mask)
+        states: torch.Tensor = found.last_hidden_state
+        return states
+
+
 def _export(network: PooledNetwork, file: str) -> None:
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     torch.onnx.export(
@@ -162,6 +176,7 @@ def _export(network: PooledNetwork, file: str) -> None:
         file,
         dynamo=True,
         verbose=False,
+        external_data=False,
         input_names=["input_ids", "attention_mask"],
         dynamic_shapes={"input_ids": free, "attention_mask": free},
     )

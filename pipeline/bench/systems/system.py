@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.bench.options import PEERS
 from transforms.models.options import Placement
 from transforms.models.resolve import Model
 
@@ -31,6 +32,7 @@ class Setup:
         work: an empty folder for files.
         batch_sizes: batch sizes that a peer tries, in ascending order.
         tried: texts of such a trial.
+        peers: the folder with an environment for each peer that needs one.
     """
 
     model: Model
@@ -38,6 +40,7 @@ class Setup:
     work: Path
     batch_sizes: tuple[int, ...] = (8,)
     tried: int = 32
+    peers: Path = Path(PEERS)
 
 
 class System:
@@ -68,6 +71,9 @@ class System:
         if missing:
             return f"not installed: {', '.join(missing)}; pip install 'albeam[bench]'"
         return None
+
+    def close(self) -> None:
+        """Free what `prepare` took."""
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Load, and choose settings for these texts; this is not timed."""

@@ -39,7 +39,7 @@ from transforms.models.tokenizer import load_tokenizer
 
 EFFORT = Effort(rounds=1, seconds=0.1, fewest=16, most=16, embedded=0.1, batch_sizes=(4,), tried=8)
 #: Notes of systems that a machine or an environment can't run begin so.
-LACKING = ("not installed", "this CPU has no units")
+LACKING = ("not installed", "this CPU has no units", "no environment")
 KEYS = {"system", "shape", "corpus", "tokens_per_second", "peak_share", "padding"}
 
 
