@@ -12,6 +12,7 @@ _DISTRIBUTIONS = {
     "google": "protobuf",
     "grpc": "grpcio",
     "markupsafe": "MarkupSafe",
+    "opentelemetry": "opentelemetry-sdk",
     "sentence_transformers": "sentence-transformers",
     "sklearn": "scikit-learn",
 }
@@ -32,6 +33,7 @@ _EXTRAS = {
     "fastapi": "serve",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "opentelemetry": "otel",
     "orjson": "serve",
     "openvino": "openvino",
     "mcp": "serve",

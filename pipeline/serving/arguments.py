@@ -57,6 +57,12 @@ def serve_arguments(parser: argparse.ArgumentParser) -> None:
         default=ServeOptions.log,
         help="form of the log, which goes to stderr (default: %(default)s)",
     )
+    parser.add_argument(
+        "--otel",
+        action="store_true",
+        help="send traces by OpenTelemetry to where $OTEL_EXPORTER_OTLP_ENDPOINT says; needs the "
+        "extra otel",
+    )
     _model_arguments(parser)
     _safety_arguments(parser)
     _limit_arguments(parser)

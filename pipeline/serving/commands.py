@@ -32,6 +32,7 @@ def run_serve(arguments: Any) -> None:
         origins=tuple(given.origins),
         follow=given.follow,
         log=given.log,
+        traces=given.otel,
         limits=Limits(k=given.max_k, queue=given.queue, seconds=given.timeout),
     )
     from pipeline.serving.serve import run

@@ -67,6 +67,7 @@ class ServeOptions:
         origins: web sites whose scripts may ask, such as ``https://example.org``.
         follow: how often to look for a new snapshot, in seconds; None never looks.
         log: one of `LOGS`.
+        traces: whether to send traces by OpenTelemetry.
         limits: what requests may ask for.
     """
 
@@ -84,6 +85,7 @@ class ServeOptions:
     origins: tuple[str, ...] = ()
     follow: float | None = None
     log: str = "text"
+    traces: bool = False
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

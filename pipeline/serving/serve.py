@@ -32,7 +32,10 @@ def run(options: ServeOptions) -> None:
         Damaged: a store can't be read.
         ImportError: a library of the extra is missing.
     """
-    check_libraries("fastapi", "mcp", "prometheus_client", "uvicorn")
+    check_libraries("fastapi", "mcp", "orjson", "prometheus_client", "uvicorn")
+    if options.traces:
+        exporter = "opentelemetry.exporter.otlp.proto.http"
+        check_libraries("opentelemetry.sdk.trace", exporter, extra="otel")
     with _listening(options) as listening:
         address = _address(listening)
         if options.is_public and options.keys is None:
@@ -78,6 +81,7 @@ def open_app(options: ServeOptions) -> Any:
         AlbeamError: something of it can't be used.
     """
     from pipeline.serving.core.keys import Keys, check_keys
+    from pipeline.serving.core.observer import Observer
     from pipeline.serving.core.service import Service
     from pipeline.serving.http.app import make_app
     from pipeline.serving.http.logs import configure
@@ -86,12 +90,19 @@ def open_app(options: ServeOptions) -> Any:
     configure(options.log)
     metrics = Metrics()
     keys = None if options.keys is None else Keys(options.keys)
-    service = Service.open(options, metrics)
+    observer: Observer = metrics
+    traces = None
+    if options.traces:
+        from pipeline.serving.http.traces import TracedStages, exported_traces
+
+        traces = exported_traces()
+        observer = TracedStages(metrics, traces)
+    service = Service.open(options, observer)
     if keys is not None:
         opened = {name: each.snapshots.current.store for name, each in service.stores.items()}
         for problem in check_keys(keys, opened):
             _LOGGER.warning(problem)
-    return make_app(service, options, metrics, keys)
+    return make_app(service, options, metrics, keys, traces)
 
 
 def _config(app: Any, options: ServeOptions) -> "uvicorn.Config":

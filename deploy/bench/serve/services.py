@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 _READY = re.compile(r"serving at http://127\.0\.0\.1:(\d+)")
 _LONGEST = 300.0
@@ -73,6 +74,19 @@ def running(command: list[str]) -> Iterator[Running]:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def wait_for(port: int) -> None:
+    """Wait until one of several processes answers; their supervisor tells the address before."""
+    latest = time.perf_counter() + _LONGEST
+    while True:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/ready", timeout=_LONGEST):
+                return
+        except OSError:
+            if time.perf_counter() > latest:
+                raise
+            time.sleep(0.1)
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path, latest: float) -> int:

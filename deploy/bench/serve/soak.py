@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.bench.serve.load import Load, start_load
-from deploy.bench.serve.services import Running, serving
+from deploy.bench.serve.services import Running, serving, wait_for
 from transforms.search.store import Store
 from transforms.transactions.removal import remove_documents
 
@@ -84,12 +84,14 @@ def soak(store: str, questions: list[str], seconds: float, work: Path) -> dict[s
     shutil.copytree(store, url)
     bodies = [{"question": each, "k": 10} for each in questions[:_QUESTIONS]]
     with serving(url, "--workers", str(_WORKERS), "--follow", "1s") as service:
+        wait_for(service.port)
         load = Load(service.port, "/search", bodies, _CLIENTS, seconds, 0.0, _VANISHING)
         load.record = str(record)
         asking = start_load(load)
         told = _mishaps(service, url, seconds)
         figures = json.loads(asking.communicate()[0])
         refused = _refused(service)
+        shutil.copy(service.log, work.parent / "soak.log")
         grown = service.memory() / told.pop("memory")
     ended = told.pop("killed")
     killed = sum(0 <= when - ended <= _KILLED for when, _ in figures["errors"])
@@ -116,7 +118,8 @@ def _mishaps(service: Running, url: str, seconds: float) -> dict[str, Any]:
     ids = _some_ids(url)
     for step in range(SWAPS):
         _sleep_until(begin + seconds * (step + 0.5) / (SWAPS + 1))
-        if "memory" not in told and time.time() - begin > min(60.0, seconds / 5):
+        whole = len(service.servers()) == _WORKERS
+        if whole and "memory" not in told and time.time() - begin > min(60.0, seconds / 3):
             told["memory"] = service.memory()
         told["megabytes"].append(service.memory() >> 20)
         remove_documents(url, ids[step : step + 1])

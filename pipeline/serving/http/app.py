@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -31,6 +32,9 @@ from transforms.errors import AlbeamError
 from transforms.runtime.version import installed_version
 from transforms.storage import filesystem
 
+if TYPE_CHECKING:
+    from pipeline.serving.http.traces import Traces
+
 _LOGGER = logging.getLogger(__name__)
 #: Gives what must run while the application lives.
 Living = Callable[[], AbstractAsyncContextManager[None]]
@@ -38,7 +42,11 @@ _ABOUT = "Search a store of ALBERT vectors, by words and by meaning."
 
 
 def make_app(
-    service: Service, options: ServeOptions, metrics: Metrics, keys: Keys | None = None
+    service: Service,
+    options: ServeOptions,
+    metrics: Metrics,
+    keys: Keys | None = None,
+    traces: "Traces | None" = None,
 ) -> App:
     """Return the application.
 
@@ -47,6 +55,7 @@ def make_app(
         options: the options of the service.
         metrics: counts; it is also the observer of the service.
         keys: the known keys; None serves everyone.
+        traces: makes spans of the requests, or None.
     """
     scrub = Scrubber(known_names(service, options))
     app = FastAPI(
@@ -90,7 +99,7 @@ def make_app(
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
         )
-    return Guard(app, options.limits, metrics, scrub, options.hosts)
+    return Guard(app, options.limits, metrics, scrub, options.hosts, traces)
 
 
 @asynccontextmanager

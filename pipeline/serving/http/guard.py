@@ -10,7 +10,8 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
 
@@ -19,6 +20,9 @@ from pipeline.serving.http.logs import log_request
 from pipeline.serving.http.metrics import Metrics
 from pipeline.serving.http.problems import Scrubber, answer, problem_of
 from pipeline.serving.options import Limits
+
+if TYPE_CHECKING:
+    from pipeline.serving.http.traces import Traces
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -55,6 +59,7 @@ class Guard:
         metrics: Metrics,
         scrub: Scrubber,
         hosts: Collection[str] | None,
+        traces: "Traces | None" = None,
     ) -> None:
         """Hold the application.
 
@@ -65,9 +70,10 @@ class Guard:
             scrub: removes the paths of the server from errors.
             hosts: the names by which the service may be asked; None for any. A web site whose name
                 leads to this machine could read the stores otherwise.
+            traces: makes spans of the requests, or None.
         """
         self._app, self._limits, self._metrics = app, limits, metrics
-        self._scrub, self._hosts = scrub, hosts
+        self._scrub, self._hosts, self._traces = scrub, hosts, traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; events of the process go to the application as they are."""
@@ -77,6 +83,12 @@ class Guard:
         given = _header(scope, b"x-request-id")
         request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
         scope["albeam.request_id"] = request_id
+        with nullcontext() if self._traces is None else self._traces.request(scope):
+            await self._handle(scope, receive, send)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that has its id; count and log it."""
+        request_id = scope["albeam.request_id"]
         reply = _Reply(send, request_id)
         started = time.perf_counter()
         try:
@@ -87,7 +99,7 @@ class Guard:
                 await reply.whole(problem_of(error, self._scrub, request_id))
         seconds = time.perf_counter() - started
         route = getattr(scope.get("route"), "path", "none")
-        status = reply.status or _GONE
+        status = scope["albeam.status"] = reply.status or _GONE
         self._metrics.request(route, scope["method"], status, seconds)
         fields = {
             "request_id": request_id,
