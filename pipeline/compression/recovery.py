@@ -110,5 +110,5 @@ def recover(
         trainer.validate(None, {})
     state = trainer.run()
     result = TrainingResult.from_state(options.output, state)
-    tell(str(result))
+    tell(f"recovered: the weights of step {result.best_step} have the cosine {result.score:.4f}")
     return student.weights(), result, partial(write_records, name="recover", history=state.history)
