@@ -13,6 +13,7 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
+from deploy.bench.gpu import speed
 from deploy.bench.gpu.__main__ import main, passed
 from deploy.bench.gpu.report import as_markdown
 from deploy.bench.gpu.session import STOPPED, Deadline, Session, empty_report, stop_at
@@ -148,6 +149,20 @@ def test_operations_are_those_of_the_linear_layers_and_of_attention(tmp_path: Pa
     assert operations(model, [1]) == one
     assert operations(model, [1, 1]) == 2 * one
     assert operations(model, [2]) == 2 * one + model.layers * 8 * width
+
+
+def test_a_peer_that_fails_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such attention")
+
+    monkeypatch.setattr(speed, "_sentence_transformers", broken)
+    model = find_model(ModelOptions(str(make_model(tmp_path / "tiny"))))
+    deadline, effort = Deadline.after(600), speed.Effort(4, 1, 64)
+    rows = speed.measure_speed(model, "cpu", "skewed", {"float32": 1e12}, effort, deadline)
+    assert [row["system"] for row in rows] == ["albeam", "albeam, tokens given", "transformers"]
+    assert "no such attention" in caplog.text
 
 
 def closure(*names: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Tokens a second, share of the device's peak and memory: albeam, transformers and peers."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from transforms.models.resolve import Model
 from transforms.runtime.devices import best_dtype
 
 Run = Callable[[], object]
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,12 @@ def measure_speed(
         "albeam, tokens given": (encoder.dtype, _given(encoder, texts)),
         "transformers": (best_dtype(device), _transformers(model, device, ids)),
     }
-    peer = _sentence_transformers(model, device, texts)
+    try:
+        peer = _sentence_transformers(model, device, texts)
+    except Exception as error:
+        # What a peer can't do is no fault of albeam's.
+        _LOGGER.warning("sentence-transformers is left out: %s", error)
+        peer = None
     if peer is not None:
         systems["sentence-transformers"] = best_dtype(device), peer
     until = deadline.left() / 2
