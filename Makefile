@@ -128,5 +128,5 @@ $(BIN)/.installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
-		--constraint constraints.txt --editable '.[$(EXTRAS),tasks,serve,dev]'
+		--constraint constraints.txt --editable '.[$(EXTRAS),tasks,serve,onnx,openvino,dev]'
 	touch $@
