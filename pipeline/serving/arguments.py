@@ -107,7 +107,8 @@ def _model_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=HEAD",
-        help="folder of a head that classifies texts, served as /predict/NAME; may be repeated",
+        help="folder of a head that classifies texts or finds entities, served as /predict/NAME; "
+        "may be repeated",
     )
     placement_arguments(group)
 

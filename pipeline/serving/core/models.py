@@ -1,7 +1,7 @@
 """The models that read texts beside the encoder: reader, reranker and heads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,23 +27,36 @@ class Prediction:
         label: the best class; None if a text may have any number of them.
         labels: the classes of a text that may have any number of them, else the best one.
         scores: the probability of each class.
+        entities: what a tagger finds in the text, with the names of its fields; it gives no class.
     """
 
     label: str | None
     labels: list[str]
     scores: dict[str, float]
+    entities: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Head:
-    """A head that classifies texts: one on the vectors of an encoder, or a whole network."""
+    """A head that classifies texts, or finds entities in them.
+
+    It is one on the vectors of an encoder, or a whole network.
+    """
 
     def __init__(self, name: str, folder: str, store: "Store", placement: Placement) -> None:
         """Load a head; raises BadInput if it can't be used, or is that of another encoder."""
-        from transforms.tasks.networks.network_files import read_kind
+        from transforms.tasks.networks.network_files import read_task
 
         self.name, folder = name, filesystem.absolute(folder)
         self._network: Any = None
-        if read_kind(folder) == "network":
+        self._tagger: Any = None
+        task = read_task(folder)
+        if task == "tag":
+            from transforms.tasks.networks.text_tagger import TextTagger
+
+            self._tagger = TextTagger(folder, placement)
+            self.classes = self._tagger.settings.classes
+            return
+        if task != "vector":
             from transforms.tasks.networks.text_classifier import TextClassifier
 
             self._network = TextClassifier(folder, placement)
@@ -56,7 +69,10 @@ class Head:
         self.classes = self._head.classes
 
     def predict(self, texts: Sequence[str], encoder: "TextEncoder") -> list[Prediction]:
-        """Return the classes of texts; raises BadInput if one can't be embedded."""
+        """Return what the head says of texts; raises BadInput if one can't be embedded."""
+        if self._tagger is not None:
+            found = self._tagger.entities(texts)
+            return [Prediction(None, [], {}, [asdict(each) for each in some]) for some in found]
         if self._network is not None:
             scores = self._network.scores(texts)
         else:

@@ -71,7 +71,7 @@ async def rerank(body: RerankBody, context: Shared, access: Rights) -> Response:
 
 @router.post("/predict/{head}", response_model=PredictReply)
 async def predict(head: str, body: PredictBody, context: Shared, access: Rights) -> Response:
-    """Classify texts with a head."""
+    """Classify texts, or find their entities, with a head."""
     texts = [body.input] if isinstance(body.input, str) else body.input
     found = await context.service.predict(head, texts, access)
     return reply({"head": head, "predictions": [asdict(each) for each in found]})

@@ -124,12 +124,23 @@ class RerankReply(BaseModel):
     results: list[RankedReply]
 
 
+class EntityReply(BaseModel):
+    """An entity of a text, by its code points."""
+
+    start: int
+    end: int
+    type: str
+    text: str
+    score: float
+
+
 class PredictionReply(BaseModel):
-    """The classes of a text."""
+    """The classes of a text, or its entities."""
 
     label: str | None
     labels: list[str]
     scores: dict[str, float]
+    entities: list[EntityReply]
 
 
 class PredictReply(BaseModel):
