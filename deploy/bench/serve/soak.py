@@ -29,8 +29,8 @@ _CLIENTS, _VANISHING, _WORKERS = 8, 2, 2
 _KILLED = 3.0
 #: The most seconds in which a damaged snapshot is refused.
 _REFUSED = 20.0
-#: Vectors of one question differ in their last bits by what is embedded with it.
-_SAME = 1e-4
+#: The service embeds few questions at once, in numpy; the comparison many, maybe in torch.
+_SAME = 2e-3
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,8 @@ class Soaked:
             found.append(f"{self.wrong} answers are wrong, {self.errors} requests failed")
         if self.killed > _CLIENTS:
             found.append(f"{self.killed} requests failed with a worker that had {_CLIENTS} at most")
-        if self.refused < _WORKERS * self.damaged:
-            found.append(
-                f"{_WORKERS} processes refused {self.damaged} snapshots {self.refused} times"
-            )
+        if self.refused < self.damaged:
+            found.append(f"{self.refused} of {self.damaged} damaged snapshots were refused")
         if self.memory > 1.1:
             found.append(f"the memory grew {self.memory:.2f} times")
         return found
