@@ -60,8 +60,8 @@ _BENCH = (
         "array of object",
         "a row for each shape, corpus and system: `system`, `shape`, `corpus`, "
         "`tokens_per_second`, `peak_share`, `padding`, `dtype`, `least_cosine`, "
-        "`ndcg_at_10`, `texts`, `tokens`, `rounds`, `rates`, `note`; some have `startup_seconds`, `bare_rates` and "
-        "`e2e_share`",
+        "`ndcg_at_10`, `texts`, `tokens`, `rounds`, `rates`, `note`; some have `startup_seconds`, "
+        "`bare_rates` and `e2e_share`",
     ),
     Key("sample", "object", "`passages` and `questions` of `ndcg_at_10`; if measured"),
     Key("tokenizer", "object", "`tokens_per_second`, `again_tokens_per_second`; if measured"),
