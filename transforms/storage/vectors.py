@@ -15,8 +15,10 @@ def vectors_to_arrow(vectors: npt.NDArray[np.floating[Any]], dtype: pa.DataType)
     A row with a value that is not finite in ``dtype`` becomes null.
     """
     rows, dim = vectors.shape
+    # Not `to_pandas_dtype`: it needs pandas, which is not installed with albeam.
+    number = {pa.float16(): np.float16, pa.float32(): np.float32}[dtype]
     with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(vectors).astype(dtype.to_pandas_dtype(), copy=False)
+        vectors = np.ascontiguousarray(vectors).astype(number, copy=False)
     flat = pa.array(vectors.reshape(-1))
     finite = np.isfinite(vectors).all(axis=1)
     mask = None if finite.all() else pa.array(~finite)
