@@ -8,7 +8,7 @@ from pipeline.tasks.options import ClassifyOptions
 from transforms.catalog.snapshot import read_snapshot
 from transforms.errors import BadInput
 from transforms.storage import filesystem
-from transforms.tasks.data.labels import LabelledRows, learn_classes, read_labelled
+from transforms.tasks.data.labels import Classes, LabelledRows, learn_classes, read_labelled
 from transforms.tasks.metrics.class_metrics import ClassMetrics
 from transforms.tasks.prediction.documents import stored_documents, unique_documents
 from transforms.tasks.vector_heads.fit_head import fit_head
@@ -76,7 +76,7 @@ def run(options: ClassifyOptions) -> ClassifySummary:
         problem = f"has no id of a document in {store}"
         raise BadInput("labels", rows.source, problem, "Give the ids that were embedded")
     rows = _only(rows, found.rows)
-    classes = learn_classes(rows)
+    classes = _classes(rows, missing)
     fitting = time.monotonic()
     head, metrics = fit_head(
         found.vectors, classes.codes(rows), classes, snapshot.identity, options.head
@@ -113,6 +113,18 @@ def _only(rows: LabelledRows, places: object) -> LabelledRows:
     columns = {name: column.take(places) for name, column in rows.columns.items()}
     labels = rows.labels.take(places)
     return LabelledRows(rows.option, rows.source, columns, labels, rows.integers, rows.several)
+
+
+def _classes(rows: LabelledRows, missing: int) -> Classes:
+    try:
+        return learn_classes(rows)
+    except BadInput as error:
+        if not missing:
+            raise
+        # Without the number a user looks for the fault in labels that are right.
+        problem = f"{error.problem}, among the ids that the store has"
+        remedy = f"Give ids that were embedded: {missing:,} are not in the store"
+        raise BadInput(error.option, error.value, problem, remedy) from error
 
 
 def _notice(missing: int, unmeasured: bool) -> str:

@@ -118,7 +118,8 @@ def test_a_head_is_fitted_and_measured(
         (["d1", "d1"], ["x", "y"], "two labels"),
         (["e1", "e2"], ["x", "y"], "no id"),
         # One class only is in the store.
-        (["d1", "e2"], ["x", "y"], "one class only"),
+        (["d1", "e2"], ["x", "y"], "one class only, 'x', among the ids that the store has. Give"),
+        (["d1", "e2", "e3"], ["x", "y", "y"], "2 are not in the store"),
     ],
 )
 def test_labels_that_fit_no_head_are_refused(
