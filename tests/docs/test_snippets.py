@@ -24,7 +24,7 @@ from transforms.models.options import Placement
 from transforms.models.resolve import Model
 
 #: Pages that begin with nothing: they make their own corpus.
-FROM_NOTHING = ("README.md", "docs/quickstart.md")
+FROM_NOTHING = ("README.md", "docs/quickstart.md", "docs/tasks.md")
 #: Commands whose keys are compared with docs/reference/json.md, in this order on one store.
 #: Those that take a watched folder or a training are left out: they print a dataclass as it is.
 COMMANDS_WITH_JSON = (
