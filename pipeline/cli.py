@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from pipeline.command_line.argument_parser import option_names
+from pipeline.command_line.argument_parser import option_names, unrecognized
 from pipeline.command_line.console import tell, unwritable
 from pipeline.command_line.exit_codes import (
     BAD_INPUT,
@@ -65,7 +65,7 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments, rest = parser.parse_known_args(argv)
     command = COMMANDS[arguments.command]
     if rest and not command.uses_beam(arguments):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parser.error(unrecognized(rest, option_names(parser, arguments.command)))
     _configure_logs(arguments.verbose)
     names = option_names(parser, arguments.command)
     try:

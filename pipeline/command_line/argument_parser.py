@@ -1,7 +1,9 @@
 """The parser of albeam's command lines, on argparse."""
 
 import argparse
+import difflib
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.command_line.exit_codes import BAD_INPUT
@@ -22,6 +24,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         """Exit with the code of bad options, and print the message as one line."""
         self.exit(BAD_INPUT, printable(f"{self.prog}: {message}") + "\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += _suggestion(str(value), map(str, action.choices or ()))
+            raise
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # argparse ignores that a message can't be written.
@@ -54,6 +63,17 @@ class Version(argparse.Action):
 
         parser._print_message(f"albeam {version('albeam')}\n", sys.stdout)
         parser.exit()
+
+
+def unrecognized(words: Sequence[str], names: Iterable[str]) -> str:
+    """Return the message about words that a command does not know; ``names`` are its options."""
+    flags = (word.partition("=")[0] for word in words if word.startswith("--"))
+    return f"unrecognized arguments: {' '.join(words)}{_suggestion(next(flags, ''), names)}"
+
+
+def _suggestion(given: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(given, list(known), 1)
+    return f". Perhaps you mean {close[0]}" if close else ""
 
 
 def find_parser(parser: argparse.ArgumentParser, command: str) -> argparse.ArgumentParser:
