@@ -122,7 +122,8 @@ class Models:
         """The reader; raises BadInput if there is none."""
         if self._reader is None:
             problem = "is not there: the service was started without --reader"
-            raise BadInput("reader", None, problem, "Leave reader out")
+            remedy = "Leave reader out, or start the service with --reader"
+            raise BadInput("reader", None, problem, remedy)
         return self._reader
 
     @property
@@ -130,7 +131,8 @@ class Models:
         """The reranker; raises BadInput if there is none."""
         if self._reranker is None:
             problem = "is not there: the service was started without --reranker"
-            raise BadInput("rerank", None, problem, "Leave rerank out")
+            remedy = "Leave rerank out, or start the service with --reranker"
+            raise BadInput("rerank", None, problem, remedy)
         return self._reranker
 
     def head(self, name: str) -> Head:
