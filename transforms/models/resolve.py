@@ -218,7 +218,9 @@ def find_folder(options: ModelOptions) -> tuple[str, str | None]:
     if path.is_dir():
         if not (path / "config.json").is_file():
             remedy = "Give a folder that transformers or sentence-transformers saved"
-            raise BadInput("model", options.model, "has no config.json", remedy)
+            is_head = (path / "head.json").is_file()
+            problem = "is a head on vectors, no model" if is_head else "has no config.json"
+            raise BadInput("model", options.model, problem, remedy)
         return str(path.resolve()), None
     if path.exists() or options.model.startswith((".", "/", "~")) or options.model.count("/") > 1:
         remedy = "Give an existing folder or a hub name"

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
 from tests.support.models import make_model, make_texts
+from tests.support.raising import raises
 from transforms.encoder.encoder import load_encoder
 from transforms.errors import BadInput
 from transforms.models.options import DEFAULT_MODEL, ModelOptions, Placement
@@ -237,3 +238,14 @@ def test_options_check_themselves(make: Callable[[], object], option: str, value
     with pytest.raises(BadInput) as caught:
         make()
     assert (caught.value.option, caught.value.value) == (option, value)
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"), [("head.json", "is a head"), ("notes.txt", "no config.json")]
+)
+def test_a_folder_without_a_model_is_told_from_a_head(
+    tmp_path: Path, file: str, problem: str
+) -> None:
+    (tmp_path / file).write_text("{}")
+    with raises(BadInput, "model", tmp_path, problem):
+        find_model(ModelOptions(str(tmp_path)))
