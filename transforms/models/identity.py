@@ -5,7 +5,7 @@ from typing import Any
 
 #: The precisions of passages: that of any floating-point dtype, that of ``--dtype int8``, and that
 #: of a file of ``albeam export --int8``.
-FLOAT, INT8, ONNX_INT8 = PRECISIONS = ("float", "int8", "onnx-int8")
+PRECISIONS = FLOAT, INT8, ONNX_INT8 = ("float", "int8", "onnx-int8")
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ def test_keys_open_what_they_are_made_for(tenants: Path, tmp_path: Path, capsys:
     ("words", "says"),
     [
         ([], "store: is missing"),
-        (["nowhere"], "store"),
+        (["nowhere", "--port", "0"], "store"),
         (["{store}", "{store}"], "as another store has"),
         (["{store}", "--port", "70000"], "--port 70000: is no port"),
         (["{store}", "--port", "{taken}"], "can't be listened on"),
