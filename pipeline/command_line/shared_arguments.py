@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from pipeline.command_line.argument_types import byte_count, shard_count, whole_number
@@ -25,6 +26,22 @@ Container = argparse._ActionsContainer
 def store_argument(parser: Container) -> None:
     """Add the store that a command works on."""
     parser.add_argument("store", metavar="STORE", help="folder of the store; any fsspec URL")
+
+
+def column_arguments(
+    parser: Container, options: type[Any], columns: Iterable[tuple[str, str]]
+) -> None:
+    """Add an option ``--NAME-column`` for each name of a column and what the column holds.
+
+    The defaults are those of the dataclass ``options``, whose fields are called ``NAME_column``.
+    """
+    for name, about in columns:
+        parser.add_argument(
+            f"--{name}-column",
+            default=getattr(options, f"{name}_column"),
+            metavar="NAME",
+            help=f"column of the {about} (default: %(default)s)",
+        )
 
 
 def snapshot_argument(parser: Container) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.command_line.argument_types import whole_number
 from pipeline.command_line.shared_arguments import (
     Container,
+    column_arguments,
     placement_arguments,
     runner_argument,
     snapshot_argument,
@@ -129,13 +130,7 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _id_argument(parser, "column of the ids, strings or integers")
     _text_argument(parser)
-    for name, about in _QUESTIONS:
-        parser.add_argument(
-            f"--{name}-column",
-            default=getattr(PredictOptions, f"{name}_column"),
-            metavar="NAME",
-            help=f"column of the {about} (default: %(default)s)",
-        )
+    column_arguments(parser, PredictOptions, _QUESTIONS)
     _model_argument(parser)
     _stride_argument(parser)
     running = parser.add_argument_group("running")
@@ -177,21 +172,19 @@ def label_options(arguments: Any) -> LabelOptions:
 
 def _row_arguments(parser: Container) -> None:
     """Add the columns of known rows of other tasks than to classify."""
-    for name, about in (
-        ("tokens", "words, of a tagger"),
-        ("tags", "tags of the words, BIO"),
-        ("first", "first texts, of pairs"),
-        ("second", "second texts"),
-        ("score", "known scores of the pairs"),
-        *_QUESTIONS,
-        ("answers", "known answers"),
-    ):
-        parser.add_argument(
-            f"--{name}-column",
-            default=getattr(RowOptions, f"{name}_column"),
-            metavar="NAME",
-            help=f"column of the {about} (default: %(default)s)",
-        )
+    column_arguments(
+        parser,
+        RowOptions,
+        (
+            ("tokens", "words, of a tagger"),
+            ("tags", "tags of the words, BIO"),
+            ("first", "first texts, of pairs"),
+            ("second", "second texts"),
+            ("score", "known scores of the pairs"),
+            *_QUESTIONS,
+            ("answers", "known answers"),
+        ),
+    )
     parser.add_argument(
         "--passages",
         type=Path,

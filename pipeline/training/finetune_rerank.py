@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from pipeline.training.reports import shown_settings, write_records
 from pipeline.training.rerank_options import RerankOptions
 from pipeline.training.result import TrainingResult
 from pipeline.training.store_mining import StoreSearch
-from pipeline.training.task_training import train
+from pipeline.training.task_training import train, usable_tokens
 from pipeline.training.timed_log import timed_log
-from pipeline.training.work_folder import fingerprint, prepare_work_folder
+from pipeline.training.work_folder import fingerprint, model_fingerprints, prepare_work_folder
 from transforms.errors import BadInput
-from transforms.models.resolve import read_config, usable_positions
+from transforms.models.resolve import usable_positions
 from transforms.tasks.data.candidates import (
     Candidates,
     Int64,
@@ -40,7 +39,6 @@ from transforms.tasks.networks.reranking import (
 from transforms.tasks.networks.saving import write_network
 from transforms.tasks.training_options import HEAD
 from transforms.training.checkpoints import State
-from transforms.training.export import max_tokens_of
 from transforms.training.inputs import check_output
 from transforms.training.pairs import HELD_OUT, Pairs, draw_held_out, read_pairs
 from transforms.training.student import resolve_training_placement
@@ -71,7 +69,8 @@ def finetune_rerank(options: RerankOptions, log: Callable[[str], object] = print
     """
     tell = timed_log(log)
     check_output(options.output, options.work, HEAD)
-    max_tokens = _pair_tokens(options)
+    wanted = {"max_tokens": options.max_tokens, "passage_tokens": options.passage_tokens}
+    max_tokens = usable_tokens(options.model, wanted)
     corpora = [read_pairs(*pair) for pair in options.pairs]
     fast, _ = load_tokenizer(options.model)
     frame_pairs(fast, str(options.model))
@@ -81,7 +80,7 @@ def finetune_rerank(options: RerankOptions, log: Callable[[str], object] = print
         store = StoreSearch(*given, tell)
     placement = resolve_training_placement(options.device, options.precision)
     settings: dict[str, Any] = {
-        "model": _fingerprints(options.model),
+        "model": model_fingerprints(options.model),
         "pairs": [[fingerprint(path) for path in pair] for pair in options.pairs],
         "store": None if store is None else store.settings(),
         **options.settings(),
@@ -138,30 +137,6 @@ def finetune_rerank(options: RerankOptions, log: Callable[[str], object] = print
     tell(f"MRR@10 of the {len(asked)} held-out questions: {after:.4f}; as found: {before:.4f}")
     tell(str(result))
     return result
-
-
-def _pair_tokens(options: RerankOptions) -> int:
-    """Return the tokens of a pair; raises BadInput if the model has no positions for them."""
-    name = str(options.model)
-    if not (options.model / "config.json").is_file():
-        raise BadInput("model", name, "has no config.json", "Name the folder of a model")
-    config = read_config(name, name)
-    most = usable_positions(config)
-    found = options.max_tokens or min(most, max_tokens_of(options.model, config))
-    for option, value in (("max_tokens", found), ("passage_tokens", options.passage_tokens or 0)):
-        if value > most:
-            raise BadInput(
-                option,
-                value,
-                f"must not exceed the {most} positions of the model {name}",
-                f"Give {most} or less",
-            )
-    return found
-
-
-def _fingerprints(folder: Path) -> list[str]:
-    files = (folder / "config.json", *sorted(folder.glob("*.safetensors")))
-    return [fingerprint(path) for path in files]
 
 
 def _candidates(

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pipeline.command_line.shared_arguments import column_arguments
 from pipeline.training.arguments import add_numbers, add_pairs, add_shared
 from pipeline.training.rerank_options import RERANK_NEGATIVES, RerankOptions
 from pipeline.training.task_options import (
@@ -44,17 +45,15 @@ def classify_training_arguments(parser: argparse.ArgumentParser) -> None:
 def tag_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``albeam finetune tag``."""
     _add_rows(parser, TagOptions, "columns of words and their BIO tags, or of texts and spans")
-    for name, about in (
-        ("tokens", "words, lists of text"),
-        ("tags", "tags of the words: O, B-TYPE or I-TYPE"),
-        ("text", "texts, with --spans-column"),
-    ):
-        parser.add_argument(
-            f"--{name}-column",
-            default=getattr(TagOptions, f"{name}_column"),
-            metavar="NAME",
-            help=f"column of the {about} (default: %(default)s)",
-        )
+    column_arguments(
+        parser,
+        TagOptions,
+        (
+            ("tokens", "words, lists of text"),
+            ("tags", "tags of the words: O, B-TYPE or I-TYPE"),
+            ("text", "texts, with --spans-column"),
+        ),
+    )
     parser.add_argument(
         "--spans-column",
         metavar="NAME",
@@ -77,17 +76,15 @@ def read_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="Parquet files with id and text, if the rows name passages by id: in the column "
         "relevant, a list, or passage",
     )
-    for name, about in (
-        ("question", "questions"),
-        ("context", "passages, without --passages"),
-        ("answers", "answers: texts, or lists of text and start, which counts code points"),
-    ):
-        parser.add_argument(
-            f"--{name}-column",
-            default=getattr(ReadOptions, f"{name}_column"),
-            metavar="NAME",
-            help=f"column of the {about} (default: %(default)s)",
-        )
+    column_arguments(
+        parser,
+        ReadOptions,
+        (
+            ("question", "questions"),
+            ("context", "passages, without --passages"),
+            ("answers", "answers: texts, or lists of text and start, which counts code points"),
+        ),
+    )
     parser.add_argument(
         "--no-answer",
         action="store_true",
@@ -104,17 +101,15 @@ def read_training_arguments(parser: argparse.ArgumentParser) -> None:
 def similar_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``albeam finetune similar``."""
     _add_rows(parser, SimilarOptions, "columns of two texts and of a score of their similarity")
-    for name, about in (
-        ("first", "first texts"),
-        ("second", "second texts"),
-        ("score", "scores; a higher one means more similar"),
-    ):
-        parser.add_argument(
-            f"--{name}-column",
-            default=getattr(SimilarOptions, f"{name}_column"),
-            metavar="NAME",
-            help=f"column of the {about} (default: %(default)s)",
-        )
+    column_arguments(
+        parser,
+        SimilarOptions,
+        (
+            ("first", "first texts"),
+            ("second", "second texts"),
+            ("score", "scores; a higher one means more similar"),
+        ),
+    )
     add_numbers(parser, SimilarOptions, {"average": "share of the new weights in the result"})
     add_shared(parser, SimilarOptions)
 

@@ -18,7 +18,7 @@ from pipeline.training.reports import reporter, resume, shown_settings, write_re
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import TaskOptions
 from pipeline.training.timed_log import timed_log
-from pipeline.training.work_folder import fingerprint, prepare_work_folder
+from pipeline.training.work_folder import fingerprint, model_fingerprints, prepare_work_folder
 from transforms.errors import BadInput
 from transforms.models.resolve import read_config, usable_positions
 from transforms.models.tokenizer import Tokenizer
@@ -92,26 +92,34 @@ def open_network(options: TaskOptions, task: str, classes: Classes) -> Opened:
 
 def window_tokens(options: TaskOptions) -> int:
     """Return the tokens of a window; raises BadInput if the model has no positions for them."""
-    name = str(options.model)
-    if not (options.model / "config.json").is_file():
+    return usable_tokens(options.model, {"max_tokens": options.max_tokens})
+
+
+def usable_tokens(model: Path, wanted: Mapping[str, int | None]) -> int:
+    """Return the wanted ``max_tokens``, or those of a model's folder.
+
+    Raises BadInput if the model has no positions for the value of an option in ``wanted``.
+    """
+    name = str(model)
+    if not (model / "config.json").is_file():
         raise BadInput("model", name, "has no config.json", "Name the folder of a model")
     config = read_config(name, name)
     most = usable_positions(config)
-    if options.max_tokens is not None and options.max_tokens > most:
-        raise BadInput(
-            "max_tokens",
-            options.max_tokens,
-            f"must not exceed the {most} positions of the model {name}",
-            f"Give {most} or less",
-        )
-    return options.max_tokens or min(most, max_tokens_of(options.model, config))
+    for option, value in wanted.items():
+        if value is not None and value > most:
+            raise BadInput(
+                option,
+                value,
+                f"must not exceed the {most} positions of the model {name}",
+                f"Give {most} or less",
+            )
+    return wanted["max_tokens"] or min(most, max_tokens_of(model, config))
 
 
 def prepare(options: TaskOptions, placement: Mapping[str, Any]) -> dict[str, Any]:
     """Create the work folder, and return everything that decides the weights."""
-    weights = sorted(options.model.glob("*.safetensors"))
     settings = {
-        "model": [fingerprint(path) for path in (options.model / "config.json", *weights)],
+        "model": model_fingerprints(options.model),
         **{name: [fingerprint(path) for path in paths] for name, paths in options.files().items()},
         **options.settings(),
         **placement,

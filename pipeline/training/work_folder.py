@@ -56,3 +56,9 @@ def fingerprint(path: Path) -> str:
     """Hash a file: the first 16 hex digits of its sha256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def model_fingerprints(folder: Path) -> list[str]:
+    """Hash the config and the weights of a model's folder."""
+    weights = sorted(folder.glob("*.safetensors"))
+    return [fingerprint(path) for path in (folder / "config.json", *weights)]

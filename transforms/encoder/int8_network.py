@@ -31,7 +31,7 @@ def make_int8_network(network: Any, by_products: bool) -> FusedNetwork:
 def _find_peaks(network: Any) -> dict[int, Peaks]:
     """Return the largest size of each state before two products of each layer.
 
-    The layers are told apart by their first feed-forward module.
+    The key of a layer is the ``id`` of its first feed-forward module.
     """
     found: dict[int, Peaks] = {}
 

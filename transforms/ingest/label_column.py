@@ -1,4 +1,4 @@
-"""The metadata column of a run that a head fills in: its type, and what stands for its values."""
+"""The metadata column of a run that a head fills in: its type, and its place in hashes."""
 
 from collections.abc import Iterable, Sequence
 
@@ -44,7 +44,7 @@ def label_field(
 
 
 def label_marks(columns: ColumnOptions, rows: int) -> dict[str, pa.Array]:
-    """Return what stands for the labels in the hashes of rows: which head gives them.
+    """Return the hash in place of the labels: that of the head which gives them.
 
     So documents that have labels of another head, or none, differ from those of a run.
     """

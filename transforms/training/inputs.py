@@ -36,7 +36,7 @@ def _is_span(kind: pa.DataType) -> bool:
 
 def _is_answers(kind: pa.DataType) -> bool:
     """Say whether a type is text, a text with its start, lists of either, or SQuAD's struct."""
-    # The fields of a struct that stands alone may be lists.
+    # A struct outside a list may have lists as fields.
     within = _inner if not _is_list(kind) else lambda inner: inner
     kind = _inner(kind)
     if not pa.types.is_struct(kind):

@@ -29,7 +29,7 @@ class Effort:
     Attributes:
         texts: the texts of each corpus.
         turns: how often each system runs; the first turn only warms up.
-        product: the width of the square product that stands for the peak.
+        product: the width of the square product whose rate is taken as the peak.
     """
 
     texts: int

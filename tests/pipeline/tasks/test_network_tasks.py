@@ -16,6 +16,7 @@ from pipeline.cli import main
 from pipeline.training.finetune_classify import finetune_classify
 from pipeline.training.task_options import ClassifyOptions
 from tests.support.commands import printed
+from tests.support.heads import change, without_weights
 from tests.support.raising import raises
 from transforms.errors import BadInput
 from transforms.models.options import Placement
@@ -95,24 +96,10 @@ def test_a_network_on_the_vectors_of_a_store_is_refused(
     assert capsys.readouterr().err.count("--store") == 2
 
 
-def change(**values: Any) -> Callable[[Path], None]:
-    def apply(folder: Path) -> None:
-        stored = json.loads((folder / "head.json").read_text())
-        (folder / "head.json").write_text(json.dumps(stored | values))
-
-    return apply
-
-
-def without_head(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
-    kept = {name: each for name, each in weights.items() if not name.startswith("classifier")}
-    save_file(kept, folder / "model.safetensors", {"format": "pt"})
-
-
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (without_head, "head of shape None"),
+        (without_weights("classifier"), "head of shape None"),
         (change(task="tag"), "'tag'"),
         (change(version=7), "'7'"),
         (change(max_tokens=1 << 40), "positions"),

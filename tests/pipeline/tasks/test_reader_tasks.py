@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from pipeline.cli import main
 from pipeline.training.finetune_read import finetune_read
 from pipeline.training.task_options import ReadOptions
 from tests.support.commands import printed
+from tests.support.heads import change, without_weights
 from tests.support.models import WORDS, make_model
 from tests.support.raising import raises
 from transforms.errors import BadInput
@@ -251,24 +251,10 @@ def test_a_reader_works_on_no_store(
     assert capsys.readouterr().err.count("--store") == 3
 
 
-def change(**values: Any) -> Callable[[Path], None]:
-    def apply(folder: Path) -> None:
-        stored = json.loads((folder / "head.json").read_text())
-        (folder / "head.json").write_text(json.dumps(stored | values))
-
-    return apply
-
-
-def without_head(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
-    kept = {name: each for name, each in weights.items() if not name.startswith("qa_outputs")}
-    save_file(kept, folder / "model.safetensors", {"format": "pt"})
-
-
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (without_head, "head of shape None"),
+        (without_weights("qa_outputs"), "head of shape None"),
         (change(task="tag"), "'tag'"),
         (change(max_tokens=1 << 20), "positions"),
         (change(threshold="high"), ""),

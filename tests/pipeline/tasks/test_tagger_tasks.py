@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from pipeline.cli import main
 from pipeline.training.finetune_tag import finetune_tag
 from pipeline.training.task_options import TagOptions
 from tests.support.commands import printed
+from tests.support.heads import change, without_weights
 from tests.support.raising import raises
 from transforms.errors import BadInput
 from transforms.models.options import Placement
@@ -245,24 +245,10 @@ def test_an_unknown_column_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def change(**values: Any) -> Callable[[Path], None]:
-    def apply(folder: Path) -> None:
-        stored = json.loads((folder / "head.json").read_text())
-        (folder / "head.json").write_text(json.dumps(stored | values))
-
-    return apply
-
-
-def without_head(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
-    kept = {name: each for name, each in weights.items() if not name.startswith("classifier")}
-    save_file(kept, folder / "model.safetensors", {"format": "pt"})
-
-
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (without_head, "head of shape None"),
+        (without_weights("classifier"), "head of shape None"),
         (change(task="classify"), "'classify'"),
         (
             change(classes={"names": ["B-x", "I-x", "B-y"], "integers": False, "several": False}),

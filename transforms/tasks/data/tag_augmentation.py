@@ -57,7 +57,7 @@ def _outside(words: Sequence[_Word]) -> list[bool]:
 
 
 def _swap(words: list[_Word], rng: np.random.Generator) -> list[_Word]:
-    """Exchange some words with the next one; what stands between words stays."""
+    """Exchange some words with the next one; the characters between words stay."""
     words, free = list(words), _outside(words)
     for place in chosen(words[1:], rng):
         if free[place] and free[place + 1]:
