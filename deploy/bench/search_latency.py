@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from deploy.bench.synthetic_store import make_store
-from transforms.index.lexical.tantivy_index import AT_ONCE, LexicalIndex
+from transforms.index.lexical.tantivy_index import LexicalIndex
+from transforms.index.lexical.word_ranking import AT_ONCE
 
 MODES = ("hybrid", "dense", "lexical")
 #: The target: median milliseconds of a hybrid search on a CPU.

@@ -25,8 +25,6 @@ from transforms.index.lexical.folding import (
 from transforms.index.lexical.terms import Terms, Word
 from transforms.index.lexical.words import WordSplitter, simple_word
 
-#: The most terms of a question that are searched for: those with the largest weights.
-MAX_TERMS = 64
 #: The name of the tokenizer in tantivy's schema.
 ANALYZER = "albeam"
 #: Languages whose stemmers need no accents. In the others a word has a second term.

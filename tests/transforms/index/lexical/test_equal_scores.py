@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.index.lexical import tantivy_index
+from transforms.index.lexical import tantivy_index, word_ranking
 from transforms.index.lexical.tantivy_files import OpenPiece, write_index
 from transforms.index.lexical.tantivy_index import LexicalIndex
 
@@ -47,9 +47,10 @@ def test_a_longer_ranking_begins_with_a_shorter_one(
     questions = [text(dice, 20), dice.choice(WORDS), dice.choice(same)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tantivy_index, "AT_ONCE", 30)
+        patch.setattr(word_ranking, "AT_ONCE", 30)
         if large:
-            patch.setattr(tantivy_index, "_LARGE", 10)
-            patch.setattr(tantivy_index, "_DEPTHS", ((3, 6), (9, 20)))
+            patch.setattr(word_ranking, "_LARGE", 10)
+            patch.setattr(word_ranking, "_DEPTHS", ((3, 6), (9, 20)))
         for question in questions:
             scores, found = index.search(question, rows, live)
             if not large:

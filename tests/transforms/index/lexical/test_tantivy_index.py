@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.models import make_texts
 from transforms.errors import Damaged
-from transforms.index.lexical import tantivy_index
+from transforms.index.lexical import tantivy_index, word_ranking
 from transforms.index.lexical.analyzer import Analyzer
 from transforms.index.lexical.tantivy_files import OpenPiece, compose_index, write_index
 from transforms.index.lexical.tantivy_index import LexicalIndex
@@ -118,9 +118,9 @@ def test_in_a_large_corpus_rare_terms_choose_what_all_terms_rank(
 ) -> None:
     question = "river stone window summer doctor albeam"
     scores, rows = whole.search(question, 10)
-    monkeypatch.setattr(tantivy_index, "_LARGE", 10)
-    monkeypatch.setattr(tantivy_index, "_COMMON", 0.3)
-    monkeypatch.setattr(tantivy_index, "_DEPTHS", ((10, 200),))
+    monkeypatch.setattr(word_ranking, "_LARGE", 10)
+    monkeypatch.setattr(word_ranking, "_COMMON", 0.3)
+    monkeypatch.setattr(word_ranking, "_DEPTHS", ((10, 200),))
     found = whole.search(question, 10)
     assert found[1].tolist() == rows.tolist()
     np.testing.assert_allclose(found[0], scores, rtol=1e-6)
@@ -166,7 +166,7 @@ def test_one_stop_word_a_long_question_and_another_script_find_what_they_should(
 def test_of_many_terms_those_with_the_largest_weights_are_searched_for(
     whole: LexicalIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tantivy_index, "MAX_TERMS", 2)
+    monkeypatch.setattr(word_ranking, "MAX_TERMS", 2)
     scores = whole.scores("river stone window music", np.arange(200))
     single = [whole.scores(term, np.arange(200)) for term in ("river", "stone", "window", "music")]
     most = sorted(single, key=np.count_nonzero)[:2]
