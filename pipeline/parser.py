@@ -40,7 +40,8 @@ from pipeline.maintenance.commands import (
 from pipeline.runners.arguments import doctor_arguments
 from pipeline.runners.commands import run_doctor
 from pipeline.search.arguments import search_arguments, similar_arguments
-from pipeline.search.commands import run_search, run_similar
+from pipeline.search.ask_arguments import ask_arguments
+from pipeline.search.commands import run_ask, run_search, run_similar
 from pipeline.serving.arguments import mcp_arguments, serve_arguments
 from pipeline.serving.commands import run_mcp, run_serve
 from pipeline.tasks.arguments import (
@@ -115,6 +116,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "search": Command(
         "find the documents nearest to a question", search_arguments, run_search, _writes_output
+    ),
+    "ask": Command(
+        "answer a question by a span of a passage, with its source", ask_arguments, run_ask
     ),
     "similar": Command("measure how similar texts are", similar_arguments, run_similar),
     "serve": Command("serve stores over HTTP", serve_arguments, run_serve, prints_json=False),

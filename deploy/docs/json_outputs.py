@@ -90,6 +90,7 @@ _ANSWER = Key(
     "answer", "`Answer` or null", "with `--reader`: the best span of the passage, if there is one"
 )
 _TRAINED = ("pipeline/training/result.py", "TrainingResult")
+_ROWS_TRAINED = ("pipeline/training/result.py", "RowsResult")
 
 OUTPUTS: dict[str, Output] = {
     "embed": Output("", ("pipeline/ingest/embed_summary.py", "EmbedSummary")),
@@ -102,6 +103,10 @@ OUTPUTS: dict[str, Output] = {
         (("transforms/search/reader.py", "Answer"),),
     ),
     "search --output": Output("", ("pipeline/search/batch_search.py", "RunSummary")),
+    "ask": Output(
+        "With `--questions` an object, a line, for each question.",
+        ("transforms/search/answering.py", "Answered"),
+    ),
     "similar": Output(
         "Of two texts:",
         keys=(Key("similarity", "number", "the cosine of both texts, from -1 to 1"),),
@@ -133,11 +138,9 @@ OUTPUTS: dict[str, Output] = {
     ),
     "distill": Output("Progress goes to stderr.", _TRAINED),
     "finetune retrieve": Output("Progress goes to stderr.", _TRAINED),
-    "finetune classify": Output("Progress goes to stderr.", _TRAINED),
-    "finetune tag": Output("Progress goes to stderr.", _TRAINED),
-    "finetune read": Output(
-        "Progress goes to stderr.", ("pipeline/training/finetune_read.py", "ReaderResult")
-    ),
+    "finetune classify": Output("Progress goes to stderr.", _ROWS_TRAINED),
+    "finetune tag": Output("Progress goes to stderr.", _ROWS_TRAINED),
+    "finetune read": Output("Progress goes to stderr.", _ROWS_TRAINED),
     "finetune rerank": Output("Progress goes to stderr.", _TRAINED),
     "finetune similar": Output("Progress goes to stderr.", _TRAINED),
     "compress": Output(

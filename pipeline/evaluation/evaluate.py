@@ -141,14 +141,14 @@ def _search(
             hits = reading.ranked(question.question, candidates, options.k)
             runs[question.question_id] = [(hit.document_id, hit.score) for hit in hits]
             if reading.reads:
-                answers.append(_answer(question.question, hits[:_READ], reading))
+                answers.append(_answer(question.question, hits[:_READ], reading, mode))
     return runs, answers if reading.reads else None
 
 
-def _answer(question: str, hits: list[Hit], reading: Reading) -> str:
+def _answer(question: str, hits: list[Hit], reading: Reading, mode: str) -> str:
     from transforms.search.reader import best_answer
 
-    answers = reading.answers(question, hits)
+    answers = reading.answers(question, hits, mode)
     place = best_answer(answers)
     best = None if place is None else answers[place]
     return "" if best is None else best.text
@@ -179,7 +179,7 @@ def _latency(
             with timed(stages if reading.ranks else None, "rerank"):
                 hits = reading.ranked(question, hits, k)
             with timed(stages if reading.reads else None, "read"):
-                reading.answers(question, hits[:_READ])
+                reading.answers(question, hits[:_READ], mode)
         searches.append(stages)
     return percentiles(searches)
 

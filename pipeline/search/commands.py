@@ -1,9 +1,10 @@
-"""``albeam search``: parsed arguments to options."""
+"""``albeam search``, ``ask`` and ``similar``: parsed arguments to options."""
 
 from typing import TYPE_CHECKING, Any
 
 from pipeline.command_line.shared_arguments import model_options
 from pipeline.search.arguments import reading_options
+from pipeline.search.ask_arguments import ask_reading
 from transforms.errors import BadInput
 from transforms.models.options import Placement
 from transforms.search.options import RankOptions, SearchOptions, check_fusion
@@ -34,6 +35,25 @@ def run_search(arguments: Any) -> None:
     many = given.questions is not None
     questions = read_questions(given.questions) if many else [given.question]
     run(store, questions, _rank_options(store, given), given.json, many, reading)
+
+
+def run_ask(arguments: Any) -> None:
+    """Run ``albeam ask``."""
+    from pipeline.search.ask import run
+    from transforms.search.questions import read_questions
+
+    given = arguments
+    reading, notes = ask_reading(given)
+    if (given.question is None) == (given.questions is None):
+        problem = "must be given either as QUESTION or in a file"
+        remedy = "Give one of QUESTION and --questions FILE"
+        raise BadInput("question", given.question, problem, remedy)
+    given.offset = RankOptions.offset
+    store = _open(given)
+    many = given.questions is not None
+    questions = read_questions(given.questions) if many else [given.question]
+    options = _rank_options(store, given)
+    run(store, questions, options, reading, given.threshold, notes, given.json, many)
 
 
 def run_similar(arguments: Any) -> None:

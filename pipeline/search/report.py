@@ -6,7 +6,11 @@ from typing import Any
 
 from pipeline.command_line.console import counted, note, print_json, say
 from pipeline.command_line.screen import columns, excerpt
+from transforms.search.answering import Answered
 from transforms.search.results import Hit
+
+#: Characters that are shown before an answer, and other answers.
+_BEFORE, _OTHERS = 60, 3
 
 
 def print_run(summary: Any, as_json: bool) -> None:
@@ -34,7 +38,42 @@ def print_answer(hits: Sequence[Hit], answers: Sequence[Any]) -> None:
     hit, answer = hits[place], answers[place]
     start = hit.start + answer.start
     where = f"{hit.document_id} [{start}:{start + len(answer.text)}]"
-    say(f"answer: {answer.text}  ({answer.score:.3f}, {where})")
+    say(f"answer: {answer.text}  ({sureness(answer)}, {where})")
+
+
+def sureness(answer: Any) -> str:
+    """Return how sure an answer is: its probability; without a calibration, its score."""
+    if answer.probability is None:
+        return f"{answer.score:.3f}"
+    return f"{answer.probability:.0%}"
+
+
+def print_answered(answered: Answered, reads: bool, mode: str) -> None:
+    """Print the answer to a question with its source, and the other answers; else the hits.
+
+    Args:
+        answered: what was found.
+        reads: whether there is a reader.
+        mode: the mode of the search.
+    """
+    best = answered.answer
+    if best is None:
+        if reads:
+            say(f"no answer in {counted(len(answered.hits), 'document')}; the nearest:")
+        print_hits(answered.hits, mode)
+        return
+    indent = " " * 5
+    say(f"{best.text}  ({sureness(best)})")
+    named = [each for each in (best.title, best.uri) if each is not None]
+    say(indent + "  ".join([f"{best.document_id} [{best.start}:{best.end}]", *named]))
+    start, end = (place - best.passage_start for place in (best.start, best.end))
+    begin = max(0, best.passage.rfind(" ", 0, max(0, start - _BEFORE)) + 1)
+    marked = f"{best.passage[begin:start]}[{best.passage[start:end]}]{best.passage[end:]}"
+    for line in excerpt(("… " if begin else "") + marked, columns() - len(indent), 3):
+        say(indent + line)
+    others = ", ".join(f"{each.text} ({sureness(each)})" for each in answered.others[:_OTHERS])
+    for line in excerpt(f"or: {others}", columns() - len(indent), 1) if others else ():
+        say(indent + line)
 
 
 def print_hits(hits: Sequence[Hit], mode: str = "dense") -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+#: The most tokens of a pair of texts, even if a model allows more.
+MOST_TOKENS = 512
 #: The most tokens of an answer, and the most that two windows share: the usual values for SQuAD.
 LONGEST_ANSWER = 30
 _OVERLAP = 128

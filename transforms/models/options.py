@@ -7,6 +7,8 @@ from transforms.models.identity import ModelIdentity
 
 #: The model that albeam contains; stores refer to it by this name, which any machine finds.
 DEFAULT_MODEL = "albeam-small"
+#: The names of the reader and the reranker that come with albeam.
+DEFAULT_READER, DEFAULT_RERANKER = "albeam-reader", "albeam-reranker"
 POOLINGS = ("mean", "cls", "max")
 FLOAT_DTYPES = ("auto", "float32", "bfloat16", "float16")
 DTYPES = (*FLOAT_DTYPES, "int8")

@@ -7,7 +7,7 @@ transformers would build. Any other one is left to transformers.
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ _KNOWN = frozenset(
     }
 )
 _EMPTY: tuple[object, ...] = (None, [], {})
+#: What a network is given unless the config says so, without and with the types of tokens.
+_INPUTS = (("input_ids", "attention_mask"), ("input_ids", "token_type_ids", "attention_mask"))
 #: The fields of an added token.
 _ADDED = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
 #: A step of pretrained ALBERTs.
@@ -56,10 +58,23 @@ _LONGEST_WORD = 100
 
 @dataclass(frozen=True)
 class PlainTokenizer:
-    """A ``tokenizers.Tokenizer``, and the id of what its vocabulary lacks, None without one."""
+    """A ``tokenizers.Tokenizer``, with what transformers knows of it.
+
+    Attributes:
+        backend: the ``tokenizers.Tokenizer``.
+        unknown: the id of what its vocabulary lacks; None without one.
+        special: the ids of the special tokens by name, such as ``cls_token``.
+        longest: the most tokens of a text by its config; None if it does not say.
+        typed: whether a network is told which tokens are those of a pair's second text.
+        rebuilt: whether transformers frames texts by its own rule, not by the file's.
+    """
 
     backend: Any
     unknown: int | None
+    special: dict[str, int] = field(default_factory=dict)
+    longest: int | None = None
+    typed: bool = False
+    rebuilt: bool = False
 
 
 def load_plain_tokenizer(folder: str, name: str) -> PlainTokenizer | None:
@@ -119,8 +134,18 @@ def _read(content: bytes, config: dict[str, Any], family: str) -> PlainTokenizer
         return None
     if kind == "BertTokenizer" and not _is_bert(parts, config, backend, special):
         return None
-    unknown = special.get("unk_token")
-    return PlainTokenizer(backend, None if unknown is None else backend.token_to_id(unknown))
+    named = {name: token for name, token in special.items() if token is not None}
+    ids: dict[str, int] = {name: backend.token_to_id(token) for name, token in named.items()}
+    longest = config.get("model_max_length")
+    names = config.get("model_input_names") or _INPUTS[kind == "BertTokenizer"]
+    return PlainTokenizer(
+        backend,
+        ids.get("unk_token"),
+        ids,
+        longest if type(longest) is int else None,
+        "token_type_ids" in names,
+        kind not in _WHOLE,
+    )
 
 
 def _content(token: Any) -> str | None:

@@ -17,6 +17,7 @@ from transforms.models.model_files import check_files, read_object, refusal, ref
 from transforms.models.options import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, FLOAT_DTYPES, ModelOptions
 from transforms.models.plain_config import load_plain_config, plain_config
 from transforms.models.sentence_transformers import first_given, read_settings
+from transforms.models.shipped import is_shipped, shipped_folder
 from transforms.models.weights import read_weights
 from transforms.runtime.extras import check_installed
 from transforms.runtime.forks import loading
@@ -212,8 +213,8 @@ def find_folder(options: ModelOptions) -> tuple[str, str | None]:
     Raises:
         BadInput: there is no such folder, and the hub has no such model.
     """
-    if options.model == DEFAULT_MODEL:
-        return str(Path(__file__).parent / DEFAULT_MODEL), None
+    if is_shipped(options.model):
+        return shipped_folder(options.model), None
     path = Path(options.model)
     if path.is_dir():
         if not (path / "config.json").is_file():

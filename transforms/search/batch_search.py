@@ -42,6 +42,7 @@ ANSWER_SCHEMA: pa.Schema = pa.schema(
         ("answer_score", pa.float32()),
         ("start", pa.int32()),
         ("end", pa.int32()),
+        ("answer_probability", pa.float32()),
     ]
 )
 _PART = re.compile(r"part-\d{6}-[0-9a-f]{16}\.parquet")
@@ -92,6 +93,7 @@ def _read(
                 row = {ID: name, **{key: getattr(hit, key) for key in RUN_SCHEMA.names[1:]}}
                 if span is not None:
                     row |= {"answer": span.text, "answer_score": span.score}
+                    row["answer_probability"] = span.probability
                     row |= {"start": hit.start + span.start, "end": hit.start + span.end}
                 rows.append(row)
     return pa.Table.from_pylist(rows, schema=run_schema(options))

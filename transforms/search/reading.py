@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from transforms.search.answer_scales import ANY
 from transforms.search.options import RankOptions
 from transforms.search.reading_options import ReadingOptions
 from transforms.search.results import Hit
@@ -39,6 +40,10 @@ class Reading:
         """Whether answers are read from the hits."""
         return self._reader is not None
 
+    def calibrated(self, mode: str) -> bool:
+        """Return whether answers from the hits of a mode have probabilities."""
+        return self._reader is not None and self._reader.scales.of(self._ranking(mode)) is not None
+
     def search(
         self, store: "Store", questions: Sequence[str], options: RankOptions
     ) -> "Iterator[tuple[list[Hit], list[Answer | None]]]":
@@ -51,7 +56,7 @@ class Reading:
         found = store.search(questions, **asdict(wanted))
         for question, candidates in zip(questions, found, strict=True):
             hits = self.ranked(question, candidates, first + k)[first:]
-            yield hits, self.answers(question, hits)
+            yield hits, self.answers(question, hits, options.mode)
 
     def candidates(self, k: int) -> int:
         """Return how many documents to search for if ``k`` are wanted."""
@@ -65,10 +70,20 @@ class Reading:
 
         return rerank(hits, question, self._reranker)[:k]
 
-    def answers(self, question: str, hits: Sequence[Hit]) -> "list[Answer | None]":
-        """Return the best span of each hit; None for each hit if there is no reader."""
+    def answers(self, question: str, hits: Sequence[Hit], mode: str = ANY) -> "list[Answer | None]":
+        """Return the best span of each hit; None for each hit if there is no reader.
+
+        Args:
+            question: the question.
+            hits: the hits that `ranked` gave.
+            mode: the mode of the search that found them.
+        """
         if self._reader is None:
             return [None] * len(hits)
         from transforms.search.reader import read_answers
 
-        return read_answers(hits, question, self._reader, self._options.no_answer)
+        ranking = self._ranking(mode)
+        return read_answers(hits, question, self._reader, self._options.no_answer, ranking)
+
+    def _ranking(self, mode: str) -> str:
+        return mode if self._reranker is None else self._reranker.digest

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from transforms.errors import BadInput, check_at_least
 from transforms.models.options import Placement
 
+#: How many documents a question is read in, and how many a reranker orders before.
+READ, RERANKED = 5, 30
+#: An answer with a lower probability is more probably wrong than right.
+EVEN = 0.5
+
 
 @dataclass(frozen=True)
 class ReadingOptions:

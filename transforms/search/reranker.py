@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import BadInput
+from transforms.models.file_digests import hash_files, weights_files
 from transforms.models.options import Placement
-from transforms.search.cross_encoders import Pair, PairModel
+from transforms.search.pair_model import Pair, PairModel
 from transforms.search.results import Hit
 
 
@@ -23,10 +25,15 @@ class Reranker(PairModel):
     def __init__(self, name: str, placement: Placement) -> None:
         """Load the model as `PairModel` does; raises BadInput if it has more than two labels."""
         super().__init__(name, placement)
-        self._labels = int(self.network.config.num_labels)
-        if self._labels > 2:
+        labels = self.model.labels
+        if labels > 2:
             remedy = "Give a model with one output, or with two labels, the second for relevant"
-            raise BadInput(self.option, name, f"has {self._labels} labels", remedy)
+            raise BadInput(self.option, name, f"has {labels} labels", remedy)
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of its weights, which tells it from other rerankers."""
+        return hash_files(weights_files(self.folder))
 
     def scores(self, pairs: Sequence[Pair]) -> npt.NDArray[np.float32]:
         """Return how well each passage answers its question, float32 ``[pairs]``.
@@ -37,8 +44,9 @@ class Reranker(PairModel):
             return np.zeros(0, np.float32)
         # The last bits may depend on the place in a batch, so equal pairs are scored once.
         places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
-        logits = np.concatenate(self.forward(self.frame(list(places)), ["logits"]))
-        scores = logits[:, 0] if self._labels == 1 else logits[:, 1] - logits[:, 0]
+        _, found = self.read(list(places))
+        logits = np.concatenate(found)
+        scores = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
         if not np.isfinite(scores).all():
             problem = f"gives scores that are not finite in {self.dtype}"
             raise BadInput(self.option, self.name, problem, "Give --dtype float32")

@@ -45,8 +45,12 @@ class SearchResult:
 
 def best_answer(result: SearchResult) -> dict[str, Any]:
     """Return the best span of the hits of the first question, and its hit; None without any."""
-    answered = [hit for hit in result.results[0].hits if hit["answer"] is not None]
-    best = max(answered, key=lambda hit: hit["answer"]["score"], default=None)
+    from transforms.search import reader
+
+    hits = result.results[0].hits
+    answers = [hit["answer"] and reader.Answer(**hit["answer"]) for hit in hits]
+    place = reader.best_answer(answers)
+    best = None if place is None else hits[place]
     return {
         "store": result.store,
         "snapshot": result.snapshot,

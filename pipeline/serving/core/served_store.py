@@ -212,16 +212,19 @@ class ServedStore:
         self, request: SearchRequest, options: RankOptions, question: str, hits: list[Hit]
     ) -> list[dict[str, Any]]:
         """Return the hits in the reranker's order, with the reader's answers."""
+        ranking = options.mode
         if request.rerank is not None:
             from transforms.search.reranker import rerank
 
+            ranking = self.models.reranker.digest
             last = options.offset + min(options.k, request.rerank)
             hits = rerank(hits, question, self.models.reranker)[options.offset : last]
         found = [dict(vars(hit)) for hit in hits]
         if request.read:
             from transforms.search.reader import read_answers
 
-            answers = read_answers(hits, question, self.models.reader, request.no_answer)
+            reader = self.models.reader
+            answers = read_answers(hits, question, reader, request.no_answer, ranking)
             for row, answer in zip(found, answers, strict=True):
                 row["answer"] = None if answer is None else asdict(answer)
         return found

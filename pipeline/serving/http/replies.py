@@ -12,6 +12,10 @@ class AnswerReply(BaseModel):
     score: float
     start: int
     end: int
+    no_answer: float | None = Field(None, description="the score of no answer in the passage")
+    probability: float | None = Field(
+        None, description="that the answer is right; null if the reader was not calibrated"
+    )
 
 
 class HitReply(BaseModel):

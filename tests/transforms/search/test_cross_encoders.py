@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from transformers import (
     AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
@@ -22,6 +23,7 @@ from pipeline.cli import main
 from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
 from tests.support.models import make_pair_model, make_texts, write_corpus
+from transforms.encoder.answer_spans import window_overlap
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.search.reader import Answer, Reader, best_answer, read_answers
@@ -56,6 +58,17 @@ def store(tmp_path_factory: pytest.TempPathFactory, texts: list[str], albert: Pa
 
 def hits(*passages: str) -> list[Hit]:
     return [Hit(n, 1 / n, f"d{n}", 0, 0, len(p), p, {}) for n, p in enumerate(passages, 1)]
+
+
+def with_weights(folder: Path, copy: Path, beginning: str, value: float) -> str:
+    """Copy a model, and fill the weights whose names have a beginning."""
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    for name in weights:
+        if name.startswith(beginning):
+            weights[name][:] = value
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    return str(copy)
 
 
 def plain(folder: Path, kind: type, question: str, passage: str) -> tuple[object, object]:
@@ -127,7 +140,8 @@ def test_a_long_passage_is_read_to_its_end(reader: Path) -> None:
     for start in range(2, len(passage) - 100, 400):
         [part] = model.spans([("river stone?", passage[start : start + 60])])
         assert part is not None
-    framed = model._windows([("river stone?", passage)])
+    overlap = window_overlap(model.model.limit, model.model.special)
+    framed, _ = model.read([("river stone?", passage)], overlap)
     covered = {
         letter
         for encoding in framed.encodings
@@ -147,21 +161,22 @@ def test_a_question_of_any_length_leaves_room_for_the_passage(ranker: Path, read
     assert answer is not None
 
 
-def test_no_answer_is_given_where_the_first_token_scores_higher(reader: Path) -> None:
+def test_no_answer_is_given_where_the_first_token_scores_higher(
+    tmp_path: Path, reader: Path
+) -> None:
     model = Reader(str(reader), EXACT)
     spans, maybe = model.spans(PAIRS), model.spans(PAIRS, no_answer=True)
     for (question, passage), span, answer in zip(PAIRS, spans, maybe, strict=True):
         output, _ = plain(reader, AlbertForQuestionAnswering, question, passage)
         null = float(output.start_logits[0, 0] + output.end_logits[0, 0])
         assert span is not None
+        assert span.no_answer == pytest.approx(null, abs=1e-4)
         assert answer == (span if span.score >= null else None)
     assert model.spans([("river?", " ")]) == [None]
     assert model.spans([]) == []
-    with torch.no_grad():
-        model.network.qa_outputs.weight.zero_()
-        model.network.qa_outputs.bias.zero_()
+    equal = with_weights(reader, tmp_path / "equal", "qa_outputs.", 0.0)
     # Equal scores are an answer.
-    assert None not in model.spans(PAIRS, no_answer=True)
+    assert None not in Reader(equal, EXACT).spans(PAIRS, no_answer=True)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
@@ -247,9 +262,7 @@ def test_models_that_do_not_fit_are_refused_by_name(
     (broken / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
     problem = refused(Reader, broken)
     assert "can't be loaded as AutoModelForQuestionAnswering" in problem
-    with torch.no_grad():
-        model = Reranker(str(ranker), EXACT)
-        model.network.classifier.bias.fill_(float("nan"))
+    model = Reranker(with_weights(ranker, tmp_path / "nan", "classifier.bias", np.nan), EXACT)
     with pytest.raises(BadInput) as caught:
         model.scores(PAIRS)
     assert "not finite in float32" in caught.value.problem
@@ -271,7 +284,7 @@ def test_search_reranks_and_answers(
     assert list(found[0])[:-1] == list(candidates[0])
     for hit in found:
         answer = hit["answer"]
-        assert list(answer) == ["text", "score", "start", "end"]
+        assert list(answer) == ["text", "score", "start", "end", "no_answer", "probability"]
         assert answer["text"] == hit["text"][answer["start"] : answer["end"]]
     assert main([*command, "-k", "3", *reading]) == 0
     printed = capsys.readouterr().out
@@ -427,15 +440,15 @@ class Small:
 
 def test_a_batch_without_memory_is_halved(ranker: Path) -> None:
     model = Reranker(str(ranker), EXACT)
-    expected = model.scores(PAIRS)
-    model.network = small = Small(model.network, 1, torch.OutOfMemoryError("CUDA out of memory"))
+    expected, pairs = model.scores(PAIRS), model.full()
+    pairs.network = small = Small(pairs.network, 1, torch.OutOfMemoryError("CUDA out of memory"))
     np.testing.assert_allclose(model.scores(PAIRS), expected, atol=1e-5)
     assert max(small.sizes) == len(PAIRS)
     assert small.sizes.count(1) == len(PAIRS)
-    model.network = Small(small.network, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    pairs.network = Small(small.network, 0, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(torch.OutOfMemoryError):
         model.scores(PAIRS)
-    model.network = broken = Small(small.network, 0, RuntimeError("CUDA error: illegal access"))
+    pairs.network = broken = Small(small.network, 0, RuntimeError("CUDA error: illegal access"))
     with pytest.raises(RuntimeError, match="illegal"):
         model.scores(PAIRS)
     assert len(broken.sizes) == 1

@@ -90,7 +90,7 @@ class LightNetwork:
         table = "embeddings.{}_embeddings.weight".format
         self._words = read.tensor(table("word"), config.vocab_size, width)
         self._positions = read.tensor(table("position"), config.max_position_embeddings, width)
-        self._type = read.tensor(table("token_type"), config.type_vocab_size, width)[0]
+        self._types = read.tensor(table("token_type"), config.type_vocab_size, width)
         self._norm = read.norm("embeddings.LayerNorm", width)
         albert = config.model_type == "albert"
         mapping = "encoder.embedding_hidden_mapping_in"
@@ -98,7 +98,11 @@ class LightNetwork:
         self._layers = read.albert_layers() if albert else read.bert_layers()
 
     def __call__(
-        self, ids: npt.NDArray[Any], lengths: npt.NDArray[np.int64], layer: int = -1
+        self,
+        ids: npt.NDArray[Any],
+        lengths: npt.NDArray[np.int64],
+        layer: int = -1,
+        types: npt.NDArray[Any] | None = None,
     ) -> Floats:
         """Return the states after a layer, float32 ``[tokens, hidden]``.
 
@@ -107,10 +111,12 @@ class LightNetwork:
             lengths: ``[sequences]``, at least 1 each.
             layer: an index into transformers' ``hidden_states``: 0 is before the first layer, -1
                 after the last. Later layers are not run.
+            types: the type of each token, such as 1 in the second text of a pair; by default 0.
         """
         starts = np.cumsum(lengths) - lengths
         positions = np.arange(len(ids)) - np.repeat(starts, lengths)
-        states = self._norm(self._words[ids] + self._type + self._positions[positions])
+        typed = self._types[0 if types is None else types]
+        states = self._norm(self._words[ids] + typed + self._positions[positions])
         if self._widen is not None:
             states = self._widen(states)
         last = layer if layer >= 0 else len(self._layers) + 1 + layer
