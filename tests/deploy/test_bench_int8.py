@@ -14,8 +14,8 @@ from transforms.runtime.devices import supports_int8
 pytestmark = pytest.mark.skipif(not supports_int8(), reason="this CPU has no units for bytes")
 
 SPEEDS = {
-    *("tokens_per_second", "ratio_to_bfloat16"),
-    *("tokens_per_second_with_tokenization", "ratio_to_bfloat16_with_tokenization"),
+    *("tokens_per_second", f"ratio_to_{int8.CHOSEN}"),
+    *("tokens_per_second_with_tokenization", f"ratio_to_{int8.CHOSEN}_with_tokenization"),
 }
 QUALITY = {"ndcg@10", "cosine_p1", "least_cosine"}
 
@@ -66,7 +66,7 @@ def test_each_dtype_has_its_figures_and_a_missed_target_is_the_exit_code(
             assert set(row) == (SPEEDS | QUALITY if name == model else SPEEDS)
             assert all(row[key] > 0 for key in SPEEDS)
             assert f"{name} {dtype}: " in printed
-        assert {rows["bfloat16"][key] for key in SPEEDS if "ratio" in key} == {1.0}
+        assert {rows[int8.CHOSEN][key] for key in SPEEDS if "ratio" in key} == {1.0}
     exact, bytewise = found[model]["float32"], found[model]["int8"]
     assert exact["cosine_p1"] == pytest.approx(1)
     assert 0.9 < bytewise["least_cosine"] <= bytewise["cosine_p1"] < 1

@@ -22,6 +22,8 @@ Peaks = tuple[torch.Tensor, torch.Tensor]
 #: Rows that go through the products before and after attention at once. Fewer would read the
 #: weights more often, more would leave the cache.
 _ROWS = 512
+#: Numbers of float32 in 64 bytes.
+_ALIGNED = 16
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,10 @@ class Int8Layer:
             if self.by_products:
                 attend_by_products(parts, block, workspace)
                 continue
-            for place in range(sequences):
-                query, key, value = parts[:, place].contiguous()[:, None]
-                found = functional.scaled_dot_product_attention(query, key, value)
-                block[place].copy_(found[0])
+            # A row starts at a multiple of 64 bytes, or in a copy, so that the place of a sequence
+            # does not decide which instructions compute it.
+            query, key, value = parts if mixed.shape[1] % _ALIGNED == 0 else parts.contiguous()
+            block.copy_(functional.scaled_dot_product_attention(query, key, value))
         attended[last:] = 0
         return attended
 

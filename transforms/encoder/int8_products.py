@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from transforms.runtime.devices import has_byte_units
+
 #: oneDNN multiplies unsigned by signed bytes, so numbers of both signs are shifted by so much.
 CENTRED = 128
 #: The same for the results of an activation, which are hardly ever negative. A GELU is not below
@@ -16,6 +18,11 @@ CENTRED = 128
 NEARLY_POSITIVE = 32
 _LEAST_GELU = -0.17
 _TINY = 1e-30
+#: CPUs without units for bytes add the products of two neighbours in 16 bits. So the sizes of two
+#: neighbouring weights of one sign may have this sum: 255 times it is the most that fits.
+_MOST_OF_PAIR = 128
+#: The largest sizes of a row's weights that are tried on such CPUs.
+_BOUNDS = (127, 112, 96, 80, 64)
 
 
 class Rows(NamedTuple):
@@ -72,11 +79,13 @@ class Int8Product:
             weight = weight * divisors
             self._columns = divisors.reciprocal()
         self.bias = torch.cat([linear.bias.detach() for linear in linears]).float()
-        self._scales = weight.abs().amax(1).div_(127).clamp_(min=_TINY)
-        rounded = (weight / self._scales[:, None]).round_().to(torch.int8)
+        in_pairs = not has_byte_units()
+        rounded, self._scales = round_weights(weight, in_pairs)
         self._weight = torch.ops.onednn.qlinear_prepack(rounded, None)
         self._zeros = torch.zeros(len(weight), dtype=torch.int64)
         self._zero = zero
+        if in_pairs:
+            self._check_sums(rounded)
 
     def quantize(self, states: torch.Tensor, scratch: torch.Tensor) -> Rows:
         """Round an input to bytes; ``scratch``, of the same shape, is overwritten."""
@@ -92,6 +101,14 @@ class Int8Product:
         )  # fmt: skip
         return product
 
+    def _check_sums(self, weight: torch.Tensor) -> None:
+        """Check the product of the largest bytes: if no sum of these overflows, none does."""
+        largest = torch.full((1, weight.shape[1]), 255, dtype=torch.uint8)
+        exact = weight.sum(1, dtype=torch.int64) * (255 - self._zero)
+        # A sum that overflows is off by as much as two products of bytes.
+        if ((self.sums(largest)[0] / self._scales - exact).abs() > _MOST_OF_PAIR / 2).any():
+            raise RuntimeError("the CPU's products of bytes overflow")
+
     def __call__(self, rows: Rows) -> torch.Tensor:
         """Return the product with its bias, float32 ``[rows, out]``."""
         sums = self.sums(rows.values)
@@ -100,6 +117,45 @@ class Int8Product:
     def add_to(self, states: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Add the product with its bias to float32 ``[rows, out]`` in place."""
         return states.addcmul_(self.sums(rows.values), rows.scales).add_(self.bias)
+
+
+def round_weights(weight: torch.Tensor, in_pairs: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Round weights to bytes, each row with a scale of its own.
+
+    Args:
+        weight: float32 ``[out, in]``.
+        in_pairs: whether two neighbours of one sign may have `_MOST_OF_PAIR` together at most. Each
+            row then has the scale, of a few, with the least error.
+
+    Returns:
+        int8 ``[out, in]`` and the scales, float32 ``[out]``.
+    """
+    largest = weight.abs().amax(1, keepdim=True).clamp_(min=_TINY)
+    if not in_pairs:
+        scales = largest / 127
+        return (weight / scales).round_().to(torch.int8), scales[:, 0]
+    tried = [largest / bound for bound in _BOUNDS]
+    rounded = [_fit_pairs((weight / scales).round_()) for scales in tried]
+    errors = [
+        (weight - values * scales).square_().sum(1)
+        for values, scales in zip(rounded, tried, strict=True)
+    ]
+    best = torch.stack(errors).argmin(0)
+    rows = torch.arange(len(weight))
+    return torch.stack(rounded)[best, rows].to(torch.int8), torch.stack(tried)[best, rows, 0]
+
+
+def _fit_pairs(values: torch.Tensor) -> torch.Tensor:
+    """Make the sizes of neighbours of one sign smaller where their sum is too large."""
+    padded = torch.nn.functional.pad(values, (0, values.shape[1] % 2))
+    pairs = padded.view(len(values), -1, 2)
+    sizes, signs = pairs.abs(), pairs.sign()
+    alike = signs[..., :1] == signs[..., 1:]
+    excess = (sizes.sum(-1, keepdim=True) - _MOST_OF_PAIR).clamp_(min=0) * alike
+    # Neither changes its sign: neither has more than 127.
+    first = (excess / 2).ceil_()
+    cut = torch.cat([first, excess - first], -1)
+    return (signs * (sizes - cut)).flatten(1)[:, : values.shape[1]]
 
 
 def _even_out(peaks: torch.Tensor) -> torch.Tensor:

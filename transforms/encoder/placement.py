@@ -51,7 +51,7 @@ def _int8_or_float32(model: Model, device: str) -> str:
     if supports_int8():
         return "int8"
     _LOGGER.warning(
-        "%s is embedded in float32: this CPU has no units for int8 (AVX512-VNNI, AVX-VNNI or AMX)",
+        "%s is embedded in float32: this CPU has no units for int8 (AVX2, VNNI or AMX)",
         model.identity.name,
     )
     return "float32"

@@ -26,11 +26,20 @@ def cpu_supports(unit: str) -> bool:
 
 
 def supports_int8() -> bool:
+    """Return whether this CPU multiplies bytes faster than floats: AVX2, or units for bytes."""
+    return has_byte_units() or bool(_capabilities().get("avx2"))
+
+
+def has_byte_units() -> bool:
     """Return whether this CPU has units for products of bytes: AVX512-VNNI, AVX-VNNI or AMX."""
     if cpu_supports("vnni") or cpu_supports("amx_tile"):
         return True
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx_vnni"))
+    return bool(_capabilities().get("avx_vnni"))
+
+
+def _capabilities() -> dict[str, Any]:
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return found
 
 
 def resolve_device(device: str) -> str:

@@ -69,7 +69,7 @@ class AlbeamInt8(Albeam):
         if self.setup.placement.device != "cpu":
             return "int8 is for CPUs"
         if not supports_int8():
-            return "this CPU has no units for int8 (AVX512-VNNI, AVX-VNNI or AMX)"
+            return "this CPU has no units for int8 (AVX2, VNNI or AMX)"
         return None
 
     def placement(self) -> Placement:

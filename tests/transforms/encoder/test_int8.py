@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.models import make_model
+from transforms.encoder import int8_products
 from transforms.encoder.backends import FusedBackend, load_backend
 from transforms.encoder.batching import Batch
 from transforms.encoder.int8_products import (
@@ -19,6 +20,7 @@ from transforms.encoder.int8_products import (
     Int8Product,
     Rows,
     quantize_rows,
+    round_weights,
 )
 from transforms.encoder.network import pool
 from transforms.encoder.probes import smallest_cosine
@@ -96,6 +98,45 @@ def test_a_product_is_that_of_the_linear_layers_within_the_steps(zero: int, peak
         assert error <= (0.1 if peaked else 0.3) * expected.std()
         summed = product.add_to(torch.ones_like(expected), rows)
         torch.testing.assert_close(summed, product(rows) + 1)
+
+
+@given(st.integers(1, 6), st.integers(1, 40), st.integers(0, 99))
+@settings(deadline=None, max_examples=60)
+def test_rounded_weights_are_near_and_their_pairs_fit_in_16_bits(
+    rows: int, width: int, seed: int
+) -> None:
+    weight = numbers(rows, width, seed)
+    rounded, scales = round_weights(weight, in_pairs=True)
+    assert rounded.dtype == torch.int8
+    pairs = torch.nn.functional.pad(rounded.int(), (0, width % 2)).view(rows, -1, 2)
+    for sign in (1, -1):
+        assert int((sign * pairs).clamp(min=0).sum(-1).max()) <= 128
+    wide, wide_scales = round_weights(weight, in_pairs=False)
+    assert int(wide.abs().max()) == 127
+    least = (weight - wide * wide_scales[:, None]).square().sum(1)
+    error = (weight - rounded * scales[:, None]).square().sum(1)
+    # With the bound 64 no pair is too large: at most twice the step.
+    assert bool((error <= width * (scales.new_tensor(127 / 64) * wide_scales).square() / 4).all())
+    assert bool((error >= least * 0.5).all())
+
+
+@needs_int8
+def test_products_of_the_largest_bytes_do_not_overflow() -> None:
+    linear = torch.nn.Linear(64, 3)
+    with torch.inference_mode():
+        linear.weight[0], linear.weight[1] = 1, -1
+        linear.weight[2] = torch.tensor([1.0, 0.01, -1.0, -0.5]).repeat(16)
+        product = Int8Product([linear], CENTRED)
+        largest = Rows(torch.full((5, 64), 255, dtype=torch.uint8), torch.ones(5, 1))
+        expected = linear(torch.full((5, 64), 127.0))
+        torch.testing.assert_close(product(largest), expected, rtol=0.02, atol=20)
+
+
+def test_products_that_overflow_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8_products, "has_byte_units", lambda: False)
+    monkeypatch.setattr(Int8Product, "sums", lambda self, _: self._scales[None] * 32_767)
+    with pytest.raises(RuntimeError, match="overflow"):
+        Int8Product([torch.nn.Linear(512, 2)], CENTRED)
 
 
 def framed(count: int, longest: int, seed: int) -> list[list[int]]:

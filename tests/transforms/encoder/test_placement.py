@@ -72,16 +72,22 @@ def test_a_gpu_and_a_padded_family_have_no_int8(
         (True, False, {}, True),
         (False, True, {}, True),
         (False, False, {"avx_vnni": True}, True),
-        (False, False, {"avx2": True}, False),
+        (False, False, {"avx2": True}, True),
+        (False, False, {"avx2": False}, False),
     ],
 )
 def test_units_are_those_that_torch_reports(
-    monkeypatch: pytest.MonkeyPatch, vnni: bool, amx: bool, capabilities: object, supported: bool
+    monkeypatch: pytest.MonkeyPatch,
+    vnni: bool,
+    amx: bool,
+    capabilities: dict[str, bool],
+    supported: bool,
 ) -> None:
     found = {"vnni": vnni, "amx_tile": amx}
     monkeypatch.setattr(devices, "cpu_supports", found.get)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities, raising=False)
     assert devices.supports_int8() is supported
+    assert devices.has_byte_units() is (vnni or amx or capabilities.get("avx_vnni", False))
 
 
 def test_the_precision_is_part_of_an_identity_and_absent_if_it_is_the_usual_one(
