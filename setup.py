@@ -17,7 +17,10 @@ setup(
     packages=find_packages(include=["pipeline*", "transforms*"]),
     package_data={
         "pipeline": ["py.typed", "serving/page/*"],
-        "transforms": ["py.typed", "evaluation/templates/*", "models/*/*", "models/*/*/*"],
+        "transforms": [
+            *("py.typed", "bundles/*.md", "bundles/web/*", "evaluation/templates/*"),
+            *("models/*/*", "models/*/*/*"),
+        ],
     },
     # What a reader of stores needs; the extra "search" adds FAISS.
     install_requires=[
@@ -72,6 +75,13 @@ setup(
         # What albeam export writes, and the engines that run it.
         "onnx": ["onnx>=1.19", "onnxruntime>=1.23", "onnxscript>=0.5"],
         "openvino": ["onnx>=1.19", "openvino>=2025.3"],
+        # What albeam bundle writes; the stemmers are those of this version of tantivy.
+        "bundle": [
+            "onnx>=1.19",
+            "onnxruntime>=1.23",
+            "onnxscript>=0.5",
+            "snowballstemmer>=3.1,<3.2",
+        ],
         # Traces of the service.
         "otel": ["opentelemetry-exporter-otlp-proto-http>=1.30", "opentelemetry-sdk>=1.30"],
         "tasks": ["nervaluate>=1.2", "scikit-learn>=1.7", "scipy>=1.14", "threadpoolctl>=3.1"],

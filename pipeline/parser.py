@@ -7,6 +7,8 @@ from typing import Any
 
 from pipeline.bench.arguments import bench_arguments
 from pipeline.bench.commands import run_bench
+from pipeline.bundles.arguments import bundle_arguments
+from pipeline.bundles.commands import run_bundle
 from pipeline.command_line.argument_parser import Parser, Version
 from pipeline.command_line.exit_codes import EPILOG
 from pipeline.command_line.shared_arguments import store_argument
@@ -123,6 +125,11 @@ COMMANDS: dict[str, Command] = {
     "similar": Command("measure how similar texts are", similar_arguments, run_similar),
     "serve": Command("serve stores over HTTP", serve_arguments, run_serve, prints_json=False),
     "mcp": Command("give stores to a model as tools", mcp_arguments, run_mcp, prints_json=False),
+    "bundle": Command(
+        "write a store as a folder that is searched without albeam, or as a static page",
+        bundle_arguments,
+        run_bundle,
+    ),
     "evaluate": Command(
         "measure retrieval on questions with known answers", evaluate_arguments, run_evaluate
     ),

@@ -12,6 +12,7 @@ _EXTRAS = {
     "onnxruntime": ("ONNX Runtime", "onnx"),
     "onnxscript": ("onnxscript", "onnx"),
     "openvino": ("OpenVINO", "openvino"),
+    "snowballstemmer": ("snowballstemmer", "bundle"),
     "sentencepiece": ("sentencepiece", "cpu"),
     "torch": ("PyTorch", "cpu"),
     "transformers": ("transformers", "cpu"),

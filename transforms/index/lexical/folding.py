@@ -108,6 +108,16 @@ def keep_accents(word: str, language: str) -> str:
     return word if word.isalpha() else word.translate(_LIGHT) or word
 
 
+def folded_character(character: str) -> str:
+    """Return what `fold` makes of one character, before what it composes with its neighbours."""
+    return _FOLDED[ord(character)]
+
+
+def is_light(character: str) -> bool:
+    """Return whether `keep_accents` keeps a character in a word that has more than letters."""
+    return bool(_LIGHT[ord(character)])
+
+
 class _Folded(dict[int, str]):
     """The folding of each character, as a table of `str.translate` that fills itself."""
 

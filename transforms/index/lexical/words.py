@@ -29,9 +29,14 @@ _UNSPACED = "".join(
         *("Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet"),
     )
 )
-_LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[[{_UNSPACED}]--\p{{Nd}}]]"
-#: Emoji and other symbols are words, too.
-_WORD = rf"{_LETTER}+|[{_UNSPACED}]|[\p{{So}}--[\u{{fffd}}]]"
+#: Classes of characters, in Rust's syntax. Emoji and other symbols are words, too.
+CLASSES = {
+    "letter": rf"[[\p{{L}}\p{{M}}\p{{N}}]--[[{_UNSPACED}]--\p{{Nd}}]]",
+    "unspaced": f"[{_UNSPACED}]",
+    "symbol": r"[\p{So}--[\u{fffd}]]",
+}
+_LETTER = CLASSES["letter"]
+_WORD = f"{_LETTER}+|{CLASSES['unspaced']}|{CLASSES['symbol']}"
 #: Of frequent unspaced scripts: the characters that are no signs. Python splits them faster.
 _CHARACTERS = re.compile(
     "([\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3105-\u312f\u3400-\u4dbf"

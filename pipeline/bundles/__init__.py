@@ -1,0 +1,1 @@
+"""``albeam bundle``."""

@@ -1,0 +1,1 @@
+"""Bundles: a store with its model as files that are searched without albeam."""

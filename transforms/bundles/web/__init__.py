@@ -1,0 +1,1 @@
+"""The page of a bundle for browsers; see `transforms.bundles.page`."""
