@@ -1,15 +1,14 @@
 """The light install: what ``pip install '.[search]'`` brings can ask a store, and is small."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.test_wheel import ROOT, wheel
+from tests.support.installs import install, run
+from tests.test_wheel import wheel
 
 __all__ = ["wheel"]
 
@@ -32,26 +31,7 @@ print(json.dumps([used.ru_maxrss * 1024, used.ru_utime + used.ru_stime]))
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of a fresh environment that uv installed the extra ``search`` into."""
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if uv is None:
-        pytest.skip("uv is not installed; make installs it")
-    folder = tmp_path_factory.mktemp("light") / "environment"
-    run(uv, "venv", "--quiet", "--python", sys.executable, str(folder))
-    python, limits = folder / "bin" / "python", ROOT / "constraints.txt"
-    install = ["pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
-    run(uv, *install, "--constraint", str(limits), f"albeam[search] @ {wheel.as_uri()}")
-    return python.parent
-
-
-def run(*command: str, code: int = 0) -> str:
-    """Run a command without the checkout, and return its output."""
-    hidden = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
-    settings = {name: value for name, value in os.environ.items() if name not in hidden}
-    done = subprocess.run(
-        command, cwd="/", env=settings, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout if not code else done.stderr
+    return install(wheel, "search", tmp_path_factory.mktemp("light") / "environment", compiled=True)
 
 
 def test_it_is_small(programs: Path) -> None:

@@ -37,12 +37,12 @@ _SIZE = {
 @pytest.mark.parametrize(
     ("family", "options"),
     [
-        ("albert", {"pooling": "cls"}),
+        pytest.param("albert", {"pooling": "cls"}, marks=pytest.mark.slow),
         ("albert", {"pooling": "max", "layer": -2, "normalize": False}),
         ("bert", {"pooling": "mean", "max_tokens": 30}),
-        ("bert", {"pooling": "cls", "layer": 1}),
-        ("bert", {"pooling": "max"}),
-        ("distilbert", {}),
+        pytest.param("bert", {"pooling": "cls", "layer": 1}, marks=pytest.mark.slow),
+        pytest.param("bert", {"pooling": "max"}, marks=pytest.mark.slow),
+        pytest.param("distilbert", {}, marks=pytest.mark.slow),
     ],
 )
 def test_vectors_of_an_export_are_those_of_the_model(
@@ -62,7 +62,14 @@ def test_vectors_of_an_export_are_those_of_the_model(
     assert np.allclose(made, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("task", ["classify", "tag", "read", "rerank"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "read",
+        "classify",
+        *(pytest.param(task, marks=pytest.mark.slow) for task in ("tag", "rerank")),
+    ],
+)
 def test_scores_of_an_exported_head_are_those_of_the_network(tmp_path: Path, task: str) -> None:
     model = tmp_path / "model"
     auto: Any
