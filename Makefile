@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-peers bench-answers bench-tasks bench-reader bench-reranker bench-index bench-hybrid bench-serve gpu reference faults fuzz model clean
+.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-peers bench-answers bench-tasks bench-reader bench-reranker bench-index bench-hybrid bench-serve gpu reference faults fuzz model reader clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,9 +61,10 @@ bench-peers: $(BIN)/.installed ## make the environments of those systems that ne
 		--editable '.[$(EXTRAS),bench]'
 	$(BIN)/python -m deploy.bench.peer_environments
 
-bench-answers: $(BIN)/.installed ## answer the questions of real corpora in each mode, and with bm25s: ALBEAM_DATA=FOLDER
+bench-answers: $(BIN)/.installed ## find and answer the questions of real corpora, beside other systems; a second call goes on: MINILM=FOLDER E5=FOLDER QUESTIONS=N ALBEAM_DATA=FOLDER
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'
-	$(BIN)/python -m deploy.bench.retrieval_quality --json bench-answers.json
+	$(BIN)/python -m deploy.bench.answers --work checkpoints/bench-answers $(if $(MINILM),--minilm $(MINILM)) \
+		$(if $(E5),--e5 $(E5)) $(if $(QUESTIONS),--questions $(QUESTIONS)) --json bench-answers.json
 
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N
 	$(BIN)/python -m deploy.bench.search_latency --rows $(or $(ROWS),1000000) --json bench-hybrid.json
@@ -71,11 +72,10 @@ bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one q
 bench-serve: $(BIN)/.installed ## load albeam serve, also with a million passages, and by turns with sentence-transformers: SOAK=MINUTES SECONDS=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.serve --seconds $(or $(SECONDS),30) --soak $(or $(SOAK),0) --json bench-serve.json
 
-bench-tasks: $(BIN)/.installed ## fit and measure heads on real data, and predict in bulk; train beside the Trainer of transformers: TEXTS=N STEPS=N ALBEAM_DATA=FOLDER
-	$(BIN)/python -m deploy.bench.tasks --texts $(or $(TEXTS),100000) --json bench-tasks.json
+bench-tasks: $(BIN)/.installed ## train and measure each task on real data, hours, beside transformers; a second call continues: QUICK=1 ONLY="NAME…" ALBEAM_DATA=FOLDER
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt 'accelerate>=1.1'
-	$(BIN)/python -m deploy.bench.tasks_training --steps $(or $(STEPS),300) --json bench-training.json
-	$(BIN)/python -m deploy.bench.tagging --steps $(or $(STEPS),400) --json bench-tagging.json
+	$(BIN)/python -m deploy.bench.all_tasks --work checkpoints/bench-tasks $(if $(QUICK),--quick) \
+		$(if $(ONLY),--only $(ONLY)) --json bench-tasks.json
 
 bench-reader: $(BIN)/.installed ## train a reader on SQuAD for forty minutes, and measure it; a second call continues: MINUTES=N ALBEAM_DATA=FOLDER
 	$(BIN)/python -m deploy.bench.reader --work checkpoints/bench-reader --minutes $(or $(MINUTES),40) \
@@ -119,6 +119,10 @@ model: $(BIN)/.installed ## train the default model again: DATA=folder of corpor
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'
 	PYTHON=$(BIN)/python deploy/model/recipe.sh
 
+reader: $(BIN)/.installed ## train albeam-reader again: DATA=folder of corpora, hours
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[train]'
+	PYTHON=$(BIN)/python deploy/model/reader.sh
+
 clean: ## remove what the chores made
 	rm -rf $(VENV) demo-store demo-corpus bench.json .pytest_cache .mypy_cache .ruff_cache
 
@@ -128,5 +132,5 @@ $(BIN)/.installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
-		--constraint constraints.txt --editable '.[$(EXTRAS),tasks,serve,onnx,openvino,dev]'
+		--constraint constraints.txt --editable '.[$(EXTRAS),tasks,serve,onnx,openvino,bundle,dev]'
 	touch $@

@@ -1,10 +1,11 @@
-"""``albeam demo``: embed the docstrings of Python's standard library, and search them."""
+"""``albeam demo``: embed the docstrings of Python's standard library, and ask them."""
 
 import ast
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,10 +14,14 @@ from pipeline.command_line.console import print_json, say
 from pipeline.ingest.embed import run as embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.ingest.report import print_summary
-from pipeline.search.report import print_hits
+from pipeline.search.report import print_found, print_hits
 from transforms.catalog.options import ColumnOptions
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions
+from transforms.search.answering import ask
+from transforms.search.options import RankOptions
+from transforms.search.reading import Reading
+from transforms.search.reading_options import READ, ReadingOptions
 from transforms.search.store import Store
 from transforms.storage.output_files import writing
 
@@ -66,7 +71,9 @@ class Documented:
 
 
 def run(model: ModelOptions, corpus: str, store: str, limit: int | None, as_json: bool) -> None:
-    """Write the corpus, embed it, search it for the questions, and print the hits.
+    """Write the corpus, embed it, ask it the questions, and print answers and hits.
+
+    Answers need the reader that comes with albeam.
 
     Raises:
         BadInput: this Python has no sources of its library, or ``albeam embed`` raises it.
@@ -82,25 +89,35 @@ def run(model: ModelOptions, corpus: str, store: str, limit: int | None, as_json
         )
     )
     opened = Store.open(store)
-    found = opened.search([question for question, _ in QUESTIONS], k=5)
-    answers = [
-        {"question": question, "expected": expected, "found": [hit.document_id for hit in hits]}
-        for (question, expected), hits in zip(QUESTIONS, found, strict=True)
+    models = Reading(ReadingOptions.shipped())
+    options = RankOptions(READ, opened.mode())
+    found = list(ask(opened, [question for question, _ in QUESTIONS], options, models))
+    answers: list[dict[str, Any]] = [
+        {
+            "question": question,
+            "expected": expected,
+            "found": [hit.document_id for hit in each.hits],
+            "answer": None if each.answer is None else asdict(each.answer),
+        }
+        for (question, expected), each in zip(QUESTIONS, found, strict=True)
     ]
     right = sum(bool(set(answer["expected"]) & set(answer["found"])) for answer in answers)
     if as_json:
         print_json({"summary": vars(summary), "right": right, "answers": answers})
         return
     print_summary(summary, as_json=False)
-    for (question, expected), hits in zip(QUESTIONS, found, strict=True):
-        places = [hit.rank for hit in hits if hit.document_id in expected]
+    for (question, expected), each in zip(QUESTIONS, found, strict=True):
+        places = [hit.rank for hit in each.hits if hit.document_id in expected]
         place = f"rank {places[0]}" if places else "not among the first 5"
         say()
         say(f"{question}  ({' or '.join(expected)}: {place})")
-        print_hits(hits[:SHOWN])
+        if each.answer is not None:
+            print_found(each.answer)
+        print_hits(each.hits[:SHOWN])
     say()
     say(f"{right} of {len(QUESTIONS)} expected objects are among the first 5.")
-    say(f'Ask your own question: albeam search {store} "How do I read a CSV file?"')
+    command = "ask" if models.reads else "search"
+    say(f'Ask your own question: albeam {command} {store} "How do I read a CSV file?"')
 
 
 def write_corpus(folder: Path, limit: int | None = None) -> int:

@@ -83,7 +83,11 @@ _SNAPSHOTS = (
 _DEMO = (
     Key("summary", "object", "the keys of `albeam embed`"),
     Key("right", "integer", "questions whose expected object is among the first five hits"),
-    Key("answers", "array of object", "each question with what was `expected` and `found`"),
+    Key(
+        "answers",
+        "array of object",
+        "each question with what was `expected` and `found`, and its `answer`",
+    ),
 )
 _HIT = ("transforms/search/results.py", "Hit")
 _ANSWER = Key(
@@ -112,6 +116,7 @@ OUTPUTS: dict[str, Output] = {
         keys=(Key("similarity", "number", "the cosine of both texts, from -1 to 1"),),
     ),
     "similar --pairs": Output("", ("pipeline/search/similar.py", "SimilarSummary")),
+    "bundle": Output("", ("transforms/bundles/summary.py", "BundleSummary")),
     "evaluate": Output(
         "`metrics` for one mode; with `--modes` or `--beside` `modes`, `success` and `latency` "
         "instead.",
@@ -119,6 +124,7 @@ OUTPUTS: dict[str, Output] = {
         _EVALUATE,
     ),
     "evaluate --tune": Output("", ("pipeline/evaluation/tune_weight.py", "WeightReport")),
+    "evaluate --calibrate": Output("", ("pipeline/evaluation/calibrate.py", "CalibrationReport")),
     "compare": Output("", ("pipeline/evaluation/compare.py", "Comparison")),
     "classify": Output("", ("pipeline/tasks/classify.py", "ClassifySummary")),
     "predict": Output("", ("pipeline/tasks/predict.py", "PredictSummary")),

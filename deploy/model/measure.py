@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from pipeline.evaluation.evaluate import evaluate
@@ -22,10 +21,11 @@ from pipeline.ingest import embed
 from pipeline.ingest.options import EmbedOptions
 from transforms.encoder.encoder import load_encoder
 from transforms.evaluation import questions
-from transforms.evaluation.metrics import means, measure
+from transforms.evaluation.metrics import Runs, means, measure
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
 from transforms.search.store import Store
+from transforms.tasks.metrics.correlations import spearman
 
 SHOWN = ("mrr@10", "success@1", "success@5", "success@20")
 DEPTH = 100
@@ -55,32 +55,26 @@ def questions_of(corpus: Path) -> str:
 
 def lexical(corpus: Path) -> dict[str, float]:
     """Return the same metrics for BM25, with English stemming and stop words."""
+    asked = questions.load_questions(questions_of(corpus))
+    return measure(asked, lexical_runs(corpus / "passages.parquet", asked, DEPTH), DEPTH)
+
+
+def lexical_runs(file: Path, asked: Sequence[questions.Question], depth: int) -> Runs:
+    """Return what BM25 finds among the passages of a file, for each question."""
     import bm25s
     import Stemmer
 
-    passages = pq.read_table(corpus / "passages.parquet", columns=["id", "text"]).to_pydict()
-    asked = questions.load_questions(questions_of(corpus))
+    passages = pq.read_table(file, columns=["id", "text"]).to_pydict()
     options = {"stopwords": "en", "stemmer": Stemmer.Stemmer("english"), "show_progress": False}
     index = bm25s.BM25()
     index.index(bm25s.tokenize(passages["text"], **options), show_progress=False)
     tokens = bm25s.tokenize([one.question for one in asked], **options)
-    found, scores = index.retrieve(tokens, k=DEPTH, show_progress=False)
-    runs = {
+    depth = min(depth, len(passages["id"]))
+    found, scores = index.retrieve(tokens, k=depth, show_progress=False)
+    return {
         one.question_id: [(passages["id"][int(n)], float(s)) for n, s in zip(*line, strict=True)]
         for one, line in zip(asked, zip(found, scores, strict=True), strict=True)
     }
-    return measure(asked, runs, DEPTH)
-
-
-def spearman(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> float:
-    """Return the correlation of ranks; ties share their mean rank."""
-
-    def ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        last = np.cumsum(counts)
-        return ((last - counts + 1 + last) / 2)[inverse]
-
-    return float(np.corrcoef(ranks(left), ranks(right))[0, 1])
 
 
 def similarity(folder: str, pairs: Path, placement: Placement) -> float:
@@ -89,7 +83,7 @@ def similarity(folder: str, pairs: Path, placement: Placement) -> float:
     encoder = load_encoder(find_model(ModelOptions(folder)), placement)
     first, second = (encoder.encode_texts(table[name]) for name in ("sentence1", "sentence2"))
     cosine = (first.astype(np.float64) * second).sum(axis=1)
-    return spearman(cosine, np.asarray(table["score"], dtype=np.float64))
+    return spearman(cosine, table["score"])
 
 
 def rows(

@@ -44,6 +44,12 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         help="learn the weight of the cosine in hybrid scores from the questions, and store it",
     )
     parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit how sure the answers of --reader are, on the questions, and keep that in its "
+        "folder",
+    )
+    parser.add_argument(
         "--report", metavar="FILE", help="write a report with charts, one page of HTML"
     )
     parser.add_argument(

@@ -7,7 +7,10 @@ from pipeline.evaluation.options import ALL, CompareOptions, EvaluateOptions
 from pipeline.search.arguments import reading_options
 from transforms.errors import BadInput
 from transforms.search.options import RankOptions
+from transforms.search.reading_options import READ
 
+#: Options that have no effect with ``--calibrate``.
+_NOT_CALIBRATED = ("tune", "modes", "beside", "per_question", "run", "report", "no_answer")
 #: Options that have no effect with ``--tune``.
 _NOT_TUNED = (
     *("mode", "modes", "beside", "per_question", "run", "report"),
@@ -28,6 +31,9 @@ def run_evaluate(arguments: Any) -> None:
     store = Store.open(given.store, given.snapshot, given.model, given.device, given.dtype)
     if given.tune:
         _learn_weight(store, given)
+        return
+    if given.calibrate:
+        _calibrate(store, given)
         return
     several = given.modes is not None or bool(given.beside)
     if given.modes == (ALL,):
@@ -73,6 +79,8 @@ def _check_options(arguments: Any) -> None:
         raise BadInput("modes", ",".join(given["modes"]), "replaces --mode", "Leave one out")
     if given["colour"] is not None and given["report"] is None:
         raise BadInput("colour", given["colour"], "needs --report", "Give --report FILE as well")
+    if given["calibrate"]:
+        _check_calibration(given)
     if not given["tune"]:
         return
     if given["snapshot"] is not None:
@@ -84,6 +92,38 @@ def _check_options(arguments: Any) -> None:
             flag = "--" + name.replace("_", "-")
             problem = "can't be combined with --tune, which only learns a weight"
             raise BadInput(name, None, problem, f"Leave {flag} out, and evaluate afterwards")
+
+
+def _check_calibration(given: dict[str, Any]) -> None:
+    if given["reader"] is None:
+        raise BadInput("calibrate", None, "needs --reader", "Give --reader MODEL as well")
+    for name in _NOT_CALIBRATED:
+        if given[name]:
+            flag = "--" + name.replace("_", "-")
+            problem = "can't be combined with --calibrate, which only fits how sure answers are"
+            raise BadInput(name, None, problem, f"Leave {flag} out, and evaluate afterwards")
+
+
+def _calibrate(store: Any, arguments: Any) -> None:
+    from pipeline.evaluation.calibrate import calibrate
+    from pipeline.evaluation.report import print_calibration
+    from pipeline.search.search import chosen_mode
+
+    given, mode = arguments, chosen_mode(store, arguments.mode)
+    options = EvaluateOptions(
+        questions=given.questions,
+        modes=(mode,),
+        rank=RankOptions(
+            mode=mode,
+            where=given.where,
+            fusion=given.fusion,
+            weight=given.weight,
+            diverse=given.diverse,
+        ),
+        reading=reading_options(given),
+        seed=given.seed,
+    )
+    print_calibration(calibrate(store, options, READ), given.json)
 
 
 def _learn_weight(store: Any, arguments: Any) -> None:

@@ -105,3 +105,20 @@ def print_weights(report: Any, as_json: bool) -> None:
         f"{report.store}: weight {report.weight:.2f}, learnt from "
         f"{counted(report.questions, 'question')}; snapshot {report.snapshot}"
     )
+
+
+def print_calibration(report: Any, as_json: bool) -> None:
+    """Print a `CalibrationReport`."""
+    if as_json:
+        print_json(asdict(report))
+        return
+    say(
+        f"{report.reader}: {report.exact_match:.1%} of {counted(report.questions, 'question')} "
+        f"answered right ({report.span_alone:.1%} by the reader's score alone), from "
+        f"{counted(report.read, 'document')} each, on held-out folds"
+    )
+    say(
+        f"probabilities: calibration error {report.calibration_error:.3f}, Brier score "
+        f"{report.brier:.3f}"
+    )
+    say(f"wrote {report.file}")

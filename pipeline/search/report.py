@@ -6,11 +6,12 @@ from typing import Any
 
 from pipeline.command_line.console import counted, note, print_json, say
 from pipeline.command_line.screen import columns, excerpt
-from transforms.search.answering import Answered
+from transforms.search.answering import Answered, FoundAnswer
 from transforms.search.results import Hit
 
 #: Characters that are shown before an answer, and other answers.
 _BEFORE, _OTHERS = 60, 3
+_INDENT = " " * 5
 
 
 def print_run(summary: Any, as_json: bool) -> None:
@@ -62,31 +63,34 @@ def print_answered(answered: Answered, reads: bool, mode: str) -> None:
             say(f"no answer in {counted(len(answered.hits), 'document')}; the nearest:")
         print_hits(answered.hits, mode)
         return
-    indent = " " * 5
+    print_found(best)
+    others = ", ".join(f"{each.text} ({sureness(each)})" for each in answered.others[:_OTHERS])
+    for line in excerpt(f"or: {others}", columns() - len(_INDENT), 1) if others else ():
+        say(_INDENT + line)
+
+
+def print_found(best: FoundAnswer) -> None:
+    """Print an answer, and where it stands in its passage."""
     say(f"{best.text}  ({sureness(best)})")
     named = [each for each in (best.title, best.uri) if each is not None]
-    say(indent + "  ".join([f"{best.document_id} [{best.start}:{best.end}]", *named]))
+    say(_INDENT + "  ".join([f"{best.document_id} [{best.start}:{best.end}]", *named]))
     start, end = (place - best.passage_start for place in (best.start, best.end))
     begin = max(0, best.passage.rfind(" ", 0, max(0, start - _BEFORE)) + 1)
     marked = f"{best.passage[begin:start]}[{best.passage[start:end]}]{best.passage[end:]}"
-    for line in excerpt(("… " if begin else "") + marked, columns() - len(indent), 3):
-        say(indent + line)
-    others = ", ".join(f"{each.text} ({sureness(each)})" for each in answered.others[:_OTHERS])
-    for line in excerpt(f"or: {others}", columns() - len(indent), 1) if others else ():
-        say(indent + line)
+    for line in excerpt(("… " if begin else "") + marked, columns() - len(_INDENT), 3):
+        say(_INDENT + line)
 
 
 def print_hits(hits: Sequence[Hit], mode: str = "dense") -> None:
     """Print hits for people: score, document, the beginning of the passage, metadata."""
-    indent = " " * 5
-    width = columns() - len(indent)
+    width = columns() - len(_INDENT)
     for hit in hits:
         say(f"{hit.rank:>3}. {hit.score:.3f}  {hit.document_id}  [{hit.start}:{hit.end}]")
         for line in excerpt(hit.text, width, 2):
-            say(indent + line)
+            say(_INDENT + line)
         metadata = ", ".join(f"{name}: {value}" for name, value in hit.metadata.items())
         for line in excerpt(metadata, width, 1):
-            say(indent + line)
+            say(_INDENT + line)
     if not hits:
         shared = "no passage shares a word with the question, " if mode == "lexical" else ""
         say(f"  no hits: {shared}the store is empty, or no document meets the condition")

@@ -30,6 +30,7 @@ FROM_NOTHING = ("README.md", "docs/quickstart.md", "docs/tasks.md")
 COMMANDS_WITH_JSON = (
     *("search store river", "search store river --reader READER"),
     "search store --questions questions.parquet --output run.parquet",
+    "ask store river --reader READER --rerank 0",
     *("evaluate store questions.parquet", "evaluate store questions.parquet --modes all"),
     "evaluate store questions.parquet --tune",
     "compare bm25.trec bm25.trec --questions questions.parquet",
@@ -39,6 +40,7 @@ COMMANDS_WITH_JSON = (
     "predict head --store store --output predictions",
     "evaluate-task head ages.parquet --store store",
     *("plan corpus", "embed corpus --store store", "doctor"),
+    "bundle store --output bundle",
     "demo --limit 20 --store other --corpus documentation",
 )
 PAGES = [page for page in pages() if any(b.language in RUN and not b.not_run for b in page.blocks)]

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.ingest.embed import run as embed
-from tests.support.models import make_model
+from tests.support.models import make_model, make_pair_model
 from tests.support.options import embed_options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +48,8 @@ def files(tmp_path_factory: pytest.TempPathFactory, embedded_store: Path) -> Pat
     }
     pq.write_table(pa.table(questions), folder / "questions.parquet")
     (folder / "questions.txt").write_text("river stone\nmusic\n", encoding="utf-8")
+    make_pair_model(folder / "reader", "read", 2)
+    make_pair_model(folder / "reranker", "rank")
     (folder / "ids.txt").write_text("doc-00003\n", encoding="utf-8")
     return folder
 
@@ -70,6 +72,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, embedded_store: Path) -> Pat
         ["rollback", "STORE", "1"],
         ["vacuum", "STORE"],
         ["similar", "river stone", "river"],
+        ["ask", "STORE", "river", "--reader", "FILES/reader", "--reranker", "FILES/reranker"],
     ],
     ids=" ".join,
 )

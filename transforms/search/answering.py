@@ -105,7 +105,7 @@ def choose(
         best = places[best_answer([waiting[place] for place in places]) or 0]
         answer = locate(hits[best], waiting.pop(best))
         found.setdefault(answer.text.casefold(), answer)
-    answers = [each for each in found.values() if _is_sure(each, threshold)]
+    answers = [each for each in found.values() if is_sure(each, threshold)]
     first = answers[0] if answers else None
     return Answered(question, first, answers[1:], list(hits))
 
@@ -128,7 +128,12 @@ def locate(hit: Hit, span: Answer) -> FoundAnswer:
     )
 
 
-def _is_sure(answer: FoundAnswer, threshold: float) -> bool:
+def is_sure(answer: FoundAnswer | Answer, threshold: float) -> bool:
+    """Return whether an answer's probability reaches a threshold; 0 asks for none.
+
+    Raises:
+        BadInput: a threshold is given, and the answer has no probability.
+    """
     if not threshold:
         return True
     if answer.probability is None:

@@ -10,7 +10,8 @@ from transforms.search.reading_options import ReadingOptions
 from transforms.search.results import Hit
 
 if TYPE_CHECKING:
-    from transforms.search.reader import Answer
+    from transforms.search.reader import Answer, Reader
+    from transforms.search.reranker import Reranker
     from transforms.search.store import Store
 
 
@@ -20,15 +21,15 @@ class Reading:
     def __init__(self, options: ReadingOptions) -> None:
         """Load the models of the options; raises BadInput if a model can't be used."""
         self._options = options
-        self._reranker = self._reader = None
+        self._reranker: Reranker | None = None
+        self._reader: Reader | None = None
         if options.wanted:
-            from transforms.search.reader import Reader
-            from transforms.search.reranker import Reranker
+            from transforms.search import reader, reranker
 
             if options.reranker is not None:
-                self._reranker = Reranker(options.reranker, options.placement)
+                self._reranker = reranker.Reranker(options.reranker, options.placement)
             if options.reader is not None:
-                self._reader = Reader(options.reader, options.placement)
+                self._reader = reader.Reader(options.reader, options.placement)
 
     @property
     def ranks(self) -> bool:
@@ -40,9 +41,15 @@ class Reading:
         """Whether answers are read from the hits."""
         return self._reader is not None
 
+    @property
+    def reader(self) -> "Reader":
+        """The reader; there must be one."""
+        assert self._reader is not None
+        return self._reader
+
     def calibrated(self, mode: str) -> bool:
         """Return whether answers from the hits of a mode have probabilities."""
-        return self._reader is not None and self._reader.scales.of(self._ranking(mode)) is not None
+        return self._reader is not None and self._reader.scales.of(self.ranking(mode)) is not None
 
     def search(
         self, store: "Store", questions: Sequence[str], options: RankOptions
@@ -82,8 +89,9 @@ class Reading:
             return [None] * len(hits)
         from transforms.search.reader import read_answers
 
-        ranking = self._ranking(mode)
+        ranking = self.ranking(mode)
         return read_answers(hits, question, self._reader, self._options.no_answer, ranking)
 
-    def _ranking(self, mode: str) -> str:
+    def ranking(self, mode: str) -> str:
+        """Return the name of what gives the hits of a search their scores; see `Scales`."""
         return mode if self._reranker is None else self._reranker.digest

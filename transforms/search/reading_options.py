@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from transforms.errors import BadInput, check_at_least
-from transforms.models.options import Placement
+from transforms.models.options import DEFAULT_READER, DEFAULT_RERANKER, Placement
+from transforms.models.shipped import is_there
 
 #: How many documents a question is read in, and how many a reranker orders before.
 READ, RERANKED = 5, 30
@@ -39,6 +40,14 @@ class ReadingOptions:
         check_at_least("rerank", self.rerank, 1)
         if self.no_answer and self.reader is None:
             raise BadInput("no_answer", None, "needs --reader", "Give --reader MODEL as well")
+
+    @classmethod
+    def shipped(cls) -> "ReadingOptions":
+        """Return the options of the reader and the reranker that this installation has."""
+        reader = DEFAULT_READER if is_there(DEFAULT_READER) else None
+        if not is_there(DEFAULT_RERANKER):
+            return cls(reader=reader)
+        return cls(RERANKED, DEFAULT_RERANKER, reader)
 
     @property
     def wanted(self) -> bool:

@@ -41,20 +41,3 @@ class SearchResult:
         """Return the fields, and those of the results, as plain values."""
         # `asdict` copies each value of each hit, which takes longer than to write them.
         return vars(self) | {"results": [vars(each) for each in self.results]}
-
-
-def best_answer(result: SearchResult) -> dict[str, Any]:
-    """Return the best span of the hits of the first question, and its hit; None without any."""
-    from transforms.search import reader
-
-    hits = result.results[0].hits
-    answers = [hit["answer"] and reader.Answer(**hit["answer"]) for hit in hits]
-    place = reader.best_answer(answers)
-    best = None if place is None else hits[place]
-    return {
-        "store": result.store,
-        "snapshot": result.snapshot,
-        "answer": None if best is None else best["answer"],
-        "hit": best,
-        "milliseconds": result.milliseconds,
-    }

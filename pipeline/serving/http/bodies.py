@@ -73,13 +73,14 @@ class AnswerBody(_Body):
     mode: Literal["hybrid", "dense", "lexical"] | None = None
     where: str | None = None
     parameters: list[Any] | dict[str, Any] | None = None
-    rerank: int | None = None
+    rerank: int | None = Field(None, description="30 by default, if there is a reranker")
     no_answer: bool = False
+    threshold: float = Field(0.0, ge=0, le=1, description="the least probability of an answer")
     snapshot: int | None = None
 
     def request(self) -> SearchRequest:
         """Return the search whose hits are read."""
-        return SearchBody(**self.model_dump(), reader=True).request()
+        return SearchBody(**self.model_dump(exclude={"threshold"}), reader=True).request()
 
 
 class EmbeddingsBody(BaseModel):

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Response
 
-from pipeline.serving.core.results import best_answer
+from pipeline.serving.core.answers import answer as find_answer
 from pipeline.serving.http.bodies import AnswerBody, SearchBody
 from pipeline.serving.http.context import PROBLEMS, Rights, Shared, StrictRoute, reply
 from pipeline.serving.http.replies import (
@@ -27,8 +27,8 @@ async def search(body: SearchBody, context: Shared, access: Rights) -> Response:
 @router.post("/answer", response_model=BestAnswerReply, tags=["search"])
 async def answer(body: AnswerBody, context: Shared, access: Rights) -> Response:
     """Find the span of a passage that answers a question best."""
-    found = await context.service.search(body.request(), body.store, access)
-    return reply(best_answer(found))
+    given = body.request(), body.store, access, body.threshold
+    return reply(await find_answer(context.service, *given))
 
 
 @router.get("/documents/{identity:path}", response_model=DocumentReply, tags=["search"])

@@ -7,9 +7,9 @@ from urllib.parse import parse_qs, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
+from pipeline.serving.core.answers import best_answer
 from pipeline.serving.core.errors import NoKey
 from pipeline.serving.core.requests import Access, SearchRequest
-from pipeline.serving.core.results import best_answer
 from pipeline.serving.core.service import Service
 from pipeline.serving.http.context import COOKIE, Context, Shared, find_access
 from pipeline.serving.http.problems import problem_of, request_id_of

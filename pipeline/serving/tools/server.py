@@ -13,8 +13,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, Field
 
 from pipeline.command_line.console import json_text
+from pipeline.serving.core.answers import answer as find_answer
 from pipeline.serving.core.requests import Access, SearchRequest
-from pipeline.serving.core.results import best_answer
 from pipeline.serving.core.service import Service
 from pipeline.serving.http.problems import is_shown
 from pipeline.serving.http.replies import (
@@ -94,8 +94,8 @@ def make_tools(service: Service, scrub: Callable[[str], str], rights: Rights) ->
             """Find the span of a passage that answers a question best."""
             request = _request(scrub, question, k, None, where, read=True)
             with_rights = _access(scrub, rights, context)
-            found = await _anticipated(scrub, service.search(request, store, with_rights))
-            return BestAnswerReply.model_validate(_plain(best_answer(found)))
+            found = await _anticipated(scrub, find_answer(service, request, store, with_rights))
+            return BestAnswerReply.model_validate(_plain(found))
 
     @server.tool()
     async def document(

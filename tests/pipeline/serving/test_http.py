@@ -86,12 +86,18 @@ def test_several_questions_and_documents_like_others(client: TestClient, opened:
 def test_an_answer_is_the_best_span(client: TestClient) -> None:
     body = {"question": "river stone", "k": 4}
     found = client.post("/answer", json=body).json()
-    hits = client.post("/search", json=body | {"reader": True}).json()["results"][0]["hits"]
+    # The service has a reranker, which orders as many documents as for albeam ask.
+    more = {"reader": True, "rerank": 30}
+    hits = client.post("/search", json=body | more).json()["results"][0]["hits"]
     best = max(hits, key=lambda hit: hit["answer"]["score"])
     assert found["hit"]["document_id"] == best["document_id"]
     assert found["answer"] == pytest.approx(best["answer"])
     answer, hit = found["answer"], found["hit"]
     assert hit["text"][answer["start"] : answer["end"]] == answer["text"]
+    # The reader of the service was not calibrated.
+    unsure = client.post("/answer", json=body | {"threshold": 0.5})
+    assert (unsure.status_code, unsure.json()["option"]) == (400, "threshold")
+    assert client.post("/answer", json=body | {"threshold": 2}).status_code == 400
 
 
 def test_a_question_that_the_model_reads_in_part_has_a_note(client: TestClient) -> None:
