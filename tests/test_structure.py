@@ -37,6 +37,9 @@ TRANSFORMS: dict[str, set[str]] = {
         *("training", "transactions"),
     },
     "compression": {"training", "encoder", "models"},
+    "bundles": {
+        *("search", "index", "catalog", "compression", "encoder", "storage", "models", "runtime"),
+    },
 }
 #: Which slices each slice of ``pipeline`` may import; any may import ``transforms``.
 PIPELINE: dict[str, set[str]] = {
@@ -51,6 +54,7 @@ PIPELINE: dict[str, set[str]] = {
     "compression": {"training", "command_line"},
     "serving": {"command_line"},
     "bench": {"ingest", "command_line"},
+    "bundles": {"command_line"},
 }
 #: Modules outside the packages, which may import any package.
 LOOSE = {

@@ -27,6 +27,7 @@ _VECTORS = ("_TYPE", "_SIGN_AND_NUMBER", "_BIAS", "Raw", "rounded", "widen")
 SOURCES: tuple[tuple[str, tuple[str, ...] | None], ...] = (
     ("transforms.index.products", None),
     ("transforms.index.top_k", None),
+    ("transforms.index.shard_layout", ("even_rows",)),
     ("transforms.index.vector.float16_vectors", _VECTORS),
     ("transforms.index.vector.exact_ranking", None),
     ("transforms.index.lexical.terms", None),
@@ -43,6 +44,7 @@ SOURCES: tuple[tuple[str, tuple[str, ...] | None], ...] = (
     ),
     ("transforms.index.lexical.word_ranking", None),
     ("transforms.search.options", ("MODES", "FUSIONS", "DEFAULT_WEIGHT")),
+    ("transforms.search.spread", None),
     ("transforms.search.fusion", None),
     ("transforms.search.ranking", None),
     ("transforms.bundles.edge.substitutes", None),

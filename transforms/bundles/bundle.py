@@ -89,7 +89,8 @@ def write_bundle(
             "snapshot": snapshot.number,
             "documents": snapshot.documents,
             "passages": snapshot.passages,
-            "weight": snapshot.weight,
+            "weight": store.weight(),
+            "units": _units(store) if language else None,
             "modes": modes,
             "vectors": kind,
             "model": model,
@@ -124,6 +125,16 @@ def write_bundle(
         parts=parts,
         encoder_difference=difference,
     )
+
+
+def _units(store: Store) -> dict[str, float]:
+    """Return what counts as 1 in each half of a hybrid score of a store."""
+    units = store.ranker.units()
+    return {
+        "mean": units.spread.mean,
+        "deviation": units.spread.deviation,
+        "words": units.words,
+    }
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -111,4 +111,5 @@ def _halved(content: bytes) -> bytes:
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
-    return model.SerializeToString()
+    written: bytes = model.SerializeToString()
+    return written

@@ -14,8 +14,10 @@ from transforms.bundles.edge.files import BundleFiles
 from transforms.bundles.edge.lexicon import Lexicon
 from transforms.bundles.edge.steps import use_tables
 from transforms.bundles.edge.substitutes import DocumentNumbers, EveryRow
+from transforms.search.fusion import Units
 from transforms.search.options import FUSIONS, MODES, RankOptions
 from transforms.search.ranker import Ranker
+from transforms.search.spread import Spread
 
 #: The stemmer of the bundle's language, a class; ``ask.py`` sets it.
 STEMMER: Any = None
@@ -45,6 +47,11 @@ class Bundle:
                 identity=SimpleNamespace(normalize=about["model"]["normalize"]),
             ),
         )
+        if about["units"] is not None:
+            # They were measured on the store's own vectors.
+            spread = Spread(about["units"]["mean"], about["units"]["deviation"])
+            units = Units(spread, about["units"]["words"])
+            self._ranker.units = lambda: units
 
     def search(self, question: str, options: RankOptions) -> list[dict[str, Any]]:
         """Return the hits of a question as ``albeam search --json`` prints them.

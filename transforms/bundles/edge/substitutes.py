@@ -23,6 +23,10 @@ class RankOptions:
     offset: int = 0
 
 
+#: A function that keeps its results.
+Once = functools.cache
+
+
 @functools.cache
 def search_pool() -> ThreadPoolExecutor:
     """Return threads for the half of a search that runs beside the other."""

@@ -1,9 +1,10 @@
-// The fusion of two scores into one: transforms/search/fusion.py in JavaScript.
+// The fusion of two scores into one: transforms/search/fusion.py and spread.py in JavaScript.
 
-const DEFAULT_WEIGHT = 0.6;
+const DEVIATIONS = 10;
 
-/** Return the weighted sum of the cosine and of BM25, which is divided by the question's best. */
-export function fuse(cosine, bm25, best, weight) {
-  const share = weight ?? DEFAULT_WEIGHT;
-  return Math.fround(share * cosine + (1 - share) * (best > 0 ? bm25 / best : 0));
+/** Return the weighted sum of the standardized cosine and of BM25, which is in units of words. */
+export function fuse(cosine, bm25, best, { units, weight }) {
+  const vectors = Math.fround((cosine - units.mean) / (DEVIATIONS * units.deviation));
+  const words = Math.fround(bm25 / Math.max(best, units.words));
+  return Math.fround(weight * vectors + (1 - weight) * words);
 }

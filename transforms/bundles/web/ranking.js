@@ -15,7 +15,7 @@ export class Ranker {
 
   /** Return the best passage of each of the best k documents: {row, score, dense, lexical}. */
   rank(question, vector, mode, k) {
-    const { passages, documents, model, weight } = this.about;
+    const { passages, documents, model } = this.about;
     const hybrid = mode === "hybrid";
     const wanted = Math.min(k, documents);
     const near = vector && this.dense.scores(vector, hybrid && !model.normalize);
@@ -29,7 +29,7 @@ export class Ranker {
       const rows = new Set(words?.rows ?? []);
       if (vector) for (const row of best(products, depth, false)) rows.add(row);
       const whole = depth >= passages || (mode === "lexical" && words.rows.length < depth);
-      const found = this.scored([...rows], near, words?.every, mode, weight);
+      const found = this.scored([...rows], near, words?.every, mode);
       const most = hybrid && !whole ? Math.floor(depth / DEPTH_PER_DOCUMENT) : Infinity;
       const full = () => hits.length >= wanted || known.size >= most;
       for (const each of found) {
@@ -48,11 +48,11 @@ export class Ranker {
     return hits;
   }
 
-  scored(rows, near, words, mode, weight) {
+  scored(rows, near, words, mode) {
     const top = words && rows.reduce((most, row) => Math.max(most, words[row]), 0);
     const found = rows.map(row => {
       const dense = near ? near[row] : null, lexical = words ? words[row] : null;
-      const score = mode === "hybrid" ? fuse(dense, lexical, top, weight) : dense ?? lexical;
+      const score = mode === "hybrid" ? fuse(dense, lexical, top, this.about) : dense ?? lexical;
       return { row, score, dense, lexical };
     });
     return found.sort((a, b) => b.score - a.score || a.row - b.row);
