@@ -94,6 +94,6 @@ def ask_reading(arguments: Any) -> tuple[ReadingOptions, list[str]]:
                 f"{DEFAULT_RERANKER} is not in this installation, so passages are in the order of "
                 "the search. Give --reranker MODEL"
             )
-    depth = None if reranker is None else max(given.rerank or RERANKED, given.k)
+    depth = None if reranker is None else given.rerank or max(RERANKED, given.k)
     placement = Placement(given.device, given.dtype)
     return ReadingOptions(depth, reranker, reader, given.no_answer, placement), notes

@@ -169,6 +169,8 @@ def _search(
 
 def _rerank(store: Store, asked: Sequence[Question], model: Reranker) -> tuple[Runs, float]:
     """Return the runs of a hybrid search whose best are reranked, and the median milliseconds."""
+    # The import of torch takes the time of no question.
+    model.full()
     runs, times = {}, []
     for start in range(0, len(asked), _AT_ONCE):
         some = asked[start : start + _AT_ONCE]
