@@ -4,15 +4,17 @@ import logging
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.command_line.console import note, tell
 from pipeline.serving.libraries import check_libraries
 from pipeline.serving.options import ServeOptions
-from transforms.errors import BadInput
+from transforms.errors import AlbeamError, BadInput
 
 if TYPE_CHECKING:
     import uvicorn
@@ -22,6 +24,10 @@ _LOGGER = logging.getLogger(__name__)
 _GRACE = 5
 #: Connections that wait to be accepted.
 _BACKLOG = 512
+#: Seconds in which a process must tell that it lives, and those between two that fail.
+_LONGEST_START, _PAUSE = 60, 2.0
+#: The file that tells that a process could be started.
+_OPENED = "opened"
 
 
 def run(options: ServeOptions) -> None:
@@ -57,6 +63,7 @@ def _serve(options: ServeOptions, listening: socket.socket, address: str) -> Non
 
 def _serve_many(options: ServeOptions, listening: socket.socket, address: str) -> None:
     """Serve in several processes, each of which opens the stores; one that dies is replaced."""
+    from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
     from pipeline.serving.http.logs import configure
@@ -68,10 +75,35 @@ def _serve_many(options: ServeOptions, listening: socket.socket, address: str) -
     configure(options.log)
     with tempfile.TemporaryDirectory(prefix="albeam-metrics-") as folder:
         os.environ[SHARED] = folder
-        config = _config(partial(open_app, options), options)
+        config = _config(partial(_open_in_worker, options, Path(folder)), options)
         config.factory, config.workers = True, options.workers
+        # A process that is slow to start on a busy machine is not dead.
+        config.timeout_worker_healthcheck = _LONGEST_START
         tell(f"serving at {address} in {options.workers} processes")
-        Multiprocess(config, [listening]).run()
+        processes = Multiprocess(config, [listening])
+        processes.run()
+        if any(each.exitcode == STARTUP_FAILURE for each in processes.processes):
+            problem = "could not be started: the log says why"
+            raise BadInput("workers", options.workers, problem, "Repair it, and start again")
+
+
+def _open_in_worker(options: ServeOptions, folder: Path) -> Any:
+    """Return the application of a process; if it is the first one and fails, the service ends."""
+    from uvicorn.config import STARTUP_FAILURE
+
+    opened = folder / _OPENED
+    try:
+        app = open_app(options)
+    except (AlbeamError, OSError) as error:
+        _LOGGER.error("a process could not be started: %s", error)
+        if not opened.exists():
+            raise SystemExit(STARTUP_FAILURE) from error
+        # The next one is started at once.
+        time.sleep(_PAUSE)
+        raise SystemExit(1) from error
+    opened.touch()
+    _LOGGER.info("process %d is ready", os.getpid())
+    return app
 
 
 def open_app(options: ServeOptions) -> Any:

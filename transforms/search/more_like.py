@@ -91,12 +91,7 @@ def direction(
 
 def _documents(store: "Store", ids: set[str]) -> dict[str, npt.NDArray[np.float32]]:
     """Return the vectors of live documents, each with length 1, by their ids."""
-    # Half of a surrogate pair is in no id of a store.
-    names = sorted(name for name in ids if name == name.encode("utf-8", "ignore").decode())
-    if not names:
-        return {}
-    where = f"{_ID} IN ({', '.join('?' * len(names))})", names
-    rows = store.live.numbers(where)
+    rows = store.rows_of(sorted(ids))
     if not len(rows):
         return {}
     table = store.read_rows(rows, [_ID, VECTOR])

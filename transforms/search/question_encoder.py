@@ -35,13 +35,14 @@ class QuestionEncoder:
     Attributes:
         identity: the identity of its vectors.
         tokenizer: its tokenizer.
+        light: the encoder in numpy.
     """
 
     def __init__(self, light: LightEncoder, load: Callable[[], TextEncoder]) -> None:
         """Hold a light encoder, and how the encoder in torch is loaded."""
         self.identity: ModelIdentity = light.identity
         self.tokenizer: Tokenizer = light.tokenizer
-        self._light, self._load = light, Once(load)
+        self.light, self._load = light, Once(load)
         self._loaded, self._work = False, 0.0
         self._lock = Lock()
 
@@ -69,20 +70,20 @@ class QuestionEncoder:
     def encode(self, tokens: pa.ListArray) -> Encoding:
         """Return the vectors of framed token ids, one per row, in order; see `TextEncoder`."""
         count = len(tokens.flatten())
-        encoder = self._light if count <= FEW_TOKENS or not self._is_worth(count) else self.full()
+        encoder = self.light if count <= FEW_TOKENS or not self._is_worth(count) else self.full()
         return encoder.encode(tokens)
 
     def full(self) -> TextEncoder:
         """Return the encoder in torch, loaded when first used; without torch, the light one."""
         if not self._has_torch:
-            return self._light
+            return self.light
         found = self._load()
         self._loaded = True
         return found
 
     @property
     def _larger(self) -> TextEncoder:
-        return self.full() if self._loaded else self._light
+        return self.full() if self._loaded else self.light
 
     @cached_property
     def _has_torch(self) -> bool:
@@ -91,13 +92,21 @@ class QuestionEncoder:
     def _is_worth(self, tokens: int) -> bool:
         """Return whether torch shall embed so many tokens; count them among all larger calls."""
         with self._lock:
-            self._work += tokens * self._light.work_per_token
+            self._work += tokens * self.light.work_per_token
             return self._loaded or self._work > MOST_WORK
 
 
 def full_encoder(encoder: TextEncoder) -> TextEncoder:
     """Return the encoder that embeds passages, which a question encoder loads for it."""
     return encoder.full() if isinstance(encoder, QuestionEncoder) else encoder
+
+
+def steady_encoder(encoder: TextEncoder) -> TextEncoder:
+    """Return the encoder whose vectors are the same whatever else is or was embedded.
+
+    It is numpy's, where the model has one. torch rounds otherwise, by what stands beside a text.
+    """
+    return encoder.light if isinstance(encoder, QuestionEncoder) else encoder
 
 
 def load_question_encoder(model: Model, placement: Placement) -> TextEncoder:

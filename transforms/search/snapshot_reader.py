@@ -14,8 +14,11 @@ from transforms.catalog.tombstones import live_mask
 from transforms.catalog.vacuumed import SnapshotSource
 from transforms.errors import BadInput, Vacuumed
 from transforms.index.lexical.open import lexical_language, open_lexical
+from transforms.index.top_k import Rows
 from transforms.runtime.once import Once
+from transforms.search.condition import Where
 from transforms.search.dense import Dense
+from transforms.search.document_rows import DocumentRows
 from transforms.search.live_rows import LiveRows
 from transforms.search.options import RankOptions
 from transforms.search.ranker import Ranker
@@ -46,6 +49,7 @@ class SnapshotReader:
         lexical: returns the lexical index of all segments, and opens it when it is first called.
         rows: reads rows by their numbers.
         live: tells which rows are live.
+        document_rows: finds rows by the ids of their documents.
         dense: finds passages by vectors.
         ranker: ranks documents.
     """
@@ -75,6 +79,8 @@ class SnapshotReader:
         self.lexical = Once(self._open_lexical)
         self.rows = RowReader(source, segments, files)
         self.live = LiveRows(source, snapshot.segments, segments, self.rows)
+        sorted_ids = None if former is None else former.document_rows
+        self.document_rows: DocumentRows = DocumentRows(segments, self.rows, sorted_ids)
         opened = None if former is None else former.dense
         dim = snapshot.identity.dim
         self.dense: Dense = Dense(source, segments, dim, self.rows, self.live, files, opened)
@@ -99,6 +105,11 @@ class SnapshotReader:
         texts = [""] * len(questions) if are_vectors(questions) else list(questions)
         with timed(stages, "fetch"):
             return Answers(self.fetch(ranked, options.offset), texts, self.columns)
+
+    def rows_of(self, ids: Sequence[str], where: Where | None = None) -> Rows:
+        """Return the live global rows of documents that meet a condition, in order."""
+        rows, mask = self.document_rows.rows(ids), self.live.mask(where)
+        return rows if mask is None else rows[mask[rows]]
 
     def fetch(self, ranked: Sequence[Ranked], offset: int = 0) -> list[list[Hit]]:
         """Return the hits of ranked passages, whose first rank follows ``offset``."""

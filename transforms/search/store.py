@@ -42,12 +42,10 @@ if TYPE_CHECKING:
 class Store:
     """One snapshot of a store. Files are opened when they are first needed.
 
-    Threads may share a store: each file is opened and the model is loaded once, whichever thread
-    needs it first. A process that is forked may use its parent's store, unless the model is on a
-    GPU. A store that is pickled is opened again, at the same snapshot, where it is unpickled.
-
-    The snapshot stays the same until `refresh` replaces it. A search uses one snapshot, whatever
-    happens meanwhile. Numbers of rows belong to a snapshot.
+    Threads may share a store: each file is opened and the model is loaded once. A forked process
+    may use its parent's store, unless the model is on a GPU. A store that is pickled is opened
+    again, at the same snapshot, where it is unpickled. The snapshot stays the same until `refresh`
+    replaces it. Numbers of rows belong to a snapshot.
 
     Attributes:
         url: the store's absolute URL.
@@ -85,8 +83,7 @@ class Store:
             model: the present folder of the store's model, if it has moved.
             device: where questions are embedded: ``auto``, ``cpu`` or ``cuda``.
             dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-            cache: a folder that keeps copies of remote index files and notes which index files
-                were checked; ``~/.cache/albeam`` by default.
+            cache: keeps copies of remote files and checks; ``~/.cache/albeam`` by default.
 
         Raises:
             BadInput: there is no store or no such snapshot.
@@ -98,9 +95,9 @@ class Store:
     def refresh(self) -> bool:
         """Replace the snapshot by the store's newest one; return whether it is another one.
 
-        The model stays loaded, unless the new snapshot has another model. Indexes of segments that
-        both snapshots have stay open. Searches that run in other threads end with the snapshot that
-        they began with. If an error is raised, the snapshot stays the same.
+        The model stays loaded, unless the new snapshot has another one, and indexes of segments
+        that both have stay open. Searches that run end with the snapshot that they began with, and
+        after an error it stays the same.
 
         Raises:
             BadInput: there is no store any more.
@@ -266,6 +263,10 @@ class Store:
     def document_ids(self, rows: Rows) -> list[list[str]]:
         """Return the document ids of global rows ``[questions, n]``; "" for row -1."""
         return self._reader.rows.document_ids(rows)
+
+    def rows_of(self, ids: Sequence[str], where: Where | None = None) -> Rows:
+        """Return the live rows of documents that meet a condition, in order."""
+        return self._reader.rows_of(ids, where)
 
     def names(self, rows: Rows) -> pa.Table:
         """Return ``document_id`` and ``passage`` of global rows ``[n]``, in their order."""

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 
 from pipeline.serving.core.errors import NotFound
 from transforms.errors import BadInput
-from transforms.index.top_k import Rows
 from transforms.search.condition import Condition
 from transforms.search.more_like import direction
 from transforms.search.ranking import Ranked
@@ -31,7 +30,7 @@ def find_document(store: "Store", identity: str, within: Condition | None) -> di
     Raises:
         NotFound: there is no such document.
     """
-    rows = _rows_of(store, [identity], within)
+    rows = store.rows_of([identity], within)
     if not len(rows):
         raise NotFound("document", identity, "is not in the store", "Give the id of a hit")
     [hits] = store.fetch([Ranked(rows, np.zeros(len(rows), np.float32))])
@@ -53,7 +52,7 @@ def point_to(
         BadInput: no such document meets ``within``, or `direction` refuses them.
     """
     if within is not None:
-        rows = _rows_of(store, [*like, *unlike], within)
+        rows = store.rows_of([*like, *unlike], within)
         known = set(pc.unique(store.names(rows).column(_ID)).to_pylist())
         for option, names in (("like", like), ("unlike", unlike)):
             for name in names:
@@ -68,12 +67,3 @@ def count_rows(store: "Store", within: Condition) -> tuple[int, int]:
     """Return how many passages and documents meet a condition."""
     rows = store.live.numbers(within)
     return len(rows), len(pc.unique(store.names(rows).column(_ID)))
-
-
-def _rows_of(store: "Store", ids: Sequence[str], within: Condition | None) -> Rows:
-    # Half of a surrogate pair is in no id of a store.
-    names = [name for name in ids if name == name.encode("utf-8", "ignore").decode()]
-    if not names:
-        return np.zeros(0, np.int64)
-    text = f"{_ID} IN ({', '.join('?' * len(names))})"
-    return store.live.numbers(Condition(text, names, within=within))

@@ -14,7 +14,7 @@ from pipeline.serving.core.observer import Observer
 from pipeline.serving.core.requests import Access, SearchRequest, check_inputs
 from pipeline.serving.core.results import SearchResult
 from pipeline.serving.core.served_store import ServedStore
-from pipeline.serving.core.snapshots import Snapshots
+from pipeline.serving.core.snapshots import Snapshots, open_sound
 from pipeline.serving.core.stages import Stages, Vector
 from pipeline.serving.core.token_ids import Input
 from pipeline.serving.options import Limits, ServeOptions
@@ -85,10 +85,12 @@ class Service:
     def open(cls, options: ServeOptions, observer: Observer | None = None) -> "Service":
         """Open the stores and load the models that are named; raises AlbeamError."""
         placement = options.placement
-        stores = {
-            name: Store.open(url, None, options.model, placement.device, placement.dtype)
-            for name, url in options.stores.items()
-        }
+        given = {"device": placement.device, "dtype": placement.dtype, "model": options.model}
+        opened = partial(Store.open, **given)
+        if options.workers > 1 and options.follow is not None:
+            # A process that takes the place of a dead one serves what the others serve.
+            opened = partial(open_sound, opened=opened)
+        stores = {name: opened(url) for name, url in options.stores.items()}
         first = next(iter(stores.values()))
         models = load_models(options.reader, options.reranker, options.heads, first, placement)
         return cls(stores, models, options.limits, observer)

@@ -12,10 +12,11 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
-from transforms.catalog.snapshot import newest_snapshot
+from transforms.catalog.snapshot import newest_snapshot, snapshot_numbers
 from transforms.errors import AlbeamError, BadInput
 from transforms.search.options import RankOptions
 from transforms.search.store import Store
@@ -23,6 +24,10 @@ from transforms.search.store import Store
 _LOGGER = logging.getLogger(__name__)
 #: Older snapshots that are kept open.
 _MOST_OLDER = 2
+#: Older snapshots that are tried if the newest one can't be used.
+_MOST_TRIED = 10
+#: What is raised by a snapshot that can't be used.
+_UNUSABLE = AlbeamError, OSError, RuntimeError, ValueError
 _WORDS = "a first question"
 
 
@@ -105,7 +110,7 @@ class Snapshots:
                 return False
             other = present.store.at(newest.number)
             warm_up(other, present.store)
-        except (AlbeamError, OSError, RuntimeError, ValueError) as error:
+        except _UNUSABLE as error:
             self._refuse(error)
             return False
         self._bad = None
@@ -130,6 +135,31 @@ class Snapshots:
             self._bad = known
             self.refused += 1
             _LOGGER.error("the new snapshot is not used: %s", error)
+
+
+def open_sound(url: str, opened: Callable[..., Store]) -> Store:
+    """Open the newest snapshot of a store that can be used, in the place of a dead process.
+
+    `Snapshots.follow` tells of the newer ones, which it refuses.
+
+    Args:
+        url: the store.
+        opened: opens it, at ``snapshot=NUMBER`` or at the newest one.
+
+    Raises:
+        AlbeamError: none of them can be used.
+    """
+    try:
+        store = opened(url)
+        warm_up(store)
+        return store
+    except _UNUSABLE:
+        for number in snapshot_numbers(url)[-2 : -2 - _MOST_TRIED : -1]:
+            with suppress(*_UNUSABLE):
+                store = opened(url, snapshot=number)
+                warm_up(store)
+                return store
+        raise
 
 
 def warm_up(store: Store, former: Store | None = None) -> None:

@@ -21,6 +21,7 @@ from pipeline.serving.options import Limits
 from transforms.search.condition import Condition
 from transforms.search.options import RankOptions
 from transforms.search.question_check import check_questions
+from transforms.search.question_encoder import steady_encoder
 from transforms.search.ranking import Ranked
 from transforms.search.results import Hit
 
@@ -148,7 +149,8 @@ def _evaluate(filters: Sequence[Filter]) -> list[int]:
 
 
 def _embed(texts: Sequence[Text]) -> list[Vector]:
-    encoder = texts[0].snapshot.store.encoder
+    # Whatever comes together, equal texts have equal vectors.
+    encoder = steady_encoder(texts[0].snapshot.store.encoder)
     given: list[Any] = [each.text for each in texts]
     if isinstance(given[0], str):
         return list(encoder.encode_texts(given, texts[0].prompt))

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -22,6 +23,7 @@ import pytest
 
 from pipeline.cli import main
 from tests.pipeline.serving.conftest import SECRET
+from transforms.transactions.removal import remove_documents
 
 ROOT = Path(__file__).resolve().parents[3]
 Output = pytest.CaptureFixture[str]
@@ -140,8 +142,12 @@ def test_the_end_waits_for_requests_in_progress(tenants: Path, number: int) -> N
         assert made.process.wait(60) == 0
 
 
-def test_workers_share_the_port_and_the_metrics_and_a_dead_one_is_replaced(tenants: Path) -> None:
-    with serving(str(tenants), "--workers", "2", "--device", "cpu") as made:
+def test_workers_share_the_port_and_the_metrics_and_a_dead_one_is_replaced(
+    tenants: Path, tmp_path: Path
+) -> None:
+    url = str(tmp_path / "store")
+    shutil.copytree(tenants, url)
+    with serving(url, "--workers", "2", "--device", "cpu", "--follow", "0.2s") as made:
 
         def ready() -> int:
             try:
@@ -180,8 +186,27 @@ def test_workers_share_the_port_and_the_metrics_and_a_dead_one_is_replaced(tenan
         assert before[0] not in now
         assert before[1] in now
         assert len(now) == 2
-        assert made.ask("/search", {"question": "river"})[0] == 200
+        remove_documents(url, ["doc-001"])
+        # Only the new process can answer while the other one is stopped: it follows the store.
+        os.kill(before[1], signal.SIGSTOP)
+        for _ in range(300):
+            found = made.ask("/search", {"question": "river", "k": 80})[1]
+            if found["snapshot"] == 2:
+                break
+            time.sleep(0.1)
+        os.kill(before[1], signal.SIGCONT)
+        assert (found["snapshot"], len(found["results"][0]["hits"])) == (2, 59)
         assert made.end() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def test_processes_that_cannot_be_started_end_the_service(
+    tenants: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["serve", str(tenants), "--workers", "2", "--port", "0"]
+    assert main([*words, "--reader", str(tmp_path)]) == 2
+    told = capfd.readouterr().err
+    assert "a process could not be started: reader" in told
+    assert "--workers 2: could not be started: the log says why" in told
 
 
 def test_models_beside_the_encoder_are_served(tenants: Path, pair_models: tuple[str, str]) -> None:

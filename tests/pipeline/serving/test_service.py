@@ -21,6 +21,7 @@ from transforms.errors import BadInput
 from transforms.models.options import Placement
 from transforms.search.more_like import search_like
 from transforms.search.options import RankOptions
+from transforms.search.question_encoder import full_encoder
 from transforms.search.reading import Reading
 from transforms.search.reading_options import ReadingOptions
 from transforms.search.store import Store
@@ -88,6 +89,22 @@ def test_questions_of_many_requests_are_embedded_and_ranked_together(opened: Sto
     assert len(counted.batches["encode"]) < 20
     assert sum(counted.batches["encode"]) == sum(counted.batches["fetch"]) == 40
     assert max(counted.batches["search"]) > 1
+    service.close()
+
+
+def test_equal_questions_have_equal_scores_whatever_comes_with_them(opened: Store) -> None:
+    service = Service({"main": opened}, Models(), Limits())
+    texts = make_texts(30, seed=6, longest=30)
+
+    async def run() -> tuple[list[Any], list[Any]]:
+        alone = [await service.search(SearchRequest((text,), 5)) for text in texts]
+        # Heads and large requests load torch.
+        full_encoder(opened.encoder)
+        jobs = (service.search(SearchRequest((text,), 5)) for text in texts)
+        return alone, list(await asyncio.gather(*jobs))
+
+    alone, together = asyncio.run(run())
+    assert [each.results for each in alone] == [each.results for each in together]
     service.close()
 
 

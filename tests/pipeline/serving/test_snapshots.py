@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import shutil
 import weakref
 from collections.abc import Iterator
@@ -14,12 +15,13 @@ from pipeline.serving.core.models import Models
 from pipeline.serving.core.requests import SearchRequest
 from pipeline.serving.core.service import Service
 from pipeline.serving.core.snapshots import Snapshots
-from pipeline.serving.options import Limits
+from pipeline.serving.options import Limits, ServeOptions
 from tests.pipeline.serving.conftest import write_tenants
 from tests.support.damage import flip_bit
 from tests.support.models import make_texts
 from tests.support.options import embed_options
 from transforms.errors import Damaged
+from transforms.models.options import Placement
 from transforms.search.store import Store
 from transforms.transactions.commits import roll_back
 from transforms.transactions.removal import remove_documents
@@ -125,6 +127,57 @@ def test_a_damaged_snapshot_is_refused_and_counted_once(
         flip_bit(path)
     with pytest.raises(Damaged):
         Store.open(url)
+
+
+def test_a_snapshot_with_a_wrong_digest_of_a_manifest_is_refused(
+    service: Service, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The manifest itself is intact."""
+    snapshots = snapshots_of(service)
+    remove_documents(url, ["doc-001"])
+    [newest] = Path(url, "snapshots").glob("*2.json")
+    text = newest.read_text(encoding="utf-8")
+    changed = re.sub(r'("sha256": ")\w{8}', r"\g<1>00000000", text)
+    assert changed != text
+    newest.write_text(changed, encoding="utf-8")
+    for _ in range(2):
+        assert snapshots.follow() is False
+    assert (snapshots.refused, snapshots.swaps, snapshots.current.number) == (1, 0, 1)
+    assert len([r for r in caplog.records if "not used" in r.message]) == 1
+    assert len(asyncio.run(service.search(SearchRequest(("river",), 80))).results[0].hits) == 60
+    newest.write_text(text, encoding="utf-8")
+    assert snapshots.follow() is True
+    assert len(asyncio.run(service.search(SearchRequest(("river",), 80))).results[0].hits) == 59
+
+
+@pytest.mark.parametrize("what", ["snapshot", "*.faiss"])
+def test_a_process_in_the_place_of_a_dead_one_opens_what_the_others_serve(
+    url: str, albert: Path, tmp_path: Path, what: str
+) -> None:
+    known = set(Path(url).rglob("*"))
+    add(url, albert, tmp_path)
+    kept = {}
+    for path in Path(url).rglob("*2.json" if what == "snapshot" else what):
+        if path not in known:
+            kept[path] = path.read_bytes()
+            flip_bit(path)
+    assert kept
+    options = ServeOptions({"main": url}, workers=2, follow=1.0, placement=Placement("cpu"))
+    replacing = Service.open(options)
+    snapshots = snapshots_of(replacing)
+    assert snapshots.current.number == 1
+    assert snapshots.follow() is False
+    assert snapshots.refused == 1
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert snapshots.follow() is True
+    assert snapshots.current.number == 2
+    replacing.close()
+    # Nothing is found in a store all of whose snapshots are damaged.
+    for path in Path(url).glob("segments/*/segment.json"):
+        flip_bit(path)
+    with pytest.raises(Damaged):
+        Service.open(options)
 
 
 def test_a_store_that_goes_away_is_served_on(service: Service, url: str) -> None:

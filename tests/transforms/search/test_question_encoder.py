@@ -21,6 +21,7 @@ from transforms.search.question_encoder import (
     QuestionEncoder,
     full_encoder,
     load_question_encoder,
+    steady_encoder,
 )
 
 FEW = make_texts(3, seed=1, longest=5)
@@ -170,3 +171,15 @@ def test_a_family_that_is_read_by_transformers_says_how_to_install_it(
         find_model(ModelOptions(folder))
     assert (caught.value.option, caught.value.value) == ("model", folder)
     assert caught.value.remedy == "Run pip install 'albeam[cpu]'"
+
+
+def test_a_steady_encoder_gives_equal_vectors_whatever_was_embedded_before(model: Model) -> None:
+    encoder, loader = encoder_of(model, MOST_WORK)
+    steady = steady_encoder(encoder)
+    before = steady.encode_texts(MORE)
+    encoder.encode_texts(MORE)
+    assert loader.loads == 1
+    assert np.array_equal(steady.encode_texts(MORE), before)
+    assert np.array_equal(steady.encode_texts(MORE[:2]), before[:2])
+    torch_alone = loader()
+    assert steady_encoder(torch_alone) is torch_alone

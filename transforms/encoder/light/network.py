@@ -3,16 +3,15 @@
 As in `transforms.encoder.network`, sequences lie end to end without padding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.encoder.light.functions import ACTIVATIONS, Floats, normalized, softmax
-from transforms.encoder.light.products import MOST, Linear
+from transforms.encoder.light.products import MOST, Group, Linear, groups_of
 from transforms.models.plain_config import PlainConfig
 
 _FAMILIES = {"albert": "albert.", "bert": "bert."}
@@ -45,27 +44,25 @@ class _Layer:
     activation: Callable[[Floats], Floats]
     heads: int
 
-    def __call__(self, states: Floats, lengths: npt.NDArray[np.int64]) -> Floats:
-        attended = self.output(self._attend(self.mix(states), lengths))
+    def __call__(self, states: Floats, groups: Sequence[Group]) -> Floats:
+        attended = self.output(self._attend(self.mix(states, groups), groups), groups)
         attended += states
         states = self.attention_norm(attended)
-        stretched = self.shrink(self.activation(self.expand(states)))
+        stretched = self.shrink(self.activation(self.expand(states, groups)), groups)
         stretched += states
         return self.output_norm(stretched)
 
-    def _attend(self, mixed: Floats, lengths: npt.NDArray[np.int64]) -> Floats:
+    def _attend(self, mixed: Floats, groups: Sequence[Group]) -> Floats:
         """Attend within each sequence: ``[tokens, 3 * hidden] -> [tokens, hidden]``."""
         width = mixed.shape[1] // 3
         head = width // self.heads
         scale = np.float32(head**-0.5)
         attended = np.empty((len(mixed), width), np.float32)
-        last = 0
-        for length, group in groupby(lengths.tolist()):
-            first, count = last, len(list(group))
-            last += count * length
-            parts = mixed[first:last].reshape(count, length, 3, self.heads, head)
+        for group in groups:
+            count, length = group.count, group.length
+            parts = mixed[group.rows].reshape(count, length, 3, self.heads, head)
             query, key, value = parts.transpose(2, 0, 3, 1, 4)
-            block = attended[first:last].reshape(count, length, self.heads, head)
+            block = attended[group.rows].reshape(count, length, self.heads, head)
             # So many queries at once that each product is a small one.
             step = max(1, MOST // (length * head))
             for start in range(0, length, step):
@@ -117,11 +114,12 @@ class LightNetwork:
         positions = np.arange(len(ids)) - np.repeat(starts, lengths)
         typed = self._types[0 if types is None else types]
         states = self._norm(self._words[ids] + typed + self._positions[positions])
+        groups = groups_of(lengths)
         if self._widen is not None:
-            states = self._widen(states)
+            states = self._widen(states, groups)
         last = layer if layer >= 0 else len(self._layers) + 1 + layer
         for one in self._layers[:last]:
-            states = one(states, lengths)
+            states = one(states, groups)
         return states
 
 

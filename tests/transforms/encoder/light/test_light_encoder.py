@@ -184,3 +184,13 @@ def test_threads_and_forked_processes_share_an_encoder(albert: Path) -> None:
             same = np.allclose(encoder.encode_texts(TEXTS), expected, atol=1e-6)
             os._exit(0 if same else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_vector_depends_on_no_other_text_of_a_call() -> None:
+    encoder = light(find_model(ModelOptions(DEFAULT_MODEL)))
+    texts = make_texts(60, seed=8, longest=40)
+    together = encoder.encode_texts(texts)
+    some = encoder.encode_texts(texts[7:19])
+    assert np.array_equal(together[7:19], some)
+    for place in (0, 7, 31, 59):
+        assert np.array_equal(encoder.encode_texts([texts[place]])[0], together[place])
