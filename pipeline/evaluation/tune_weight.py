@@ -1,5 +1,6 @@
 """``albeam evaluate --tune``: learn the weight of the cosine in hybrid scores."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from transforms.errors import BadInput
 from transforms.evaluation.checks import check_evaluation
 from transforms.evaluation.questions import Question, load_questions
 from transforms.index.top_k import best_of_each
-from transforms.search.fusion import combine
+from transforms.search.fusion import Units, combine
 from transforms.search.options import RankOptions
 from transforms.search.questions import name_of
 from transforms.search.ranking import Ranked
@@ -22,7 +23,8 @@ Floats = npt.NDArray[np.float64]
 _AT_ONCE = 512
 _DEPTH = 10
 _CANDIDATES = 100
-_STEPS = 20
+#: The weights that are tried.
+WEIGHTS = np.linspace(0, 1, 21).round(2)
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,10 @@ def run(store: Store, questions: str) -> WeightReport:
     file = name_of(questions)
     if not asked:
         raise BadInput("questions", file, "has no questions", "Give a file with some")
-    weights = np.linspace(0, 1, _STEPS + 1).round(2)
-    total = np.zeros(len(weights))
     # Each candidate is scored once; a weight only changes the order.
-    options = RankOptions(_DEPTH, "hybrid")
-    for start in range(0, len(asked), _AT_ONCE):
-        some = asked[start : start + _AT_ONCE]
-        texts = [question.question for question in some]
-        vectors = store.encoder.encode_texts(texts, store.snapshot.identity.query_prompt)
-        every = store.ranker.candidates(texts, vectors, options, _CANDIDATES)
-        for question, found in zip(some, every, strict=True):
-            total += reciprocal_ranks(store, question, found, weights)
-    means = total / len(asked)
+    units = store.ranker.units()
+    ranks = [reciprocal_ranks(store, *each, WEIGHTS, units) for each in candidates(store, asked)]
+    means = np.mean(ranks, axis=0)
     checks = check_evaluation(store, asked, ("hybrid",))
     if not means.any():
         why = "".join(f". {note.rstrip('.')}" for note in checks.notes)
@@ -91,9 +85,9 @@ def run(store: Store, questions: str) -> WeightReport:
         raise BadInput("questions", file, problem, remedy)
     # The middle one of equally good weights, because its neighbours are good too.
     best = np.flatnonzero(means >= means.max() - 1e-12)
-    weight = float(weights[best[len(best) // 2]])
+    weight = float(WEIGHTS[best[len(best) // 2]])
     snapshot = commit_weight(store.url, weight, "evaluate --tune")
-    curve = {float(w): round(float(mean), 4) for w, mean in zip(weights, means, strict=True)}
+    curve = {float(w): round(float(mean), 4) for w, mean in zip(WEIGHTS, means, strict=True)}
     return WeightReport(
         store=store.url,
         snapshot=snapshot.number,
@@ -108,15 +102,27 @@ def run(store: Store, questions: str) -> WeightReport:
     )
 
 
-def reciprocal_ranks(store: Store, question: Question, found: Ranked, weights: Floats) -> Floats:
+def candidates(store: Store, asked: Sequence[Question]) -> Iterator[tuple[Question, Ranked]]:
+    """Yield each question with its candidates of a hybrid search."""
+    options = RankOptions(_DEPTH, "hybrid")
+    for start in range(0, len(asked), _AT_ONCE):
+        some = asked[start : start + _AT_ONCE]
+        texts = [question.question for question in some]
+        vectors = store.encoder.encode_texts(texts, store.snapshot.identity.query_prompt)
+        every = store.ranker.candidates(texts, vectors, options, _CANDIDATES)
+        yield from zip(some, every, strict=True)
+
+
+def reciprocal_ranks(
+    store: Store, question: Question, found: Ranked, weights: Floats, units: Units
+) -> Floats:
     """Return the reciprocal rank at 10 of a question's candidates with each weight."""
     assert found.dense is not None
     assert found.lexical is not None
-    best = float(found.lexical.max(initial=0.0))
     [names] = store.document_ids(found.rows[None])
     values = np.zeros(len(weights))
     for number, weight in enumerate(weights):
-        scores = combine(found.dense, found.lexical, best, float(weight))
+        scores = combine(found.dense, found.lexical, units, float(weight))
         ranked = [names[place] for place in np.lexsort((found.rows, -scores))]
         for rank, place in enumerate(best_of_each(ranked, _DEPTH), 1):
             if ranked[place] in question.relevant:

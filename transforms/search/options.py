@@ -13,7 +13,7 @@ MODES = ("hybrid", "dense", "lexical")
 #: Ways to join the two scores of a hybrid search.
 FUSIONS = ("combination", "rrf")
 #: The weight of the cosine if neither the user nor the snapshot gives one.
-DEFAULT_WEIGHT = 0.6
+DEFAULT_WEIGHT = 0.7
 
 
 @dataclass(frozen=True)

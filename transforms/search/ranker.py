@@ -10,14 +10,23 @@ import numpy.typing as npt
 
 from transforms.catalog.snapshot import Snapshot
 from transforms.index.products import cosines, products
+from transforms.index.shard_layout import even_rows
 from transforms.index.top_k import Rows
+from transforms.runtime.once import Once
 from transforms.runtime.search_pool import search_pool
 from transforms.search.dense import Dense
-from transforms.search.fusion import combine, default_weight, reciprocal_ranks
+from transforms.search.fusion import (
+    Units,
+    combine,
+    default_weight,
+    reciprocal_ranks,
+    unit_of_words,
+)
 from transforms.search.live_rows import LiveRows
 from transforms.search.options import RankOptions
 from transforms.search.ranking import Ranked, Ranking
 from transforms.search.row_reader import RowReader
+from transforms.search.spread import SAMPLE, measure_spread
 from transforms.search.timing import Stages, timed
 
 if TYPE_CHECKING:
@@ -31,7 +40,12 @@ _MOST_AT_ONCE = 4_000_000
 
 
 class Ranker:
-    """The ranking of a snapshot's documents."""
+    """The ranking of a snapshot's documents.
+
+    Attributes:
+        units: ``units()`` returns the units of both halves. The spread of the cosines is measured
+            on evenly spaced live passages, when it is first needed.
+    """
 
     def __init__(
         self,
@@ -52,6 +66,7 @@ class Ranker:
         """
         self._dense, self._lexical, self._rows, self._live = dense, lexical, rows, live
         self._snapshot = snapshot
+        self.units = Once(self._measure_units)
 
     def rank(
         self,
@@ -143,6 +158,12 @@ class Ranker:
         """Return the weight of the cosine: the given one, else the learnt one, else the default."""
         return default_weight(weight, self._snapshot.weight)
 
+    def _measure_units(self) -> Units:
+        live = self._live.mask(None)
+        rows = np.arange(len(self._rows)) if live is None else np.flatnonzero(live)
+        sample = self._dense.vectors(rows[even_rows(len(rows), SAMPLE)])
+        return Units(measure_spread(sample), unit_of_words(self._lexical().rows))
+
     def _fused(
         self,
         question: str,
@@ -158,7 +179,6 @@ class Ranker:
             rows = np.union1d(by_vectors, next(by_words))
             bm25 = self._lexical().scores(question, rows)
         with timed(stages, "fuse"):
-            best = float(bm25.max(initial=0.0))
             near = self._dense.vectors(rows)
             if self._snapshot.identity.normalize:
                 similar = products(near[None], vector[None])[0]
@@ -167,7 +187,7 @@ class Ranker:
             if options.fusion == "rrf":
                 scores = reciprocal_ranks(similar, bm25)
             else:
-                scores = combine(similar, bm25, best, self.weight(options.weight))
+                scores = combine(similar, bm25, self.units(), self.weight(options.weight))
             order = np.lexsort((rows, -scores))
         return Ranked(rows, scores, similar, bm25, whole).take(order.tolist())
 

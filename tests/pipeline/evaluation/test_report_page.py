@@ -76,7 +76,7 @@ def test_the_page_has_every_picture(report: Path) -> None:
         "The hardest questions", "What was measured",
     ):  # fmt: skip
         assert f">{title}<" in text, title
-    for said in ("sha256", "english", "0.6 on the cosine"):
+    for said in ("sha256", "english", "0.7 on the cosine"):
         assert said in text
     assert "not in the store" in text
     assert "a system of quite another name &lt;u&gt;" in text

@@ -60,12 +60,13 @@ def expected(store: Store, question: str, vector: np.ndarray, options: RankOptio
     rows = np.arange(store.rows) if live is None else np.flatnonzero(live)
     cosines = store.dense.vectors(rows) @ vector
     words = store.lexical.scores(question, rows)
-    best = words.max(initial=0) or 1.0
+    spread, least = store.ranker.units().spread, store.ranker.units().words
+    standard = (cosines - spread.mean) / (10 * spread.deviation)
     scores = {
         "dense": cosines,
         "lexical": words,
-        "hybrid": store.weight(options.weight) * cosines
-        + (1 - store.weight(options.weight)) * words / best,
+        "hybrid": store.weight(options.weight) * standard
+        + (1 - store.weight(options.weight)) * words / max(words.max(initial=0), least),
     }[options.mode]
     found: dict[str, tuple[float, int]] = {}
     [names] = store.document_ids(rows[None])
@@ -125,7 +126,10 @@ def test_hits_say_both_scores_and_come_as_tables(store: str) -> None:
     assert hit.dense is not None
     assert hit.lexical is not None
     best = found.search(QUESTIONS, 1, "lexical")[0][0].score
-    assert hit.score == pytest.approx(0.6 * hit.dense + 0.4 * hit.lexical / best, abs=1e-5)
+    units = found.ranker.units()
+    dense = (hit.dense - units.spread.mean) / (10 * units.spread.deviation)
+    words = hit.lexical / max(best, units.words)
+    assert hit.score == pytest.approx(0.7 * dense + 0.3 * words, abs=1e-5)
     assert all(hit.lexical is None for hit in found.search(QUESTIONS, 2, "dense")[0])
     assert all(hit.dense is None for hit in found.search(QUESTIONS, 2, "lexical")[0])
     # Nothing shares a word with this one.
@@ -213,13 +217,30 @@ def test_a_learnt_weight_is_the_default_of_its_snapshot(tmp_path: Path) -> None:
     url = make_store(tmp_path / "store")
     before = Store.open(url).snapshot
     made = commit_weight(url, 0.25, "test")
-    assert (Store.open(url).weight(), Store.open(url, before.number).weight()) == (0.25, 0.6)
+    assert (Store.open(url).weight(), Store.open(url, before.number).weight()) == (0.25, 0.7)
     assert commit_weight(url, 0.25, "test").number == made.number
     # It stays where documents come and go.
     remove_documents(url, TEXTS[1:2])
     add_segment(url, "later", {"one more": 1}, language="english")
     assert Store.open(url).weight() == 0.25
     assert Store.open(url).weight(0.5) == 0.5
+
+
+@pytest.mark.parametrize("index", ["Flat", "HNSW8", None])
+def test_the_spread_of_cosines_is_that_of_live_passages(tmp_path: Path, index: str | None) -> None:
+    url = make_store(tmp_path / "store", index=index)
+    found = Store.open(url)
+    live = found.live.mask(None)
+    assert live is not None
+    rows = np.flatnonzero(live)
+    assert len(rows) < found.rows
+    every = found.dense.vectors(rows)
+    units = every / np.linalg.norm(every, axis=1, keepdims=True)
+    cosines = (units @ units.T)[np.triu_indices(len(units), 1)]
+    spread = found.ranker.units().spread
+    assert spread.mean == pytest.approx(cosines.mean(), abs=1e-3)
+    assert spread.deviation == pytest.approx(cosines.std(), abs=1e-3)
+    assert Store.open(url).ranker.units() == found.ranker.units()
 
 
 @pytest.mark.parametrize("index", ["HNSW8", None])
