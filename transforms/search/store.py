@@ -142,9 +142,10 @@ class Store:
             where: a condition on metadata columns; only documents that meet it are ranked. Values
                 are best given apart from it, such as ``("lang = ?", ["en"])`` or
                 ``("lang = $lang", {"lang": "en"})``. Times are those of UTC.
-            fusion: the scores of hybrid. ``combination`` is the weighted sum of the cosine and of
-                BM25, divided by the question's best BM25. ``rrf`` is reciprocal rank fusion.
-            weight: the weight of the cosine in that sum; by default the snapshot's, else 0.6.
+            fusion: the scores of hybrid. ``combination`` is the weighted sum of the standardized
+                cosine and of BM25 in units of the question's best; see `combine`. ``rrf`` is
+                reciprocal rank fusion.
+            weight: the weight of the cosine in that sum; by default the snapshot's, else 0.7.
             diverse: leave out documents whose passage is nearly identical to a better one.
             offset: how many of the best documents to leave out. Pages of one ranking, such as
                 ``k=10`` with ``offset=0``, ``10`` and ``20``, have each document once.
