@@ -63,8 +63,8 @@ class DocumentRows:
         found = [np.zeros(0, np.int64)]
         first = 0
         for number, segment in enumerate(self._segments):
-            known = self._names(number) if wanted else None
-            for name in wanted if known is not None else ():
+            for name in wanted:
+                known = self._names(number)
                 place = bisect.bisect_left(known.names, name, key=_text)
                 while place < len(known.names) and _text(known.names[place]) == name:
                     run = np.arange(known.starts[place], known.stops[place])

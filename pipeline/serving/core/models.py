@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from transforms.search.reranker import Reranker
     from transforms.search.store import Store
 
+#: The options for networks that read a question beside a text.
+_OPTIONS = {"read": "--reader", "rank": "--reranker"}
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -56,6 +59,9 @@ class Head:
             self._tagger = TextTagger(folder, placement)
             self.classes = self._tagger.settings.classes
             return
+        if task in _OPTIONS:
+            problem = f"has a network for the task {task!r}, which classifies no texts"
+            raise BadInput("head", folder, problem, f"Give it as {_OPTIONS[task]}")
         if task != "vector":
             from transforms.tasks.networks.text_classifier import TextClassifier
 

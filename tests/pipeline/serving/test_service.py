@@ -1,6 +1,7 @@
 """The service without HTTP: the answers of a store, in batches, within limits."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -169,6 +170,17 @@ def test_a_head_predicts_what_its_command_predicts(
     with pytest.raises(NotFound):
         asyncio.run(service.predict("other", texts))
     service.close()
+
+
+@pytest.mark.parametrize(("task", "option"), [("read", "--reader"), ("rank", "--reranker")])
+def test_a_network_that_reads_questions_is_no_head(
+    opened: Store, tmp_path: Path, task: str, option: str
+) -> None:
+    head = {"kind": "network", "task": task, "version": 1}
+    (tmp_path / "head.json").write_text(json.dumps(head), encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        load_models(None, None, {"reads": str(tmp_path)}, opened, Placement("cpu"))
+    assert (caught.value.option, caught.value.remedy) == ("head", f"Give it as {option}")
 
 
 def test_documents_have_all_their_passages(service: Service, opened: Store) -> None:

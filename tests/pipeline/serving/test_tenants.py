@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from pipeline.serving.core.errors import Broken, NotFound
+from pipeline.serving.core.models import Models
 from pipeline.serving.core.requests import Access, SearchRequest
 from pipeline.serving.core.service import Service
+from pipeline.serving.options import Limits
 from tests.pipeline.serving.conftest import ONLY_A, SECRET, TRAP
 from transforms.errors import AlbeamError, BadInput
 from transforms.search.condition import Condition
@@ -133,3 +135,19 @@ def test_a_condition_that_fails_shows_nothing_and_is_not_told(service: Service) 
             assert (kind, option) == (Broken, "key")
             assert text not in problem + remedy
             assert SECRET not in problem + remedy
+
+
+def test_a_key_for_another_store_learns_neither_heads_nor_the_name_of_their_store(
+    opened: Store,
+) -> None:
+    service = Service({"secret": opened, "mine": opened}, Models(), Limits())
+    service.models.heads["topic"] = object()  # type: ignore[assignment]
+    limited = Access("client", store="mine", operator=False)
+    seen = [of_error(service.predict(head, ["river"], limited)) for head in ("topic", "none")]
+    assert seen[0] == seen[1]
+    assert seen[0][0] is NotFound
+    assert "secret" not in str(seen)
+    assert "topic" not in str(seen)
+    # A head that is there is told to those who may use it.
+    assert "topic" in str(of_error(service.predict("none", ["river"])))
+    service.close()
