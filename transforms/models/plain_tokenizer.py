@@ -134,8 +134,8 @@ def _read(content: bytes, config: dict[str, Any], family: str) -> PlainTokenizer
         return None
     if kind == "BertTokenizer" and not _is_bert(parts, config, backend, special):
         return None
-    named = {name: token for name, token in special.items() if token is not None}
-    ids: dict[str, int] = {name: backend.token_to_id(token) for name, token in named.items()}
+    found = {name: token and backend.token_to_id(token) for name, token in special.items()}
+    ids: dict[str, int] = {name: each for name, each in found.items() if isinstance(each, int)}
     longest = config.get("model_max_length")
     names = config.get("model_input_names") or _INPUTS[kind == "BertTokenizer"]
     return PlainTokenizer(
