@@ -84,7 +84,7 @@ setup(
         ],
         # Traces of the service.
         "otel": ["opentelemetry-exporter-otlp-proto-http>=1.30", "opentelemetry-sdk>=1.30"],
-        "tasks": ["nervaluate>=1.2", "scikit-learn>=1.7", "scipy>=1.14", "threadpoolctl>=3.1"],
+        "tasks": ["nervaluate>=1.2", "scikit-learn>=1.7", "threadpoolctl>=3.1"],
         # The peers of `albeam bench`; one that is missing is a row that says so.
         "bench": [
             "onnx>=1.19",

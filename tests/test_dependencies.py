@@ -40,7 +40,6 @@ _EXTRAS = {
     "nervaluate": "tasks",
     "prometheus_client": "serve",
     "pydantic": "serve",
-    "scipy": "tasks",
     "sentence_transformers": "bench",
     "sklearn": "tasks",
     "threadpoolctl": "tasks",

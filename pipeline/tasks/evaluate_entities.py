@@ -36,7 +36,10 @@ def measure_entities(options: EvaluateTaskOptions) -> Measured:
     predicted = [[Span(each.start, each.end, each.type) for each in some] for some in found]
     scores = [[each.score for each in some] for some in found]
     metrics = entity_metrics(known, predicted, scores, seed=options.seed)
-    notice = f"{rows.repaired:,} tags I- that continue no entity are read as B-."
+    notices = {
+        f"{rows.repaired:,} tags I- that continue no entity are read as B-.": rows.repaired,
+        f"{rows.lost:,} entities of white space alone are left out.": rows.lost,
+    }
     return Measured(
         source=rows.source,
         rows=len(rows),
@@ -48,7 +51,7 @@ def measure_entities(options: EvaluateTaskOptions) -> Measured:
             ("tokens of a window", f"{settings.max_tokens:,}"),
             ("sha256", network_digest(options.head)),
         ],
-        notice=notice if rows.repaired else "",
+        notice=" ".join(notice for notice, count in notices.items() if count),
     )
 
 

@@ -79,6 +79,15 @@ def run(options: PredictOptions) -> PredictSummary:
     folder = str(Path(options.head).absolute())
     store = number = None
     task = read_task(options.head)
+    if task == "rerank":
+        raise BadInput(
+            "head",
+            options.head,
+            "is a reranker, which scores the passages of a question, and predicts nothing of a "
+            "document alone",
+            "Search with albeam search STORE QUESTION --rerank N --reranker HEAD, or measure it "
+            "with albeam evaluate STORE QUESTIONS --rerank N --reranker HEAD",
+        )
     if task != "vector":
         _check_texts(options)
         form = _format(options.head, task)

@@ -8,12 +8,14 @@ from typing import Any, get_args
 
 from pipeline.training.options import (
     NEGATIVES,
+    AugmentedOptions,
     DistillOptions,
     FinetuneOptions,
     PretrainOptions,
     TrainingOptions,
 )
 from transforms.models.options import DEVICES
+from transforms.tasks.training_options import AUGMENTATIONS
 from transforms.training.options import (
     MASKINGS,
     OPTIMIZERS,
@@ -172,7 +174,20 @@ def add_pairs(parser: argparse.ArgumentParser) -> None:
 
 
 def add_shared(parser: argparse.ArgumentParser, owner: type[TrainingOptions]) -> None:
-    """Add the controls of a training, with its defaults, and where to compute."""
+    """Add the controls of a training, with its defaults, and where to compute.
+
+    Those whose options are `AugmentedOptions` also have ``--augment``.
+    """
+    if issubclass(owner, AugmentedOptions):
+        parser.add_argument(
+            "--augment",
+            type=_names,
+            default=owner.augment,
+            metavar="WAYS",
+            help=f"change a tenth of the words of the training texts, at each pass anew: "
+            f"{', '.join(AUGMENTATIONS)}, separated by commas; synonym takes a near word by the "
+            "model's word vectors (default: none)",
+        )
     controls = parser.add_argument_group("controls of the training")
     add_numbers(controls, owner, CONTROLS)
     controls.add_argument(
@@ -206,6 +221,10 @@ def add_shared(parser: argparse.ArgumentParser, owner: type[TrainingOptions]) ->
         help="dtype of the forward and backward pass (default: %(default)s)",
     )
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
 
 
 def add_numbers(

@@ -7,12 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.training.near_words import find_near_words
 from pipeline.training.options import FinetuneOptions
 from pipeline.training.reports import reporter, resume, shown_settings, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import fingerprint, prepare_work_folder
 from transforms.errors import BadInput
+from transforms.tasks.data.augmentation import augment
 from transforms.tasks.networks.cards import model_card
 from transforms.training.adapters import choose_weights
 from transforms.training.checkpoints import State
@@ -21,6 +23,7 @@ from transforms.training.contrastive import (
     TokenizedPairs,
     join_batches,
     load_tokenizer,
+    token_ids,
 )
 from transforms.training.distillation_data import (
     DATA_FILE,
@@ -29,9 +32,10 @@ from transforms.training.distillation_data import (
     vocabulary_hash,
 )
 from transforms.training.export import max_tokens_of, read_model, write_model
+from transforms.training.hard_negatives import Int32
 from transforms.training.inputs import check_output
 from transforms.training.optimizers import Schedule
-from transforms.training.pairs import HELD_OUT, PairData, draw_held_out, read_pairs
+from transforms.training.pairs import HELD_OUT, PairBatch, PairData, draw_held_out, read_pairs
 from transforms.training.student import Student, resolve_training_placement
 from transforms.training.trainer import Trainer
 
@@ -113,6 +117,16 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
         )
     student = Student(config, weights, placement, options.dropout)
     choose_weights(student.model, options.train, options.lora_rank, options.seed)
+    texts = [text for pairs in corpora for text in (*pairs.passages, *pairs.questions)]
+    near = find_near_words(options, student.model, tokenizer, texts)
+
+    def changed(batch: PairBatch) -> list[Int32]:
+        pairs = corpora[batch.corpus]
+        own = [pairs.passages[n] for n in batch.passages]
+        own += [pairs.questions[n] for n in batch.questions]
+        own = augment(own, options.augment, (options.seed, 3, *batch.place), near)
+        return token_ids(tokenizer, own, passage_tokens)
+
     objective = ContrastiveObjective(
         student,
         corpora,
@@ -120,6 +134,7 @@ def finetune(options: FinetuneOptions, log: Callable[[str], object] = print) -> 
         temperature=options.temperature,
         keep=1.0 if options.keep is None else options.keep,
         batch_tokens=options.batch_tokens,
+        changed=changed if options.augment else None,
     )
     held_out_batches = distillation.held_out() if distillation else []
     trainer = Trainer(

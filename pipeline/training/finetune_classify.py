@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
-from pipeline.training.result import TrainingResult
+from pipeline.training.near_words import find_near_words
+from pipeline.training.result import RowsResult
 from pipeline.training.task_options import ClassifyOptions
 from pipeline.training.task_training import (
     Card,
@@ -15,11 +15,12 @@ from pipeline.training.task_training import (
     file_names,
     open_network,
     split_rows,
+    tell_rejects,
     train_windows,
     write,
 )
-from transforms.tasks.data.augmentation import augment, near_words
-from transforms.tasks.data.labels import Classes, learn_classes, read_labelled
+from transforms.tasks.data.augmentation import augment
+from transforms.tasks.data.labels import Classes, LabelledRows, learn_classes, read_labelled
 from transforms.tasks.networks.batches import validation_batches
 from transforms.tasks.networks.classification import ClassifierObjective, class_weights
 from transforms.tasks.networks.windows import Windows, cut_windows
@@ -31,10 +32,8 @@ classify = pipeline("text-classification", "{folder}")
 classify("a text")"""
 
 
-def finetune_classify(
-    options: ClassifyOptions, log: Callable[[str], object] = print
-) -> TrainingResult:
-    """Train a classifier, and write it.
+def finetune_classify(options: ClassifyOptions, log: Callable[[str], object] = print) -> RowsResult:
+    """Train a classifier, and write it. Rows whose text is blank are left out, and counted.
 
     Args:
         options: the options of the command.
@@ -46,18 +45,12 @@ def finetune_classify(
         AlbeamError: the loss is no longer finite.
     """
     tell, max_tokens = begin(options, log)
-    read = partial(
-        read_labelled,
-        text=options.text_column,
-        label=options.label_column,
-        several=options.multi_label,
-    )
-    rows = read(options.data, "data")
+    rows, rejected = _read(options, "data", tell)
     classes = learn_classes(rows)
     codes = classes.codes(rows)
     texts = rows.texts(options.text_column)
     if options.validation:
-        held = read(options.validation, "validation")
+        held, _ = _read(options, "validation", tell)
         known, asked = classes.codes(held), held.texts(options.text_column)
     else:
         groups = np.zeros(len(codes), np.int64) if classes.several else codes
@@ -76,10 +69,7 @@ def finetune_classify(
         changed = augment(texts, options.augment, (options.seed, number), near)
         return cut_windows(opened.tokenizer, changed, max_tokens)
 
-    near = {}
-    if "synonym" in options.augment:
-        words = opened.network.model.get_input_embeddings().weight.detach().cpu().numpy()
-        near = near_words(texts, opened.fast.get_vocab(), words)
+    near = find_near_words(options, opened.network.model, opened.fast, texts)
     weights = None
     if options.class_weights == "balanced":
         weights = class_weights(codes, len(classes.names))
@@ -97,7 +87,25 @@ def finetune_classify(
     card = _card(options, classes, len(texts), len(asked))
     result = write(options, opened, {"max_tokens": max_tokens, "overlap": 0}, state, card)
     tell(str(result))
-    return result
+    return RowsResult(**vars(result), rejected=rejected)
+
+
+def _read(
+    options: ClassifyOptions, option: str, tell: Callable[[str], object]
+) -> tuple[LabelledRows, dict[str, int]]:
+    """Return the rows of an option's files that have a text, and how many have none."""
+    rows = read_labelled(
+        options.files()[option],
+        option,
+        text=options.text_column,
+        label=options.label_column,
+        several=options.multi_label,
+    )
+    kept = rows.without_blanks(options.text_column)
+    blank = len(rows) - len(kept)
+    rejected = {"blank text": blank} if blank else {}
+    tell_rejects(option, rejected, tell)
+    return kept, rejected
 
 
 def _card(options: ClassifyOptions, classes: Classes, trained: int, asked: int) -> Card:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from pipeline.training.result import TrainingResult
+from pipeline.training.near_words import find_near_words
+from pipeline.training.result import RowsResult, TrainingResult
 from pipeline.training.task_options import ReadOptions
 from pipeline.training.task_training import (
     Card,
@@ -16,13 +16,20 @@ from pipeline.training.task_training import (
     file_names,
     hold_out_groups,
     open_network,
+    tell_rejects,
     train_windows,
     write,
 )
 from transforms.errors import BadInput
+from transforms.tasks.data.answer_augmentation import augment_answered
 from transforms.tasks.data.answer_rows import AnswerRows, read_answered, read_passages
 from transforms.tasks.networks.batches import validation_batches
-from transforms.tasks.networks.pair_tokens import PairTokens, frame_pairs, tokenize_pairs
+from transforms.tasks.networks.pair_tokens import (
+    AnsweredWindows,
+    PairTokens,
+    frame_pairs,
+    tokenize_pairs,
+)
 from transforms.tasks.networks.reading import EDGES, ReaderObjective
 
 _USAGE = """\
@@ -33,18 +40,7 @@ reader = Reader("{folder}", Placement())
 reader.spans([("a question", "a passage")])"""
 
 
-@dataclass(frozen=True)
-class ReaderResult(TrainingResult):
-    """The result of the training of a reader.
-
-    Attributes:
-        rejected: how many rows were left out, by reason.
-    """
-
-    rejected: dict[str, int] = field(default_factory=dict)
-
-
-def finetune_read(options: ReadOptions, log: Callable[[str], object] = print) -> ReaderResult:
+def finetune_read(options: ReadOptions, log: Callable[[str], object] = print) -> RowsResult:
     """Train a reader, and write it.
 
     Args:
@@ -66,16 +62,25 @@ def finetune_read(options: ReadOptions, log: Callable[[str], object] = print) ->
     def tokens(some: AnswerRows) -> PairTokens:
         return tokenize_pairs(fast, tokenizer, some.questions, some.passages, some.places)
 
+    def windows(number: int) -> AnsweredWindows:
+        if not options.augment:
+            return pairs.draw(drawn, targets, [options.seed, 2, number])
+        changed = augment_answered(rows, options.augment, (options.seed, number), near)
+        own = tokens(changed)
+        return own.draw(drawn, own.targets(changed.spans), [options.seed, 2, number])
+
+    texts = [*rows.questions, *rows.passages]
+    near = find_near_words(options, opened.network.model, fast, texts)
     pairs, others = tokens(rows), tokens(asked)
     targets = pairs.targets(rows.spans)
     validation = validation_batches(others.cover(max_tokens), options.batch_tokens)
     tell(f"{len(rows)} questions to train on, {len(asked)} held out")
-    objective = ReaderObjective(opened.network, targets)
+    objective = ReaderObjective(opened.network)
     state = train_windows(
         options,
         opened,
         tell,
-        lambda number: pairs.draw(drawn, targets, [options.seed, 2, number]),
+        windows,
         objective.loss,
         lambda: objective.evaluate(
             validation, others, asked.passages, asked.answers, options.no_answer
@@ -85,7 +90,7 @@ def finetune_read(options: ReadOptions, log: Callable[[str], object] = print) ->
     head = {"max_tokens": max_tokens, "threshold": threshold}
     result = write(options, opened, head, state, _card(options, rows, asked))
     tell(str(result))
-    return ReaderResult(**vars(result), rejected=rows.rejected)
+    return RowsResult(**vars(result), rejected=rows.rejected)
 
 
 def _read(options: ReadOptions, tell: Callable[[str], object]) -> tuple[AnswerRows, AnswerRows]:
@@ -99,23 +104,18 @@ def _read(options: ReadOptions, tell: Callable[[str], object]) -> tuple[AnswerRo
         no_answer=options.no_answer,
     )
     rows = read(options.data, "data")
-    _report(rows, tell)
+    tell_rejects(rows.option, rows.rejected, tell)
     if not any(rows.answers):
         raise BadInput("data", rows.source, "has no answers", "Add questions with answers")
     if options.validation:
         asked = read(options.validation, "validation")
-        _report(asked, tell)
+        tell_rejects(asked.option, asked.rejected, tell)
         return rows, asked
     kept, held_out = hold_out_groups(rows.places, options.held_out, options.seed)
     if not len(kept):
         problem = "has one passage only, so that none can be held out"
         raise BadInput("data", rows.source, problem, "Add passages, or give --validation")
     return rows.take(kept), rows.take(held_out)
-
-
-def _report(rows: AnswerRows, tell: Callable[[str], object]) -> None:
-    for reason, count in rows.rejected.items():
-        tell(f"{count} rows of --{rows.option} are left out: {reason}")
 
 
 def _card(options: ReadOptions, rows: AnswerRows, asked: AnswerRows) -> Card:

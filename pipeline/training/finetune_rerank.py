@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from pipeline.training.near_words import find_near_words
 from pipeline.training.reports import shown_settings, write_records
 from pipeline.training.rerank_options import RerankOptions
 from pipeline.training.result import TrainingResult
@@ -17,8 +19,10 @@ from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import fingerprint, model_fingerprints, prepare_work_folder
 from transforms.errors import BadInput
 from transforms.models.resolve import usable_positions
+from transforms.tasks.data.augmentation import augment
 from transforms.tasks.data.candidates import (
     Candidates,
+    Group,
     Int64,
     Mined,
     draw_groups,
@@ -35,6 +39,7 @@ from transforms.tasks.networks.reranking import (
     PairScorer,
     RerankerObjective,
     TokenCache,
+    flat,
 )
 from transforms.tasks.networks.saving import write_network
 from transforms.tasks.training_options import HEAD
@@ -103,22 +108,30 @@ def finetune_rerank(options: RerankOptions, log: Callable[[str], object] = print
         f"{len(rows)} questions to train on, {len(asked)} held out; "
         f"{sum(map(len, rows.negatives)) / len(rows):.1f} negatives found for a question"
     )
-    scorer, asking = (
-        PairScorer(
-            network,
-            fast,
-            tokens.ids(some.questions),
-            tokens.ids(some.texts),
-            max_tokens=max_tokens,
-            passage_tokens=most,
-            batch_tokens=options.batch_tokens,
-        )
-        for some, most in ((rows, options.passage_tokens or max_tokens), (asked, max_tokens))
+    scorer = partial(
+        PairScorer, network, fast, max_tokens=max_tokens, batch_tokens=options.batch_tokens
     )
-    objective = RerankerObjective(scorer, asking, asked)
+    reading = partial(scorer, passage_tokens=options.passage_tokens or max_tokens)
+    asking = scorer(tokens.ids(asked.questions), tokens.ids(asked.texts), passage_tokens=max_tokens)
+    plain = reading(tokens.ids(rows.questions), tokens.ids(rows.texts))
+    near = find_near_words(options, network.model, fast, [*rows.questions, *rows.texts])
+
+    def of_pass(number: int, groups: list[Group]) -> PairScorer:
+        if not options.augment:
+            return plain
+        used = np.unique(flat(groups)[1])
+        texts = [*rows.questions, *(rows.texts[text] for text in used)]
+        seed = options.seed, 3, number
+        changed = tokens.once(augment(texts, options.augment, seed, near))
+        passages = tokens.ids(rows.texts)
+        for text, ids in zip(used, changed[len(rows) :], strict=True):
+            passages[text] = ids
+        return reading(changed[: len(rows)], passages)
+
+    objective = RerankerObjective(asking, asked)
     data = GroupBatches(
         lambda number: draw_groups(rows, options.per_question, options.hard, options.seed, number),
-        scorer,
+        of_pass,
         options.batch_tokens,
     )
     state = train(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.training.near_words import find_near_words
 from pipeline.training.reports import reporter, resume, shown_settings, write_records
 from pipeline.training.result import TrainingResult
 from pipeline.training.task_options import SimilarOptions
@@ -19,6 +20,7 @@ from pipeline.training.task_training import (
 )
 from transforms.errors import BadInput
 from transforms.models.sentence_transformers import read_settings as read_sentence_settings
+from transforms.tasks.data.augmentation import augment
 from transforms.tasks.networks.cards import model_card
 from transforms.tasks.networks.similarity_training import (
     PairBatches,
@@ -28,7 +30,7 @@ from transforms.tasks.networks.similarity_training import (
 )
 from transforms.training.adapters import choose_weights
 from transforms.training.checkpoints import State
-from transforms.training.contrastive import load_tokenizer
+from transforms.training.contrastive import load_tokenizer, token_ids
 from transforms.training.export import read_model, write_model
 from transforms.training.hard_negatives import Int32
 from transforms.training.optimizers import Schedule
@@ -65,18 +67,22 @@ def finetune_similar(
     settings = prepare(options, asdict(placement))
     report = reporter(options, tell)
 
-    def ids(some: ScoredPairs) -> list[Int32]:
-        texts = [*some.first, *some.second]
-        found = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
-        return [np.asarray(each, np.int32) for each in found]
+    def ids(texts: Sequence[str]) -> list[Int32]:
+        return token_ids(tokenizer, texts, max_tokens)
 
-    rows, others = ids(pairs), ids(asked)
-    lengths = np.asarray([len(row) for row in rows], np.int64).reshape(2, -1).sum(0)
-    data = PairBatches(lengths, options.batch_tokens, options.seed)
     tell(f"{len(pairs)} pairs to train on, {len(asked)} held out")
     student = Student(config, weights, placement, options.dropout)
+    near = find_near_words(options, student.model, tokenizer, pairs.texts())
+    rows, others = ids(pairs.texts()), ids(asked.texts())
+
+    def rows_of(number: int) -> list[Int32]:
+        if not options.augment:
+            return rows
+        return ids(augment(pairs.texts(), options.augment, (options.seed, 3, number), near))
+
+    data = PairBatches(rows_of, options.batch_tokens, options.seed)
     choose_weights(student.model, options.train, options.lora_rank, options.seed)
-    objective = SimilarityObjective(student, rows, pairs.scores, options.batch_tokens)
+    objective = SimilarityObjective(student, pairs.scores, options.batch_tokens)
     trainer = Trainer(
         student.model,
         Schedule.of(options, len(data.epoch(0))),

@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.training.result import TrainingResult
+from pipeline.training.near_words import find_near_words
+from pipeline.training.result import RowsResult
 from pipeline.training.task_options import TagOptions
 from pipeline.training.task_training import (
     Card,
@@ -15,11 +16,11 @@ from pipeline.training.task_training import (
     file_names,
     open_network,
     split_rows,
+    tell_rejects,
     train_windows,
     write,
 )
 from transforms.errors import BadInput
-from transforms.tasks.data.augmentation import near_words
 from transforms.tasks.data.tag_augmentation import augment_tagged
 from transforms.tasks.data.tag_rows import TagRows, learn_tags, read_tagged
 from transforms.tasks.networks.batches import validation_batches
@@ -41,7 +42,7 @@ tag = pipeline("token-classification", "{folder}", aggregation_strategy="first")
 tag("a text")"""
 
 
-def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> TrainingResult:
+def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> RowsResult:
     """Train a tagger, and write it.
 
     Args:
@@ -64,6 +65,8 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
     rows = read(options.data, "data")
     if rows.repaired:
         tell(f"{rows.repaired} tags I- that continue no entity are read as B-")
+    rejected = {"white space alone": rows.lost} if rows.lost else {}
+    tell_rejects("data", rejected, tell, "entities")
     # Before rows are held out: all rows of a rare type may be among these.
     classes = learn_tags(rows)
     if options.validation:
@@ -91,10 +94,7 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
         return cut(changed, changed.codes(classes))
 
     first = cut(rows, codes)
-    near = {}
-    if "synonym" in options.augment:
-        vectors = opened.network.model.get_input_embeddings().weight.detach().cpu().numpy()
-        near = near_words(rows.texts, opened.fast.get_vocab(), vectors)
+    near = find_near_words(options, opened.network.model, opened.fast, rows.texts)
     others = cut_windows(opened.tokenizer, asked.texts, max_tokens, overlap, offsets=True)
     tell(f"{len(rows)} texts in {len(first)} windows to train on, {len(asked)} texts held out")
     weights = None
@@ -125,4 +125,4 @@ def finetune_tag(options: TagOptions, log: Callable[[str], object] = print) -> T
     head = {"max_tokens": max_tokens, "overlap": overlap}
     result = write(options, opened, head, state, card)
     tell(str(result))
-    return result
+    return RowsResult(**vars(result), rejected=rejected)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from transforms.errors import BadInput, check_choice, check_share
 from transforms.models.options import DEVICES
+from transforms.tasks.training_options import AUGMENTATIONS
 from transforms.training.options import (
     MASKINGS,
     PRECISIONS,
@@ -42,6 +43,25 @@ class TrainingOptions(Controls):
         super().__post_init__()
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentedOptions(TrainingOptions):
+    """The options of a training that may change its texts.
+
+    Attributes:
+        augment: how the training texts are changed at each pass, of `AUGMENTATIONS`.
+    """
+
+    decisive: ClassVar = (*TrainingOptions.decisive, "augment")
+
+    augment: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for values that can't work."""
+        super().__post_init__()
+        for way in self.augment:
+            check_choice("augment", way, AUGMENTATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +167,7 @@ class DistillOptions(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneOptions(TrainingOptions):
+class FinetuneOptions(AugmentedOptions):
     """The options of ``albeam finetune``.
 
     Attributes:
@@ -166,7 +186,7 @@ class FinetuneOptions(TrainingOptions):
     """
 
     decisive: ClassVar = (
-        *TrainingOptions.decisive,
+        *AugmentedOptions.decisive,
         *("negatives", "passage_tokens", "passages", "neighbours", "questions"),
         *("temperature", "keep"),
     )

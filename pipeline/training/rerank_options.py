@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.training.options import TrainingOptions
+from pipeline.training.options import AugmentedOptions
 from transforms.errors import BadInput, check_choice
 from transforms.search.options import MODES
 
@@ -13,7 +13,7 @@ RERANK_NEGATIVES = ("bm25", "store", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RerankOptions(TrainingOptions):
+class RerankOptions(AugmentedOptions):
     """The options of ``albeam finetune rerank``.
 
     Attributes:
@@ -34,12 +34,12 @@ class RerankOptions(TrainingOptions):
     """
 
     decisive: ClassVar = (
-        *TrainingOptions.decisive,
+        *AugmentedOptions.decisive,
         *("mode", "negatives", "per_question", "easy", "candidates", "questions"),
         *("held_out", "max_tokens", "passage_tokens"),
     )
     least: ClassVar = {
-        **TrainingOptions.least,
+        **AugmentedOptions.least,
         **{"per_question": 1, "easy": 0, "candidates": 2, "questions": 1, "held_out": 1},
         **{"max_tokens": 8, "passage_tokens": 4},
     }

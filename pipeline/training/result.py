@@ -46,3 +46,14 @@ class TrainingResult:
         if self.best_step == 0:
             line += "; no later step was better than the first weights"
         return line
+
+
+@dataclass(frozen=True)
+class RowsResult(TrainingResult):
+    """The result of a training on labelled rows.
+
+    Attributes:
+        rejected: how many rows, or entities of rows, were left out, by reason.
+    """
+
+    rejected: Mapping[str, int] = field(default_factory=dict)

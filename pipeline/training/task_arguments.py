@@ -15,7 +15,6 @@ from pipeline.training.task_options import (
 )
 from transforms.search.options import MODES
 from transforms.tasks.options import CLASS_WEIGHTS
-from transforms.tasks.training_options import AUGMENTATIONS
 
 
 def classify_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +37,7 @@ def classify_training_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a row has a list of labels: any number of them",
     )
-    _add_training_rows(parser, ClassifyOptions, "class by the inverse of its rows")
+    _add_class_weights(parser, ClassifyOptions, "class by the inverse of its rows")
     add_shared(parser, ClassifyOptions)
 
 
@@ -60,7 +59,7 @@ def tag_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="column of the entities of a text, instead of words and tags: lists of start, end and "
         "type; start and end count code points",
     )
-    _add_training_rows(parser, TagOptions, "tag by the inverse of its words")
+    _add_class_weights(parser, TagOptions, "tag by the inverse of its words")
     add_shared(parser, TagOptions)
 
 
@@ -149,29 +148,15 @@ def rerank_training_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(parser, RerankOptions)
 
 
-def _add_training_rows(
+def _add_class_weights(
     parser: argparse.ArgumentParser, owner: type[ClassifyOptions | TagOptions], weighs: str
 ) -> None:
-    """Add how training rows are weighed and changed."""
     parser.add_argument(
         "--class-weights",
         choices=CLASS_WEIGHTS,
         default=owner.class_weights,
         help=f"balanced weighs each {weighs} (default: %(default)s)",
     )
-    parser.add_argument(
-        "--augment",
-        type=_names,
-        default=owner.augment,
-        metavar="WAYS",
-        help=f"change a tenth of the words of the training texts, at each pass anew: "
-        f"{', '.join(AUGMENTATIONS)}, separated by commas; synonym takes a near word by the "
-        "model's word vectors (default: none)",
-    )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name)
 
 
 def _add_rows(parser: argparse.ArgumentParser, owner: type[TaskOptions], columns: str) -> None:

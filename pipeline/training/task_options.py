@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.training.options import TrainingOptions
+from pipeline.training.options import AugmentedOptions
 from transforms.errors import BadInput, check_choice, check_share
 from transforms.tasks.options import CLASS_WEIGHTS
-from transforms.tasks.training_options import AUGMENTATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskOptions(TrainingOptions):
+class TaskOptions(AugmentedOptions):
     """The options that the trainings on labelled rows share.
 
     Attributes:
@@ -23,9 +22,9 @@ class TaskOptions(TrainingOptions):
         max_tokens: tokens of a window, special tokens included; None for the model's own limit.
     """
 
-    decisive: ClassVar = (*TrainingOptions.decisive, "held_out", "max_tokens")
-    least: ClassVar = {**TrainingOptions.least, "max_tokens": 8}
-    positive: ClassVar = (*TrainingOptions.positive, "held_out")
+    decisive: ClassVar = (*AugmentedOptions.decisive, "held_out", "max_tokens")
+    least: ClassVar = {**AugmentedOptions.least, "max_tokens": 8}
+    positive: ClassVar = (*AugmentedOptions.positive, "held_out")
     has_head: ClassVar = True
 
     model: Path
@@ -52,12 +51,6 @@ class TaskOptions(TrainingOptions):
             raise BadInput("output", str(self.output), "is the model itself", "Name another folder")
 
 
-def check_augment(ways: tuple[str, ...]) -> None:
-    """Raise BadInput for a way to change texts that is not known."""
-    for way in ways:
-        check_choice("augment", way, AUGMENTATIONS)
-
-
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions(TaskOptions):
     """The options of ``albeam finetune classify``.
@@ -67,19 +60,17 @@ class ClassifyOptions(TaskOptions):
         label_column: the column of labels.
         multi_label: whether a row has a list of labels.
         class_weights: ``balanced`` weighs each class by the inverse of its rows.
-        augment: how the training texts are changed at each pass, of `AUGMENTATIONS`.
     """
 
     decisive: ClassVar = (
         *TaskOptions.decisive,
-        *("text_column", "label_column", "multi_label", "class_weights", "augment"),
+        *("text_column", "label_column", "multi_label", "class_weights"),
     )
 
     text_column: str = "text"
     label_column: str = "label"
     multi_label: bool = False
     class_weights: str = "none"
-    augment: tuple[str, ...] = ()
     epochs: float = 4.0
     rate: float = 1e-4
 
@@ -87,7 +78,6 @@ class ClassifyOptions(TaskOptions):
         """Raise BadInput for values that can't work."""
         super().__post_init__()
         check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
-        check_augment(self.augment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +90,12 @@ class TagOptions(TaskOptions):
         text_column: the column of texts, with ``spans_column``.
         spans_column: the column of entities in texts, instead of words and tags.
         class_weights: ``balanced`` weighs each tag by the inverse of its words.
-        augment: how the training texts are changed at each pass, of `AUGMENTATIONS`.
     """
 
     decisive: ClassVar = (
         *TaskOptions.decisive,
         *("tokens_column", "tags_column", "text_column", "spans_column"),
-        *("class_weights", "augment"),
+        "class_weights",
     )
 
     tokens_column: str = "tokens"
@@ -114,7 +103,6 @@ class TagOptions(TaskOptions):
     text_column: str = "text"
     spans_column: str | None = None
     class_weights: str = "none"
-    augment: tuple[str, ...] = ()
     epochs: float = 8.0
     optimizer: str = "muon"
     rate: float = 1e-3
@@ -123,7 +111,6 @@ class TagOptions(TaskOptions):
         """Raise BadInput for values that can't work."""
         super().__post_init__()
         check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
-        check_augment(self.augment)
 
 
 @dataclass(frozen=True, kw_only=True)

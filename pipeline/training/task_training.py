@@ -260,6 +260,12 @@ def write(
     return result
 
 
+def tell_rejects(option: str, rejected: Mapping[str, int], tell: Log, what: str = "rows") -> None:
+    """Say how many rows of an option's files, or what else of them, are left out, by reason."""
+    for reason, count in rejected.items():
+        tell(f"{count} {what} of --{option} are left out: {reason}")
+
+
 def check_files(options: TaskOptions) -> None:
     """Raise BadInput if a file of rows does not exist, before its hash is computed."""
     for option, paths in options.files().items():

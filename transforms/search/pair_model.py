@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from transforms.encoder.light.functions import Floats
 from transforms.encoder.light.pairs import Framed, LightPairs, load_light_pairs
 from transforms.errors import BadInput
-from transforms.models.model_files import refusing
+from transforms.models.model_files import read_object, refusing
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_folder
 from transforms.runtime.extras import check_installed, is_installed
@@ -28,6 +28,14 @@ Pair = tuple[str, str]
 
 #: A pair that each model reads when it is loaded.
 _PROBE = ("Which river?", "The river by the bridge.")
+#: What `albeam finetune` writes beside a network with a head, and the networks that it makes.
+HEAD = "head.json"
+_TASKS = {
+    "classify": "a classifier, which reads one text at a time",
+    "tag": "a tagger, which finds entities in one text at a time",
+    "read": "a reader, which finds answers",
+    "rerank": "a reranker, which orders passages",
+}
 #: The letters of a token, about.
 _LETTERS_PER_TOKEN = 4
 
@@ -40,16 +48,19 @@ class PairModel:
         folder: its folder.
     """
 
-    #: The option that names the model, and the head that transformers calls ``AutoModelFor…``.
+    #: The option that names the model, the head that transformers calls ``AutoModelFor…``, and the
+    #: task of `albeam finetune` that trains such models.
     option: ClassVar[str]
     head: ClassVar[str]
+    task: ClassVar[str]
 
     def __init__(self, name: str, placement: Placement) -> None:
         """Load the model from a folder or the hub.
 
         Raises:
-            BadInput: the model does not exist, has another head or lacks weights, its tokenizer
-                belongs to another model, or it needs torch, which is not installed.
+            BadInput: the model does not exist, has another head or lacks weights, albeam trained it
+                for another task, its tokenizer belongs to another model, or it needs torch, which
+                is not installed.
         """
         self.name, self._placement = name, placement
         self._light: LightPairs | None = None
@@ -58,6 +69,7 @@ class PairModel:
         with naming(self.option):
             with refusing(name, "can't be loaded"), loading():
                 self.folder = find_folder(ModelOptions(name))[0]
+                _check_task(self.folder, name, self.task)
                 if placement.device != "cuda" and placement.dtype in ("auto", "float32"):
                     self._light = load_light_pairs(self.folder, name, self.head)
             loaded = self._light or self.full()
@@ -117,6 +129,15 @@ class PairModel:
         with loading():
             from transforms.search.cross_encoders import TorchPairs
         return TorchPairs(self.name, self.folder, self.head, self._placement)
+
+
+def _check_task(folder: str, name: str, task: str) -> None:
+    """Raise BadInput if albeam trained the network of a folder for another task."""
+    other = str(read_object(folder, HEAD, name).get("task", task))
+    if other != task:
+        problem = f"is {_TASKS.get(other, f'a network for the task {other[:40]!r}')}"
+        remedy = f"Name a model that albeam finetune {task} wrote, or one of that kind"
+        raise BadInput("model", name, problem, remedy)
 
 
 @contextmanager

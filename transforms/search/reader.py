@@ -13,11 +13,8 @@ from transforms.errors import BadInput
 from transforms.models.model_files import read_object
 from transforms.models.options import Placement
 from transforms.search.answer_scales import ANY, read_scales
-from transforms.search.pair_model import Pair, PairModel, naming
+from transforms.search.pair_model import HEAD, Pair, PairModel, naming
 from transforms.search.results import Hit
-
-#: What `albeam finetune read` writes beside a reader.
-_HEAD = "head.json"
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Reader(PairModel):
         scales: how sure its answers are; see `transforms.search.answer_scales`.
     """
 
-    option, head = "reader", "QuestionAnswering"
+    option, head, task = "reader", "QuestionAnswering", "read"
 
     def __init__(self, name: str, placement: Placement) -> None:
         """Load the reader, its threshold and its scales; see `PairModel`."""
@@ -160,8 +157,8 @@ def _best_span(
 
 def _read_threshold(folder: str, name: str) -> float:
     """Return by how much no answer must score higher than an answer: 0 if the model has none."""
-    found = read_object(folder, _HEAD, name).get("threshold", 0.0)
+    found = read_object(folder, HEAD, name).get("threshold", 0.0)
     if type(found) not in (int, float) or not math.isfinite(found):
-        problem = f"has a {_HEAD} whose threshold is {str(found)[:40]!r}"
+        problem = f"has a {HEAD} whose threshold is {str(found)[:40]!r}"
         raise BadInput("model", name, problem, "Restore its files, or train it again")
     return float(found)

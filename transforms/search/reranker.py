@@ -20,7 +20,7 @@ class Reranker(PairModel):
     The second of two labels means that the passage answers the question.
     """
 
-    option, head = "reranker", "SequenceClassification"
+    option, head, task = "reranker", "SequenceClassification", "rerank"
 
     def __init__(self, name: str, placement: Placement) -> None:
         """Load the model as `PairModel` does; raises BadInput if it has more than two labels."""

@@ -62,13 +62,16 @@ def write_checkpoint(
 
 
 def check_same_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Raise BadInput, naming the first difference, if a checkpoint has other settings."""
+    """Raise BadInput, naming the first difference, if a checkpoint has other settings.
+
+    An empty list is what a checkpoint that is older than its option lacks.
+    """
     path = folder / CHECKPOINT
     if not path.exists():
         return
     was = json.loads(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["settings"])
     for name, value in json.loads(json.dumps(dict(settings))).items():
-        if was.get(name) != value:
+        if was.get(name) != value and not (name not in was and value == []):
             raise BadInput(
                 "checkpoint",
                 str(path),

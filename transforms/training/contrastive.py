@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,12 @@ from transforms.training.pairs import DISTRACTORS, PairBatch, Pairs, validation_
 from transforms.training.student import LossWeights, Student
 
 
+def token_ids(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[Int32]:
+    """Return the ids of each text, special tokens included, cut at so many."""
+    found = tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+    return [np.asarray(one, dtype=np.int32) for one in found]
+
+
 @dataclass(frozen=True)
 class TokenizedPairs:
     """The token ids of a corpus of pairs, special tokens included."""
@@ -32,12 +38,8 @@ class TokenizedPairs:
     @classmethod
     def tokenize(cls, pairs: Pairs, tokenizer: Any, max_tokens: int) -> TokenizedPairs:
         """Tokenize passages and questions, cut at `max_tokens`."""
-
-        def ids(texts: list[str]) -> list[Int32]:
-            found = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
-            return [np.asarray(one, dtype=np.int32) for one in found]
-
-        return cls(ids(pairs.passages), ids(pairs.questions))
+        some = pairs.passages, pairs.questions
+        return cls(*(token_ids(tokenizer, texts, max_tokens) for texts in some))
 
     def hard_negatives(self, pairs: Pairs, vocabulary: int) -> list[list[int]]:
         """Return the hard negatives of each passage, hardest first."""
@@ -80,6 +82,7 @@ class ContrastiveObjective:
         temperature: float,
         keep: float,
         batch_tokens: int,
+        changed: Callable[[PairBatch], list[Int32]] | None = None,
     ) -> None:
         """Combine a student with its data.
 
@@ -90,7 +93,10 @@ class ContrastiveObjective:
             temperature: the temperature of the contrastive loss.
             keep: weight of the distillation loss.
             batch_tokens: tokens that the student encodes at once.
+            changed: returns the token ids of changed copies of a batch's passages and questions,
+                to train on; None for the texts as they are.
         """
+        self.changed = changed
         self.student, self.corpora, self.tokens = student, corpora, tokens
         self.temperature, self.keep, self.batch_tokens = temperature, keep, batch_tokens
 
@@ -100,9 +106,12 @@ class ContrastiveObjective:
         The gradients of the weighted distillation loss are added here already.
         """
         pairs = batch.pairs
-        rows = self.tokens[pairs.corpus]
-        texts = [rows.passages[n] for n in pairs.passages]
-        texts += [rows.questions[n] for n in pairs.questions]
+        if self.changed is None:
+            rows = self.tokens[pairs.corpus]
+            texts = [rows.passages[n] for n in pairs.passages]
+            texts += [rows.questions[n] for n in pairs.questions]
+        else:
+            texts = self.changed(pairs)
         vectors = embed_all(self.student, texts, self.batch_tokens)
         passages, questions = vectors[: len(pairs.passages)], vectors[len(pairs.passages) :]
         relevant = torch.from_numpy(pairs.relevant).to(vectors.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -159,12 +159,14 @@ class PairBatch:
         passages: numbers of its passages.
         questions: numbers of its questions.
         relevant: which passage answers which question, bool [questions, passages].
+        place: the number of its pass, and its own in the pass.
     """
 
     corpus: int
     passages: list[int]
     questions: list[int]
     relevant: npt.NDArray[np.bool_]
+    place: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ class PairData:
                 if len(chosen) > 1 and any(questions[n] for n in chosen):
                     made.append(self._batch(corpus, chosen, questions, rng))
         order = np.random.default_rng([self.seed, number]).permutation(len(made))
-        return [made[place] for place in order]
+        return [replace(made[place], place=(number, at)) for at, place in enumerate(order)]
 
     def _batch(
         self, corpus: int, passages: list[int], questions: list[list[int]], rng: np.random.Generator

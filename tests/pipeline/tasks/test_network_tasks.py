@@ -134,12 +134,18 @@ def test_a_dtype_that_a_classifier_lacks_is_refused(made: Path) -> None:
     assert classifier.scores([]).shape == (0, 2)
 
 
-def test_a_reranker_is_measured_by_another_command(
+def test_a_reranker_is_used_and_measured_by_other_commands(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "head.json").write_text('{"kind": "network", "task": "rerank"}')
-    assert main(["evaluate-task", str(tmp_path), str(made / "data.parquet")]) == 2
+    head, data, out = str(tmp_path), str(made / "data.parquet"), str(tmp_path / "out")
+    assert main(["evaluate-task", head, data]) == 2
     assert "albeam evaluate STORE QUESTIONS --rerank N" in capsys.readouterr().err
+    for given in ([data], ["--store", str(tmp_path / "store")]):
+        assert main(["predict", head, *given, "--output", out]) == 2
+        said = capsys.readouterr().err
+        assert "is a reranker" in said
+        assert "albeam search STORE QUESTION --rerank N --reranker" in said
 
 
 @pytest.mark.parametrize("weight", ["albert.pooler.weight", "ffn.weight", "classifier.bias"])

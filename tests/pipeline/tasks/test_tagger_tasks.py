@@ -175,11 +175,15 @@ def test_a_tagger_is_measured_on_words_and_on_spans(
                 for each in entities(row["tags"])
             ]
         )  # fmt: skip
+    # An entity of white space alone has no word, and is none.
+    texts[0] += "  "
+    spans[0].append({"start": len(texts[0]) - 2, "end": len(texts[0]), "type": "place"})
     other = tmp_path / "spans.parquet"
     pq.write_table(pa.table({"body": texts, "places": spans}), other)
     columns = "--text-column", "body", "--spans-column", "places"
     again = printed(capsys, *words, str(other), *columns, *EXACT)
     assert again["metrics"] == found["metrics"]
+    assert "1 entities of white space alone are left out" in again["notice"]
     assert main([*words, str(made / "data.parquet")]) == 0
     said = capsys.readouterr().out
     assert "60 texts" in said

@@ -14,8 +14,12 @@ from deploy.model.soup import soup
 from pipeline.training.distill import distill
 from pipeline.training.finetune import finetune
 from pipeline.training.options import DistillOptions, FinetuneOptions
+from tests.support.head_training import assert_resumes, history, quiet
+from tests.support.raising import raises
 from tests.support.training import SHAPE, kill_at, record_history, write_pairs
 from transforms.errors import BadInput
+from transforms.tasks.training_options import AUGMENTATIONS
+from transforms.training.checkpoints import State, check_same_settings, write_checkpoint
 
 
 @pytest.mark.slow
@@ -63,6 +67,42 @@ def test_finetune_learns_resumes_and_keeps_the_geometry(
     for name, weights in half.items():
         middle = (start[name].astype(np.float32) + left[name]) / 2
         assert np.allclose(weights, middle, atol=2e-3), name
+
+
+def test_changed_texts_are_trained_on_and_a_training_on_them_resumes_bit_for_bit(
+    distilled: DistillOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = FinetuneOptions(
+        model=distilled.output,
+        pairs=(write_pairs(tmp_path / "pairs", 40),),
+        output=tmp_path / "changed",
+        work=tmp_path / "changed.work",
+        passages=16,
+        steps=6,
+        evaluate_every=3,
+        rate=3e-3,
+        precision="float32",
+        batch_tokens=512,
+        augment=AUGMENTATIONS,
+    )
+    assert_resumes(finetune, options, monkeypatch)
+    plain = replace(options, augment=(), output=tmp_path / "plain", work=tmp_path / "plain.work")
+    finetune(plain, quiet)
+    changed, unchanged = history(options.output), history(plain.output)
+    # Held-out texts are never changed: the first evaluation, before any step, is the same.
+    assert changed[0] == unchanged[0]
+    assert changed[1]["loss"] != unchanged[1]["loss"]
+
+
+def test_a_checkpoint_without_an_option_of_today_is_resumed(tmp_path: Path) -> None:
+    settings = {"rate": 0.1, "augment": []}
+    write_checkpoint(tmp_path, {"rate": 0.1}, State(), {})
+    check_same_settings(tmp_path, settings)
+    with raises(BadInput, "checkpoint", problem="augment"):
+        check_same_settings(tmp_path, {**settings, "augment": ["swap"]})
+    write_checkpoint(tmp_path, {**settings, "augment": ["swap"]}, State(), {})
+    with raises(BadInput, "checkpoint", problem="augment"):
+        check_same_settings(tmp_path, settings)
 
 
 def test_finetune_refuses_what_leaves_nothing_to_learn(

@@ -17,9 +17,9 @@ from safetensors.numpy import load_file
 from pipeline.training.finetune_classify import finetune_classify
 from pipeline.training.task_options import ClassifyOptions
 from tests.support.commands import printed
+from tests.support.head_training import assert_resumes, quiet
 from tests.support.models import WORDS, make_model
 from tests.support.raising import raises
-from tests.support.training import kill_at
 from transforms.errors import BadInput
 
 #: The words that tell the classes apart.
@@ -44,9 +44,9 @@ def write_rows(path: Path, count: int, seed: int = 0, multi: bool = False) -> Pa
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> ClassifyOptions:
+def options(tmp_path: Path, albert: Path) -> ClassifyOptions:
     return ClassifyOptions(
-        model=make_model(tmp_path / "model"),
+        model=albert,
         data=(write_rows(tmp_path / "train.parquet", 240),),
         output=tmp_path / "classifier",
         work=tmp_path / "work",
@@ -56,10 +56,6 @@ def options(tmp_path: Path) -> ClassifyOptions:
         evaluate_every=40,
         precision="float32",
     )
-
-
-def quiet(_: str) -> None:
-    pass
 
 
 @pytest.mark.parametrize("family", ["albert", "bert"])
@@ -110,16 +106,7 @@ def test_a_classifier_with_every_control_resumes_bit_for_bit(
     broken = replace(
         options, steps=8, evaluate_every=3, dropout=0.2, augment=ways, train="lora", lora_rank=2
     )
-    whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
-    finetune_classify(whole, quiet)
-    revive = kill_at(monkeypatch, 4)
-    with pytest.raises(KeyboardInterrupt):
-        finetune_classify(broken, quiet)
-    revive()
-    finetune_classify(replace(broken, resume=True), quiet)
-    left, right = (load_file(each.output / "model.safetensors") for each in (whole, broken))
-    assert left.keys() == right.keys()
-    assert all(np.array_equal(left[name], right[name]) for name in left)
+    assert_resumes(finetune_classify, broken, monkeypatch)
 
 
 def test_the_head_alone_can_be_trained(options: ClassifyOptions) -> None:
@@ -133,13 +120,21 @@ def test_the_head_alone_can_be_trained(options: ClassifyOptions) -> None:
 def test_long_texts_are_read_in_windows(options: ClassifyOptions, tmp_path: Path) -> None:
     path = tmp_path / "long.parquet"
     texts = ["river " + "stone " * 20_000, "music", "river", "", "music music", "river river"]
-    labels = ["a", "b", "a", "b", "b", "a"]
+    labels = ["a", "b", "a", "c", "b", "a"]
     pq.write_table(pa.table({"text": texts, "label": labels}), path)
     assert max(map(len, texts)) > 100_000
     lines: list[str] = []
     one = replace(options, data=(path,), validation=(path,), steps=1, max_tokens=64)
-    finetune_classify(one, lines.append)
+    result = finetune_classify(one, lines.append)
     assert any("windows" in line for line in lines)
+    # A blank text is no row, and its class none.
+    assert result.rejected == {"blank text": 1}
+    assert sum("1 rows of --data are left out: blank text" in line for line in lines) == 1
+    assert sum("1 rows of --validation are left out: blank text" in line for line in lines) == 1
+    assert any("5 texts of 2 classes" in line for line in lines)
+    pq.write_table(pa.table({"text": ["", " \n"], "label": ["a", "b"]}), path)
+    with raises(BadInput, "data", path, "has no text that is not blank"):
+        finetune_classify(one, quiet)
 
 
 def test_the_command_prints_what_it_trained(

@@ -13,22 +13,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.numpy import load_file
 
 from pipeline.training.finetune_read import finetune_read
 from pipeline.training.task_options import ReadOptions
 from pipeline.training.task_training import hold_out_groups
 from tests.support.commands import printed
+from tests.support.head_training import PLACES, assert_resumes, quiet
 from tests.support.models import WORDS, make_model
 from tests.support.raising import raises
-from tests.support.training import kill_at
 from transforms.errors import BadInput
 from transforms.models.options import Placement
 from transforms.search.reader import Reader
 from transforms.tasks.metrics.answer_scores import score_answers
+from transforms.tasks.training_options import AUGMENTATIONS
 
 EXACT = Placement("cpu", "float32")
-PLACES = ("river", "village", "island")
 KINDS = pa.schema(
     [("question", pa.string()), ("context", pa.string()), ("answers", pa.list_(pa.string()))]
 )
@@ -54,9 +53,9 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> ReadOptions:
+def options(tmp_path: Path, albert: Path) -> ReadOptions:
     return ReadOptions(
-        model=make_model(tmp_path / "model"),
+        model=albert,
         data=(write_rows(tmp_path / "train.parquet", sample(240, 0)),),
         output=tmp_path / "reader",
         work=tmp_path / "work",
@@ -67,10 +66,6 @@ def options(tmp_path: Path) -> ReadOptions:
         precision="float32",
         max_tokens=40,
     )
-
-
-def quiet(_: str) -> None:
-    pass
 
 
 @pytest.mark.parametrize("family", ["albert", "bert"])
@@ -85,7 +80,7 @@ def test_a_reader_learns_and_transformers_and_searches_give_the_same_answers(
     result = finetune_read(replace(options, model=model, validation=(validation,)), quiet)
     assert result.score > 0.8
     reader = Reader(str(options.output), EXACT)
-    assert reader.limit == 40
+    assert reader.model.limit == 40
     found = reader.spans([(row["question"], row["context"]) for row in rows])
     texts = ["" if each is None else each.text for each in found]
     exact, f1 = score_answers(texts, [row["answers"] for row in rows])
@@ -154,18 +149,15 @@ def test_a_reader_resumes_bit_for_bit(
 ) -> None:
     data = write_rows(tmp_path / "long.parquet", sample(60, 3, longest=60))
     broken = replace(
-        options, data=(data,), dropout=0.1, steps=8, evaluate_every=3, window_tokens=24
+        options,
+        data=(data,),
+        dropout=0.1,
+        steps=8,
+        evaluate_every=3,
+        window_tokens=24,
+        augment=AUGMENTATIONS,
     )
-    whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
-    finetune_read(whole, quiet)
-    revive = kill_at(monkeypatch, 4)
-    with pytest.raises(KeyboardInterrupt):
-        finetune_read(broken, quiet)
-    revive()
-    finetune_read(replace(broken, resume=True), quiet)
-    left, right = (load_file(each.output / "model.safetensors") for each in (whole, broken))
-    assert left.keys() == right.keys()
-    assert all(np.array_equal(left[name], right[name]) for name in left)
+    assert_resumes(finetune_read, broken, monkeypatch)
     with raises(BadInput, "checkpoint", problem="window_tokens"):
         finetune_read(replace(broken, resume=True, window_tokens=20), quiet)
 

@@ -21,12 +21,13 @@ from pipeline.training.finetune_rerank import finetune_rerank
 from pipeline.training.rerank_options import RerankOptions
 from pipeline.training.store_mining import StoreSearch
 from tests.support.commands import printed
+from tests.support.head_training import assert_resumes, quiet
 from tests.support.models import WORDS, make_model, make_pair_model
 from tests.support.raising import raises
-from tests.support.training import kill_at
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.search.store import Store
+from transforms.tasks.training_options import AUGMENTATIONS
 from transforms.training.pairs import read_pairs
 
 #: The word of all passages that answer a question.
@@ -63,9 +64,9 @@ def write(
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> RerankOptions:
+def options(tmp_path: Path, albert: Path) -> RerankOptions:
     return RerankOptions(
-        model=make_model(tmp_path / "model"),
+        model=albert,
         pairs=(write_pairs(tmp_path / "pairs"),),
         output=tmp_path / "reranker",
         work=tmp_path / "work",
@@ -86,10 +87,6 @@ def embedded(options: RerankOptions, folder: Path, inputs: Path | None = None) -
     passages = str(options.pairs[0][0] if inputs is None else inputs)
     embed(EmbedOptions((passages,), url, model, placement=Placement("cpu", "float32")))
     return url
-
-
-def quiet(_: str) -> None:
-    pass
 
 
 def plain_scores(folder: Path, question: str, passages: list[str]) -> list[float]:
@@ -153,17 +150,8 @@ def test_a_reranker_with_every_control_resumes_bit_for_bit(
     options: RerankOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     controls = {"dropout": 0.2, "train": "lora", "lora_rank": 2, "passage_tokens": 12}
-    broken = replace(options, steps=8, evaluate_every=3, **controls)
-    whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
-    finetune_rerank(whole, quiet)
-    revive = kill_at(monkeypatch, 4)
-    with pytest.raises(KeyboardInterrupt):
-        finetune_rerank(broken, quiet)
-    revive()
-    finetune_rerank(replace(broken, resume=True), quiet)
-    left, right = (load_file(each.output / "model.safetensors") for each in (whole, broken))
-    assert left.keys() == right.keys()
-    assert all(np.array_equal(left[name], right[name]) for name in left)
+    broken = replace(options, steps=8, evaluate_every=3, augment=AUGMENTATIONS, **controls)
+    assert_resumes(finetune_rerank, broken, monkeypatch)
     with raises(BadInput, "checkpoint", problem="per_question"):
         finetune_rerank(replace(broken, resume=True, per_question=2), quiet)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +20,16 @@ from scipy.stats import spearmanr
 from pipeline.training.finetune_similar import finetune_similar
 from pipeline.training.task_options import SimilarOptions
 from tests.support.commands import printed
+from tests.support.head_training import assert_resumes, quiet
 from tests.support.models import WORDS, make_model
 from tests.support.raising import raises
-from tests.support.training import kill_at
 from transforms.encoder.encoder import load_encoder
 from transforms.errors import BadInput
 from transforms.models.options import ModelOptions, Placement
 from transforms.models.resolve import find_model
-from transforms.tasks.networks.similarity_training import PairBatches, ranking_loss, spearman
+from transforms.tasks.networks.similarity_training import PairBatches, ranking_loss
+from transforms.tasks.training_options import AUGMENTATIONS
+from transforms.training.hard_negatives import Int32
 
 
 def write_pairs(path: Path, count: int, seed: int = 0) -> Path:
@@ -46,9 +49,9 @@ def write_pairs(path: Path, count: int, seed: int = 0) -> Path:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> SimilarOptions:
+def options(tmp_path: Path, albert: Path) -> SimilarOptions:
     return SimilarOptions(
-        model=make_model(tmp_path / "model"),
+        model=albert,
         data=(write_pairs(tmp_path / "train.parquet", 200),),
         output=tmp_path / "encoder",
         work=tmp_path / "work",
@@ -59,10 +62,6 @@ def options(tmp_path: Path) -> SimilarOptions:
         evaluate_every=10,
         precision="float32",
     )
-
-
-def quiet(_: str) -> None:
-    pass
 
 
 @pytest.mark.parametrize(("average", "gain"), [(1.0, 0.03), (0.2, 0.0)])
@@ -95,16 +94,10 @@ def test_an_encoder_learns_the_order_of_the_scores(
 def test_a_training_on_pairs_resumes_bit_for_bit(
     options: SimilarOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = replace(options, steps=8, evaluate_every=3, dropout=0.1, average=0.5)
-    whole = replace(broken, output=tmp_path / "whole", work=tmp_path / "whole.work")
-    finetune_similar(whole, quiet)
-    revive = kill_at(monkeypatch, 4)
-    with pytest.raises(KeyboardInterrupt):
-        finetune_similar(broken, quiet)
-    revive()
-    finetune_similar(replace(broken, resume=True), quiet)
-    left, right = (load_file(each.output / "model.safetensors") for each in (whole, broken))
-    assert all(np.array_equal(left[name], right[name]) for name in left)
+    broken = replace(
+        options, steps=8, evaluate_every=3, dropout=0.1, average=0.5, augment=AUGMENTATIONS
+    )
+    assert_resumes(finetune_similar, broken, monkeypatch)
 
 
 def test_the_command_prints_what_it_trained(
@@ -152,22 +145,22 @@ def test_the_ranking_loss_is_least_for_the_right_order() -> None:
     assert ranking_loss(torch.tensor([0.3, 0.1]), torch.tensor([1.0, 1.0])) == 0
 
 
-def test_spearman_is_that_of_scipy() -> None:
-    rng = np.random.default_rng(3)
-    one, other = rng.integers(0, 5, 50), rng.random(50)
-    assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
-    assert spearman([1, 1], [1, 2]) == 0
-
-
 def test_batches_of_pairs_cover_each_pass() -> None:
-    lengths = np.asarray([10, 20, 30, 40] * 10)
-    data = PairBatches(lengths, 100, 1)
-    first = data.epoch(0)
-    assert sum(map(len, first)) >= 36
-    assert all(lengths[rows].sum() < 140 for rows in first)
-    resumed = data.batches(len(first) + 1)
-    assert np.array_equal(next(resumed), data.epoch(1)[1])
-    assert len(PairBatches(np.asarray([500, 500]), 100, 1).epoch(0)[0]) == 2
+    def rows(lengths: Sequence[int]) -> list[Int32]:
+        return [np.zeros(length, np.int32) for length in lengths]
+
+    first, second = [4, 5, 10, 30] * 10, [6, 15, 20, 10] * 10
+    lengths = np.asarray(first) + second
+    given = [rows([*first, *second]), rows([*second, *first])]
+    data = PairBatches(given.__getitem__, 100, 1)
+    batches = data.epoch(0)
+    assert sum(len(batch.pairs) for batch in batches) >= 36
+    assert all(lengths[batch.pairs].sum() < 140 for batch in batches)
+    found = next(data.batches(len(batches) + 1))
+    assert found.rows is given[1]
+    assert np.array_equal(found.pairs, data.epoch(1)[1].pairs)
+    long = PairBatches(lambda _: rows([300, 300, 200, 200]), 100, 1)
+    assert len(long.epoch(0)[0].pairs) == 2
 
 
 def test_a_bert_learns_and_other_libraries_load_it(

@@ -229,6 +229,29 @@ def test_the_best_answer_of_several_hits(reader: Path) -> None:
     assert best_answer([None]) is None
 
 
+@pytest.mark.parametrize(
+    ("task", "problem"),
+    [
+        ("classify", "is a classifier, which reads one text at a time"),
+        ("tag", "is a tagger, which finds entities in one text at a time"),
+        ("other", "is a network for the task 'other'"),
+    ],
+)
+def test_networks_that_albeam_trained_for_another_task_are_refused(
+    tmp_path: Path, ranker: Path, reader: Path, task: str, problem: str
+) -> None:
+    for model, source in ((Reranker, ranker), (Reader, reader)):
+        folder = shutil.copytree(source, tmp_path / model.__name__)
+        (folder / "head.json").write_text(json.dumps({"task": task}))
+        with pytest.raises(BadInput) as caught:
+            model(str(folder), EXACT)
+        assert (caught.value.option, caught.value.value) == (model.option, str(folder))
+        assert caught.value.problem == problem
+        assert f"albeam finetune {model.task}" in caught.value.remedy
+        (folder / "head.json").write_text(json.dumps({"task": model.task}))
+        model(str(folder), EXACT)
+
+
 def test_models_that_do_not_fit_are_refused_by_name(
     tmp_path: Path, albert: Path, ranker: Path, reader: Path
 ) -> None:

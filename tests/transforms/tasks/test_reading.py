@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from transforms.models.tokenizer import Tokenizer
 from transforms.tasks.metrics.answer_scores import choose_threshold, score_answers
 from transforms.tasks.networks.batches import WindowBatch, validation_batches
 from transforms.tasks.networks.head_network import HeadNetwork
-from transforms.tasks.networks.pair_tokens import PairTokens, frame_pairs, tokenize_pairs
+from transforms.tasks.networks.pair_tokens import (
+    AnsweredWindows,
+    PairTokens,
+    frame_pairs,
+    tokenize_pairs,
+)
 from transforms.tasks.networks.reading import EDGES, ReaderObjective, find_spans
 
 QUESTIONS = [*make_texts(6, seed=3, longest=6), "river " * 90, "Über?"]
@@ -100,8 +106,11 @@ def test_the_loss_is_that_of_any_right_start_and_end(network: HeadNetwork) -> No
     _, tokens = pairs()
     targets: list[list[tuple[int, int]]] = [[] for _ in QUESTIONS]
     targets[6] = [(2, 4), (8, 8), (150, 151)]
-    objective = ReaderObjective(network, targets)
-    windows = tokens.cover(40)
+    objective = ReaderObjective(network)
+    plain = tokens.cover(40)
+    windows = AnsweredWindows(
+        **{each.name: getattr(plain, each.name) for each in fields(plain)}, targets=targets
+    )
     assert windows.seconds is not None
     rows = np.flatnonzero(windows.texts >= 5)[:2]
     rows = np.append(rows, np.flatnonzero(windows.texts == 6)[:2])

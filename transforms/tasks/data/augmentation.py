@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,29 @@ _NEAR = 0.5
 _MOST_NEAR = 5
 #: Rows of word vectors that are compared at once.
 _AT_ONCE = 1_024
-_WORD = re.compile(r"\S+")
+#: Words are parted by white space.
+WORD = re.compile(r"\S+")
 
 Neighbours = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a text, and what may happen to it.
+
+    Attributes:
+        text: its characters.
+        gap: the characters between it and the word before.
+        mark: what goes with the word wherever it goes, such as its tag.
+        moves: whether it may change places, be left out, or be replaced.
+        cased: whether its case may change.
+    """
+
+    text: str
+    gap: str = ""
+    mark: Any = None
+    moves: bool = True
+    cased: bool = True
 
 
 def augment(
@@ -30,58 +51,82 @@ def augment(
 
     Args:
         texts: the texts.
-        ways: some of `head_options.AUGMENTATIONS`, applied in this order.
+        ways: some of `AUGMENTATIONS`, applied in this order.
         seed: the numbers that decide what changes.
         near: the words that may replace a word, for ``synonym``.
     """
     rng = np.random.default_rng(list(seed))
-    changes: dict[str, Callable[[list[str]], list[str]]] = {
-        "swap": lambda words: _swap(words, rng),
-        "delete": lambda words: _delete(words, rng),
-        "case": lambda words: change_case(words, rng),
-        "synonym": lambda words: _replace(words, rng, near),
-    }
     made = []
     for text in texts:
-        words = _WORD.findall(text)
-        for way in ways:
-            words = changes[way](words)
-        made.append(" ".join(words))
+        words = change_words([Word(word) for word in WORD.findall(text)], ways, rng, near)
+        made.append(" ".join(word.text for word in words))
     return made
 
 
-def chosen(words: Sequence[object], rng: np.random.Generator) -> list[int]:
-    """Return the places of the words to change: each with the same chance."""
-    return np.flatnonzero(rng.random(len(words)) < _SHARE).tolist()
+def change_words(
+    words: list[Word], ways: Sequence[str], rng: np.random.Generator, near: Neighbours
+) -> list[Word]:
+    """Return the words of a text after some changes; at least one of them, if there are any.
 
-
-def _swap(words: list[str], rng: np.random.Generator) -> list[str]:
-    """Exchange some words with the next one."""
-    words = list(words)
-    for place in chosen(words[1:], rng):
-        words[place], words[place + 1] = words[place + 1], words[place]
+    Args:
+        words: the words, in their order.
+        ways: some of `AUGMENTATIONS`, applied in this order.
+        rng: decides what changes.
+        near: the words that may replace a word, for ``synonym``.
+    """
+    changes: dict[str, Callable[[list[Word], list[int]], list[Word]]] = {
+        "swap": _swap,
+        "delete": _delete,
+        "case": _change_case,
+        "synonym": lambda some, chosen: _replace(some, chosen, rng, near),
+    }
+    for way in ways:
+        # The last word has no next one to be swapped with.
+        count = len(words) - 1 if way == "swap" else len(words)
+        chosen = np.flatnonzero(rng.random(max(0, count)) < _SHARE).tolist()
+        words = changes[way](list(words), chosen)
     return words
 
 
-def _delete(words: list[str], rng: np.random.Generator) -> list[str]:
-    gone = set(chosen(words, rng))
-    return [word for place, word in enumerate(words) if place not in gone] or words[:1]
+def joined(words: Sequence[Word]) -> tuple[str, npt.NDArray[np.int64]]:
+    """Return words as a text, and the code points ``[words, 2]`` of each."""
+    pieces = [piece for word in words for piece in (word.gap, word.text)]
+    edges = np.cumsum([0, *map(len, pieces)], dtype=np.int64)[1:]
+    return "".join(pieces), edges.reshape(-1, 2)
 
 
-def change_case(words: list[str], rng: np.random.Generator) -> list[str]:
-    """Return words of which some are in capitals, or no longer in capitals."""
-    words = list(words)
-    for place in chosen(words, rng):
-        words[place] = words[place].lower() if words[place].isupper() else words[place].upper()
+def _swap(words: list[Word], chosen: list[int]) -> list[Word]:
+    """Exchange some words with the next one; the characters between words stay."""
+    for place in chosen:
+        one, other = words[place : place + 2]
+        if one.moves and other.moves:
+            words[place : place + 2] = [replace(other, gap=one.gap), replace(one, gap=other.gap)]
     return words
 
 
-def _replace(words: list[str], rng: np.random.Generator, near: Neighbours) -> list[str]:
-    words = list(words)
-    for place in chosen(words, rng):
-        choices = near.get(words[place].lower(), ())
+def _delete(words: list[Word], chosen: list[int]) -> list[Word]:
+    gone = set(chosen)
+    kept = [word for place, word in enumerate(words) if place not in gone or not word.moves]
+    return kept or words[:1]
+
+
+def _change_case(words: list[Word], chosen: list[int]) -> list[Word]:
+    """Put some words in capitals, or no longer in capitals."""
+    for place in chosen:
+        word = words[place]
+        text = word.text.lower() if word.text.isupper() else word.text.upper()
+        words[place] = replace(word, text=text) if word.cased else word
+    return words
+
+
+def _replace(
+    words: list[Word], chosen: list[int], rng: np.random.Generator, near: Neighbours
+) -> list[Word]:
+    for place in chosen:
+        word = words[place]
+        choices = near.get(word.text.lower(), ()) if word.moves else ()
         if choices:
-            words[place] = choices[int(rng.integers(len(choices)))]
+            words[place] = replace(word, text=choices[int(rng.integers(len(choices)))])
     return words
 
 

@@ -6,7 +6,7 @@ A label is text or a whole number; a row of a multi-label task has a list of the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,15 @@ class LabelledRows:
     def texts(self, name: str) -> list[str]:
         """Return a column as a list of texts."""
         return [str(each) for each in self.columns[name].to_pylist()]
+
+    def without_blanks(self, name: str) -> LabelledRows:
+        """Return the rows whose text in a column is not blank; raises BadInput if all are."""
+        kept = pa.array([bool(text.strip()) for text in self.texts(name)], pa.bool_())
+        if not pc.any(kept).as_py():
+            problem = f"has no {name} that is not blank"
+            raise BadInput(self.option, self.source, problem, "Give rows with texts")
+        columns = {each: column.filter(kept) for each, column in self.columns.items()}
+        return replace(self, columns=columns, labels=self.labels.filter(kept))
 
 
 @dataclass(frozen=True)

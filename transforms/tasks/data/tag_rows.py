@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class TagRows:
         words: the code points of each text's words, int64 ``[words, 2]``.
         tags: the tag of each word; every entity begins with ``B-``.
         repaired: ``I-`` tags that continued no entity, and became ``B-``.
+        lost: entities without a word, such as one of white space alone, which are left out.
     """
 
     option: str
@@ -45,19 +46,18 @@ class TagRows:
     words: list[Spans]
     tags: list[list[str]]
     repaired: int
+    lost: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, rows: npt.NDArray[np.int64]) -> TagRows:
         """Return some of the rows."""
-        return TagRows(
-            self.option,
-            self.source,
-            [self.texts[row] for row in rows],
-            [self.words[row] for row in rows],
-            [self.tags[row] for row in rows],
-            self.repaired,
+        return replace(
+            self,
+            texts=[self.texts[row] for row in rows],
+            words=[self.words[row] for row in rows],
+            tags=[self.tags[row] for row in rows],
         )
 
     def codes(self, classes: Classes) -> list[npt.NDArray[np.int64]]:
@@ -121,7 +121,7 @@ def read_tagged(
     """
     source = ", ".join(map(str, files))
     made = TagRows(option, source, [], [], [], 0)
-    repaired = 0
+    repaired = lost = 0
     for path in files:
         if spans is None:
             table = read_columns(path, option, {tokens: "texts", tags: "texts"})
@@ -129,20 +129,21 @@ def read_tagged(
         else:
             table = read_columns(path, option, {text: "text", spans: "spans"})
             pairs = _tagged_texts(table[text].to_pylist(), table[spans].to_pylist(), option, path)
-        for one, words, given in pairs:
+        for one, words, given, blank in pairs:
             sound = repair(given)
+            lost += blank
             repaired += sum(a != b for a, b in zip(given, sound, strict=True))
             made.texts.append(one)
             made.words.append(words)
             made.tags.append(sound)
     if not made.texts:
         raise BadInput(option, source, "has no rows", "Give a file with tagged rows")
-    return TagRows(option, source, made.texts, made.words, made.tags, repaired)
+    return TagRows(option, source, made.texts, made.words, made.tags, repaired, lost)
 
 
 def _tagged_words(
     tokens: Sequence[Any], tags: Sequence[Any], option: str, path: Path
-) -> Iterator[tuple[str, Spans, list[str]]]:
+) -> Iterator[tuple[str, Spans, list[str], int]]:
     for row, (words, given) in enumerate(zip(tokens, tags, strict=True)):
         if words is None or given is None or None in words or None in given:
             raise BadInput(
@@ -155,12 +156,12 @@ def _tagged_words(
             if not TAG.fullmatch(tag):
                 problem = f"row {row} has the tag {tag[:80]!r}, which is not O, B-TYPE or I-TYPE"
                 raise BadInput(option, str(path), problem, "Write the tags as BIO")
-        yield *join_words(words), list(given)
+        yield *join_words(words), list(given), 0
 
 
 def _tagged_texts(
     texts: Sequence[Any], spans: Sequence[Any], option: str, path: Path
-) -> Iterator[tuple[str, Spans, list[str]]]:
+) -> Iterator[tuple[str, Spans, list[str], int]]:
     for row, (text, given) in enumerate(zip(texts, spans, strict=True)):
         if text is None:
             raise BadInput(option, str(path), f"row {row} has no text", "Fill it in or remove it")
@@ -180,4 +181,5 @@ def _tagged_texts(
                 problem = f"row {row} has entities that overlap at {other.start}"
                 raise BadInput(option, str(path), problem, "Keep one of them")
         words = find_words(text, [edge for span in found for edge in (span.start, span.end)])
-        yield text, words, tag_words(words, found)
+        blank = sum(not text[span.start : span.end].strip() for span in found)
+        yield text, words, tag_words(words, found), blank

@@ -91,8 +91,8 @@ def entity_metrics(
     bounds = resampled(averages, len(flat), resamples, seed)
     bins: tuple[Bin, ...] = ()
     if any(map(len, scores)):
-        right_ones = [each in set(row) for row, some in zip(known, predicted, strict=True)
-                      for each in some]  # fmt: skip
+        rows = zip(map(set, known), predicted, strict=True)
+        right_ones = [each in right for right, some in rows for each in some]
         bins = calibration_bins(np.concatenate([*map(np.asarray, scores)]), np.array(right_ones))
         values["calibration_error"] = calibration_error(bins)
     by_type = {

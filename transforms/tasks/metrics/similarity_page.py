@@ -10,9 +10,10 @@ from markupsafe import Markup
 from transforms.evaluation import svg
 from transforms.evaluation.report_charts import Card
 from transforms.evaluation.report_page import shortened
+from transforms.tasks.metrics.correlations import ranks
 from transforms.tasks.metrics.resampling import Floats
 from transforms.tasks.metrics.task_page import WORST, Example, Page, Section
-from transforms.tasks.metrics.text_metrics import MeanMetrics, ranks
+from transforms.tasks.metrics.text_metrics import MeanMetrics
 from transforms.tasks.networks.similarity_training import ScoredPairs
 
 #: The most points of the chart, and the groups of known scores.

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.evaluation.significance import intervals
-from transforms.tasks.libraries import needing_tasks
 from transforms.tasks.metrics.answer_scores import score_answers
+from transforms.tasks.metrics.correlations import pearson, spearman
 from transforms.tasks.metrics.resampling import RESAMPLES, Floats, resampled
 
 
@@ -98,7 +98,7 @@ def similarity_metrics(
     right, found = np.asarray(known, np.float64), np.asarray(predicted, np.float64)
 
     def correlations(right: Floats, found: Floats) -> list[float]:
-        return [_pearson(right, found), _pearson(ranks(right), ranks(found))]
+        return [pearson(right, found), spearman(right, found)]
 
     def drawn_correlations(weights: Floats) -> list[float]:
         drawn = np.repeat(np.arange(len(right)), weights.astype(np.int64))
@@ -108,17 +108,3 @@ def similarity_metrics(
     bounds = resampled(drawn_correlations, len(right), resamples, seed)
     values = dict(zip(names, correlations(right, found), strict=True))
     return MeanMetrics(len(right), values, dict(zip(names, bounds, strict=True)))
-
-
-def ranks(values: Floats) -> Floats:
-    """Return the ranks of numbers from 1; equal ones share the mean of theirs."""
-    with needing_tasks():
-        from scipy.stats import rankdata
-    found: Floats = rankdata(values)
-    return found
-
-
-def _pearson(a: Floats, b: Floats) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / size if size else 0.0

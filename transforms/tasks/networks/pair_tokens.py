@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,17 @@ def frame_pairs(tokenizer: Any, model: str) -> None:
 
 
 @dataclass(frozen=True)
+class AnsweredWindows(Windows):
+    """Windows of training questions.
+
+    Attributes:
+        targets: the answers of each question, in tokens of its passage.
+    """
+
+    targets: Sequence[Sequence[Span]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class PairTokens:
     """The tokens of questions and of their passages.
 
@@ -88,7 +99,9 @@ class PairTokens:
             firsts += starts
         return self._windows(owners, firsts, max_tokens)
 
-    def draw(self, max_tokens: int, targets: Sequence[Sequence[Span]], seed: list[int]) -> Windows:
+    def draw(
+        self, max_tokens: int, targets: Sequence[Sequence[Span]], seed: list[int]
+    ) -> AnsweredWindows:
         """Return one window of each question, at a random place.
 
         Most have a target; the others teach the network to find nothing.
@@ -109,7 +122,10 @@ class PairTokens:
                 high = min(start, last)
                 low = min(max(0, end + 1 - room), high)
             firsts.append(int(rng.integers(low, high + 1)))
-        return self._windows(range(len(firsts)), firsts, max_tokens)
+        made = self._windows(range(len(firsts)), firsts, max_tokens)
+        return AnsweredWindows(
+            **{each.name: getattr(made, each.name) for each in fields(made)}, targets=targets
+        )
 
     def _room(self, row: int, max_tokens: int) -> int:
         question = min(len(self.questions[row]), question_room(max_tokens))

@@ -15,7 +15,7 @@ from transforms.tasks.data.labels import Classes
 from transforms.tasks.metrics.answer_scores import choose_threshold, score_answers
 from transforms.tasks.networks.batches import WindowBatch
 from transforms.tasks.networks.head_network import HeadNetwork
-from transforms.tasks.networks.pair_tokens import PairTokens, Span
+from transforms.tasks.networks.pair_tokens import AnsweredWindows, PairTokens
 from transforms.tasks.networks.windows import Int64
 
 #: What a reader scores of each token.
@@ -29,17 +29,12 @@ class ReaderObjective:
     at one of its ends. Where a window has no answer, its first token is the answer.
     """
 
-    def __init__(self, network: HeadNetwork, targets: Sequence[Sequence[Span]]) -> None:
-        """Combine a network with the answers of the training questions.
-
-        Args:
-            network: the network to train.
-            targets: the answers of each question, in tokens of its passage.
-        """
-        self.network, self.targets = network, targets
+    def __init__(self, network: HeadNetwork) -> None:
+        """Take the network to train."""
+        self.network = network
 
     def loss(self, batch: WindowBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        """Return the mean loss of a batch's windows, and no parts to report."""
+        """Return the mean loss of a batch's `AnsweredWindows`, and no parts to report."""
         logits = self.network.logits(batch)
         known, allowed = (torch.from_numpy(each) for each in self._masks(batch))
         known, allowed = known.to(logits.device), allowed.to(logits.device)
@@ -50,6 +45,7 @@ class ReaderObjective:
     def _masks(self, batch: WindowBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Return which starts and ends are right, and which tokens may be any."""
         windows = batch.windows
+        assert isinstance(windows, AnsweredWindows)
         lengths, seconds = windows.lengths[batch.rows], _seconds(batch)
         places = np.arange(lengths.max())
         allowed = (places >= seconds[:, None]) & (places < lengths[:, None] - 1)
@@ -57,7 +53,7 @@ class ReaderObjective:
         known = np.zeros((*allowed.shape, 2), np.bool_)
         for row, (window, second) in enumerate(zip(batch.rows, seconds, strict=True)):
             shift = second - windows.firsts[window]
-            for start, end in self.targets[windows.texts[window]]:
+            for start, end in windows.targets[windows.texts[window]]:
                 if start + shift >= second and end + shift < lengths[row] - 1:
                     known[row, start + shift, 0] = known[row, end + shift, 1] = True
             if not known[row].any():

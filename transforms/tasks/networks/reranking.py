@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -37,9 +38,13 @@ class TokenCache:
     def ids(self, texts: Sequence[str]) -> list[Int32]:
         """Return the ids of each text."""
         new = list(dict.fromkeys(text for text in texts if text not in self._known))
-        for text, each in zip(new, encodings(self._backend, new), strict=True):
-            self._known[text] = np.asarray(each.ids[: self._most], np.int32)
+        self._known |= zip(new, self.once(new), strict=True)
         return [self._known[text] for text in texts]
+
+    def once(self, texts: Sequence[str]) -> list[Int32]:
+        """Return the ids of each text, which are not kept: it won't be asked for again."""
+        found = encodings(self._backend, texts)
+        return [np.asarray(each.ids[: self._most], np.int32) for each in found]
 
 
 class PairScorer:
@@ -101,32 +106,44 @@ class PairScorer:
         return joined
 
 
+@dataclass(frozen=True)
+class GroupBatch:
+    """A batch of groups, and what scores the pairs of their pass."""
+
+    groups: list[Group]
+    scorer: PairScorer
+
+
 class GroupBatches:
     """All batches of groups; they depend on the seed alone."""
 
     def __init__(
-        self, groups: Callable[[int], list[Group]], scorer: PairScorer, batch_tokens: int
+        self,
+        groups: Callable[[int], list[Group]],
+        scorer: Callable[[int, list[Group]], PairScorer],
+        batch_tokens: int,
     ) -> None:
         """Prepare batches.
 
         Args:
             groups: returns the groups of the pass with a number; equal for equal numbers.
-            scorer: knows the lengths of pairs.
+            scorer: returns what scores the groups of the pass with a number.
             batch_tokens: tokens of a batch; a longer group is a batch of its own.
         """
         self.groups, self.scorer, self.batch_tokens = groups, scorer, batch_tokens
 
-    def epoch(self, number: int) -> list[list[Group]]:
+    def epoch(self, number: int) -> list[GroupBatch]:
         """Return the batches of one pass over all questions."""
         groups = self.groups(number)
-        lengths = self.scorer.lengths(flat(groups))
+        scorer = self.scorer(number, groups)
+        lengths = scorer.lengths(flat(groups))
         ends = np.cumsum([len(group.texts) for group in groups])
         total = np.cumsum(lengths)[ends - 1]
         batch = (total - 1) // self.batch_tokens
         cuts = [0, *(np.flatnonzero(np.diff(batch)) + 1).tolist(), len(groups)]
-        return [groups[a:b] for a, b in pairwise(cuts)]
+        return [GroupBatch(groups[a:b], scorer) for a, b in pairwise(cuts)]
 
-    def batches(self, start: int) -> Iterator[list[Group]]:
+    def batches(self, start: int) -> Iterator[GroupBatch]:
         """Return batches without end, from the one numbered ``start`` on."""
         return batches_from(self.epoch, start)
 
@@ -141,20 +158,20 @@ def flat(groups: Sequence[Group]) -> Pairs:
 class RerankerObjective:
     """The loss and the validation of a reranker."""
 
-    def __init__(self, scorer: PairScorer, asked: PairScorer, candidates: Candidates) -> None:
-        """Combine the pairs of the training with those of the validation.
+    def __init__(self, asked: PairScorer, candidates: Candidates) -> None:
+        """Take what the validation needs.
 
         Args:
-            scorer: scores the training pairs.
             asked: scores the pairs of the validation.
             candidates: the questions of the validation.
         """
-        self.scorer, self.asked, self.candidates = scorer, asked, candidates
+        self.asked, self.candidates = asked, candidates
         self.mined = rank_metrics(candidates, candidates_order(candidates))
 
-    def loss(self, groups: Sequence[Group]) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, batch: GroupBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the mean cross entropy of the passage that answers, among those of its group."""
-        scores = self.scorer.scores(flat(groups))
+        groups = batch.groups
+        scores = batch.scorer.scores(flat(groups))
         sizes = [len(group.texts) for group in groups]
         table = scores.new_full((len(groups), max(sizes)), float("-inf"))
         table[torch.arange(max(sizes))[None] < torch.tensor(sizes)[:, None]] = scores

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from transforms.errors import BadInput
+from transforms.tasks.metrics.correlations import Floats, spearman
 from transforms.training.contrastive import embed_all
 from transforms.training.epochs import batches_from
 from transforms.training.hard_negatives import Int32
 from transforms.training.inputs import read_columns
 from transforms.training.student import Student
 
-Floats = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 #: Multiplies the differences of cosines, as in sentence-transformers.
 _SCALE = 20.0
@@ -34,6 +33,10 @@ class ScoredPairs:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def texts(self) -> list[str]:
+        """Return all first texts, then all second texts."""
+        return [*self.first, *self.second]
 
     def take(self, rows: Int64) -> ScoredPairs:
         """Return some of the pairs."""
@@ -92,37 +95,46 @@ def ranking_loss(cosines: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     return torch.cat([gaps.new_zeros(1), gaps[wrong]]).logsumexp(0)
 
 
-def spearman(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
-    """Return Spearman's correlation of two lists of numbers; 0 if one of them is constant."""
-    a, b = (_ranks(np.asarray(each)) for each in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / size if size else 0.0
+@dataclass(frozen=True)
+class PairBatch:
+    """A batch of pairs.
 
+    Attributes:
+        rows: the token ids of the pass: of all first texts, then of all second texts.
+        pairs: the numbers of the batch's pairs.
+    """
 
-def _ranks(values: npt.NDArray[Any]) -> Floats:
-    """Return the ranks of numbers; equal ones share the mean of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks: Floats = (ends - (counts - 1) / 2)[places]
-    return ranks
+    rows: Sequence[Int32]
+    pairs: Int64
 
 
 class PairBatches:
     """All batches of pairs, at random, of at most so many tokens; they depend on the seed alone."""
 
-    def __init__(self, lengths: Int64, batch_tokens: int, seed: int) -> None:
-        """Prepare batches of pairs with these numbers of tokens."""
-        self.lengths, self.batch_tokens, self.seed = lengths, batch_tokens, seed
+    def __init__(
+        self, rows: Callable[[int], Sequence[Int32]], batch_tokens: int, seed: int
+    ) -> None:
+        """Prepare batches.
 
-    def epoch(self, number: int) -> list[Int64]:
-        """Return the pairs of each batch of one pass over the data; a batch has two or more."""
-        order = np.random.default_rng([self.seed, number]).permutation(len(self.lengths))
-        batch = (np.cumsum(self.lengths[order]) - 1) // self.batch_tokens
+        Args:
+            rows: returns the token ids of the pass with a number: of all first texts, then of all
+                second texts.
+            batch_tokens: tokens of a batch.
+            seed: the seed of the order.
+        """
+        self.rows, self.batch_tokens, self.seed = rows, batch_tokens, seed
+
+    def epoch(self, number: int) -> list[PairBatch]:
+        """Return the batches of one pass over the data; a batch has two pairs or more."""
+        rows = self.rows(number)
+        lengths = np.asarray([len(row) for row in rows], np.int64).reshape(2, -1).sum(0)
+        order = np.random.default_rng([self.seed, number]).permutation(len(lengths))
+        batch = (np.cumsum(lengths[order]) - 1) // self.batch_tokens
         made = np.split(order, np.flatnonzero(np.diff(batch)) + 1)
-        return [rows for rows in made if len(rows) > 1] or [order]
+        kept = [pairs for pairs in made if len(pairs) > 1] or [order]
+        return [PairBatch(rows, pairs) for pairs in kept]
 
-    def batches(self, start: int) -> Iterator[Int64]:
+    def batches(self, start: int) -> Iterator[PairBatch]:
         """Return batches without end, from the one numbered ``start`` on."""
         return batches_from(self.epoch, start)
 
@@ -130,24 +142,21 @@ class PairBatches:
 class SimilarityObjective:
     """The loss and the validation of a similarity."""
 
-    def __init__(
-        self, student: Student, rows: Sequence[Int32], scores: Floats, batch_tokens: int
-    ) -> None:
+    def __init__(self, student: Student, scores: Floats, batch_tokens: int) -> None:
         """Combine a student with its pairs.
 
         Args:
             student: the network to train.
-            rows: the token ids of all first texts, then of all second texts.
             scores: the scores of the pairs.
             batch_tokens: tokens that the student encodes at once.
         """
-        self.student, self.rows, self.batch_tokens = student, rows, batch_tokens
+        self.student, self.batch_tokens = student, batch_tokens
         self.scores = torch.from_numpy(scores)
 
-    def loss(self, pairs: Int64) -> tuple[torch.Tensor, dict[str, float]]:
-        """Return the ranking loss of some pairs, and no parts to report."""
-        cosines = self._cosines(self.rows, pairs, len(self.scores))
-        return ranking_loss(cosines, self.scores[pairs].to(cosines.device)), {}
+    def loss(self, batch: PairBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the ranking loss of a batch, and no parts to report."""
+        cosines = self._cosines(batch.rows, batch.pairs, len(self.scores))
+        return ranking_loss(cosines, self.scores[batch.pairs].to(cosines.device)), {}
 
     def evaluate(self, rows: Sequence[Int32], scores: Floats) -> dict[str, float]:
         """Return Spearman's correlation of the cosines with the scores of validation pairs."""
