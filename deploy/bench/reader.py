@@ -18,13 +18,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from deploy.bench.resuming import continued
+from deploy.bench.targets import Target, finish
 from pipeline.training.finetune_read import finetune_read
 from pipeline.training.task_options import ReadOptions
 from transforms.models.options import DEFAULT_MODEL, ModelOptions, Placement
 from transforms.models.resolve import find_folder
 from transforms.search.reader import Reader
 from transforms.tasks.metrics.text_metrics import answer_metrics
-from transforms.training.checkpoints import CHECKPOINT
 from transforms.training.records import HISTORY
 
 #: The least F1 after the default minutes.
@@ -49,10 +50,9 @@ def train(data: Path, work: Path, model: str, minutes: float, changes: dict[str,
         held_out=0.01,
         patience=1_000,
         evaluate_every=1_000,
-        resume=(checkpoints / CHECKPOINT).exists(),
         **changes,
     )
-    finetune_read(options, lambda line: print(line, file=sys.stderr, flush=True))
+    finetune_read(continued(options), lambda line: print(line, file=sys.stderr, flush=True))
     return options.output
 
 
@@ -102,16 +102,14 @@ def main() -> int:
     for name, value in found["values"].items():
         low, high = found["intervals"][name]
         print(f"| {name} | {value:.4f} | {low:.4f} to {high:.4f} |")
-    if given.json is not None:
-        figures = {
-            "minutes": given.minutes,
-            "settings": changes,
-            **found,
-            "target": TARGET,
-            "curve": [json.loads(line) for line in lines],
-        }
-        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return int(found["values"]["f1"] < TARGET)
+    figures = {
+        "minutes": given.minutes,
+        "settings": changes,
+        **found,
+        "curve": [json.loads(line) for line in lines],
+    }
+    target = Target("SQuAD dev, F1", TARGET, found["values"]["f1"])
+    return finish(figures, [target], given.json)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from deploy.bench.resuming import continued
 from pipeline.ingest import embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.training.finetune_rerank import finetune_rerank
 from pipeline.training.rerank_options import RERANK_NEGATIVES, RerankOptions
+from pipeline.training.result import TrainingResult
 from transforms.evaluation.metrics import by_question
 from transforms.evaluation.questions import Question, load_questions
 from transforms.evaluation.significance import differences
@@ -30,7 +32,6 @@ from transforms.models.options import DEFAULT_MODEL, ModelOptions, Placement
 from transforms.models.resolve import find_folder
 from transforms.search.reranker import Reranker, rerank
 from transforms.search.store import Store
-from transforms.training.checkpoints import CHECKPOINT
 
 SHOWN = ("mrr@10", "success@1", "ndcg@10")
 DEPTH = 100
@@ -61,7 +62,6 @@ def training(given: argparse.Namespace) -> RerankOptions:
         held_out=given.held_out,
         evaluate_every=given.evaluate_every,
         patience=10**6,
-        resume=(work / CHECKPOINT).exists(),
     )
 
 
@@ -88,6 +88,10 @@ def measure(store: Store, asked: list[Question], model: Reranker, depth: int) ->
     }
 
 
+def _trained(options: RerankOptions) -> TrainingResult:
+    return finetune_rerank(continued(options), lambda line: print(line, flush=True))
+
+
 def main() -> None:
     """Train, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -110,7 +114,7 @@ def main() -> None:
     options = training(given)
     found: dict[str, Any] = {}
     if not options.output.exists():
-        found["training"] = asdict(finetune_rerank(options, lambda line: print(line, flush=True)))
+        found["training"] = asdict(_trained(options))
     corpus = given.data / "squad_dev"
     store = Store.open(embedded(corpus, given.work))
     every = load_questions(str(corpus / "questions.parquet"))

@@ -3,14 +3,13 @@
 `python -m deploy.bench.tagging --data FOLDER` takes the same weights, rows, tokens a batch, rate,
 schedule, optimizer (AdamW) and steps for both, for each of ``--corpora``, and measures the entities
 of the same test rows in the same way, with 95 % intervals by bootstrap over the rows. Tokens a
-second are those of `tasks_training`. ``--json FILE`` writes the figures. The Trainer needs the
-package accelerate.
+second are those of `tasks_training`. The exit code is 1 if a target is missed; ``--json FILE``
+writes the figures. The Trainer needs the package accelerate.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 
+from deploy.bench.targets import Target, finish
 from deploy.bench.tasks_training import dropouts, rows_of_step, run_trainer, train_albeam
 from pipeline.training.finetune_tag import finetune_tag
 from pipeline.training.task_options import TagOptions
@@ -33,6 +33,8 @@ from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
 from transforms.tasks.networks.tagging import place_words, word_classes
 from transforms.tasks.networks.windows import cut_windows
 
+#: The most that the entity F1 may be below that of transformers' Trainer.
+MOST_LOSS = 0.01
 CORPORA = ("wikigold", "ncbi_disease")
 #: The label of a token that has no loss.
 _IGNORED = -100
@@ -138,8 +140,8 @@ def compare(folder: Path, model: Path, given: argparse.Namespace, work: Path) ->
     return {**found, "difference": difference}
 
 
-def main() -> None:
-    """Run the comparisons, and print them."""
+def main() -> int:
+    """Run the comparisons, and print them; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("ALBEAM_DATA") or "../shared/data")
@@ -156,9 +158,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         for corpus in given.corpora:
             found["corpora"][corpus] = compare(given.data / corpus, model, given, Path(work))
-    if given.json is not None:
-        given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    targets = [
+        Target(f"{name}: entity F1 less that of transformers", -MOST_LOSS, each["difference"])
+        for name, each in found["corpora"].items()
+    ]
+    return finish(found, targets, given.json)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -9,7 +9,6 @@ exit code is 1 if a target is missed; ``--json FILE`` writes the figures. Run on
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -20,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from deploy.bench.targets import Target, finish
 from pipeline.ingest import embed
 from pipeline.ingest.options import EmbedOptions
 from pipeline.tasks import classify, evaluate_task, predict
@@ -147,17 +147,12 @@ def _pipeline_rate(model: str, texts: list[str]) -> float:
     return len(texts) / (time.perf_counter() - started)
 
 
-def misses(found: dict[str, Any]) -> list[str]:
-    """Return a line for each target that is missed; what was not measured is none."""
-    lines = [
-        f"{name} {found[name]:.4f}, below {least}"
-        for name, least in LEAST.items()
-        if name in found and found[name] < least
-    ]
-    return lines + [
-        f"{name} {found[name]:.4f}, above {most}"
-        for name, most in MOST.items()
-        if name in found and found[name] > most
+def targets_of(found: dict[str, Any]) -> list[Target]:
+    """Return the targets of what was measured."""
+    bounds = [(name, bound, True) for name, bound in LEAST.items()]
+    bounds += [(name, bound, False) for name, bound in MOST.items()]
+    return [
+        Target(name, bound, found[name], least) for name, bound, least in bounds if name in found
     ]
 
 
@@ -168,7 +163,7 @@ def main() -> int:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--texts", type=int, default=100_000, help="0 leaves out bulk prediction")
     parser.add_argument("--compared", type=int, default=5_000, help="texts for the pipeline")
-    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="albeam-") as folder:
         data, work = Path(options.data), Path(folder)
@@ -180,11 +175,7 @@ def main() -> int:
     for name, value in found.items():
         shown = ", ".join(f"{v:,.4f}" for v in np.atleast_1d(value))
         print(f"| {name} | {shown} |")
-    for line in misses(found):
-        print(f"missed: {line}")
-    if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=1))
-    return int(bool(misses(found)))
+    return finish(found, targets_of(found), options.json)
 
 
 if __name__ == "__main__":

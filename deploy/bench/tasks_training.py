@@ -3,14 +3,13 @@
 `python -m deploy.bench.tasks_training --data FOLDER` takes the same weights, rows, tokens a batch
 and settings for both, by turns, and classifies the same test rows. Tokens are those of the texts,
 without padding. Seconds are of processor time, since other processes may keep the processor busy,
-and leave out the evaluations. ``--json FILE`` writes the figures. The Trainer needs the package
-accelerate.
+and leave out the evaluations. The exit code is 1 if a target is missed; ``--json FILE`` writes the
+figures. The Trainer needs the package accelerate.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -22,6 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from deploy.bench.targets import Target, finish
 from pipeline.training.finetune_classify import finetune_classify
 from pipeline.training.task_options import ClassifyOptions, TaskOptions
 from pipeline.training.task_training import window_tokens
@@ -35,6 +35,10 @@ from transforms.tasks.networks.head_network import HeadNetwork, load_tokenizer
 from transforms.tasks.networks.windows import cut_windows
 from transforms.training.student import resolve_training_placement
 from transforms.training.trainer import Trainer
+
+#: The least ratio of the tokens a second, and the most that the accuracy may be below.
+LEAST_TIMES = 1.3
+MOST_LOSS = 0.01
 
 
 class Clock:
@@ -193,8 +197,8 @@ def _column(path: Path, name: str) -> list[str]:
     return [str(each) for each in pq.read_table(path, columns=[name])[name].to_pylist()]
 
 
-def main() -> None:
-    """Run the comparison, and print it."""
+def main() -> int:
+    """Run the comparison, and print it; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("ALBEAM_DATA") or "../shared/data")
@@ -235,9 +239,13 @@ def main() -> None:
     ratio = found["albeam"]["tokens_per_second"] / found["transformers"]["tokens_per_second"]
     found["times_transformers"] = ratio
     print(f"albeam trains {ratio:.2f} times as many tokens a second")
-    if given.json is not None:
-        given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    gain = found["albeam"]["accuracy"] - found["transformers"]["accuracy"]
+    targets = [
+        Target("tokens a second, times those of transformers' Trainer", LEAST_TIMES, ratio),
+        Target("accuracy less that of transformers' Trainer", -MOST_LOSS, gain),
+    ]
+    return finish(found, targets, given.json)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
