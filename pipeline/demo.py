@@ -4,6 +4,7 @@ import ast
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +121,24 @@ def run(model: ModelOptions, corpus: str, store: str, limit: int | None, as_json
     say(f'Ask your own question: albeam {command} {store} "How do I read a CSV file?"')
 
 
-def write_corpus(folder: Path, limit: int | None = None) -> int:
+def write_corpus(folder: Path, limit: int | None = None, library: Path | None = None) -> int:
     """Write the docstrings of the standard library as Parquet files, and return their number.
+
+    Args:
+        folder: where the files are written.
+        limit: only the first documents, by name; None for all.
+        library: the folder of the library; None for this Python's.
 
     Raises:
         BadInput: this Python has no sources of its library.
     """
-    root = Path(sysconfig.get_path("stdlib"))
-    documents = {item.name: item for item in standard_library(root)}
+    root = library or Path(sysconfig.get_path("stdlib"))
+    documents: dict[str, Documented] = {}
+    # The names of a package follow those of the packages before it, so that few need no more.
+    for _, package in groupby(standard_library(root), lambda item: item.name.partition(".")[0]):
+        documents |= {item.name: item for item in package}
+        if limit is not None and len(documents) >= limit:
+            break
     items = [documents[name] for name in sorted(documents)][:limit]
     if not items:
         raise BadInput(

@@ -35,18 +35,26 @@ async def until(reached: object) -> None:
     raise AssertionError("it was not reached")
 
 
+async def waiting(
+    rules: BatchRules[str], first: str, names: Sequence[str]
+) -> tuple[Work, Batcher[str, str], list[asyncio.Task[str]]]:
+    """Let a thread work on an item, and others wait for it; return the tasks of all."""
+    work = Work()
+    work.may_go_on.clear()
+    batcher = Batcher("test", work, rules)
+    tasks = [asyncio.create_task(batcher.run(first))]
+    await until(lambda: work.batches)
+    tasks += [asyncio.create_task(batcher.run(name)) for name in names]
+    await asyncio.sleep(0)
+    return work, batcher, tasks
+
+
 def test_items_that_come_while_a_thread_works_go_together() -> None:
     async def run() -> None:
-        work = Work()
-        work.may_go_on.clear()
-        batcher = Batcher("test", work, BatchRules(most=3))
-        first = asyncio.create_task(batcher.run("a"))
-        await until(lambda: work.batches)
-        others = [asyncio.create_task(batcher.run(name)) for name in "bcdef"]
-        await asyncio.sleep(0)
+        work, batcher, tasks = await waiting(BatchRules(most=3), "a", "bcdef")
         assert len(batcher) == 5
         work.may_go_on.set()
-        assert await asyncio.gather(first, *others) == list("ABCDEF")
+        assert await asyncio.gather(*tasks) == list("ABCDEF")
         assert work.batches == [["a"], ["b", "c", "d"], ["e", "f"]]
 
     asyncio.run(run())
@@ -54,17 +62,10 @@ def test_items_that_come_while_a_thread_works_go_together() -> None:
 
 def test_a_batch_is_bounded_by_the_sizes_of_its_items_and_has_one_key() -> None:
     async def run() -> None:
-        work = Work()
-        work.may_go_on.clear()
         rules = BatchRules[str](most=4, size=len, key=lambda item: item[0])
-        batcher = Batcher("test", work, rules)
-        first = asyncio.create_task(batcher.run("start"))
-        await until(lambda: work.batches)
-        names = ["aa", "ab", "ac", "b", "abcdef"]
-        others = [asyncio.create_task(batcher.run(name)) for name in names]
-        await asyncio.sleep(0)
+        work, _, tasks = await waiting(rules, "start", ["aa", "ab", "ac", "b", "abcdef"])
         work.may_go_on.set()
-        await asyncio.gather(first, *others)
+        await asyncio.gather(*tasks)
         assert work.batches[1:] == [["aa", "ab"], ["ac"], ["b"], ["abcdef"]]
 
     asyncio.run(run())
@@ -92,16 +93,10 @@ def test_an_item_waits_for_others_only_if_some_may_come() -> None:
 
 def test_one_item_at_fault_does_not_fail_the_others() -> None:
     async def run() -> None:
-        work = Work()
-        work.may_go_on.clear()
-        batcher = Batcher("test", work, BatchRules(most=10))
-        first = asyncio.create_task(batcher.run("a"))
-        await until(lambda: work.batches)
         names = ["b", "bad", "c"]
-        others = [asyncio.create_task(batcher.run(name)) for name in names]
-        await asyncio.sleep(0)
+        work, _, tasks = await waiting(BatchRules(most=10), "a", names)
         work.may_go_on.set()
-        found = await asyncio.gather(first, *others, return_exceptions=True)
+        found = await asyncio.gather(*tasks, return_exceptions=True)
         assert [str(each) for each in found] == ["A", "B", "bad", "C"]
         assert work.batches == [["a"], names, ["b"], ["bad"], ["c"]]
 
@@ -110,13 +105,7 @@ def test_one_item_at_fault_does_not_fail_the_others() -> None:
 
 def test_what_nobody_waits_for_any_more_is_not_done() -> None:
     async def run() -> None:
-        work = Work()
-        work.may_go_on.clear()
-        batcher = Batcher("test", work, BatchRules(most=10))
-        first = asyncio.create_task(batcher.run("a"))
-        await until(lambda: work.batches)
-        gone, stays = (asyncio.create_task(batcher.run(name)) for name in ("gone", "stays"))
-        await asyncio.sleep(0)
+        work, _, (first, gone, stays) = await waiting(BatchRules(most=10), "a", ["gone", "stays"])
         gone.cancel()
         await asyncio.sleep(0)
         work.may_go_on.set()
