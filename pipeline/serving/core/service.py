@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -85,8 +85,10 @@ class Service:
     def open(cls, options: ServeOptions, observer: Observer | None = None) -> "Service":
         """Open the stores and load the models that are named; raises AlbeamError."""
         placement = options.placement
-        given = {"device": placement.device, "dtype": placement.dtype, "model": options.model}
-        opened = partial(Store.open, **given)
+        device, dtype = placement.device, placement.dtype
+        opened: Callable[..., Store] = partial(
+            Store.open, device=device, dtype=dtype, model=options.model
+        )
         if options.workers > 1 and options.follow is not None:
             # A process that takes the place of a dead one serves what the others serve.
             opened = partial(open_sound, opened=opened)
