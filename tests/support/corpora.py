@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from pipeline.demo import QUESTIONS, write_corpus
 from pipeline.ingest.embed import run as embed
 from tests.support.options import embed_options
-from transforms.models.options import DEFAULT_MODEL, ModelOptions
+from transforms.models.options import DEFAULT_MODEL
 
 _DOCUMENTS = 700
 
@@ -22,6 +22,5 @@ def small_demo(folder: Path) -> Path:
     kept = [row for row, name in enumerate(ids) if row % step == 0 or name in wanted]
     (folder / "corpus").mkdir()
     pq.write_table(table.take(kept), folder / "corpus" / "some.parquet")
-    model = ModelOptions(DEFAULT_MODEL)
-    embed(embed_options(folder / "store", "", folder / "corpus", model=model))
+    embed(embed_options(folder / "store", DEFAULT_MODEL, folder / "corpus"))
     return folder / "store"

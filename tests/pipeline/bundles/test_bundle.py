@@ -176,7 +176,7 @@ def test_what_can_not_be_bundled(store: Path, tmp_path: Path, capsys: Any) -> No
     (tmp_path / "full" / "file").touch()
     new, full = str(tmp_path / "new"), str(tmp_path / "full")
     for words, told in (
-        ((str(tmp_path / "none"), "--output", new), "--"),
+        ((str(tmp_path / "none"), "--output", new), "is not a store"),
         ((str(store), "--output", full), "exists"),
         ((str(store), "--output", new, "--most-passages", "5"), "--most-passages"),
         ((str(store), "--output", new, "--web", "--most-passages", "5"), "browser"),
@@ -184,12 +184,11 @@ def test_what_can_not_be_bundled(store: Path, tmp_path: Path, capsys: Any) -> No
         ((str(store), "--output", new, "--model", str(tmp_path)), "model"),
         ((str(store), "--output", new, "--snapshot", "99"), "99"),
     ):
-        with_exit = None
         try:
             code = main(["bundle", *words])
         except SystemExit as error:
-            code = with_exit = error.code
-        assert code == 2, (words, with_exit)
+            code = error.code
+        assert code == 2, words
         assert told in capsys.readouterr().err
         assert not (tmp_path / "new").exists()
 
