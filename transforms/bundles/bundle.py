@@ -86,6 +86,7 @@ def write_bundle(
         modes = ("hybrid", "dense", "lexical") if language else ("dense",)
         about = {
             "version": BUNDLE_VERSION,
+            "id": f"{snapshot.commit[:16]}-{kind}",
             "snapshot": snapshot.number,
             "documents": snapshot.documents,
             "passages": snapshot.passages,

@@ -129,7 +129,9 @@ def test_hits_are_those_of_albeam_search(
                 assert abs(hit["score"] - last) < error
                 continue
             assert abs(hit["score"] - other.score) < error
-            assert (hit["text"], hit["metadata"]) == (other.text, other.metadata)
+            # So may two passages of a document.
+            if hit["passage"] == other.passage or mode == "lexical":
+                assert (hit["text"], hit["metadata"]) == (other.text, other.metadata)
         assert ids[0] == theirs[0].document_id
         assert len(set(ids) & set(expected)) >= (len(ids) if mode == "lexical" else len(ids) - 1)
 
@@ -183,7 +185,9 @@ def test_a_file_that_is_missing_is_told(site: Path, browser: Browser, address: s
     held = site / "held.bin"
     held.rename(site / "away.bin")
     try:
+        browser.call("Network.setCacheDisabled", cacheDisabled=True)
         browser.open(address, 1440)
         wait_for(browser, "document.getElementById('status').textContent.includes('held.bin')")
     finally:
+        browser.call("Network.setCacheDisabled", cacheDisabled=False)
         (site / "away.bin").rename(held)

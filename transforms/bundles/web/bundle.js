@@ -13,8 +13,13 @@ const KINDS = {
 };
 const LONGEST_QUESTION = 8_192;
 
+/** What tells the files of this bundle from those of an earlier one, which a browser may keep. */
+let id = "";
+
 async function get(name, what) {
-  const answer = await fetch(new URL(name, import.meta.url));
+  const address = new URL(name, import.meta.url);
+  if (id) address.search = id;
+  const answer = await fetch(address, { cache: id ? "default" : "no-cache" });
   if (!answer.ok) throw new Error(`${name}: status ${answer.status}`);
   return answer[what]();
 }
@@ -25,6 +30,7 @@ export class Bundle {
     const bundle = new Bundle();
     tell("the vectors");
     bundle.about = await get("bundle.json", "json");
+    id = bundle.about.id;
     bundle.arrays = {};
     await Promise.all(Object.entries(bundle.about.arrays).map(async ([name, { file, dtype }]) => {
       const array = new KINDS[dtype](await get(file, "arrayBuffer"));
