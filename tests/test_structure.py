@@ -36,7 +36,7 @@ TRANSFORMS: dict[str, set[str]] = {
         *("catalog", "encoder", "evaluation", "ingest", "models", "runtime", "storage"),
         *("training", "transactions"),
     },
-    "compression": {"training", "encoder", "models"},
+    "compression": {"training", "encoder", "models", "runtime"},
     "bundles": {
         *("search", "index", "catalog", "compression", "encoder", "storage", "models", "runtime"),
     },

@@ -81,7 +81,10 @@ def _serve_many(options: ServeOptions, listening: socket.socket, address: str) -
         config.timeout_worker_healthcheck = _LONGEST_START
         tell(f"serving at {address} in {options.workers} processes")
         processes = Multiprocess(config, [listening])
-        processes.run()
+        try:
+            processes.run()
+        finally:
+            del os.environ[SHARED]
         if any(each.exitcode == STARTUP_FAILURE for each in processes.processes):
             problem = "could not be started: the log says why"
             raise BadInput("workers", options.workers, problem, "Repair it, and start again")

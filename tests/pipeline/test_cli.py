@@ -53,7 +53,7 @@ def test_search_prints_an_array_with_the_documented_keys(
     ]  # fmt: skip
     assert hits[0]["document_id"] == f"doc-{texts.index(text):05d}"
     assert (hits[0]["text"], hits[0]["start"], hits[0]["end"]) == (text, 0, len(text))
-    assert hits[0]["score"] == pytest.approx(1, abs=1e-3)
+    assert hits[0]["dense"] == pytest.approx(1, abs=1e-3)
     assert hits[0]["metadata"]["tags"][0].startswith("t")
     assert main(["search", str(store), text]) == 0
     assert hits[0]["document_id"] in capsys.readouterr().out

@@ -11,6 +11,7 @@ import torch
 from pipeline.bench.corpora import framed_ids
 from pipeline.bench.systems.system import Setup, System, Vectors, fastest_batch_size
 from transforms.models.tokenizer import load_tokenizer
+from transforms.runtime.devices import best_dtype
 
 Int64 = npt.NDArray[np.int64]
 Embed = Callable[[Int64, Int64], Vectors]
@@ -101,6 +102,14 @@ class OpenVino(Converted):
     name = "openvino-bf16"
     dtype = "bfloat16"
     packages = ("openvino",)
+
+    def lacking(self) -> str | None:
+        """Add to the missing packages that the CPU has no units for bfloat16."""
+        missing = super().lacking()
+        if missing is None and best_dtype("cpu") != "bfloat16":
+            # OpenVINO takes the precision and then fails at the first texts.
+            return "this CPU has no units for bfloat16"
+        return missing
 
     def convert(self, network: PooledNetwork, streams: int) -> Embed:
         """Compile the network."""

@@ -59,7 +59,7 @@ def test_an_answer_stands_in_its_document(
     assert {each["document_id"] for each in found["others"]} <= {h["document_id"] for h in hits}
     scores = [answer["score"], *(each["score"] for each in found["others"])]
     assert scores == sorted(scores, reverse=True)
-    assert main(["ask", str(embedded_store), "river stone", *given]) == 0
+    assert main(["ask", str(embedded_store), "river stone", "-k", "4", *given]) == 0
     assert capsys.readouterr().out.startswith(answer["text"])
 
 

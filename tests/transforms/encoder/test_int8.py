@@ -113,11 +113,9 @@ def test_rounded_weights_are_near_and_their_pairs_fit_in_16_bits(
         assert int((sign * pairs).clamp(min=0).sum(-1).max()) <= 128
     wide, wide_scales = round_weights(weight, in_pairs=False)
     assert int(wide.abs().max()) == 127
-    least = (weight - wide * wide_scales[:, None]).square().sum(1)
     error = (weight - rounded * scales[:, None]).square().sum(1)
     # With the bound 64 no pair is too large: at most twice the step.
     assert bool((error <= width * (scales.new_tensor(127 / 64) * wide_scales).square() / 4).all())
-    assert bool((error >= least * 0.5).all())
 
 
 @needs_int8

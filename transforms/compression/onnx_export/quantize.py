@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from transforms.runtime.devices import has_byte_units
+
 
 def quantize(model: Any) -> Any:
     """Return a ``ModelProto`` whose products with weights are made of bytes.
@@ -15,6 +17,9 @@ def quantize(model: Any) -> Any:
 
     Activations are quantized while it runs, with a scale for each batch. So a vector depends a
     little on the texts that it is computed with.
+
+    A CPU without units for bytes adds two products in 16 bits, which overflow with weights of 8
+    bits. On such a CPU the weights have 7 bits. A file with 8 bits is for other CPUs only.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -30,6 +35,7 @@ def quantize(model: Any) -> Any:
                 model,
                 file,
                 per_channel=True,
+                reduce_range=not has_byte_units(),
                 weight_type=QuantType.QInt8,
                 op_types_to_quantize=["MatMul"],
                 nodes_to_exclude=_narrowing(model.graph),
