@@ -1,10 +1,10 @@
-"""Make an ALBERT whose layers share no weights from the lower layers of a BERT.
+"""Make an ALBERT whose layers share no weights from some of the layers of a BERT.
 
-`python -m deploy.model.own_layers --bert FOLDER --texts T.parquet… --layers 4 --output MODEL` keeps
-the attention of each layer as it is, so that a short training is enough for tasks that compare two
-texts. What makes the BERT large is cut: the word pieces that the texts seldom have, the rank of the
-embeddings, and the inner units that are seldom active. The result is a folder that `albeam
-finetune`, transformers and sentence-transformers load.
+`python -m deploy.model.own_layers --bert FOLDER --texts T.parquet… --layers 0,1,2,3 --output MODEL`
+keeps the attention of each layer as it is, so that a short training is enough for tasks that
+compare two texts. What makes the BERT large is cut: the word pieces that the texts seldom have, the
+rank of the embeddings, and the inner units that are seldom active. The result is a folder that
+`albeam finetune`, `albeam distill`, transformers and sentence-transformers load.
 """
 
 from __future__ import annotations
@@ -201,10 +201,10 @@ def own_layers(bert: Any, shape: StudentShape, kept: Int64, counts: Int64) -> An
     return albert.eval()
 
 
-def copy_layer(bert: Any, albert: Any, layer: int, units: Int64) -> None:
-    """Copy a layer of a BERT with some of its inner units into an ALBERT, in place."""
-    source = bert.encoder.layer[layer].state_dict()
-    target = albert.encoder.albert_layer_groups[layer].albert_layers[0]
+def copy_layer(bert: Any, albert: Any, layers: tuple[int, int], units: Int64) -> None:
+    """Copy a layer of a BERT with some of its inner units to a layer of an ALBERT, in place."""
+    source = bert.encoder.layer[layers[0]].state_dict()
+    target = albert.encoder.albert_layer_groups[layers[1]].albert_layers[0]
     copied = {
         f"{own}.{kind}": source[f"{name}.{kind}"]
         for name, own in LAYER_NAMES.items()
@@ -217,9 +217,22 @@ def copy_layer(bert: Any, albert: Any, layer: int, units: Int64) -> None:
 
 
 def make(
-    folder: Path, texts: Sequence[str], shape: StudentShape, steps: int, output: Path
+    folder: Path,
+    texts: Sequence[str],
+    shape: StudentShape,
+    taken: Sequence[int],
+    steps: int,
+    output: Path,
 ) -> float:
-    """Write the ALBERT of a shape that starts from a BERT's folder; return the `fit_embeddings`.
+    """Write an ALBERT that starts from a BERT's folder; return what `fit_embeddings` returns.
+
+    Args:
+        folder: the BERT's folder.
+        texts: they rank the pieces and the inner units.
+        shape: the sizes of the ALBERT.
+        taken: the BERT's layer for each of the ALBERT's, from 0.
+        steps: those of `fit_embeddings`.
+        output: the folder to write.
 
     Raises:
         BadInput: the folder holds no BERT of word pieces that has such layers.
@@ -228,9 +241,10 @@ def make(
     with refusing(str(folder), "can't be loaded", "Restore the model's files"):
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         bert = BertModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
-    if shape.layers > (depth := bert.config.num_hidden_layers):
-        problem = f"must be at most {depth}, the layers of {folder}"
-        raise BadInput("layers", shape.layers, problem, f"Give {depth} or less")
+    depth = bert.config.num_hidden_layers
+    if len(taken) != shape.layers or not all(0 <= layer < depth for layer in taken):
+        problem = f"must be {shape.layers} numbers from 0 to {depth - 1}, the layers of {folder}"
+        raise BadInput("layers", ",".join(map(str, taken)), problem, "Give such layers")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     counts = count_pieces(tokenizer, texts)
@@ -242,8 +256,8 @@ def make(
     albert = own_layers(bert, shape, kept, counts)
     some = texts[:: max(1, len(texts) // _SAMPLE)][:_SAMPLE]
     ids = [torch.from_numpy(kept[each.ids[:_LONGEST]]) for each in smaller.encode_batch(some)]
-    for layer in range(shape.layers):
-        copy_layer(bert, albert, layer, active_units(bert, ids, layer, shape.intermediate))
+    for layers in zip(taken, range(shape.layers), strict=True):
+        copy_layer(bert, albert, layers, active_units(bert, ids, layers[0], shape.intermediate))
     share = fit_embeddings(albert, bert, kept, counts, steps)
     special = {name.strip("[]").lower() + "_token": name for name in SAME_AS.values()}
     fast = PreTrainedTokenizerFast(tokenizer_object=smaller, **special)
@@ -258,7 +272,7 @@ def main() -> None:
     parser.add_argument("--bert", type=Path, required=True, help="folder of a BERT")
     parser.add_argument("--texts", type=Path, nargs="+", required=True, help="column text")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--layers", default="0,1,2,3", help="those to take, from 0")
     parser.add_argument("--intermediate", type=int, default=768)
     parser.add_argument("--vocab-size", type=int, default=12_000)
     parser.add_argument("--positions", type=int, default=384)
@@ -266,17 +280,18 @@ def main() -> None:
     given = parser.parse_args()
     tables = [pq.read_table(path, columns=["text"]) for path in given.texts]
     texts: list[str] = pa.concat_tables(tables)["text"].to_pylist()
+    taken = [int(layer) for layer in given.layers.split(",")]
     hidden = json.loads((given.bert / "config.json").read_text(encoding="utf-8"))
     shape = StudentShape(
         vocab_size=given.vocab_size,
-        layers=given.layers,
-        groups=given.layers,
+        layers=len(taken),
+        groups=len(taken),
         hidden=hidden["hidden_size"],
         heads=hidden["num_attention_heads"],
         intermediate=given.intermediate,
         positions=given.positions,
     )
-    share = make(given.bert, texts, shape, given.steps, given.output)
+    share = make(given.bert, texts, shape, taken, given.steps, given.output)
     print(f"{given.output}: the embeddings leave {share:.3f} of the variance unexplained")
 
 

@@ -13,7 +13,7 @@ mkdir -p "$WORK"
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=268435456
 
 if [ ! -e "$WORK/start/modules.json" ]; then
-    $PYTHON -m deploy.model.own_layers --bert "$TEACHER" --layers 4 --output "$WORK/start" --texts \
+    $PYTHON -m deploy.model.own_layers --bert "$TEACHER" --layers 0,1,2,3 --output "$WORK/start" --texts \
         "$DATA/squad_train/passages.parquet" "$DATA/text/paragraphs.parquet" "$DATA/text/questions.parquet"
 fi
 if [ ! -e "$WORK/questions.parquet" ]; then

@@ -7,7 +7,8 @@ Debian. Equal sources and seeds give equal files.
 
 DATA has these files: squad_train and medquad, each with passages.parquet (id, text) and
 questions.parquet (question, relevant); text, with paragraphs.parquet (id, text, source) and
-questions.parquet (text); stsb/train.parquet (sentence1, sentence2).
+questions.parquet (text); stsb/train.parquet (sentence1, sentence2). It may have broad, with
+texts.parquet (text, source) and pairs_questions.parquet (question, kind).
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from transforms.storage.output_files import writing
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9\"'(])")
 DOCSTRING_PACKAGES = ("sklearn", "scipy", "numpy", "pandas", "networkx", "sympy", "torch")
 SHORT, LONG = 95, 185  # words: about 128 and 256 tokens
+#: The most words of one of the broad sources, and kinds of its questions that are single words.
+_WORDS_OF_A_SOURCE = 150_000
+_WORDS_ALONE = ("dictionary", "glossary")
 
 
 def sentences(text: str) -> list[str]:
@@ -76,6 +80,31 @@ def passages(
 def column(path: Path, name: str) -> list[str]:
     """Read one text column of a Parquet file."""
     return [text for text in pq.read_table(path, columns=[name])[name].to_pylist() if text]
+
+
+def by_turns(rows: Iterable[tuple[str, str]], words: int) -> Iterator[str]:
+    """Yield texts of (source, text) rows, at most some words of each source."""
+    taken: dict[str, int] = {}
+    for source, text in rows:
+        taken[source] = taken.get(source, 0) + text.count(" ") + 1
+        if taken[source] <= words:
+            yield text
+
+
+def broad(folder: Path, dice: random.Random) -> dict[str, Iterator[str]]:
+    """Return the texts and the questions of many fields by name; none without such a folder."""
+    if not folder.is_dir():
+        return {}
+    table = pq.read_table(folder / "texts.parquet", columns=["source", "text"])
+    rows = list(zip(table["source"].to_pylist(), table["text"].to_pylist(), strict=True))
+    dice.shuffle(rows)
+    asked = pq.read_table(folder / "pairs_questions.parquet", columns=["question", "kind"])
+    kinds = zip(asked["kind"].to_pylist(), asked["question"].to_pylist(), strict=True)
+    questions = [question for kind, question in kinds if kind not in _WORDS_ALONE]
+    return {
+        "broad passages": passages(by_turns(rows, _WORDS_OF_A_SOURCE), dice, split=0.25, most=2),
+        "broad questions": iter(dict.fromkeys(questions)),
+    }
 
 
 def plain_html(path: Path) -> str:
@@ -181,6 +210,7 @@ def sources(
         "fortunes": files("fortunes", "fortunes/*[a-z]", fortune, 0.3),
         "docstrings": passages(documented, dice, split=0.2, most=1),
         "Debian package summaries": iter(sorted(set(shorts))),
+        **broad(data / "broad", dice),
     }
 
 

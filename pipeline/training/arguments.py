@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pipeline.training.options import (
     NEGATIVES,
+    TEACHER_PRECISIONS,
     AugmentedOptions,
     DistillOptions,
     FinetuneOptions,
@@ -104,6 +105,17 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of the teacher, a BERT saved by sentence-transformers",
     )
     parser.add_argument(
+        "--second-teacher",
+        type=Path,
+        help="folder of another teacher: the student learns the mean similarities of both",
+    )
+    parser.add_argument(
+        "--teacher-precision",
+        choices=TEACHER_PRECISIONS,
+        default=DistillOptions.teacher_precision,
+        help="dtype of the teachers' products: auto is that of the training (default: %(default)s)",
+    )
+    parser.add_argument(
         "--texts", type=Path, nargs="+", required=True, help="Parquet files with a column text"
     )
     parser.add_argument(
@@ -119,6 +131,7 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         DistillOptions,
         {
+            "second_share": "weight of the second teacher's similarities",
             "held_out": "texts kept for validation",
             "max_tokens": "maximum tokens of a text",
         },

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.training.options import DistillOptions
 from pipeline.training.reports import reporter, resume, shown_settings, write_records
 from pipeline.training.result import TrainingResult
+from pipeline.training.teachers import check_teachers, load_teacher, teacher_settings
 from pipeline.training.timed_log import timed_log
 from pipeline.training.work_folder import (
     fingerprint,
@@ -42,7 +43,7 @@ from transforms.training.initialization import (
 from transforms.training.inputs import check_output
 from transforms.training.optimizers import Schedule
 from transforms.training.student import LossWeights, Student, resolve_training_placement
-from transforms.training.teacher import Teacher, TeacherVectors, check_teacher, vector_width
+from transforms.training.teacher import TeacherVectors, vector_width
 from transforms.training.trainer import Trainer
 from transforms.training.vocabulary import albert_tokenizer, pieces, train_vocabulary
 
@@ -88,7 +89,7 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
 
     placement = resolve_training_placement(options.device, options.precision)
     check_output(options.output, options.work)
-    check_teacher(options.teacher)
+    check_teachers(options)
     if options.student is None:
         check_source(options.teacher, options.shape)
     texts = read_texts(options.texts)
@@ -108,9 +109,10 @@ def distill(options: DistillOptions, log: Callable[[str], object] = print) -> Tr
     start = _load_student(options) if options.student else _new_student(options, texts, corpus)
     random.Random(_ORDER).shuffle(texts)
     tell(f"vocabulary of {start.config.vocab_size} pieces")
-    vectors = work / f"teacher-{settings['teacher']}-{corpus}-{options.max_tokens}"
+    teachers = "-".join(str(each) for each in teacher_settings(options).values())
+    vectors = work / f"teacher-{teachers}-{corpus}-{options.max_tokens}"
     targets = TeacherVectors(
-        lambda: Teacher(options.teacher, placement),
+        lambda: load_teacher(options, placement, texts, vectors),
         texts,
         vectors,
         rows=PART_ROWS,
@@ -169,7 +171,7 @@ def _card(options: DistillOptions, result: TrainingResult, state: State, texts: 
             "of these held out": options.held_out,
         },
         settings={
-            "teacher": options.teacher.name,
+            **_teachers(options),
             "start": "the teacher's layers" if options.student is None else options.student.name,
             **shown_settings(options, state),
         },
@@ -179,10 +181,19 @@ def _card(options: DistillOptions, result: TrainingResult, state: State, texts: 
     )
 
 
+def _teachers(options: DistillOptions) -> dict[str, object]:
+    """Return the teachers as the card names them."""
+    shown: dict[str, object] = {"teacher": options.teacher.name}
+    if options.second_teacher is not None:
+        shown["second teacher"] = options.second_teacher.name
+        shown["share of the second teacher"] = options.second_share
+    return shown | {"precision of the teacher": options.teacher_precision}
+
+
 def _settings(options: DistillOptions, corpus: str) -> dict[str, object]:
     """Return everything that decides the weights; a resume requires the same settings."""
     return {
-        "teacher": fingerprint(options.teacher / "model.safetensors"),
+        **teacher_settings(options),
         "texts": corpus,
         **(
             asdict(options.shape)

@@ -15,6 +15,8 @@ from transforms.training.options import (
     StudentShape,
 )
 
+#: The dtypes of a teacher; ``auto`` is that of the training.
+TEACHER_PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 NEGATIVES = ("bm25", "none")
 
 
@@ -128,6 +130,9 @@ class DistillOptions(TrainingOptions):
 
     Attributes:
         teacher: sentence-transformers folder of a BERT.
+        second_teacher: folder of another teacher, whose similarities count too; None for none.
+        second_share: the weight of the second teacher's similarities.
+        teacher_precision: the dtype of the teachers' products, of `TEACHER_PRECISIONS`.
         texts: Parquet files with a column ``text``.
         student: an ALBERT to train further; None for a new one.
         shape: the size of a new student.
@@ -140,6 +145,9 @@ class DistillOptions(TrainingOptions):
 
     teacher: Path
     texts: tuple[Path, ...]
+    second_teacher: Path | None = None
+    second_share: float = 0.5
+    teacher_precision: str = "auto"
     student: Path | None = None
     shape: StudentShape = field(default_factory=StudentShape)
     max_tokens: int = 256
@@ -150,6 +158,15 @@ class DistillOptions(TrainingOptions):
     def __post_init__(self) -> None:
         """Raise BadInput for values that can't work."""
         super().__post_init__()
+        check_share("second_share", self.second_share)
+        check_choice("teacher_precision", self.teacher_precision, TEACHER_PRECISIONS)
+        if self.second_teacher is None and self.second_share != DistillOptions.second_share:
+            raise BadInput(
+                "second_share",
+                self.second_share,
+                "weighs a second teacher, and there is none",
+                "Name it as --second-teacher",
+            )
         if self.student is not None and self.shape != StudentShape():
             raise BadInput(
                 "student",

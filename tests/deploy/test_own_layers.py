@@ -84,7 +84,7 @@ def test_inner_unit_without_effect_goes_first(teacher: Path) -> None:
 
 def test_whole_model_computes_nearly_what_the_bert_does(teacher: Path, tmp_path: Path) -> None:
     shape = shape_of(teacher)
-    share = make(teacher, TEXTS, shape, 400, tmp_path / "made")
+    share = make(teacher, TEXTS, shape, range(shape.layers), 400, tmp_path / "made")
     assert share < 0.1
     tokens = AutoTokenizer.from_pretrained(tmp_path / "made")
     theirs = AutoTokenizer.from_pretrained(teacher)
@@ -105,15 +105,25 @@ def test_smaller_model_has_its_sizes_and_takes_a_head(teacher: Path, tmp_path: P
         groups=1,
         intermediate=full.intermediate // 2,
     )
-    make(teacher, TEXTS, shape, 5, tmp_path / "made")
+    make(teacher, TEXTS, shape, range(shape.layers), 5, tmp_path / "made")
     model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "made")
     assert model.config.num_hidden_layers == model.config.num_hidden_groups == 1
     assert model.config.vocab_size == full.vocab_size - 1
     assert model.config.intermediate_size == full.intermediate // 2
 
 
+def test_layers_are_those_that_are_taken(teacher: Path, tmp_path: Path) -> None:
+    shape = replace(shape_of(teacher), layers=1, groups=1)
+    make(teacher, TEXTS, shape, (1,), 5, tmp_path / "made")
+    own, network = AutoModel.from_pretrained(tmp_path / "made"), BertModel.from_pretrained(teacher)
+    found = own.encoder.albert_layer_groups[0].albert_layers[0].attention.query.weight.float()
+    right = [layer.attention.self.query.weight for layer in network.encoder.layer]
+    assert torch.allclose(found, right[1], atol=1e-3)
+    assert not torch.allclose(found, right[0], atol=1e-3)
+
+
 def test_segments_differ(teacher: Path, tmp_path: Path) -> None:
-    make(teacher, TEXTS, shape_of(teacher), 5, tmp_path / "made")
+    make(teacher, TEXTS, shape_of(teacher), range(4), 5, tmp_path / "made")
     own = AutoModel.from_pretrained(tmp_path / "made")
     ids = torch.tensor([[2, 6, 7, 3]])
     with torch.inference_mode():
@@ -123,15 +133,15 @@ def test_segments_differ(teacher: Path, tmp_path: Path) -> None:
 
 def test_more_layers_than_there_are(teacher: Path, tmp_path: Path) -> None:
     shape = replace(shape_of(teacher), layers=9, groups=9)
-    with pytest.raises(BadInput, match="must be at most") as raised:
-        make(teacher, TEXTS, shape, 5, tmp_path / "made")
+    with pytest.raises(BadInput, match="must be 9 numbers from 0 to 3") as raised:
+        make(teacher, TEXTS, shape, range(shape.layers), 5, tmp_path / "made")
     assert raised.value.option == "layers"
     assert not (tmp_path / "made").exists()
 
 
 def test_folder_that_is_no_bert(albert: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is of type albert"):
-        make(albert, TEXTS, StudentShape(), 5, tmp_path / "made")
+        make(albert, TEXTS, StudentShape(), range(6), 5, tmp_path / "made")
 
 
 def test_questions_without_answers_are_joined_to_the_others() -> None:

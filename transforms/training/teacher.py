@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -189,12 +189,20 @@ def read_part(path: Path) -> Part:
     )
 
 
+class Encodes(Protocol):
+    """What embeds texts as targets of a distillation."""
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> tuple[Float16, list[Float16]]:
+        """Return the unit vectors [texts, dim] and each text's word vectors [words + 2, dim]."""
+        ...
+
+
 class TeacherVectors:
     """A teacher's vectors of many texts, in parts that are computed when first read."""
 
     def __init__(
         self,
-        teacher: Callable[[], Teacher],
+        teacher: Callable[[], Encodes],
         texts: Sequence[str],
         folder: Path,
         *,
@@ -212,7 +220,7 @@ class TeacherVectors:
         """
         self.teacher, self.texts, self.folder = teacher, texts, folder
         self.rows, self.max_tokens = rows, max_tokens
-        self.loaded: Teacher | None = None
+        self.loaded: Encodes | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, number: int) -> Path:
