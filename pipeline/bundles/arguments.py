@@ -15,7 +15,12 @@ from transforms.bundles.options import MOST_PASSAGES, MOST_PASSAGES_WEB, VECTORS
 def bundle_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``albeam bundle``."""
     store_argument(parser)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write; a new one")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder to write, or one archive if the name ends in .zip; a new one",
+    )
     parser.add_argument(
         "--web",
         action="store_true",

@@ -30,7 +30,8 @@ def run(options: BundleOptions, tell: Callable[[str], None]) -> BundleSummary:
     summary = write_bundle(options, json_text, style, tell)
     if options.web:
         return summary
-    seconds, measured = _ask(Path(summary.output))
+    program = Path(summary.output)
+    seconds, measured = ask_once(program if options.zipped else program / "ask.py")
     return replace(
         summary,
         first_answer_seconds=round(seconds, 3),
@@ -39,14 +40,22 @@ def run(options: BundleOptions, tell: Callable[[str], None]) -> BundleSummary:
     )
 
 
-def _ask(folder: Path) -> tuple[float, dict[str, float]]:
-    """Return the seconds of one answer by a new process, and what that measured of itself."""
-    command = [sys.executable, "-I", str(folder / "ask.py"), _QUESTION, "--json", "--measure"]
+def ask_once(program: Path, python: str = sys.executable) -> tuple[float, dict[str, float]]:
+    """Return the seconds of one answer by a new process, and what that measured of itself.
+
+    Args:
+        program: the ``ask.py`` of a bundle, or its archive.
+        python: the interpreter.
+
+    Raises:
+        AlbeamError: the bundle does not answer.
+    """
+    command = [python, "-I", str(program), _QUESTION, "--json", "--measure"]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
         reason = first_line(RuntimeError(done.stderr.strip().splitlines()[-1]))
-        raise AlbeamError("bundle", str(folder), f"does not answer: {reason}", "Write it again")
+        raise AlbeamError("bundle", str(program), f"does not answer: {reason}", "Write it again")
     measured: dict[str, float] = json.loads(done.stderr.strip().splitlines()[-1])
     return seconds, measured

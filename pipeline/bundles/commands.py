@@ -29,4 +29,4 @@ def run_bundle(arguments: Any) -> None:
     if given.json:
         print_json(asdict(summary))
     else:
-        print_bundle(summary)
+        print_bundle(summary, options.zipped)

@@ -86,6 +86,13 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def promised(self, script: str) -> Any:
+        """Return the JSON value of what a promise in the page becomes."""
+        options = {"returnByValue": True, "awaitPromise": True}
+        found = self.call("Runtime.evaluate", expression=script, **options)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
     def screenshot(self, file: Path) -> None:
         """Write the whole page as a PNG."""
         taken = self.call("Page.captureScreenshot", captureBeyondViewport=True)

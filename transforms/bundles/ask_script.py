@@ -6,7 +6,7 @@ rest of albeam is defined by `transforms.bundles.edge`.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +23,16 @@ from __future__ import annotations
 
 '''
 _VECTORS = ("_TYPE", "_SIGN_AND_NUMBER", "_BIAS", "Raw", "rounded", "widen")
+_MAIN = '''"""Ask this bundle: python NAME.zip "a question"."""
+
+import sys
+
+try:
+    from ask import main
+except ModuleNotFoundError as error:
+    sys.exit(f"{{error}}. Run: pip install {packages}")
+sys.exit(main())
+'''
 #: The modules of ``ask.py`` in their order, and the names that are taken; None takes all.
 SOURCES: tuple[tuple[str, tuple[str, ...] | None], ...] = (
     ("transforms.index.products", None),
@@ -47,9 +57,10 @@ SOURCES: tuple[tuple[str, tuple[str, ...] | None], ...] = (
     ("transforms.search.spread", None),
     ("transforms.search.fusion", None),
     ("transforms.search.ranking", None),
+    ("transforms.bundles.edge.files", None),
+    ("transforms.bundles.edge.where", None),
     ("transforms.bundles.edge.substitutes", None),
     ("transforms.search.ranker", None),
-    ("transforms.bundles.edge.files", None),
     ("transforms.bundles.edge.encoder", None),
     ("transforms.bundles.edge.dense", None),
     ("transforms.bundles.edge.lexicon", None),
@@ -82,6 +93,11 @@ def ask_script(language: str | None) -> str:
     lines = sorted(line for line in imports if re.search(rf"\b{line.split()[-1]}\b", body))
     end += 'if __name__ == "__main__":\n    sys.exit(main())\n'
     return _HEAD + "\n".join(lines) + f"\n\n\n{body}\n\n\n{end}"
+
+
+def main_script(packages: Iterable[str]) -> str:
+    """Return the program of an archive, which runs its ``ask.py``; that needs some packages."""
+    return _MAIN.format(packages=" ".join(f"'{each}'" for each in packages))
 
 
 def _parts(

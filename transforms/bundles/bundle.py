@@ -1,4 +1,4 @@
-"""Write a bundle: a store's snapshot and its model as a folder that is searched without albeam."""
+"""Write a bundle: a store's snapshot and its model as files that are searched without albeam."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from transforms.bundles.ask_script import ask_script
+from transforms.bundles.archive import write_archive
+from transforms.bundles.ask_script import ask_script, main_script
 from transforms.bundles.edge.files import BUNDLE_VERSION, DESCRIPTION
 from transforms.bundles.encoder_files import write_encoder
 from transforms.bundles.options import BundleOptions
@@ -30,7 +31,10 @@ _PARTS = {
         *("terms.txt", "held.bin", "starts.bin", "rows.bin", "counts.bin", "lengths.bin"),
         "characters.json",
     ),
-    "passages": ("passages.parquet", "passages"),
+    "passages": (
+        *("passages.parquet", "passages", "metadata.parquet"),
+        *("filter_starts.bin", "filter_rows.bin"),
+    ),
 }
 _ALBEAM = ("albeam", "albeam", "LICENSE")
 #: Libraries whose code a folder holds, and a page: the name here, and the file of its licence.
@@ -45,9 +49,9 @@ _LICENCES = {
 _README = """\
 # {documents:,} documents of an albeam store
 
-Ask them: `python ask.py "a question"`. It needs Python 3.11 and `pip install -r requirements.txt`,
-and neither a network nor albeam. `python ask.py --help` lists the options, and `--json` prints what
-`albeam search --json` prints. Snapshot {snapshot}; model {model}; vectors {vectors}.
+Ask them: `python {program} "a question"`. It needs Python 3.11 and the packages of
+`requirements.txt`, and neither a network nor albeam. `--help` lists the options, and `--json`
+prints what `albeam search --json` prints. Snapshot {snapshot}; model {model}; vectors {vectors}.
 """
 
 
@@ -105,14 +109,14 @@ def write_bundle(
         else:
             (partial / "ask.py").write_text(program, encoding="utf-8")
             (partial / "requirements.txt").write_text("\n".join(_REQUIREMENTS) + "\n")
-            told = about | {"model": snapshot.identity.name}
+            if options.zipped:
+                (partial / "__main__.py").write_text(main_script(_REQUIREMENTS), encoding="utf-8")
+            name = output.name if options.zipped else "ask.py"
+            told = about | {"model": snapshot.identity.name, "program": name}
             (partial / "README.md").write_text(_README.format(**told), encoding="utf-8")
-        if output.exists():
-            output.rmdir()
-        os.replace(partial, output)
+        parts = _put(partial, output, options.zipped)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    parts = _sizes(output)
     return BundleSummary(
         output=str(output),
         kind="web" if options.web else "edge",
@@ -154,11 +158,25 @@ def _write_licences(folder: Path, web: bool) -> None:
     (target / "README.md").write_text(text, encoding="utf-8")
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    sizes = dict.fromkeys([*_PARTS, "program"], 0)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            top = path.relative_to(folder).parts[0]
-            part = next((name for name, tops in _PARTS.items() if top in tops), "program")
-            sizes[part] += path.stat().st_size
-    return sizes
+def _put(folder: Path, output: Path, zipped: bool) -> dict[str, int]:
+    """Make the output of a folder, and return the sizes of its parts."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    if zipped:
+        partial = folder.with_name(f"{folder.name}.zip")
+        try:
+            sizes = write_archive(folder, partial)
+            # Its headers count as part of the program.
+            sizes["headers"] = partial.stat().st_size - sum(sizes.values())
+            os.replace(partial, output)
+        finally:
+            partial.unlink(missing_ok=True)
+    else:
+        if output.exists():
+            output.rmdir()
+        os.replace(folder, output)
+    parts = dict.fromkeys([*_PARTS, "program"], 0)
+    for name, size in sizes.items():
+        top = name.split("/")[0]
+        parts[next((part for part, tops in _PARTS.items() if top in tops), "program")] += size
+    return parts

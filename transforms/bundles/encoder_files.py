@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from transforms.bundles.edge.encoder import OnnxEncoder
+from transforms.bundles.edge.files import Files
 from transforms.encoder.engines.onnx_file import read_onnx_file
 from transforms.encoder.probes import MIN_COSINE
 from transforms.errors import AlbeamError
@@ -58,7 +59,7 @@ def write_encoder(store: Store, moved: str | None, folder: Path) -> tuple[dict[s
         "prefix": tokenizer.prefix,
         "suffix": tokenizer.suffix,
     }
-    copied = OnnxEncoder(folder, about)
+    copied = OnnxEncoder(Files(folder), about)
     about["checks"] = [{"question": each, "ids": copied.tokens(each)} for each in _QUESTIONS]
     ours = np.stack([copied.encode(each) for each in _QUESTIONS])
     theirs = store.encoder.encode_texts(list(_QUESTIONS), identity.query_prompt)

@@ -17,7 +17,7 @@ class BundleOptions:
 
     Attributes:
         store: the store's URL.
-        output: the folder to write, which must not exist.
+        output: the folder to write, or the archive if its name ends in ``.zip``; a new one.
         web: whether to write a page that searches in the browser.
         snapshot: the snapshot's number; the newest by default.
         model: the present folder of the store's model, if it has moved.
@@ -40,8 +40,15 @@ class BundleOptions:
             check_choice("vectors", self.vectors, VECTORS)
         if self.most_passages is not None:
             check_at_least("most_passages", self.most_passages, 1)
-        if self.output.exists() and not (self.output.is_dir() and not any(self.output.iterdir())):
-            raise BadInput("output", str(self.output), "exists", "Name a new folder")
+        empty = self.output.is_dir() and not any(self.output.iterdir()) and not self.zipped
+        if self.output.exists() and not empty:
+            what = "file" if self.zipped else "folder"
+            raise BadInput("output", str(self.output), "exists", f"Name a new {what}")
+
+    @property
+    def zipped(self) -> bool:
+        """Whether the bundle is one archive."""
+        return self.output.suffix.lower() == ".zip"
 
     @property
     def vector_kind(self) -> str:

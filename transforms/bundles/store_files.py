@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.bundles.arrays import ArrayFiles
+from transforms.bundles.filters import Filters
+from transforms.bundles.metadata import MetadataFile
 from transforms.bundles.passages import PassageFile, PassageFolder
 from transforms.bundles.postings import Postings
 from transforms.catalog.options import ANALYZER_VERSION
@@ -58,6 +60,8 @@ def write_rows(
     files = ArrayFiles(folder)
     passages = PassageFolder(folder) if web else PassageFile(folder)
     postings = None if language is None else Postings(language)
+    filters = Filters(store.columns) if web else None
+    metadata = None if web else MetadataFile(folder, store.columns)
     names = [*_FIELDS, *(name for name in store.columns.names if name not in _FIELDS)]
     documents: dict[str, int] = {}
     mask = store.live.mask(None)
@@ -73,12 +77,22 @@ def write_rows(
         files.write("documents", np.array(numbers, np.uint32), "u4")
         _write_vectors(files, store.dense.vectors(rows[live]), vectors)
         passages.write([_passage(row, json_text) for row in plain_rows(table)])
+        if filters is not None:
+            filters.add(table, numbers)
+        if metadata is not None:
+            metadata.write(table)
     if not store.rows:
         files.write("documents", np.empty(0, np.uint32), "u4")
         _write_vectors(files, np.empty((0, store.snapshot.identity.dim), np.float32), vectors)
     passages.close()
+    if metadata is not None:
+        metadata.close()
     about: dict[str, Any] = {"group_rows": passages.group_rows}
     about["lexical"] = None if postings is None else postings.write(folder, files)
+    if metadata is not None:
+        about["not_compared"] = metadata.not_compared
+    if filters is not None:
+        about["filters"] = filters.write(files)
     return about | {"arrays": files.about}
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,9 @@ def bundle(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ask(bundle: Path, *words: str, code: int = 0) -> Any:
     """Return what ``ask.py`` prints as JSON, without albeam on its path."""
-    command = [sys.executable, "-I", str(bundle / "ask.py"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=bundle)
+    program = bundle if bundle.is_file() else bundle / "ask.py"
+    command = [sys.executable, "-I", str(program), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=bundle.parent)
     assert done.returncode == code, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()] if not code else done.stderr
 
@@ -75,6 +77,9 @@ def ask(bundle: Path, *words: str, code: int = 0) -> Any:
         ("--weight", "0.2", "--offset", "3"),
         ("--diverse", "--mode", "dense"),
         ("-k", "60"),
+        ("--where", "kind = 'kind 1' OR day >= '2100-01-01' AND NOT share > 5", "-k", "60"),
+        ("--where", "document_id IN ('doc-2', 'doc-7')", "--mode", "dense"),
+        ("--where", "share IS NULL AND kind = 'none'", "--mode", "lexical"),
     ],
     ids=" ".join,
 )
@@ -109,6 +114,41 @@ def test_smaller_vectors_score_nearly_the_same(
     assert len(found) == len(hits)
     for hit in found:
         assert abs(hit["score"] - expected[hit["document_id"]]) < error
+
+
+def test_an_archive_is_the_folder_in_one_file(
+    store: Path, bundle: Path, tmp_path: Path, capsys: Any
+) -> None:
+    archive = tmp_path / "one.zip"
+    words = ("bundle", str(store), "--output", str(archive), "--vectors", "float32", "--json")
+    summary = printed(capsys, *words)
+    assert summary["output"] == str(archive)
+    assert summary["bytes"] == sum(summary["parts"].values()) == archive.stat().st_size
+    assert summary["memory_bytes"] > 20_000_000
+    assert [path.name for path in tmp_path.iterdir()] == ["one.zip"]
+    asked = ("river stone window", "--json", "--where", "kind != 'kind 2'")
+    assert ask(archive, *asked) == ask(bundle, *asked)
+    assert "where" in ask(archive, "river", "--where", "kind LIKE 'k%'", code=2)
+    with zipfile.ZipFile(archive) as opened:
+        names = set(opened.namelist())
+        assert "one.zip" in opened.read("README.md").decode()
+        opened.extractall(tmp_path / "unpacked")
+    folder = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    assert names == folder | {"__main__.py"}
+    assert ask(tmp_path / "unpacked", *asked) == ask(bundle, *asked)
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("lower(kind) = 'a'", "instead of"),
+        ("colour = 'red'", "the columns are document_id, kind, day, share, tags, raw"),
+        ("tags = 't1'", "tags"),
+        ("day > 'soon'", "date32[day]"),
+    ],
+)
+def test_conditions_that_are_refused(bundle: Path, where: str, told: str) -> None:
+    assert told in ask(bundle, "river", "--where", where, code=2)
 
 
 def test_the_summary_tells_sizes_memory_and_time(store: Path, tmp_path: Path, capsys: Any) -> None:
@@ -174,10 +214,12 @@ def test_a_bundle_that_is_cut_short_is_refused(bundle: Path, tmp_path: Path) -> 
 def test_what_can_not_be_bundled(store: Path, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    new, full = str(tmp_path / "new"), str(tmp_path / "full")
+    (tmp_path / "taken.zip").touch()
+    new, full, taken = (str(tmp_path / name) for name in ("new", "full", "taken.zip"))
     for words, told in (
         ((str(tmp_path / "none"), "--output", new), "is not a store"),
         ((str(store), "--output", full), "exists"),
+        ((str(store), "--output", taken), "exists"),
         ((str(store), "--output", new, "--most-passages", "5"), "--most-passages"),
         ((str(store), "--output", new, "--web", "--most-passages", "5"), "browser"),
         ((str(store), "--output", new, "--vectors", "int4"), "int4"),

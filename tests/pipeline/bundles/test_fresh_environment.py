@@ -37,6 +37,13 @@ def bundle(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def archive(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("bundles") / "bundle.zip"
+    assert main(["bundle", str(store), "--output", str(file)]) == 0
+    return file
+
+
+@pytest.fixture(scope="module")
 def python(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a fresh environment with what the bundle's own file asks for."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -70,15 +77,17 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.parametrize("kind", ["folder", "archive"])
 @pytest.mark.parametrize("mode", ["hybrid", "dense", "lexical"])
 def test_the_hits_are_those_of_albeam_search(
-    store: Path, bundle: Path, python: Path, tmp_path: Path, mode: str
+    store: Path, bundle: Path, archive: Path, python: Path, tmp_path: Path, mode: str, kind: str
 ) -> None:
     assert run(str(python), "-c", _FIND, *_ABSENT).stdout.split() == ["None"] * len(_ABSENT)
     file = tmp_path / "questions.txt"
     file.write_text("\n".join(question for question, _ in QUESTIONS))
     words = ["--questions", str(file), "--json", "--mode", mode]
-    lines = run(str(python), str(bundle / "ask.py"), *words).stdout.splitlines()
+    program = archive if kind == "archive" else bundle / "ask.py"
+    lines = run(str(python), str(program), *words).stdout.splitlines()
     found: list[Any] = [json.loads(line) for line in lines]
     expected = Store.open(str(store), device="cpu").search([q for q, _ in QUESTIONS], 10, mode)
     assert [[hit["document_id"] for hit in hits] for hits in found] == [

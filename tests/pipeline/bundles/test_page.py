@@ -94,14 +94,6 @@ def wait_for(browser: Browser, script: str) -> Any:
     raise AssertionError(f"{script} did not come true; {browser.messages}")
 
 
-def compute(browser: Browser, script: str) -> Any:
-    """Return what a promise of the page becomes."""
-    options = {"returnByValue": True, "awaitPromise": True}
-    found = browser.call("Runtime.evaluate", expression=script, **options)
-    assert "exceptionDetails" not in found, found
-    return found["result"]["value"]
-
-
 def test_it_is_small_and_keeps_licences(site: Path) -> None:
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     assert size < 45_000_000
@@ -116,7 +108,7 @@ def test_hits_are_those_of_albeam_search(
 ) -> None:
     questions = [question for question, _ in QUESTIONS]
     browser.open(address, 1440)
-    found = compute(browser, _ASK.format(questions=json.dumps(questions), mode=mode))
+    found = browser.promised(_ASK.format(questions=json.dumps(questions), mode=mode))
     for ours, theirs in zip(found, store.search(questions, 10, mode), strict=True):
         ids = [hit["document_id"] for hit in ours]
         expected = {hit.document_id: hit for hit in theirs}
@@ -142,7 +134,7 @@ def test_words_are_those_of_the_store(browser: Browser, address: str, language: 
     texts = [text for text in TEXTS if "x" * 150 not in text]
     browser.open(address, 1440)
     given = json.dumps(texts)
-    found = compute(browser, _WORDS.format(language=language, texts=given))
+    found = browser.promised(_WORDS.format(language=language, texts=given))
     analyzer = Analyzer(language)
     for text, words in zip(texts, found, strict=True):
         expected = [
@@ -178,6 +170,27 @@ def test_an_address_is_a_question_and_keys_move(browser: Browser, address: str) 
     key = "document.dispatchEvent(new KeyboardEvent('keydown', {{ key: '{}' }}))".format
     browser.evaluate(key("ArrowDown"))
     assert browser.evaluate("document.activeElement.tagName") == "ARTICLE"
+    assert not browser.messages
+
+
+def test_a_value_of_a_column_filters(store: Store, browser: Browser, address: str) -> None:
+    question = QUESTIONS[0][0]
+    asked = urlencode({"q": question, "mode": "lexical", "k": 25, "f": "kind=class"})
+    browser.open(f"{address}?{asked}", 360)
+    ids = "[...document.querySelectorAll('.hits h2')].map(each => each.textContent)"
+    wait_for(browser, f"{ids}.length > 0")
+    expected = store.search([question], 25, "lexical", where="kind = 'class'")[0]
+    assert browser.evaluate(ids) == [hit.document_id for hit in expected]
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 360
+    select = "document.querySelector('select[data-column=kind]')"
+    told = browser.evaluate(f"[...{select}.options].map(each => each.textContent)")
+    assert told[0] == "any"
+    assert [each.split(" (")[0] for each in told[1:]] == ["class", "function", "module"]
+    browser.evaluate(
+        f"{select}.value = ''; {select}.dispatchEvent(new Event('change', {{ bubbles: true }}))"
+    )
+    wait_for(browser, f"{ids}.length === 25")
+    assert "f=" not in browser.evaluate("location.search")
     assert not browser.messages
 
 

@@ -13,7 +13,8 @@ from transforms.bundles.edge.encoder import OnnxEncoder
 from transforms.bundles.edge.files import BundleFiles
 from transforms.bundles.edge.lexicon import Lexicon
 from transforms.bundles.edge.steps import use_tables
-from transforms.bundles.edge.substitutes import DocumentNumbers, EveryRow
+from transforms.bundles.edge.substitutes import DocumentNumbers, EdgeRows
+from transforms.bundles.edge.where import GRAMMAR
 from transforms.search.fusion import Units
 from transforms.search.options import FUSIONS, MODES, RankOptions
 from transforms.search.ranker import Ranker
@@ -28,18 +29,19 @@ _SHOWN = 300
 class Bundle:
     """A bundle whose files are opened when they are first needed."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read what the bundle says of itself."""
-        self._files = files = BundleFiles(folder)
+    def __init__(self, path: Path) -> None:
+        """Read what the bundle says of itself; ``path`` is its folder or its archive."""
+        self._files = files = BundleFiles(path)
+        self._live = live = EdgeRows(files)
         self.about = about = files.about
         self._encoder: OnnxEncoder | None = None
         self._lexicon: Lexicon | None = None
         ranker: Any = Ranker
         self._ranker = ranker(
-            EdgeDense(files),
+            EdgeDense(files, live),
             self._open_lexicon,
             DocumentNumbers(files.array("documents")),
-            EveryRow(about["passages"]),
+            live,
             SimpleNamespace(
                 documents=about["documents"],
                 passages=about["passages"],
@@ -83,6 +85,7 @@ class Bundle:
             raise ValueError("the weight applies to mode hybrid alone")
         if not 0 <= (options.weight or 0) <= 1:
             raise ValueError("the weight must lie between 0 and 1")
+        self._live.mask(options.where)
         if options.k < 1 or options.offset < 0:
             raise ValueError("-k must be 1 or more, and --offset 0 or more")
         try:
@@ -91,7 +94,7 @@ class Bundle:
             raise ValueError("the question is not Unicode") from error
 
     def _load_encoder(self) -> OnnxEncoder:
-        return OnnxEncoder(self._files.folder, self.about["model"])
+        return OnnxEncoder(self._files, self.about["model"])
 
     def _open_lexicon(self) -> Lexicon:
         if self._lexicon is None:
@@ -102,11 +105,16 @@ class Bundle:
 
 
 def _parse(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Ask this bundle of an albeam store.")
+    parser = argparse.ArgumentParser(
+        description="Ask this bundle of an albeam store.",
+        epilog=GRAMMAR,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("question", nargs="?", help="one question, in words")
     parser.add_argument("--questions", metavar="FILE", help="many questions, one per line")
     parser.add_argument("-k", type=int, default=10, help="number of documents (default: 10)")
     parser.add_argument("--offset", type=int, default=0, help="leave out the best N documents")
+    parser.add_argument("--where", metavar="CONDITION", help="on metadata; see below")
     parser.add_argument("--mode", choices=MODES, help="default: hybrid if the bundle allows")
     parser.add_argument("--fusion", choices=FUSIONS, default=FUSIONS[0])
     parser.add_argument("--weight", type=float, help="weight of the cosine in a combination")
@@ -130,14 +138,14 @@ def main(words: list[str] | None = None) -> int:
         bundle = Bundle(Path(__file__).resolve().parent)
         mode = given.mode or bundle.about["modes"][0]
         ways = given.fusion, given.weight, given.diverse, given.offset
-        options = RankOptions(given.k, mode, None, *ways)
+        options = RankOptions(given.k, mode, given.where, *ways)
         for question in questions:
             hits = bundle.search(question, options)
             if given.json:
                 print(json.dumps(hits, ensure_ascii=sys.stdout.encoding.lower() != "utf-8"))
             else:
                 _show(hits)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"ask.py: {error}", file=sys.stderr)
         return 2
     if given.measure:

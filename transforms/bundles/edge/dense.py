@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.bundles.edge.files import BundleFiles
+from transforms.bundles.edge.substitutes import EdgeRows
 from transforms.index.top_k import Rows, Scores
 from transforms.index.vector.exact_ranking import BLOCK, exact_search
 from transforms.index.vector.float16_vectors import widen
@@ -14,16 +15,17 @@ from transforms.index.vector.float16_vectors import widen
 class EdgeDense:
     """The part of `transforms.search.dense.Dense` that ranks."""
 
-    def __init__(self, files: BundleFiles) -> None:
-        """Map the vectors."""
+    def __init__(self, files: BundleFiles, live: EdgeRows) -> None:
+        """Map the vectors; ``live`` tells which rows meet a condition."""
+        self._live = live
         self._codes = files.array("vectors")
         self._scales = files.array("scales") if "scales" in files.about["arrays"] else None
 
     def candidates(
-        self, vectors: npt.NDArray[np.float32], depth: int, _: object = None
+        self, vectors: npt.NDArray[np.float32], depth: int, where: str | None = None
     ) -> tuple[Scores, Rows]:
         """Return the best passages of each vector by exact scores."""
-        return exact_search(self._blocks(), vectors, depth)
+        return exact_search(self._blocks(), vectors, depth, self._live.mask(where))
 
     ranked = candidates
 

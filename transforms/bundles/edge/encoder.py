@@ -1,29 +1,31 @@
 """The encoder of questions: a tokenizer and an ONNX file, without torch and transformers."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from transforms.bundles.edge.files import Files
+
 
 class OnnxEncoder:
     """A loaded model that embeds questions on the CPU."""
 
-    def __init__(self, folder: Path, model: dict[str, Any]) -> None:
+    def __init__(self, files: Files, model: dict[str, Any]) -> None:
         """Load the files; ``model`` is what the bundle says of them."""
         import onnxruntime
         from tokenizers import Tokenizer
 
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = Tokenizer.from_buffer(files.read("tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        path = str(folder / "model.onnx")
         providers = ["CPUExecutionProvider"]
-        self._session = onnxruntime.InferenceSession(path, options, providers=providers)
+        self._session = onnxruntime.InferenceSession(
+            files.whole("model.onnx"), options, providers=providers
+        )
         self._model = model
 
     def tokens(self, question: str) -> list[int]:

@@ -51,7 +51,7 @@ class Lexicon(WordRanking):
 
     @cached_property
     def _terms(self) -> list[bytes]:
-        return (self._files.folder / "terms.txt").read_bytes().split(b"\n")
+        return self._files.read("terms.txt").split(b"\n")
 
     @cached_property
     def _analyzer(self) -> Analyzer:

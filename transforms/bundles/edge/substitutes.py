@@ -8,6 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.bundles.edge.files import BundleFiles
+from transforms.bundles.edge.where import column_named, meeting
+
+#: Conditions whose rows are kept.
+_MASKS = 16
 
 
 @dataclass(frozen=True)
@@ -16,7 +23,7 @@ class RankOptions:
 
     k: int = 10
     mode: str = "dense"
-    where: None = None
+    where: str | None = None
     fusion: str = "combination"
     weight: float | None = None
     diverse: bool = False
@@ -38,23 +45,45 @@ def timed(_: object, __: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-class EveryRow:
-    """The live rows of a bundle, which has no others."""
+class EdgeRows:
+    """The rows of a bundle, all of which are live, and which of them meet a condition."""
 
-    def __init__(self, count: int) -> None:
-        """Hold their number."""
-        self._count = count
+    def __init__(self, files: BundleFiles) -> None:
+        """Take the files, of which a condition reads the columns that it names."""
+        self._files = files
+        self.mask = functools.lru_cache(_MASKS)(self._mask)
 
-    def condition(self, where: None) -> None:
-        """Return no condition."""
+    def condition(self, where: str | None) -> str | None:
+        """Return the condition."""
         return where
 
-    def mask(self, _: None) -> None:
-        """Return what means all rows."""
+    def count(self, where: str | None) -> int:
+        """Return how many rows meet a condition."""
+        mask = self.mask(where)
+        return int(self._files.about["passages"] if mask is None else mask.sum())
 
-    def count(self, _: None) -> int:
-        """Return the number of rows."""
-        return self._count
+    def _mask(self, where: str | None) -> npt.NDArray[np.bool_] | None:
+        """Return which rows meet a condition; None means all.
+
+        Raises:
+            ValueError: it can't be evaluated.
+        """
+        if where is None:
+            return None
+        return meeting(where, self._column)
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        table, kinds = self._files.table("metadata.parquet"), self._files.about["not_compared"]
+        names = table.schema_arrow.names
+        found = column_named(name, [*names, *kinds])
+        if found in kinds:
+            raise ValueError(
+                f"--where names {found}, and a column of {kinds[found]} is not compared"
+            )
+        if found is None:
+            columns = ", ".join([*names, *kinds])
+            raise ValueError(f"--where names {name!r}, and the columns are {columns}")
+        return table.read([found]).column(0)
 
 
 class DocumentNumbers:

@@ -89,11 +89,27 @@ export class Bundle {
     return Object.values(found)[0].data;
   }
 
+  /** Return the passages of documents that have a value of each column: [[column, value], …]. */
+  live(chosen) {
+    if (!chosen.length) return null;
+    const { filter_starts: starts, filter_rows: rows } = this.arrays;
+    const places = this.about.filters.flatMap(
+      ({ column, values }) => values.map(({ text }) => JSON.stringify([column, text])));
+    const met = new Uint8Array(this.about.passages);
+    for (const each of chosen) {
+      const place = places.indexOf(JSON.stringify(each));
+      if (place < 0) throw new Error(`no document has the ${each[0]} ${each[1]}`);
+      for (let at = starts[place]; at < starts[place + 1]; at += 1) met[rows[at]] += 1;
+    }
+    return met.map(count => (count === chosen.length ? 1 : 0));
+  }
+
   /** Return the hits of a question, with the keys of `albeam search --json`. */
-  async search(question, mode, k) {
+  async search(question, mode, k, chosen = []) {
+    const live = this.live(chosen);
     const asked = question.slice(0, LONGEST_QUESTION);
     const vector = mode === "lexical" ? null : await this.encode(asked);
-    const found = this.ranker.rank(asked, vector, mode, k);
+    const found = this.ranker.rank(asked, vector, mode, k, live);
     const passages = await Promise.all(found.map(({ row }) => this.passage(row)));
     return found.map(({ score, dense, lexical }, place) =>
       ({ rank: place + 1, score, ...passages[place], dense, lexical }));

@@ -96,22 +96,24 @@ export class Lexicon {
   }
 
   /** Return about the best rows that share a term with a question, and the scores of all rows. */
-  candidates(question, wanted) {
+  candidates(question, wanted, live) {
     const words = this.asked(question);
     const every = this.scores(words);
     const rare = words.filter(each => each.share <= COMMON);
     if (this.rows > LARGE && wanted <= AT_ONCE && rare.length && rare.length < words.length) {
-      const rows = best(this.scores(rare), wanted, true);
+      const rows = best(this.scores(rare), wanted, true, live);
       if (rows.length === wanted) return { rows, every };
     }
-    return { rows: best(every, wanted, true), every };
+    return { rows: best(every, wanted, true, live), every };
   }
 }
 
-/** Return the rows of the best scores, of equal ones those with lower numbers. */
-export function best(scores, wanted, positive) {
+/** Return the rows of the best scores, of equal ones those with lower numbers; `live` selects. */
+export function best(scores, wanted, positive, live) {
   const rows = [];
-  for (let row = 0; row < scores.length; row += 1) if (!positive || scores[row] > 0) rows.push(row);
+  for (let row = 0; row < scores.length; row += 1) {
+    if ((!positive || scores[row] > 0) && (!live || live[row])) rows.push(row);
+  }
   rows.sort((a, b) => scores[b] - scores[a] || a - b);
   return rows.slice(0, wanted);
 }

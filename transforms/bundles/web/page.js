@@ -42,6 +42,34 @@ function shown(hit, asked) {
   return item;
 }
 
+/** Return the chosen values of columns: [[column, value], …]. */
+function chosen() {
+  const selects = [...form.querySelectorAll("select[data-column]")];
+  return selects.filter(each => each.value).map(each => [each.dataset.column, each.value]);
+}
+
+/** Return a filter as albeam serve writes it in addresses. */
+function filter(column, value) {
+  return `${encodeURIComponent(column)}=${value}`;
+}
+
+function addFilters(given) {
+  const options = form.querySelector(".options");
+  for (const { column, values } of bundle.about.filters) {
+    const select = element("select", null, { "data-column": column });
+    select.append(element("option", "any", { value: "" }));
+    for (const { text, documents } of values) {
+      select.append(element("option", `${text} (${documents.toLocaleString("en")})`, { value: text }));
+    }
+    const known = given.find(each => each.startsWith(filter(column, "")));
+    const value = known?.slice(filter(column, "").length);
+    if (values.some(({ text }) => text === value)) select.value = value;
+    const label = element("label", `${column} `);
+    label.append(select);
+    options.append(label);
+  }
+}
+
 async function ask() {
   const asked = question.value.trim();
   const { mode, k } = Object.fromEntries(new FormData(form));
@@ -51,17 +79,20 @@ async function ask() {
     return;
   }
   const address = new URL(location.href);
-  address.search = new URLSearchParams({ q: asked, mode, k });
+  address.search = new URLSearchParams([
+    ["q", asked], ["mode", mode], ["k", k],
+    ...chosen().map(each => ["f", filter(...each)]),
+  ]);
   history.replaceState(null, "", address);
   const started = performance.now();
   try {
-    const hits = await bundle.search(asked, mode, Number(k));
+    const hits = await bundle.search(asked, mode, Number(k), chosen());
     if (mine !== last) return;
     const took = (performance.now() - started).toFixed(0);
     const count = `${hits.length} ${hits.length === 1 ? "document" : "documents"}`;
     status.textContent = hits.length
       ? `${count}, mode ${mode}, ${took} ms`
-      : "No document was found. Try other words.";
+      : `No document was found. Try other words${chosen().length ? ", or any value" : ""}.`;
     list.replaceChildren(...hits.map(hit => shown(hit, asked)));
   } catch (error) {
     fail(error);
@@ -116,6 +147,7 @@ try {
     const known = [...form[name].options].some(each => each.value === given.get(name));
     if (known) form[name].value = given.get(name);
   }
+  addFilters(given.getAll("f"));
   ready();
   document.body.classList.add("ready");
   soon(0);

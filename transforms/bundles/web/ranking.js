@@ -13,22 +13,24 @@ export class Ranker {
     this.lexicon = lexicon;
   }
 
-  /** Return the best passage of each of the best k documents: {row, score, dense, lexical}. */
-  rank(question, vector, mode, k) {
+  /** Return the best passage of each of the best k documents: {row, score, dense, lexical}.
+   * `live` selects the passages that may be found, and is null for all. */
+  rank(question, vector, mode, k, live) {
     const { passages, documents, model } = this.about;
     const hybrid = mode === "hybrid";
     const wanted = Math.min(k, documents);
+    const count = live ? live.reduce((sum, each) => sum + each, 0) : passages;
     const near = vector && this.dense.scores(vector, hybrid && !model.normalize);
     const products = hybrid && !model.normalize ? this.dense.scores(vector, false) : near;
     const known = new Set(), hits = [];
     let depth = hybrid ? FIRST_DEPTH
       : passages > documents ? wanted + Math.max(wanted >> 1, 10) : wanted;
-    while (passages) {
-      depth = Math.min(passages, depth);
-      const words = mode === "dense" ? null : this.lexicon.candidates(question, depth);
+    while (count) {
+      depth = Math.min(count, depth);
+      const words = mode === "dense" ? null : this.lexicon.candidates(question, depth, live);
       const rows = new Set(words?.rows ?? []);
-      if (vector) for (const row of best(products, depth, false)) rows.add(row);
-      const whole = depth >= passages || (mode === "lexical" && words.rows.length < depth);
+      if (vector) for (const row of best(products, depth, false, live)) rows.add(row);
+      const whole = depth >= count || (mode === "lexical" && words.rows.length < depth);
       const found = this.scored([...rows], near, words?.every, mode);
       const most = hybrid && !whole ? Math.floor(depth / DEPTH_PER_DOCUMENT) : Infinity;
       const full = () => hits.length >= wanted || known.size >= most;
