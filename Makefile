@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export ALBEAM_ENGINES ?= $(HOME)/.cache/albeam/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-peers bench-answers bench-tasks bench-reader bench-reranker bench-index bench-hybrid bench-serve gpu reference faults fuzz model reader clean
+.PHONY: help demo test test-slow test-engines engines kafka images servers lint docs docs-check bench bench-peers bench-answers bench-tasks bench-reader bench-reranker bench-index bench-hybrid bench-serve bench-bundles gpu reference faults fuzz model reader clean
 
 help: ## list the chores
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,8 +69,13 @@ bench-answers: $(BIN)/.installed ## find and answer the questions of real corpor
 bench-hybrid: $(BIN)/.installed ## search a million passages in each mode, one question at a time: ROWS=N
 	$(BIN)/python -m deploy.bench.search_latency --rows $(or $(ROWS),1000000) --json bench-hybrid.json
 
-bench-serve: $(BIN)/.installed ## load albeam serve, also with a million passages, and by turns with sentence-transformers: SOAK=MINUTES SECONDS=N ALBEAM_DATA=FOLDER
-	$(BIN)/python -m deploy.bench.serve --seconds $(or $(SECONDS),30) --soak $(or $(SOAK),0) --json bench-serve.json
+bench-serve: $(BIN)/.installed ## load albeam serve, also with a million passages, and by turns with sentence-transformers: ONLY="PART…" SOAK=MINUTES SECONDS=N ALBEAM_DATA=FOLDER
+	$(BIN)/python -m deploy.bench.serve --seconds $(or $(SECONDS),30) --soak $(or $(SOAK),0) \
+		$(if $(ONLY),--only $(ONLY)) --json bench-serve.json
+
+bench-bundles: $(BIN)/.installed ## write bundles of the demo's store, and ask them as new processes and in Chromium
+	$(if $(wildcard demo-store),,$(BIN)/albeam demo)
+	$(BIN)/python -m deploy.bench.bundles demo-store --json bench-bundles.json
 
 bench-tasks: $(BIN)/.installed ## train and measure each task on real data, hours, beside transformers; a second call continues: QUICK=1 ONLY="NAME…" ALBEAM_DATA=FOLDER
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt 'accelerate>=1.1'

@@ -127,6 +127,8 @@ setup(
             "kubernetes-validate>=1.34",
             "ruff>=0.14",
             "s3fs>=2025.3",
+            # Asks the service what its own description allows, and what it does not.
+            "schemathesis>=4.32",
             # A test builds the wheel with it.
             "setuptools>=77",
             "yamllint>=1.37",

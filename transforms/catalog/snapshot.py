@@ -193,7 +193,7 @@ def read_snapshot(store: str, number: int | None = None) -> Snapshot:
         BadInput: there is no store, or no such snapshot.
         Damaged: the snapshot's file can't be read.
     """
-    if number is not None:
+    if number is not None and abs(number) < 10**18:  # A name of 300 digits is too long for a file.
         # The file is found by its name: a listing for each of many snapshots would be slow.
         with contextlib.suppress(FileNotFoundError):
             return read_numbered(store, number)

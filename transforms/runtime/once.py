@@ -63,6 +63,13 @@ class Once(Generic[P, V]):
                 elif self._entries.get(given) is entry:
                     del self._entries[given]
 
+    def holds(self, *given: P.args, **named: P.kwargs) -> bool:
+        """Return whether the result for these arguments is kept."""
+        assert not named
+        with self._lock:
+            entry = self._entries.get(given)
+        return entry is not None and entry.value is not _NOTHING
+
     def forget(self) -> None:
         """Drop all results."""
         with self._lock:

@@ -86,6 +86,10 @@ class LiveRows:
         """Return which global rows are live and meet a condition, as `segment_mask` does."""
         return self._mask(self.condition(where))
 
+    def is_kept(self, where: Condition | None) -> bool:
+        """Return whether it is known which rows meet a condition, as `condition` returned it."""
+        return self._mask.holds(where)
+
     def count(self, where: Where | None = None) -> int:
         """Return how many rows are live and meet a condition."""
         mask = self.mask(where)

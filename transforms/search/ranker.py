@@ -154,6 +154,10 @@ class Ranker:
             for question, vector, (_, near) in zip(questions, vectors, by_vectors, strict=True)
         ]
 
+    def shortened(self, question: str) -> str:
+        """Return the beginning of a question for words; see `LexicalIndex.shortened`."""
+        return self._lexical().shortened(question)
+
     def weight(self, weight: float | None = None) -> float:
         """Return the weight of the cosine: the given one, else the learnt one, else the default."""
         return default_weight(weight, self._snapshot.weight)

@@ -182,6 +182,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="of each load")
     parser.add_argument("--rows", type=int, default=1_000_000, help="synthetic passages")
     parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--skip", nargs="*", choices=PARTS, default=[], metavar="PART")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
@@ -191,7 +192,7 @@ def main() -> int:
         work = options.work or Path(folder)
         work.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
-            if part not in skipped:
+            if part in options.only and part not in skipped:
                 found[part] = MEASURES[part](options, work)
                 print(json.dumps({part: found[part]}), flush=True)
     missed = judge(found)

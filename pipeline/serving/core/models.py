@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transforms.search.reranker import Reranker
     from transforms.search.store import Store
 
+_WORDS = "a first text"
 #: The options for networks that read a question beside a text.
 _OPTIONS = {"read": "--reader", "rank": "--reranker"}
 
@@ -140,6 +141,11 @@ class Models:
             remedy = "Leave rerank out, or start the service with --reranker"
             raise BadInput("rerank", None, problem, remedy)
         return self._reranker
+
+    def warm_up(self, encoder: "TextEncoder") -> None:
+        """Predict once with each head, so that no request waits for what the first one loads."""
+        for head in self.heads.values():
+            head.predict([_WORDS], encoder)
 
     def head(self, name: str) -> Head:
         """Return a head; raises NotFound if there is none of this name."""

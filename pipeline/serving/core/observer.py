@@ -9,3 +9,6 @@ class Observer:
 
     def batch(self, stage: str, items: int) -> None:
         """Take the number of items that went through a stage together."""
+
+    def condition(self, kept: bool) -> None:
+        """Take a condition of a search: whether the rows that meet it were known already."""

@@ -77,18 +77,18 @@ class SearchRequest:
         for question in self.questions:
             check_length("question", question, limits.question)
         wanted = self.k + max(self.offset, 0)
-        check_most("k", wanted, limits.k, "documents, those of the offset included")
-        check_most("rerank", self.rerank or 0, limits.k, "documents")
+        check_most("k", wanted, limits.k, "documents, those of the offset included", self.k)
+        check_most("rerank", self.rerank or 0, limits.k, "documents", self.rerank)
         check_most("like", len(self.like) + len(self.unlike), limits.questions, "ids")
         for name in (*self.like, *self.unlike):
             check_length("like", name, limits.question)
 
 
-def check_most(option: str, count: int, most: int, of: str) -> None:
-    """Raise BadInput if there are more things than are taken."""
+def check_most(option: str, count: int, most: int, of: str, value: int | None = None) -> None:
+    """Raise BadInput if there are more things than are taken; ``value`` is what was given."""
     if count > most:
         problem = f"asks for {count:,} {of}, and {most:,} are the most"
-        raise BadInput(option, None, problem, f"Ask for {most:,} or fewer")
+        raise BadInput(option, value, problem, f"Ask for {most:,} or fewer")
 
 
 def check_length(option: str, text: str | Sequence[int], most: int) -> None:

@@ -57,7 +57,10 @@ class ServedStore:
         if request.like:
             hits = [await self._like(snapshot, request, candidates, access, clock)]
         else:
-            hits, notes = await self._ranked(snapshot, request.questions, candidates, clock)
+            limited = access.where is not None
+            hits, notes = await self._ranked(
+                snapshot, request.questions, candidates, limited, clock
+            )
         every = [[dict(vars(hit)) for hit in some] for some in hits]
         if request.rerank is not None or request.read:
             with clock.stage("models"):
@@ -139,7 +142,7 @@ class ServedStore:
         try:
             within = snapshot.store.live.condition((access.where.text, access.where.values))
             assert within is not None
-            await self.stages.filters.run(Filter(snapshot, within))
+            await self._evaluate(snapshot, within)
         except AlbeamError as error:
             # The client must not learn the condition, and must not see more without it.
             problem = "has a condition that can't be evaluated on this store"
@@ -155,14 +158,22 @@ class ServedStore:
         if where is None:
             return within
         where = where.inside(within)
-        await self.stages.filters.run(Filter(snapshot, where))
+        await self._evaluate(snapshot, where)
         return where
+
+    async def _evaluate(self, snapshot: ServedSnapshot, where: Condition) -> None:
+        """Evaluate a condition; one whose rows are known does not wait for others."""
+        kept = snapshot.store.live.is_kept(where)
+        self._observer.condition(kept)
+        if not kept:
+            await self.stages.filters.run(Filter(snapshot, where))
 
     async def _ranked(
         self,
         snapshot: ServedSnapshot,
         questions: Sequence[str],
         options: RankOptions,
+        limited: bool,
         clock: "_Clock",
     ) -> tuple[list[list[Hit]], list[list[str]]]:
         """Return the hits of each question, and the notes on it."""
@@ -176,7 +187,8 @@ class ServedStore:
             vectors = [each.vector for each in embedded]
             notes = [each.notes for each in embedded]
         asked = [
-            Question(snapshot, options, *each) for each in zip(questions, vectors, strict=True)
+            Question(snapshot, options, *each, limited)
+            for each in zip(questions, vectors, strict=True)
         ]
         return await self._hits(asked, clock), notes
 

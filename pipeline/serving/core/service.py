@@ -95,6 +95,7 @@ class Service:
         stores = {name: opened(url) for name, url in options.stores.items()}
         first = next(iter(stores.values()))
         models = load_models(options.reader, options.reranker, options.heads, first, placement)
+        models.warm_up(first.encoder)
         return cls(stores, models, options.limits, observer)
 
     def close(self) -> None:

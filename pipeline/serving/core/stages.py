@@ -51,12 +51,17 @@ class Embedded:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A question to rank, with its vector unless the mode is lexical."""
+    """A question to rank, with its vector unless the mode is lexical.
+
+    Attributes:
+        limited: whether the client may see only some passages.
+    """
 
     snapshot: ServedSnapshot
     options: RankOptions
     text: str
     vector: Vector | None
+    limited: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +178,12 @@ def _rank(questions: Sequence[Question]) -> list[Ranked]:
     first = questions[0]
     vectors = [each.vector for each in questions if each.vector is not None]
     stacked = np.stack(vectors) if vectors else None
-    texts = [each.text for each in questions]
-    return first.snapshot.store.ranker.rank(texts, stacked, first.options)
+    ranker, by_words = first.snapshot.store.ranker, first.options.mode != "dense"
+    texts = [
+        ranker.shortened(each.text) if each.limited and by_words else each.text
+        for each in questions
+    ]
+    return ranker.rank(texts, stacked, first.options)
 
 
 def _read(rows: Sequence[Rows]) -> list[list[Hit]]:

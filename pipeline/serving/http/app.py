@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 #: Gives what must run while the application lives.
 Living = Callable[[], AbstractAsyncContextManager[None]]
+#: What a store is called in errors if it has several names.
+_SEVERAL = "the store"
 _ABOUT = "Search a store of ALBERT vectors, by words and by meaning."
 
 
@@ -137,7 +139,9 @@ def known_names(service: Service, options: ServeOptions) -> dict[str, str]:
     names: dict[str, str] = {}
     for name, store in service.stores.items():
         opened = store.snapshots.current.store
-        names |= {opened.url: name, options.stores.get(name, opened.url): name}
+        for url in (opened.url, options.stores.get(name, opened.url)):
+            # A client of a store with two names may know one of them alone.
+            names[url] = name if names.get(url, name) == name else _SEVERAL
         model = opened.snapshot.identity.name
         names[model] = model_name(model)
     folders = {"reader": options.reader, "reranker": options.reranker, "model": options.model}

@@ -16,16 +16,14 @@ from pipeline.serving.core.errors import NoKey, NotAllowed
 from pipeline.serving.core.keys import Keys
 from pipeline.serving.core.requests import Access
 from pipeline.serving.core.service import ANYONE, Service
+from pipeline.serving.http.description import problems
 from pipeline.serving.http.metrics import Metrics
-from pipeline.serving.http.problems import Problem, Scrubber
+from pipeline.serving.http.problems import Scrubber
 
 #: The cookie that the page keeps a key in.
 COOKIE = "albeam_key"
-#: The problems that any route may answer.
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 413, 503, 504)
-}
+#: The problems of a route that asks the service.
+PROBLEMS = problems(400, 401, 404, 503, 504)
 
 
 @dataclass(frozen=True)

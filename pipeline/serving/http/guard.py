@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
@@ -47,6 +47,8 @@ HEADERS = {
 _ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _GONE = 499
+#: How many times the most bytes of a body are read, and left out, of one that is too large.
+_DISCARDED = 8
 
 
 class Guard:
@@ -124,6 +126,7 @@ class Guard:
             async with asyncio.timeout(self._limits.seconds):
                 body = await self._body(scope, receive)
         except TooLarge as error:
+            await self._discard(scope, receive)
             await reply.whole(problem_of(error, self._scrub, request_id))
             return
         except TimeoutError:
@@ -152,6 +155,19 @@ class Guard:
                 raise _too_large(most)
             if not message.get("more_body"):
                 return b"".join(pieces)
+
+    async def _discard(self, scope: Scope, receive: Receive) -> None:
+        """Read what comes further, within limits: most clients send all before they read."""
+        if _header(scope, b"expect"):
+            # This client waits for an answer before it sends.
+            return
+        left, more = _DISCARDED * self._limits.body, True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.seconds):
+                while more and left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    more = bool(message.get("more_body"))
 
     async def _run(self, scope: Scope, body: bytes, receive: Receive, reply: "_Reply") -> None:
         """Run the application until it has answered or the client has gone."""

@@ -58,6 +58,12 @@ class Metrics(Observer):
             buckets=_ITEMS,
             registry=registry,
         )
+        self._conditions = Counter(
+            "albeam_conditions",
+            "Conditions of searches, by whether the rows that meet them were known already.",
+            ("kept",),
+            registry=registry,
+        )
         self._rejected = Counter(
             "albeam_rejected_requests",
             "Requests that were refused because too many were in progress.",
@@ -103,6 +109,10 @@ class Metrics(Observer):
     def batch(self, stage: str, items: int) -> None:
         """Take the number of items that went through a stage together."""
         self._batches.labels(stage).observe(items)
+
+    def condition(self, kept: bool) -> None:
+        """Take a condition of a search: whether the rows that meet it were known already."""
+        self._conditions.labels("yes" if kept else "no").inc()
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Take a request that was answered."""

@@ -14,7 +14,12 @@ from pipeline.serving.core.service import model_name
 from pipeline.serving.core.token_ids import Input
 from pipeline.serving.http.bodies import EmbeddingsBody, PredictBody, RerankBody
 from pipeline.serving.http.context import PROBLEMS, Context, Rights, Shared, StrictRoute, reply
-from pipeline.serving.http.replies import EmbeddingsReply, PredictReply, RerankReply
+from pipeline.serving.http.replies import (
+    EmbeddingsReply,
+    ModelsReply,
+    PredictReply,
+    RerankReply,
+)
 from transforms.errors import BadInput
 
 router = APIRouter(route_class=StrictRoute, responses=PROBLEMS, tags=["models"])
@@ -41,7 +46,7 @@ async def embeddings(body: EmbeddingsBody, context: Shared, access: Rights) -> R
     return reply({"object": "list", "data": data, "model": name, "usage": usage})
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", response_model=ModelsReply)
 async def models(context: Shared, access: Rights) -> Response:
     """List the stores, in OpenAI's form: each name stands for the model of the store."""
     data = [

@@ -23,7 +23,8 @@ from pipeline.serving.core.errors import (
 from transforms.errors import AlbeamError, BadInput, Vacuumed
 
 _LOGGER = logging.getLogger(__name__)
-_TYPE = "application/problem+json"
+#: The media type of errors.
+TYPE = "application/problem+json"
 #: The first class that fits an error decides its status.
 _STATUSES: tuple[tuple[type[AlbeamError], int], ...] = (
     (NotFound, 404),
@@ -110,8 +111,10 @@ def validation_problem(error: RequestValidationError, request_id: str | None) ->
     if first["type"] == "json_invalid":
         refused = BadInput("body", None, first["ctx"]["error"], "Send an object in JSON")
         return _of_error(refused, 400, Scrubber({}), request_id)
-    place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
-    option = ".".join(place) or "body"
+    place = [part for part in first["loc"] if part not in ("body", "query", "path")]
+    # What follows names the types that a value may have, but for places in lists.
+    inside = [part for part in place[1:] if isinstance(part, int)]
+    option = ".".join(map(str, [*place[:1], *inside])) or "body"
     value = first.get("input")
     value = value if isinstance(value, str | int | float | bool | None) else None
     shown = value[:_LONGEST] if isinstance(value, str) else value
@@ -143,7 +146,7 @@ def answer(
     if status == 401:
         extra["WWW-Authenticate"] = "Bearer"
     # A value may have half of a surrogate pair, which only ASCII can express.
-    return Response(json_text(content, ascii=True), status, extra, _TYPE)
+    return Response(json_text(content, ascii=True), status, extra, TYPE)
 
 
 def request_id_of(request: Request) -> str | None:

@@ -95,6 +95,22 @@ class StoreReply(BaseModel):
     modes: list[str]
 
 
+class ModelReply(BaseModel):
+    """A store, as OpenAI lists a model."""
+
+    id: str
+    object: str = "model"
+    created: int
+    owned_by: str
+
+
+class ModelsReply(BaseModel):
+    """The stores, in OpenAI's form."""
+
+    object: str = "list"
+    data: list[ModelReply]
+
+
 class EmbeddingReply(BaseModel):
     """A vector."""
 
@@ -152,3 +168,16 @@ class PredictReply(BaseModel):
 
     head: str
     predictions: list[PredictionReply]
+
+
+class HealthReply(BaseModel):
+    """That the process lives."""
+
+    status: str
+    version: str
+
+
+class ReadyReply(BaseModel):
+    """That the service answers."""
+
+    status: str

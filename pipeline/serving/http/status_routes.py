@@ -1,30 +1,31 @@
 """Routes about the service: whether it is well, what it does, and how to use it."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
-from pipeline.serving.http.context import Rights, Shared, check_operator, reply
+from pipeline.serving.http.context import Rights, Shared, check_operator, context_of, reply
+from pipeline.serving.http.description import describe, problems
 from pipeline.serving.http.metrics import CONTENT_TYPE
+from pipeline.serving.http.replies import HealthReply, ReadyReply
 from transforms.runtime.version import installed_version
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], responses=problems())
 
 
-@router.get("/health")
+@router.get("/health", response_model=HealthReply)
 async def health() -> Response:
     """Tell that the process is alive."""
     return reply({"status": "ok", "version": installed_version()})
 
 
-@router.get("/ready")
+@router.get("/ready", response_model=ReadyReply)
 async def ready(context: Shared) -> Response:
     """Tell that the stores are open and the models loaded."""
     assert context.service.stores
     return reply({"status": "ready"})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse, responses=problems(401, 403))
 async def metrics(context: Shared, access: Rights) -> Response:
     """Return the metrics, in the format of Prometheus."""
     check_operator(access)
@@ -35,15 +36,4 @@ async def metrics(context: Shared, access: Rights) -> Response:
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> Response:
     """Describe the API."""
-    return reply(describe(request.app))
-
-
-def describe(app: Any) -> dict[str, Any]:
-    """Return the description of the API, without FastAPI's own form of errors."""
-    schema: dict[str, Any] = app.openapi()
-    for path in schema["paths"].values():
-        for operation in path.values():
-            operation["responses"].pop("422", None)
-    for name in ("HTTPValidationError", "ValidationError"):
-        schema.get("components", {}).get("schemas", {}).pop(name, None)
-    return schema
+    return reply(describe(request.app, context_of(request).keys is not None))

@@ -88,6 +88,10 @@ class TracedStages(Observer):
         """Take the number of items that went through a stage together."""
         self._other.batch(stage, items)
 
+    def condition(self, kept: bool) -> None:
+        """Take a condition of a search: whether the rows that meet it were known already."""
+        self._other.condition(kept)
+
 
 def exported_traces() -> Traces:
     """Return traces that go by OTLP to where the variables ``OTEL_EXPORTER_OTLP_*`` say."""

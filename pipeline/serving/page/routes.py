@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 from urllib.parse import parse_qs, urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from pipeline.serving.core.answers import best_answer
 from pipeline.serving.core.errors import NoKey
 from pipeline.serving.core.requests import Access, SearchRequest
 from pipeline.serving.core.service import Service
 from pipeline.serving.http.context import COOKIE, Context, Shared, find_access
+from pipeline.serving.http.description import describe
 from pipeline.serving.http.problems import problem_of, request_id_of
-from pipeline.serving.http.status_routes import describe
 from pipeline.serving.page.facets import (
     Facet,
     condition_of,
@@ -144,15 +144,15 @@ async def key(request: Request) -> Response:
 async def static(name: str) -> Response:
     """Return a file of the page."""
     if name not in FILES:
-        return Response(status_code=404)
+        raise HTTPException(404)
     headers = {"cache-control": "public, max-age=3600"}
     return Response(linked_file(name), headers=headers, media_type=FILES[name])
 
 
 @router.get("/docs")
-async def docs(request: Request) -> Response:
+async def docs(request: Request, context: Shared) -> Response:
     """Show the description of the API."""
-    return html("docs.html.j2", schema=describe(request.app))
+    return html("docs.html.j2", schema=describe(request.app, context.keys is not None))
 
 
 async def _found(service: Service, asked: Asked, access: Access) -> Shown:

@@ -36,7 +36,7 @@ def add_tools(app: FastAPI, context: Context) -> Callable[[], AbstractAsyncConte
         transport_security=unchecked,
     )
     for route in inner.routes:
-        route.app = _Keyed(route.app, context)  # type: ignore[attr-defined]
+        route.app = _Keyed(route, context)  # type: ignore[attr-defined]
         app.router.routes.append(route)
 
     @asynccontextmanager
@@ -50,10 +50,12 @@ def add_tools(app: FastAPI, context: Context) -> Callable[[], AbstractAsyncConte
 class _Keyed:
     """An ASGI application that answers only to clients with a known key."""
 
-    def __init__(self, app: Any, context: Context) -> None:
-        self._app, self._context = app, context
+    def __init__(self, route: Any, context: Context) -> None:
+        self._route, self._app, self._context = route, route.app, context
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # FastAPI notes the routes of its own, which the log and the metrics tell.
+        scope["route"] = self._route
         request = Request(scope)
         try:
             find_access(request, presented_key(request.headers))

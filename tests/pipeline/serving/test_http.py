@@ -117,6 +117,7 @@ def test_documents_stores_and_health(client: TestClient, tenants: Path) -> None:
     check_problem(client.get("/documents/doc-001", params={"store": "x"}), 404, "store")
     check_problem(client.get("/documents/doc-001", params={"snapshot": 7}), 400, "snapshot")
     check_problem(client.get("/documents/doc-001", params={"snapshot": "x"}), 400, "snapshot")
+    check_problem(client.get("/documents/doc-001", params={"snapshot": "9" * 300}), 400, "snapshot")
     [store] = client.get("/stores").json()
     assert (store["name"], store["documents"], store["dim"]) == ("main", 60, 48)
     assert store["modes"] == ["hybrid", "dense", "lexical"]
@@ -145,6 +146,7 @@ def test_embeddings_have_the_form_of_openai(client: TestClient, opened: Store) -
         ({"input": "a", "dimensions": 8}, "dimensions"),
         ({"input": []}, "input"),
         ({"input": [[10**6]]}, "input"),
+        ({"input": ["a", 5]}, "input"),
     ):
         check_problem(client.post("/v1/embeddings", json=body), 400, option)
     check_problem(client.post("/v1/embeddings", json={"input": "a", "model": "x"}), 404, "model")
@@ -234,7 +236,8 @@ def test_a_large_body_and_a_long_question_are_refused(client: TestClient) -> Non
 
 
 def test_other_addresses_methods_and_hosts_are_problems(client: TestClient) -> None:
-    check_problem(client.get("/nothing"), 404)
+    for path in ("/nothing", "/static/none"):
+        check_problem(client.get(path), 404)
     allowed = client.get("/search")
     check_problem(allowed, 405)
     assert "POST" in allowed.headers["allow"]
@@ -335,6 +338,26 @@ def test_metrics_count_what_was_asked(client: TestClient) -> None:
     assert 'route="/documents/{identity:path}",status="404"' in text
 
 
+def test_a_number_beyond_the_limit_is_told(client: TestClient) -> None:
+    for option in ("k", "rerank"):
+        found = client.post("/search", json={"question": "a", option: 10**6})
+        assert check_problem(found, 400, option)["value"] == 10**6
+
+
+def test_conditions_are_counted_by_whether_they_were_evaluated_already(client: TestClient) -> None:
+    def counted() -> dict[str, float]:
+        lines = client.get("/metrics").text.splitlines()
+        start = "albeam_conditions_total{kept="
+        found = (line.removeprefix(start).split() for line in lines if line.startswith(start))
+        return {"no": 0.0, "yes": 0.0} | {name[1:-2]: float(value) for name, value in found}
+
+    before = counted()
+    for _ in range(3):
+        client.post("/search", json={"question": "river", "where": "year > 1987"})
+    after = counted()
+    assert {name: after[name] - before[name] for name in after} == {"no": 1, "yes": 2}
+
+
 def test_the_description_of_the_api_is_whole(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     assert {"/search", "/answer", "/v1/embeddings", "/v1/rerank", "/stores", "/metrics"} <= set(
@@ -344,6 +367,12 @@ def test_the_description_of_the_api_is_whole(client: TestClient) -> None:
         for operation in operations.values():
             assert operation.get("description"), path
             assert "422" not in operation["responses"]
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    [content] = response["content"].items()
+                    assert content[0] == "application/problem+json"
+                    assert content[1]["schema"]["$ref"].endswith("/Problem")
+            assert "security" not in operation
     hit = schema["components"]["schemas"]["HitReply"]["properties"]
     [found] = client.post("/search", json={"question": "a", "k": 1}).json()["results"]
     assert set(found["hits"][0]) | {"answer"} == set(hit)

@@ -69,6 +69,20 @@ def wait_until(reached: Any) -> None:
     raise AssertionError("it was not reached")
 
 
+def test_a_client_that_sends_too_much_before_it_reads_learns_why(service: Service) -> None:
+    service.limits = Limits(body=1_000_000)
+    with live(service) as address:
+        for pieces in (1, 8):
+            connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+            body = [b" " * (7_900_000 // pieces)] * pieces
+            given = body[0] if pieces == 1 else iter(body)
+            connection.request("POST", "/search", given, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            assert answer.status == 413
+            assert json.loads(answer.read())["option"] == "body"
+            connection.close()
+
+
 def test_the_work_of_a_client_that_goes_away_is_left_out(tenants: Path) -> None:
     HeldStore.may_go_on.set()
     store = HeldStore.open(str(tenants), device="cpu", dtype="float32")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from pipeline.serving.core.models import Models, load_models
 from pipeline.serving.core.observer import Observer
 from pipeline.serving.core.requests import SearchRequest
 from pipeline.serving.core.service import Service
-from pipeline.serving.options import Limits
+from pipeline.serving.options import Limits, ServeOptions
 from tests.support.models import make_texts
 from transforms.errors import BadInput
 from transforms.models.options import Placement
@@ -170,6 +170,27 @@ def test_a_head_predicts_what_its_command_predicts(
     with pytest.raises(NotFound):
         asyncio.run(service.predict("other", texts))
     service.close()
+
+
+def test_heads_load_what_they_need_before_the_first_request(
+    tenants: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Told:
+        name = "kind"
+        asked: ClassVar[list[str]] = []
+
+        def predict(self, texts: Sequence[str], encoder: Any) -> list[Any]:
+            assert encoder.encode_texts(list(texts)).shape == (1, 48)
+            self.asked += texts
+            return []
+
+    def load(*_: Any) -> Models:
+        head: Any = Told()
+        return Models(heads=[head])
+
+    monkeypatch.setattr("pipeline.serving.core.service.load_models", load)
+    Service.open(ServeOptions({"main": str(tenants)}, placement=Placement("cpu"))).close()
+    assert len(Told.asked) == 1
 
 
 @pytest.mark.parametrize(("task", "option"), [("read", "--reader"), ("rank", "--reranker")])

@@ -1,6 +1,7 @@
 """A client that may see only some rows learns nothing of others, whatever it asks."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipeline.serving.core.errors import Broken, NotFound
 from pipeline.serving.core.models import Models
 from pipeline.serving.core.requests import Access, SearchRequest
 from pipeline.serving.core.service import Service
+from pipeline.serving.core.stages import Filter
 from pipeline.serving.options import Limits
 from tests.pipeline.serving.conftest import ONLY_A, SECRET, TRAP
 from transforms.errors import AlbeamError, BadInput
@@ -151,3 +153,42 @@ def test_a_key_for_another_store_learns_neither_heads_nor_the_name_of_their_stor
     # A head that is there is told to those who may use it.
     assert "topic" in str(of_error(service.predict("none", ["river"])))
     service.close()
+
+
+def test_the_words_of_a_long_question_are_not_chosen_by_what_others_have(service: Service) -> None:
+    absent = [f"absent{number}" for number in range(80)]
+    long, short = " ".join([*absent, "river"]), "absent river"
+    whole = replace(ONLY_A, where=None)
+    for question, mine in ((long, False), (short, True)):
+        asked = {"questions": (question,), "mode": "lexical"}
+        assert bool(search(service, **asked)) is mine
+        assert search(service, whole, **asked)
+
+
+def test_a_condition_that_is_known_does_not_wait_for_slow_ones(service: Service) -> None:
+    go_on = threading.Event()
+
+    class Held:
+        def __init__(self) -> None:
+            self.store = self.live = self
+
+        def count(self, where: Condition) -> int:
+            assert go_on.wait(60)
+            return 0
+
+    async def run() -> None:
+        request = SearchRequest(("river",), 1)
+        await service.search(request, access=ONLY_A)
+        filters = service.stores["main"].stages.filters
+        held: Any = Held()
+        slow = [filters.run(Filter(held, Condition("true"))) for _ in range(2)]
+        tasks = [asyncio.create_task(each) for each in slow]
+        await asyncio.sleep(0.05)
+        try:
+            found = await asyncio.wait_for(service.search(request, access=ONLY_A), 20)
+        finally:
+            go_on.set()
+        assert await asyncio.gather(*tasks) == [0, 0]
+        assert len(found.results[0].hits) == 1
+
+    asyncio.run(run())

@@ -116,3 +116,15 @@ def test_a_forked_process_keeps_results_and_computes_what_was_unfinished(inherit
     release.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_what_is_kept_is_told_without_a_call() -> None:
+    once = Once(lambda number: 1 // number, most=1)
+    assert not once.holds(1)
+    assert once(1) == 1
+    assert once.holds(1)
+    with pytest.raises(ZeroDivisionError):
+        once(0)
+    assert not once.holds(0)
+    once(2)
+    assert (once.holds(1), once.holds(2)) == (False, True)

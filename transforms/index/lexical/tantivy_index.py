@@ -21,6 +21,7 @@ from transforms.index.lexical.tantivy_files import ROW, TEXT, OpenPiece, compose
 from transforms.index.lexical.terms import Word
 from transforms.index.lexical.word_ranking import (
     AT_ONCE,
+    MAX_TERMS,
     Question,
     WordRanking,
     best_rows,
@@ -178,6 +179,26 @@ class LexicalIndex(WordRanking):
         with reading(self._where):
             frequency = partial(self._searcher.doc_freq, TEXT)
             return weigh(self._words(question), frequency, self.rows)
+
+    def shortened(self, question: str) -> str:
+        """Return the beginning of a question, with no more words than are searched for.
+
+        Of more words, `asked` chooses those that the fewest of all passages have. Whoever may see
+        only some passages would learn by that which words the others have.
+        """
+        if self._is_short(question):
+            return question
+        short, long = 0, len(question)
+        while long - short > 1:
+            middle = (short + long) // 2
+            if self._is_short(question[:middle]):
+                short = middle
+            else:
+                long = middle
+        return question[:short]
+
+    def _is_short(self, question: str) -> bool:
+        return len(set(self._words(question))) <= MAX_TERMS
 
     def _words(self, question: str) -> list[Word]:
         """Return the question's words by each analyzer, the newest first, without repetition."""

@@ -226,3 +226,26 @@ def test_a_composed_meta_json_is_what_tantivy_writes_itself(tmp_path: Path) -> N
     links = {path.name for path in ours.iterdir() if path.is_symlink()}
     stem = uuid.UUID(segment["segment_id"]).hex
     assert links == {f"{stem}{suffix}" for suffix in pieces[0].files}
+
+
+@pytest.mark.parametrize("between", [" ", ","])
+def test_words_that_only_others_have_do_not_change_a_shortened_question(
+    tmp_path: Path, between: str
+) -> None:
+    mine = [f"word{number:03d}" for number in range(80)]
+    live = np.array([True, False])
+    question = between.join([*mine, "theirs"])
+
+    def found(texts: list[str], name: str, shortens: bool) -> list[float]:
+        index = build(tmp_path / name, texts, [0, 2])
+        short = index.shortened(question)
+        assert index.shortened(short) == short
+        scores, rows = index.search(short if shortens else question, 2, live)
+        assert rows.tolist() == [0]
+        return scores.tolist()
+
+    # The word of the other passage takes the place of one of these, which fewer passages have.
+    with_it = [" ".join(mine), " ".join([*mine[:70], "theirs"])]
+    without = [" ".join(mine), " ".join([*mine[:70], "others"])]
+    assert found(with_it, "a", True) == found(without, "b", True)
+    assert found(with_it, "c", False) != found(without, "d", False)
