@@ -35,5 +35,8 @@ read_more() {
 # Questions without an answer come later: from the first step on, they slowed this down.
 read_more "$WORK/reader-1" --model "$WORK/start" --data "$DATA/squad_train/questions.parquet" \
     --window-tokens 64 --steps 2200 --rate 4e-4
-read_more "$WORK/albeam-reader" --model "$WORK/reader-1" --data "$WORK/questions.parquet" --no-answer \
-    --window-tokens 192 --steps 700 --rate 2e-4 --seed 1
+read_more "$WORK/reader-2" --model "$WORK/reader-1" --data "$WORK/questions.parquet" --no-answer \
+    --window-tokens 128 --steps 1300 --rate 3e-4 --seed 1
+read_more "$WORK/reader-3" --model "$WORK/reader-2" --data "$WORK/questions.parquet" --no-answer \
+    --window-tokens 160 --steps 4000 --rate 4e-4 --seed 2
+[ -e "$WORK/albeam-reader" ] || $PYTHON -m deploy.model.half "$WORK/reader-3" "$WORK/albeam-reader"
